@@ -1,0 +1,98 @@
+//! What a connector offers: its settings, its sign-in and its streams.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a person must know and fill in to connect an integration.
+#[derive(Clone, Debug, Serialize)]
+pub struct Spec {
+    /// The name used in URLs and on the command line: lower case, digits and `-`.
+    pub name: String,
+    /// The name for people.
+    pub title: String,
+    /// One or two sentences for people.
+    pub description: String,
+    /// JSON schema (draft 7) of the settings. A secret field carries `"airbyte_secret": true`.
+    pub settings_schema: Value,
+    /// How a person signs in.
+    pub sign_in: SignIn,
+}
+
+/// How an integration is signed in to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum SignIn {
+    /// No sign-in at all.
+    None,
+    /// Keys, passwords or tokens that the person enters as settings.
+    Settings,
+    /// OAuth 2: authorization code with PKCE S256.
+    OAuth2(OAuth2SignIn),
+}
+
+/// What the authorization-code flow needs to know. URLs may hold templates over the settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OAuth2SignIn {
+    /// Where the person's browser is sent.
+    pub authorize_url: String,
+    /// Where codes and refresh tokens are exchanged.
+    pub token_url: String,
+    /// The least scopes that the streams need.
+    pub scopes: Vec<String>,
+    /// Settings field that holds the OAuth client's id, by path.
+    pub client_id_path: Vec<String>,
+    /// Settings field that holds the OAuth client's secret, by path.
+    pub client_secret_path: Vec<String>,
+    /// Settings field that receives the access token, by path.
+    pub access_token_path: Vec<String>,
+    /// Settings field that receives the refresh token, by path.
+    pub refresh_token_path: Vec<String>,
+    /// Settings field that receives the access token's expiry (RFC 3339), by path.
+    pub expires_at_path: Vec<String>,
+}
+
+/// The streams of a connector.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Catalog {
+    /// In the order in which the connector declares them.
+    pub streams: Vec<StreamSpec>,
+}
+
+/// One stream of records.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct StreamSpec {
+    /// The stream's name, unique in its connector.
+    pub name: String,
+    /// Paths of the fields that make the key; empty when the product has none (the record's digest is the key then).
+    pub primary_key: Vec<Vec<String>>,
+    /// Path of the field that moves forward when a record changes; empty for streams that are always read in full.
+    pub cursor_field: Vec<String>,
+    /// JSON schema of a record.
+    pub json_schema: Value,
+    /// Streams that must be read first.
+    pub parents: Vec<String>,
+    /// How a deletion in the product shows.
+    pub deletions: Deletions,
+}
+
+impl StreamSpec {
+    /// True when the stream can be read from a state.
+    pub fn is_incremental(&self) -> bool {
+        !self.cursor_field.is_empty()
+    }
+}
+
+/// How a deletion in the product becomes visible to a reader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Deletions {
+    /// By absence: a record that a full read does not see is gone. An incremental read cannot tell.
+    Absence,
+    /// The product returns deleted records with a mark: this field is present and neither null nor false.
+    Marked {
+        /// Path of the marking field.
+        field: Vec<String>,
+    },
+    /// Records are never deleted (ledgers, events).
+    Never,
+}

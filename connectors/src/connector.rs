@@ -1,0 +1,145 @@
+//! The contract between an integration and the engine. `connectors/README.md` says it in words, with every MUST.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::{
+    catalog::{Catalog, Spec, StreamSpec},
+    error::Result,
+    page::Page,
+};
+
+/// A connected product: settings and credentials are inside, bound when it was built by its [`Integration`].
+///
+/// A connector never touches storage, actors or the cloud. It is dropped when its run ends.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// Tries the connection with as few requests as possible.
+    ///
+    /// # Errors
+    /// Says what to do: re-authorise, fix this setting, try later.
+    async fn check(&self) -> Result<()>;
+
+    /// The streams that can be read.
+    ///
+    /// # Errors
+    /// As for [`Connector::check`], for connectors that must ask the product.
+    async fn discover(&self) -> Result<Catalog>;
+
+    /// Reads one stream to its end, sending pages as they arrive; waits while the channel is full.
+    ///
+    /// Pages of one read go out in an order in which every prefix is a valid place to stop: when all pages up to one
+    /// that carries a `position` are durable, a later read may start from that position.
+    ///
+    /// # Errors
+    /// Pages sent before the error stay valid. A closed channel means stop: the error's kind is `Cancelled`.
+    async fn read(&self, request: ReadRequest, pages: mpsc::Sender<Page>) -> Result<ReadEnd>;
+}
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct ReadRequest {
+    /// The stream, as [`Connector::discover`] described it.
+    pub stream: Arc<StreamSpec>,
+    /// The state at the end of the last complete read, for an incremental read; `None` reads everything.
+    pub state: Option<Value>,
+    /// Where an interrupted read of the same run stopped: the `position` of the last page that became durable.
+    pub position: Option<Value>,
+}
+
+/// What a finished read leaves behind.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadEnd {
+    /// The state from which the next incremental read may start; `None` for streams that have none.
+    pub state: Option<Value>,
+    /// True when every record that exists now was sent, so that absence means deletion.
+    pub is_full: bool,
+    /// Parts that could not be read although the stream as a whole could; they are read again next time.
+    pub failed_items: Vec<FailedItem>,
+    /// Requests sent, retries and sign-in included.
+    pub requests: u64,
+}
+
+/// A part of a stream that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FailedItem {
+    /// Which: a partition or an id, for people.
+    pub item: String,
+    /// Why, without secrets.
+    pub reason: String,
+}
+
+/// A kind of product that can be connected: knows its settings, builds connectors.
+pub trait Integration: Send + Sync {
+    /// Settings, sign-in and texts.
+    fn spec(&self) -> &Spec;
+
+    /// Binds settings and credentials.
+    ///
+    /// # Errors
+    /// `Invalid` with every missing or wrong setting at once, each by JSON pointer; no request is sent.
+    fn connect(&self, link: Link) -> Result<Arc<dyn Connector>>;
+}
+
+/// What a connector gets from outside.
+#[derive(Clone)]
+pub struct Link {
+    /// The person's settings, secrets included; valid against [`Spec::settings_schema`].
+    pub settings: Settings,
+    /// The client for every request; carries the address guard and the rate budget of the credential.
+    pub http: crate::http::HttpClient,
+    /// Where rotated tokens are kept.
+    pub credentials: Arc<dyn CredentialStore>,
+}
+
+/// Settings with secrets inside: no `Debug`, no `Serialize`.
+#[derive(Clone)]
+pub struct Settings(Arc<Value>);
+
+impl Settings {
+    /// Wraps settings; a JSON object.
+    pub fn new(value: Value) -> Self {
+        Self(Arc::new(value))
+    }
+
+    /// The settings in clear. Only for building requests.
+    pub fn expose(&self) -> &Value {
+        &self.0
+    }
+}
+
+/// Tokens of one OAuth grant.
+#[derive(Clone)]
+pub struct Tokens {
+    /// Sent with requests.
+    pub access_token: SecretString,
+    /// Exchanged for new tokens; many products allow each one only once.
+    pub refresh_token: Option<SecretString>,
+    /// When the access token ends, if the product said so.
+    pub expires_at: Option<jiff::Timestamp>,
+    /// Grows with each rotation; 0 for tokens as they came from the sign-in.
+    pub version: u64,
+}
+
+/// Keeps the tokens of one credential, shared by everybody who uses it.
+///
+/// Two implementations: the engine's (sealed in the `api-keys` table, conditional on the version) and
+/// [`crate::oauth::MemoryCredentials`] for one-shot commands that bring their tokens along.
+#[async_trait]
+pub trait CredentialStore: Send + Sync {
+    /// The present tokens, or `None` when the credential was never signed in by OAuth.
+    ///
+    /// # Errors
+    /// `Retry` when the store cannot be reached.
+    async fn load(&self) -> Result<Option<Tokens>>;
+
+    /// Replaces tokens of version `tokens.version - 1` by `tokens`, durably, before the new access token is used.
+    ///
+    /// # Errors
+    /// `Retry` when another owner rotated first (load again) or the store cannot be reached.
+    async fn rotate(&self, tokens: &Tokens) -> Result<()>;
+}

@@ -1,0 +1,20 @@
+//! What an integration is and how its records are read.
+//!
+//! A small crate: it builds in seconds and knows nothing of storage, actors or the cloud. Authors start at
+//! [`connector`] (the contract) and `connectors/README.md`.
+
+pub mod catalog;
+pub mod connector;
+pub mod error;
+pub mod http;
+pub mod manifest;
+pub mod oauth;
+pub mod page;
+pub mod registry;
+
+pub use catalog::{Catalog, Deletions, OAuth2SignIn, SignIn, Spec, StreamSpec};
+pub use connector::{
+    Connector, CredentialStore, FailedItem, Integration, Link, ReadEnd, ReadRequest, Settings, Tokens,
+};
+pub use error::{Error, ErrorKind, Problem, Result};
+pub use page::{KeySlices, Page, PageProgress, RecordSlice};

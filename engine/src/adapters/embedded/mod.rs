@@ -1,0 +1,1 @@
+//! One process, one data directory: SQLite for rows and messages, files for objects.

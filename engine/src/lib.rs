@@ -1,0 +1,17 @@
+//! The engine: accounts, sources, jobs, runs and the snapshot store.
+//!
+//! Layers, each using only those before it: [`model`], [`tables`], [`ports`], [`store`], [`snapshot`], [`run`],
+//! [`actors`]. [`adapters`] implement the ports.
+
+pub mod actors;
+pub mod adapters;
+pub mod error;
+pub mod model;
+pub mod ports;
+pub mod run;
+pub mod snapshot;
+pub mod store;
+pub mod tables;
+
+pub use error::{Error, ErrorKind, Result};
+pub use listbackup_connectors as connectors;

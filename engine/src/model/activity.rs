@@ -1,0 +1,114 @@
+//! Activity: the append-only log of what happened. A metric, a log line and an event that say the same thing come from
+//! one value of this type.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{AccountId, EventId, JobId, RunId, SourceId};
+use crate::tables::{ACTIVITY, Row, TableSchema};
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivityEvent {
+    /// Its id; time-ordered.
+    pub event_id: EventId,
+    /// When, in milliseconds since 1970.
+    pub timestamp: i64,
+    /// Whose.
+    pub account_id: AccountId,
+    /// What.
+    pub kind: ActivityKind,
+    /// Who: a user's or key's id, or `system`.
+    pub actor: String,
+    /// The source that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<SourceId>,
+    /// The job that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<JobId>,
+    /// The run that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// Figures and names, by kind; no secrets, no record contents.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub details: Map<String, Value>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ActivityKind {
+    /// An account was made.
+    #[serde(rename = "account.created")]
+    AccountCreated,
+    /// A person signed in.
+    #[serde(rename = "user.signed_in")]
+    UserSignedIn,
+    /// An access key was made.
+    #[serde(rename = "key.created")]
+    KeyCreated,
+    /// An access key was withdrawn.
+    #[serde(rename = "key.deleted")]
+    KeyDeleted,
+    /// A source was made.
+    #[serde(rename = "source.created")]
+    SourceCreated,
+    /// A source's settings or name changed.
+    #[serde(rename = "source.updated")]
+    SourceUpdated,
+    /// A source was removed; its snapshots stay.
+    #[serde(rename = "source.deleted")]
+    SourceDeleted,
+    /// A source was paused.
+    #[serde(rename = "source.paused")]
+    SourcePaused,
+    /// A source goes on.
+    #[serde(rename = "source.resumed")]
+    SourceResumed,
+    /// A source was signed in by OAuth.
+    #[serde(rename = "source.authorised")]
+    SourceAuthorised,
+    /// A source's sign-in ended; a person must sign in again.
+    #[serde(rename = "source.authorisation_lost")]
+    SourceAuthorisationLost,
+    /// A job was made.
+    #[serde(rename = "job.created")]
+    JobCreated,
+    /// A job changed.
+    #[serde(rename = "job.updated")]
+    JobUpdated,
+    /// A job was removed.
+    #[serde(rename = "job.deleted")]
+    JobDeleted,
+    /// A run was ordered.
+    #[serde(rename = "run.queued")]
+    RunQueued,
+    /// A worker began or resumed a run.
+    #[serde(rename = "run.started")]
+    RunStarted,
+    /// How far a run is (live followers only; not kept).
+    #[serde(rename = "run.progress")]
+    RunProgress,
+    /// A run ended well.
+    #[serde(rename = "run.succeeded")]
+    RunSucceeded,
+    /// A run ended with failed parts.
+    #[serde(rename = "run.partial")]
+    RunPartial,
+    /// A run failed.
+    #[serde(rename = "run.failed")]
+    RunFailed,
+    /// A run was cancelled.
+    #[serde(rename = "run.cancelled")]
+    RunCancelled,
+    /// A run was not begun.
+    #[serde(rename = "run.skipped")]
+    RunSkipped,
+    /// Backed-up data was exported or downloaded.
+    #[serde(rename = "data.exported")]
+    DataExported,
+}
+
+impl Row for ActivityEvent {
+    const TABLE: &'static TableSchema = &ACTIVITY;
+}

@@ -1,0 +1,26 @@
+//! The nouns. Each file holds one noun, its row and its rules; nothing here does I/O.
+
+pub mod account;
+pub mod activity;
+pub mod api_key;
+pub mod file;
+pub mod id;
+pub mod job;
+pub mod oauth_state;
+pub mod role;
+pub mod run;
+pub mod scope;
+pub mod source;
+pub mod user;
+
+pub use account::Account;
+pub use activity::{ActivityEvent, ActivityKind};
+pub use api_key::{AccessKey, Credential};
+pub use file::FileEntry;
+pub use id::{AccountId, EventId, FileId, Id, JobId, KeyId, RequestId, RunId, SnapshotId, SourceId, UserId, WorkerId};
+pub use job::{Job, JobState};
+pub use oauth_state::OAuthState;
+pub use role::Role;
+pub use run::{Run, RunStatus};
+pub use source::{Source, SourceState};
+pub use user::{Membership, User};

@@ -1,0 +1,90 @@
+//! Sources: connected products. A source's row holds its head snapshot and the lease of the one live run.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{AccountId, KeyId, RunId, SnapshotId, SourceId, WorkerId};
+use crate::tables::{Row, SOURCES, TableSchema};
+
+/// A connected product.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// Whose.
+    pub account_id: AccountId,
+    /// Its id.
+    pub source_id: SourceId,
+    /// Name for people, unique in the account.
+    pub name: String,
+    /// Name of the integration.
+    pub integration: String,
+    /// BLAKE3 of the account's own manifest (hex), when the integration is not one of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest_digest: Option<String>,
+    /// Settings without secrets.
+    pub settings: Value,
+    /// The sealed secrets and tokens, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_id: Option<KeyId>,
+    /// Streams to read; all when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Vec<String>>,
+    /// Whether it may run.
+    pub state: SourceState,
+    /// The newest snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<Head>,
+    /// Who works on it.
+    pub lease: Lease,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When a person last changed it.
+    pub updated_at: Timestamp,
+}
+
+/// Whether a source may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// Ready.
+    Active,
+    /// A person paused it.
+    Paused,
+    /// Waits for the first OAuth sign-in, or for a new one after the grant ended.
+    NeedsAuthorisation,
+}
+
+/// The newest snapshot of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    /// Its id.
+    pub snapshot_id: SnapshotId,
+    /// BLAKE3 of the stored manifest object, in hex: the next manifest names it.
+    pub manifest_digest: String,
+    /// When it became the head.
+    pub committed_at: Timestamp,
+}
+
+/// The right to write for a source. Its epoch is the fence: every later write of the run carries it, and a stale one is
+/// refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// Grows by one with each owner.
+    pub epoch: u64,
+    /// The worker, while there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<WorkerId>,
+    /// The run that it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// When others may take it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Row for Source {
+    const TABLE: &'static TableSchema = &SOURCES;
+}

@@ -1,0 +1,3 @@
+//! House rules.
+#[test]
+fn a() {}
