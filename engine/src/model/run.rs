@@ -35,9 +35,9 @@ pub struct Run {
     /// Figures so far, and at the end.
     #[serde(default)]
     pub progress: Progress,
-    /// Blob path of the newest checkpoint.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub checkpoint: Option<String>,
+    /// Blob path of each stream's newest checkpoint.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub checkpoints: BTreeMap<String, String>,
     /// The snapshot that it made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_id: Option<SnapshotId>,
