@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `listbackup`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    listbackup::cli::main()
+}

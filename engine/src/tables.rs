@@ -156,12 +156,15 @@ pub static FILES: TableSchema = TableSchema {
     ownership: Ownership::Account,
 };
 
-/// The append-only log of events.
+/// The append-only log of events; `outboxShard` is there until the event bus has taken the event.
 pub static ACTIVITY: TableSchema = TableSchema {
     name: "activity",
     partition: text("eventId"),
     sort: Some(number("timestamp")),
-    indexes: &[index("by-account", text("accountId"), Some(text("eventId")))],
+    indexes: &[
+        index("by-account", text("accountId"), Some(text("eventId"))),
+        index("outbox", text("outboxShard"), Some(text("eventId"))),
+    ],
     expires: None,
     ownership: Ownership::Account,
 };

@@ -33,6 +33,9 @@ pub struct ActivityEvent {
     /// Figures and names, by kind; no secrets, no record contents.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub details: Map<String, Value>,
+    /// Index shard of events that the bus has not taken yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbox_shard: Option<String>,
 }
 
 /// What happened.
@@ -107,6 +110,37 @@ pub enum ActivityKind {
     /// Backed-up data was exported or downloaded.
     #[serde(rename = "data.exported")]
     DataExported,
+}
+
+impl ActivityKind {
+    /// The stable word: noun, point, what happened.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::AccountCreated => "account.created",
+            Self::UserSignedIn => "user.signed_in",
+            Self::KeyCreated => "key.created",
+            Self::KeyDeleted => "key.deleted",
+            Self::SourceCreated => "source.created",
+            Self::SourceUpdated => "source.updated",
+            Self::SourceDeleted => "source.deleted",
+            Self::SourcePaused => "source.paused",
+            Self::SourceResumed => "source.resumed",
+            Self::SourceAuthorised => "source.authorised",
+            Self::SourceAuthorisationLost => "source.authorisation_lost",
+            Self::JobCreated => "job.created",
+            Self::JobUpdated => "job.updated",
+            Self::JobDeleted => "job.deleted",
+            Self::RunQueued => "run.queued",
+            Self::RunStarted => "run.started",
+            Self::RunProgress => "run.progress",
+            Self::RunSucceeded => "run.succeeded",
+            Self::RunPartial => "run.partial",
+            Self::RunFailed => "run.failed",
+            Self::RunCancelled => "run.cancelled",
+            Self::RunSkipped => "run.skipped",
+            Self::DataExported => "data.exported",
+        }
+    }
 }
 
 impl Row for ActivityEvent {

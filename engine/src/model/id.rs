@@ -42,6 +42,11 @@ impl<K: IdKind> Id<K> {
         Id(self.0, PhantomData)
     }
 
+    /// The instant in it, milliseconds since 1970.
+    pub fn instant_ms(&self) -> i64 {
+        i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX)
+    }
+
     /// The 16 bytes, big-endian.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

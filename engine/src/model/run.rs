@@ -134,6 +134,9 @@ pub struct Progress {
 pub struct StreamProgress {
     /// Where the stream stands.
     pub state: StreamState,
+    /// Records in the parent snapshot: what this read will probably see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
     /// Live records seen.
     pub records: u64,
     /// Records whose key was not in the parent.

@@ -1,1 +1,29 @@
-//! A run as plain async functions.
+//! A run, from a due job to a committed snapshot, as plain async functions over the ports. No actor is needed to call
+//! them: `actors/` only supervises, tests call them directly.
+//!
+//! The way of a run: [`order`] (a row, then a message) → [`claim`] (the source's lease, one epoch on) → [`session`]
+//! (what to read, from where) → [`pipeline`] (pages into the store, [`checkpoint`]s under the fence) → [`commit`] (one
+//! conditional write) → [`index`] (rows to browse).
+
+pub mod checkpoint;
+pub mod claim;
+pub mod commit;
+pub mod connect;
+pub mod conclude;
+pub mod context;
+pub mod delivery;
+pub mod due;
+pub mod event;
+pub mod index;
+pub mod lease;
+pub mod order;
+pub mod pipeline;
+pub mod progress;
+pub mod schedule;
+pub mod session;
+pub mod settings;
+pub mod stop;
+pub mod update;
+
+pub use context::RunContext;
+pub use settings::RunSettings;

@@ -1,0 +1,449 @@
+//! `listbackup backup`: one run, now, through the same engine as everywhere.
+
+use std::{sync::Arc, time::Instant};
+
+use listbackup_engine::{
+    Error, ErrorKind, Result,
+    actors::{Deliver, Drain, Engine, Roles},
+    connectors::{Integration, manifest},
+    model::{
+        ActivityKind, Job, JobId, JobState, Run, RunStatus, Source, SourceId, SourceState,
+        job::Schedule,
+        run::{StreamProgress, Trigger},
+        scope::AccountScope,
+        source::Lease,
+    },
+    ports::{Condition, Query, SortRange},
+    run::{
+        RunContext, connect,
+        event::{self, Subject},
+        order::{self, RunOrder},
+    },
+    store::{self, Versioned},
+    tables::{JOBS, RUNS, SOURCES},
+};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::{
+    data_dir::DataDir,
+    exit::{Done, Outcome},
+    output, progress, settings,
+    settings::Product,
+};
+use crate::{local, worker::WorkerSettings};
+
+/// Arguments of `backup`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example: listbackup backup --manifest shop.yaml --set api_key=… --data-dir ./data
+A second run of the same source stores only what changed. A backup that was interrupted goes on from its last checkpoint.")]
+pub struct Args {
+    #[command(flatten)]
+    product: Product,
+    /// Streams to read [default: all]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    streams: Option<Vec<String>>,
+    /// Name of the source; a source keeps its snapshots apart from others [default: the integration's name]
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    #[command(flatten)]
+    data_dir: DataDir,
+    /// Print one JSON document and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The outcome as `--json` prints it.
+#[derive(Serialize)]
+struct Report {
+    run_id: String,
+    snapshot_id: Option<String>,
+    status: RunStatus,
+    records: u64,
+    added: u64,
+    changed: u64,
+    removed: u64,
+    unchanged: u64,
+    failed: u64,
+    bytes_read: u64,
+    bytes_stored: u64,
+    seconds: f64,
+    streams: Vec<StreamReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<listbackup_engine::model::run::RunError>,
+}
+
+/// One stream of a [`Report`].
+#[derive(Serialize)]
+struct StreamReport {
+    name: String,
+    records: u64,
+    added: u64,
+    changed: u64,
+    removed: u64,
+    unchanged: u64,
+    /// Parts that could not be read; the stream itself counts when all of it failed.
+    failed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Runs the command.
+pub async fn run(args: Args) -> Outcome {
+    let began = Instant::now();
+    // Everything that a person can get wrong is told before anything is written or sent.
+    let chosen = Chosen::read(&args)?;
+    let worker = args.data_dir.open_to_write(WorkerSettings::of_a_person())?;
+    chosen.check(&worker.ctx)?;
+    let local = local::ensure(&worker.ctx.ports, &worker.ctx.system).await?;
+    let source = chosen.source(&worker.ctx, &local.scope, &args).await?;
+    let job = job_of(&worker.ctx, &local.scope, &source).await?;
+    let run = open_run(&worker.ctx, &local.scope, &job).await?;
+    let (run, was_interrupted) = carry_out(&worker.ctx, &local.scope, run, !args.json).await?;
+    let report = Report::new(&run, began.elapsed().as_secs_f64());
+    if args.json {
+        output::json(&report);
+    } else {
+        report.print();
+    }
+    if was_interrupted && !run.status.has_ended() {
+        output::note("interrupted; the next backup goes on from the last checkpoint");
+        return Ok(Done::Interrupted);
+    }
+    Ok(done(&run))
+}
+
+fn done(run: &Run) -> Done {
+    let needs_sign_in =
+        run.error.as_ref().is_some_and(|error| error.code == ErrorKind::Reauthorise.code());
+    match run.status {
+        RunStatus::Succeeded => Done::Whole,
+        RunStatus::Partial => Done::Partly,
+        _ if needs_sign_in => Done::SignInAgain,
+        _ => Done::Failed,
+    }
+}
+
+/// What a person chose, read and checked as far as it can be without the data directory.
+struct Chosen {
+    integration: Option<Arc<dyn Integration>>,
+    name: String,
+    manifest: Option<String>,
+    product: Product,
+}
+
+impl Chosen {
+    fn read(args: &Args) -> Result<Self> {
+        let product = args.product.clone();
+        let Some(path) = &product.manifest else {
+            let name = product.integration.clone().unwrap_or_default();
+            return Ok(Self { integration: None, name, manifest: None, product });
+        };
+        let text = settings::manifest_text(path)?;
+        let name = path.file_stem().map_or_else(|| "manifest".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        let integration: Arc<dyn Integration> =
+            Arc::new(manifest::parse(&name, &text).map_err(|error| Error::from(error).with("file", path.display()))?);
+        Ok(Self { integration: Some(integration), name, manifest: Some(text), product })
+    }
+
+    fn integration(&self, ctx: &RunContext) -> Result<Arc<dyn Integration>> {
+        let ours = || ctx.registry.get(&self.name);
+        self.integration.clone().or_else(ours).ok_or_else(|| {
+            let known: Vec<_> = ctx.registry.list().iter().map(|spec| spec.name.clone()).collect();
+            let message = format!("there is no such integration; there are: {}", known.join(", "));
+            Error::new(ErrorKind::Invalid, message).with("integration", &self.name)
+        })
+    }
+
+    /// Tries the settings on the integration; no request is sent.
+    fn check(&self, ctx: &RunContext) -> Result<()> {
+        let integration = self.integration(ctx)?;
+        let settings = settings::read(&self.product, &integration.spec().settings_schema)?;
+        integration.connect(listbackup_engine::connectors::Link {
+            settings: listbackup_engine::connectors::Settings::new(settings),
+            http: ctx.http.clone(),
+            credentials: Arc::new(listbackup_engine::connectors::oauth::MemoryCredentials::default()),
+        })?;
+        Ok(())
+    }
+
+    /// The source of that name with these settings: made, or brought up to date.
+    async fn source(&self, ctx: &RunContext, scope: &AccountScope, args: &Args) -> Result<Source> {
+        let spec = self.integration(ctx)?.spec().clone();
+        let settings = settings::read(&self.product, &spec.settings_schema)?;
+        let manifest_digest = match &self.manifest {
+            Some(text) => Some(connect::keep_manifest(&ctx.ports, scope, text).await?),
+            None => None,
+        };
+        let name = args.source.clone().unwrap_or_else(|| self.name.clone());
+        let wanted = Wanted { name, integration: self.name.clone(), manifest_digest, streams: args.streams.clone() };
+        match find_source(ctx, scope, &wanted.name).await? {
+            Some(found) => wanted.bring_up_to_date(ctx, scope, &spec, found, settings).await,
+            None => wanted.make(ctx, scope, &spec, settings).await,
+        }
+    }
+}
+
+struct Wanted {
+    name: String,
+    integration: String,
+    manifest_digest: Option<String>,
+    streams: Option<Vec<String>>,
+}
+
+impl Wanted {
+    async fn make(
+        self,
+        ctx: &RunContext,
+        scope: &AccountScope,
+        spec: &listbackup_engine::connectors::Spec,
+        settings: Value,
+    ) -> Result<Source> {
+        let source_id = SourceId::new(&*ctx.ports.clock, &*ctx.ports.random);
+        let (settings, credential) = connect::seal_settings(&ctx.ports, scope, spec, source_id, settings).await?;
+        let now = ctx.ports.clock.now();
+        let source = Source {
+            account_id: scope.account_id(),
+            source_id,
+            name: self.name,
+            integration: self.integration,
+            manifest_digest: self.manifest_digest,
+            settings,
+            credential_id: credential.as_ref().map(|credential| credential.key_id),
+            streams: self.streams,
+            state: SourceState::Active,
+            head: None,
+            lease: Lease::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        let made = event::event(
+            &ctx.ports,
+            source.account_id,
+            ActivityKind::SourceCreated,
+            "cli",
+            Subject::source(source_id),
+            Default::default(),
+        );
+        let mut writes = vec![store::put(&source, Condition::Absent)?, event::keep(&made)?];
+        if let Some(credential) = &credential {
+            writes.push(store::put(credential, Condition::Absent)?);
+        }
+        ctx.store.transact(scope, writes).await?;
+        event::publish(&ctx.ports, scope, &[made]).await;
+        Ok(source)
+    }
+
+    async fn bring_up_to_date(
+        self,
+        ctx: &RunContext,
+        scope: &AccountScope,
+        spec: &listbackup_engine::connectors::Spec,
+        found: Versioned<Source>,
+        settings: Value,
+    ) -> Result<Source> {
+        let Versioned { row: mut source, version } = found;
+        if source.integration != self.integration {
+            let message = "the source of that name is another product; give this one another name with --source";
+            return Err(Error::new(ErrorKind::Invalid, message)
+                .with("source", &source.name)
+                .with("integration", &source.integration));
+        }
+        let mut writes = Vec::new();
+        source.settings = match source.credential_id {
+            Some(key_id) => {
+                let (shown, write) = connect::reseal_settings(&ctx.ports, scope, spec, key_id, settings).await?;
+                writes.push(write);
+                shown
+            }
+            None => {
+                let (shown, credential) =
+                    connect::seal_settings(&ctx.ports, scope, spec, source.source_id, settings).await?;
+                if let Some(credential) = credential {
+                    source.credential_id = Some(credential.key_id);
+                    writes.push(store::put(&credential, Condition::Absent)?);
+                }
+                shown
+            }
+        };
+        source.manifest_digest = self.manifest_digest;
+        source.streams = self.streams;
+        source.state = SourceState::Active;
+        source.updated_at = ctx.ports.clock.now();
+        writes.push(store::put(&source, Condition::Version(version))?);
+        ctx.store.transact(scope, writes).await?;
+        Ok(source)
+    }
+}
+
+async fn find_source(ctx: &RunContext, scope: &AccountScope, name: &str) -> Result<Option<Versioned<Source>>> {
+    let mut query = Query {
+        table: &SOURCES,
+        index: None,
+        partition: scope.account_id().to_string(),
+        sort: SortRange::All,
+        descending: false,
+        limit: 200,
+        after: None,
+    };
+    loop {
+        let page = ctx.store.query::<Source>(scope, query.clone()).await?;
+        if let Some(found) = page.rows.into_iter().find(|source| source.row.name == name) {
+            return Ok(Some(found));
+        }
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(None),
+        }
+    }
+}
+
+/// The job of the source's commands: its first one, made when there is none.
+async fn job_of(ctx: &RunContext, scope: &AccountScope, source: &Source) -> Result<Job> {
+    let query = Query {
+        table: &JOBS,
+        index: Some("by-source"),
+        partition: source.source_id.to_string(),
+        sort: SortRange::All,
+        descending: false,
+        limit: 1,
+        after: None,
+    };
+    if let Some(job) = ctx.store.query::<Job>(scope, query).await?.rows.into_iter().next() {
+        return Ok(job.row);
+    }
+    let now = ctx.ports.clock.now();
+    let job = Job {
+        account_id: scope.account_id(),
+        job_id: JobId::new(&*ctx.ports.clock, &*ctx.ports.random),
+        source_id: source.source_id,
+        name: format!("Back up {}", source.name),
+        schedule: Schedule::Manual,
+        state: JobState::Active,
+        due_shard: None,
+        next_due_ms: None,
+        created_at: now,
+        updated_at: now,
+    };
+    ctx.store.transact(scope, vec![store::put(&job, Condition::Absent)?]).await?;
+    Ok(job)
+}
+
+/// The job's interrupted run, or a new one.
+async fn open_run(ctx: &RunContext, scope: &AccountScope, job: &Job) -> Result<Run> {
+    let query = Query {
+        table: &RUNS,
+        index: None,
+        partition: job.job_id.to_string(),
+        sort: SortRange::All,
+        descending: true,
+        limit: 20,
+        after: None,
+    };
+    let runs = ctx.store.query::<Run>(scope, query).await?.rows;
+    if let Some(live) = runs.into_iter().map(|run| run.row).find(|run| !run.status.has_ended()) {
+        output::note(&format!("going on with the interrupted run {}", live.run_id));
+        return Ok(live);
+    }
+    let trigger = Trigger::Manual { by: "cli".to_owned() };
+    Ok(order::write_order(&ctx.ports, scope, job, trigger, None).await?.0)
+}
+
+/// Executes the run and shows how far it is. Returns the run as it is afterwards, and whether a signal came.
+async fn carry_out(ctx: &Arc<RunContext>, scope: &AccountScope, run: Run, is_shown: bool) -> Result<(Run, bool)> {
+    let engine = Engine::start(ctx.clone(), Roles::OneShot);
+    let shown = is_shown.then(|| progress::follow(ctx.ports.events.follow(scope), run.run_id));
+    let (done, ended) = oneshot::channel();
+    let key = store::key(run.job_id, run.run_id);
+    engine.do_send(Deliver { order: RunOrder::of(&run), delivery: None, done: Some(done) });
+    tokio::pin!(ended);
+    let (result, was_interrupted) = tokio::select! {
+        result = &mut ended => (result, false),
+        () = crate::signal::stop() => {
+            // The engine answers once the run has reached a checkpoint, or the deadline is over.
+            let _dead = engine.send(Drain).await;
+            (ended.await, true)
+        }
+    };
+    if let Some(shown) = shown {
+        shown.finish();
+    }
+    match result {
+        Ok(Ok(run)) => Ok((run, was_interrupted)),
+        Ok(Err(error)) if !was_interrupted => Err(error),
+        _ => Ok((ctx.store.get::<Run>(scope, key).await?.row, was_interrupted)),
+    }
+}
+
+impl Report {
+    fn new(run: &Run, seconds: f64) -> Self {
+        let streams: Vec<StreamReport> =
+            run.progress.streams.iter().map(|(name, stream)| StreamReport::new(name, stream)).collect();
+        let sum = |of: fn(&StreamReport) -> u64| streams.iter().map(of).sum();
+        Self {
+            run_id: run.run_id.to_string(),
+            snapshot_id: run.snapshot_id.map(|id| id.to_string()),
+            status: run.status,
+            records: sum(|stream| stream.records),
+            added: sum(|stream| stream.added),
+            changed: sum(|stream| stream.changed),
+            removed: sum(|stream| stream.removed),
+            unchanged: sum(|stream| stream.unchanged),
+            failed: sum(|stream| stream.failed),
+            bytes_read: run.progress.bytes_read,
+            bytes_stored: run.progress.bytes_stored,
+            seconds: (seconds * 1000.0).round() / 1000.0,
+            error: run.error.clone(),
+            streams,
+        }
+    }
+
+    fn print(&self) {
+        let rows: Vec<Vec<String>> = self.streams.iter().map(StreamReport::cells).collect();
+        if !rows.is_empty() {
+            output::table(&["stream", "records", "added", "changed", "removed", "unchanged", "failed"], &rows);
+        }
+        for stream in &self.streams {
+            if let Some(error) = &stream.error {
+                output::line(&format!("{}: {error}", stream.name));
+            }
+        }
+        let status = serde_json::to_value(self.status).ok().and_then(|status| Some(status.as_str()?.to_owned()));
+        output::line(&format!(
+            "{} in {:.1} s: {} records, {} read, {} stored",
+            status.unwrap_or_default(),
+            self.seconds,
+            output::count(self.records),
+            output::bytes(self.bytes_read),
+            output::bytes(self.bytes_stored),
+        ));
+        match (&self.snapshot_id, &self.error) {
+            (Some(snapshot_id), _) => output::line(&format!("snapshot {snapshot_id}")),
+            (None, Some(error)) => output::line(&format!("no snapshot: {}", error.message)),
+            (None, None) => output::line("no snapshot"),
+        }
+    }
+}
+
+impl StreamReport {
+    fn new(name: &str, stream: &StreamProgress) -> Self {
+        let failed_items = stream.failed_items.len() as u64;
+        Self {
+            name: name.to_owned(),
+            records: stream.records,
+            added: stream.added,
+            changed: stream.changed,
+            removed: stream.removed,
+            unchanged: stream.unchanged,
+            failed: failed_items.max(u64::from(stream.error.is_some())),
+            error: stream.error.as_ref().map(|error| error.message.clone()),
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let figures = [self.records, self.added, self.changed, self.removed, self.unchanged, self.failed];
+        std::iter::once(self.name.clone()).chain(figures.into_iter().map(output::count)).collect()
+    }
+}

@@ -1,0 +1,268 @@
+//! `listbackup connector`: try a connector without storing anything.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+
+use clap::Subcommand;
+use jiff::Timestamp;
+use listbackup_engine::{
+    Error, ErrorKind, Result,
+    connectors::{
+        Connector, Integration, Link, Page, Problem, ReadRequest, Settings, StreamSpec,
+        http::AddressGuard,
+        manifest,
+        oauth::MemoryCredentials,
+        registry::Registry,
+    },
+};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use tokio::sync::mpsc;
+
+use super::{
+    exit::{Done, Outcome},
+    output,
+    settings::{self, Product},
+};
+use crate::worker;
+
+/// Pages that may wait to be printed.
+const PAGE_SLOTS: usize = 4;
+
+/// Arguments of `connector`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Try the connection.
+    #[command(after_help = "Example: listbackup connector check --manifest shop.yaml --set api_key=…")]
+    Check {
+        #[command(flatten)]
+        product: Product,
+    },
+    /// List the streams.
+    #[command(after_help = "Example: listbackup connector discover --integration sandbox --config sandbox.json")]
+    Discover {
+        #[command(flatten)]
+        product: Product,
+    },
+    /// Print records and state as protocol messages, one JSON object a line.
+    #[command(after_help = "Example: listbackup connector read --manifest shop.yaml --config shop.json --limit 10")]
+    Read {
+        #[command(flatten)]
+        product: Product,
+        /// Streams to read, as a configured catalog [default: all]
+        #[arg(long, value_name = "FILE")]
+        catalog: Option<PathBuf>,
+        /// States to read from: a list of STREAM state messages
+        #[arg(long, value_name = "FILE")]
+        state: Option<PathBuf>,
+        /// Records of each stream, at most
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+    },
+}
+
+/// Runs the command.
+pub async fn run(args: Args) -> Outcome {
+    match args.action {
+        Action::Check { product } => {
+            connect(&product)?.check().await?;
+            output::line("the connection works");
+            Ok(Done::Whole)
+        }
+        Action::Discover { product } => {
+            output::json(&connect(&product)?.discover().await?);
+            Ok(Done::Whole)
+        }
+        Action::Read { product, catalog, state, limit } => {
+            let connector = connect(&product)?;
+            let selected = selected(connector.discover().await?.streams, catalog.as_ref())?;
+            let states = state.as_ref().map(read_states).transpose()?.unwrap_or_default();
+            read_all(&connector, selected, &states, limit).await
+        }
+    }
+}
+
+fn connect(product: &Product) -> Result<Arc<dyn Connector>> {
+    let integration = integration(product)?;
+    let settings = settings::read(product, &integration.spec().settings_schema)?;
+    let http = worker::http_client(AddressGuard::person())?;
+    let credentials = Arc::new(MemoryCredentials::default());
+    Ok(integration.connect(Link { settings: Settings::new(settings), http, credentials })?)
+}
+
+fn integration(product: &Product) -> Result<Arc<dyn Integration>> {
+    if let Some(path) = &product.manifest {
+        let text = settings::manifest_text(path)?;
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let parsed = manifest::parse(&name, &text);
+        return Ok(Arc::new(parsed.map_err(|error| Error::from(error).with("file", path.display()))?));
+    }
+    let name = product.integration.clone().unwrap_or_default();
+    Registry::ours()?
+        .get(&name)
+        .ok_or_else(|| Error::new(ErrorKind::Invalid, "there is no such integration").with("integration", name))
+}
+
+/// A stream to read, and whether from a state.
+struct Selected {
+    stream: Arc<StreamSpec>,
+    is_incremental: bool,
+}
+
+#[derive(Deserialize)]
+struct ConfiguredCatalog {
+    streams: Vec<ConfiguredStream>,
+}
+
+#[derive(Deserialize)]
+struct ConfiguredStream {
+    stream: StreamName,
+    #[serde(default)]
+    sync_mode: String,
+}
+
+#[derive(Deserialize)]
+struct StreamName {
+    name: String,
+}
+
+fn selected(streams: Vec<StreamSpec>, catalog: Option<&PathBuf>) -> Result<Vec<Selected>> {
+    let Some(path) = catalog else {
+        let all = streams.into_iter();
+        return Ok(all.map(|stream| Selected { is_incremental: stream.is_incremental(), stream: Arc::new(stream) }).collect());
+    };
+    let catalog: ConfiguredCatalog = read_json(path)?;
+    let mut by_name: BTreeMap<String, StreamSpec> =
+        streams.into_iter().map(|stream| (stream.name.clone(), stream)).collect();
+    let mut selected = Vec::new();
+    let mut problems = Vec::new();
+    for configured in catalog.streams {
+        match by_name.remove(&configured.stream.name) {
+            Some(stream) => selected
+                .push(Selected { stream: Arc::new(stream), is_incremental: configured.sync_mode == "incremental" }),
+            None => problems.push(Problem {
+                place: format!("{}: stream {}", path.display(), configured.stream.name),
+                message: "the connector has no such stream".to_owned(),
+            }),
+        }
+    }
+    if problems.is_empty() { Ok(selected) } else { Err(Error::invalid("the catalog does not fit the connector", problems)) }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &PathBuf) -> Result<T> {
+    let wrong = |message: String| Error::new(ErrorKind::Invalid, message).with("file", path.display());
+    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| wrong(format!("not of the expected form: {error}")))
+}
+
+/// States by stream name.
+fn read_states(path: &PathBuf) -> Result<BTreeMap<String, Value>> {
+    let messages: Vec<Value> = read_json(path)?;
+    Ok(messages
+        .iter()
+        // Both the bare state and the whole message that carries it are in use.
+        .map(|message| message.get("state").unwrap_or(message))
+        .filter_map(|state| {
+            let stream = state.get("stream")?;
+            let name = stream.get("stream_descriptor")?.get("name")?.as_str()?;
+            Some((name.to_owned(), stream.get("stream_state")?.clone()))
+        })
+        .collect())
+}
+
+async fn read_all(
+    connector: &Arc<dyn Connector>,
+    selected: Vec<Selected>,
+    states: &BTreeMap<String, Value>,
+    limit: Option<u64>,
+) -> Outcome {
+    let mut has_failed = false;
+    for Selected { stream, is_incremental } in selected {
+        let state = states.get(&stream.name).filter(|_| is_incremental).cloned();
+        let request = ReadRequest { stream: stream.clone(), state, position: None };
+        if let Err(error) = read_stream(connector.clone(), request, is_incremental, limit).await {
+            has_failed = true;
+            let error = error.with("stream", &stream.name);
+            output::error(&error);
+            output::line(&trace(&stream.name, &error).to_string());
+        }
+    }
+    Ok(if has_failed { Done::Failed } else { Done::Whole })
+}
+
+async fn read_stream(
+    connector: Arc<dyn Connector>,
+    request: ReadRequest,
+    is_incremental: bool,
+    limit: Option<u64>,
+) -> Result<()> {
+    let name = request.stream.name.clone();
+    let (sender, mut pages) = mpsc::channel(PAGE_SLOTS);
+    let reader = tokio::spawn(async move { connector.read(request, sender).await });
+    let mut left = limit.unwrap_or(u64::MAX);
+    while let Some(page) = pages.recv().await {
+        print_records(&name, &page, &mut left)?;
+        if left == 0 {
+            reader.abort();
+            return Ok(());
+        }
+    }
+    let end = reader.await.map_err(|error| Error::new(ErrorKind::Bug, format!("the connector broke off: {error}")))??;
+    for failed in &end.failed_items {
+        output::note(&format!("{name}: {} could not be read: {}", failed.item, failed.reason));
+    }
+    let state = end.state.filter(|_| is_incremental).unwrap_or_else(|| json!({ "__ab_no_cursor_state_message": true }));
+    output::line(&json!({
+        "type": "STATE",
+        "state": { "type": "STREAM", "stream": { "stream_descriptor": { "name": name }, "stream_state": state } },
+    }).to_string());
+    Ok(())
+}
+
+/// A record's text goes out as it came in: large numbers keep their digits.
+#[derive(serde::Serialize)]
+struct RecordMessage<'a> {
+    r#type: &'static str,
+    record: Record<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct Record<'a> {
+    stream: &'a str,
+    data: &'a RawValue,
+    emitted_at: i64,
+}
+
+fn print_records(stream: &str, page: &Page, left: &mut u64) -> Result<()> {
+    for record in &page.records {
+        if *left == 0 {
+            break;
+        }
+        *left -= 1;
+        let data: &RawValue = serde_json::from_slice(page.record_body(record))
+            .map_err(|error| Error::new(ErrorKind::Bug, format!("a record is not JSON: {error}")))?;
+        let emitted_at = Timestamp::now().as_millisecond();
+        let message = RecordMessage { r#type: "RECORD", record: Record { stream, data, emitted_at } };
+        if let Ok(text) = serde_json::to_string(&message) {
+            // A message is one line, however the product laid out its JSON: a line break can only be between tokens.
+            output::line(&text.replace(['\n', '\r'], " "));
+        }
+    }
+    Ok(())
+}
+
+fn trace(stream: &str, error: &Error) -> Value {
+    json!({
+        "type": "TRACE",
+        "trace": {
+            "type": "ERROR",
+            "emitted_at": Timestamp::now().as_millisecond(),
+            "error": { "message": error.to_string(), "failure_type": error.kind().code(), "stream_descriptor": { "name": stream } },
+        },
+    })
+}

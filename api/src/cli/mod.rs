@@ -1,0 +1,99 @@
+//! The command line: one file a command, all of them on this screen.
+
+mod backup;
+mod connector;
+mod data_dir;
+mod exit;
+mod export;
+mod output;
+mod progress;
+mod records;
+mod sandbox;
+mod settings;
+mod snapshots;
+mod tables;
+mod up;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::worker;
+
+/// Keeps safe what a business holds in SaaS products: verified, encrypted snapshots of every record.
+#[derive(Parser)]
+#[command(name = "listbackup", version, propagate_version = true, after_help = exit::HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Back one source up, now, into the data directory.
+    Backup(backup::Args),
+    /// List the snapshots in the data directory.
+    Snapshots(snapshots::Args),
+    /// Look at the records of a snapshot.
+    Records(records::Args),
+    /// Write a stream of a snapshot to a file.
+    Export(export::Args),
+    /// Check that every snapshot is whole.
+    Verify(verify::Args),
+    /// Run everything in one process: API, worker, scheduler, indexer.
+    Up(up::Args),
+    /// Serve a small make-believe SaaS product to try things on.
+    Sandbox(sandbox::Args),
+    /// Try a connector: check, discover, read.
+    Connector(connector::Args),
+    /// Print the schema of the tables.
+    Tables(tables::Args),
+}
+
+impl Command {
+    fn wants_json(&self) -> bool {
+        match self {
+            Self::Backup(args) => args.json,
+            Self::Snapshots(args) => args.json,
+            Self::Records(args) => args.json,
+            Self::Export(args) => args.json,
+            Self::Verify(args) => args.json,
+            Self::Tables(args) => args.json,
+            Self::Up(_) | Self::Sandbox(_) | Self::Connector(_) => false,
+        }
+    }
+
+    /// What the log shows unless `LISTBACKUP_LOG` says otherwise.
+    fn default_log(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "info,actix_server=warn",
+            _ => "error",
+        }
+    }
+
+    async fn run(self) -> exit::Outcome {
+        match self {
+            Self::Backup(args) => backup::run(args).await,
+            Self::Snapshots(args) => snapshots::run(args).await,
+            Self::Records(args) => records::run(args).await,
+            Self::Export(args) => export::run(args).await,
+            Self::Verify(args) => verify::run(args).await,
+            Self::Up(args) => up::run(args).await,
+            Self::Sandbox(args) => sandbox::run(args).await,
+            Self::Connector(args) => connector::run(args).await,
+            Self::Tables(args) => tables::run(&args),
+        }
+    }
+}
+
+/// Parses the arguments, runs the command, turns its outcome into an exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let wants_json = cli.command.wants_json();
+    worker::start_log(cli.command.default_log());
+    match worker::system() {
+        Ok(system) => exit::report(system.block_on(cli.command.run()), wants_json),
+        Err(error) => exit::report(Err(error), wants_json),
+    }
+}

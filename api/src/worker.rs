@@ -1,0 +1,96 @@
+//! The only place that picks adapters: from a data directory to a worker's world.
+
+use std::{path::Path, sync::Arc};
+
+use actix::{System, SystemRunner};
+use listbackup_engine::{
+    Error, ErrorKind, Result,
+    adapters::embedded::{EmbeddedStores, OpenMode},
+    connectors::{
+        http::{AddressGuard, HttpClient, Network},
+        registry::Registry,
+    },
+    model::{WorkerId, scope::SystemScope},
+    run::{RunContext, RunSettings},
+    snapshot::{SnapshotStore, StoreSettings},
+    store::Store,
+};
+use tracing_subscriber::EnvFilter;
+
+/// How a process works.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// Which addresses connectors may reach.
+    pub guard: AddressGuard,
+    /// Limits of runs.
+    pub run: RunSettings,
+}
+
+impl WorkerSettings {
+    /// A command that a person runs on their own machine: may reach loopback and private addresses.
+    pub fn of_a_person() -> Self {
+        Self { guard: AddressGuard::person(), run: RunSettings { is_sole_worker: true, ..RunSettings::default() } }
+    }
+
+    /// A server: public addresses, and the networks that its operator lists.
+    pub fn of_a_server(networks: Vec<Network>) -> Self {
+        Self { guard: AddressGuard::allowing(networks), ..Self::of_a_person() }
+    }
+}
+
+/// A worker over the embedded stores of one data directory.
+pub struct Worker {
+    /// What runs are handed.
+    pub ctx: Arc<RunContext>,
+    /// The stores; the directory stays locked while they live.
+    pub stores: EmbeddedStores,
+}
+
+impl Worker {
+    /// Opens a data directory.
+    ///
+    /// # Errors
+    /// Those of [`EmbeddedStores::open`].
+    pub fn open(data_dir: &Path, mode: OpenMode, settings: WorkerSettings) -> Result<Self> {
+        let stores = EmbeddedStores::open(data_dir, mode)?;
+        let ports = stores.ports();
+        let ctx = RunContext {
+            store: Store::new(ports.tables.clone()),
+            system: SystemScope::of_this_process(),
+            snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
+            registry: Arc::new(Registry::ours()?),
+            http: http_client(settings.guard)?,
+            settings: settings.run,
+            worker_id: WorkerId::new(&*ports.clock, &*ports.random),
+            ports,
+        };
+        Ok(Self { ctx: Arc::new(ctx), stores })
+    }
+}
+
+/// The client of a process.
+///
+/// # Errors
+/// `Bug` when the TLS set-up of this machine cannot be used.
+pub fn http_client(guard: AddressGuard) -> Result<HttpClient> {
+    Ok(HttpClient::builder().guard(guard).build()?)
+}
+
+/// The actor system over a multi-thread runtime: actors on this thread, their work on the pool.
+///
+/// # Errors
+/// `Exhausted` when the machine gives no threads.
+pub fn system() -> Result<SystemRunner> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        Error::new(ErrorKind::Exhausted, format!("the runtime could not be started: {error}"))
+    })?;
+    Ok(System::with_tokio_rt(|| runtime))
+}
+
+/// Sends the log to standard error.
+pub fn start_log(default: &str) {
+    let filter = EnvFilter::try_from_env("LISTBACKUP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start in one process (tests) keeps the first.
+    let _already = log.try_init();
+}

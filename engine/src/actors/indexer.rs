@@ -1,0 +1,99 @@
+//! Turns snapshot objects into rows to browse, as the data queue tells of them.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
+use tokio::sync::watch;
+
+use super::task::Task;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    ports::{self, QueueName},
+    run::{RunContext, index},
+};
+
+/// Longest wait of one request for messages.
+const WAIT: Duration = Duration::from_secs(10);
+/// Indexing one snapshot takes milliseconds; a message comes again soon after a crash.
+const VISIBILITY: Duration = Duration::from_secs(30);
+/// A snapshot object is durable a moment before its run commits.
+const UNCOMMITTED: Duration = Duration::from_secs(2);
+/// Messages of one request.
+const BATCH: usize = 10;
+
+/// The indexer's actor.
+pub(super) struct Indexer {
+    ctx: Arc<RunContext>,
+    draining: watch::Receiver<bool>,
+    work: Option<Task>,
+}
+
+impl Indexer {
+    pub fn new(ctx: Arc<RunContext>, draining: watch::Receiver<bool>) -> Self {
+        Self { ctx, draining, work: None }
+    }
+
+    fn poll(&mut self, ctx: &mut Context<Self>) {
+        if *self.draining.borrow() {
+            return;
+        }
+        let (run_ctx, mut draining) = (self.ctx.clone(), self.draining.clone());
+        let work = async move {
+            let messages = tokio::select! {
+                messages = run_ctx.ports.queue.receive(QueueName::Data, BATCH, VISIBILITY, WAIT) => messages?,
+                _ = draining.wait_for(|draining| *draining) => Vec::new(),
+            };
+            for message in messages {
+                work_off(&run_ctx, message).await?;
+            }
+            Ok(())
+        };
+        self.work = Some(Task::start(work, ctx.address().recipient(), Polled));
+    }
+}
+
+/// Indexes one object. A message that cannot be worked off comes again until it is a dead letter.
+async fn work_off(ctx: &RunContext, message: ports::Message) -> Result<()> {
+    let created = serde_json::from_value(message.body)
+        .map_err(|error| Error::new(ErrorKind::Invalid, format!("the message tells of no object: {error}")));
+    let indexed = match created {
+        Ok(created) => index::index_object(ctx, &created).await,
+        Err(error) => Err(error),
+    };
+    match indexed {
+        Ok(_) => ctx.ports.queue.acknowledge(QueueName::Data, &message.receipt).await,
+        Err(error) => {
+            tracing::debug!(%error, message = message.id, "an object is not indexed yet");
+            ctx.ports.queue.extend(QueueName::Data, &message.receipt, UNCOMMITTED).await
+        }
+    }
+}
+
+impl Actor for Indexer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.poll(ctx);
+    }
+}
+
+impl Supervised for Indexer {}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Polled(Result<()>);
+
+impl Handler<Polled> for Indexer {
+    type Result = ();
+
+    fn handle(&mut self, Polled(result): Polled, ctx: &mut Self::Context) {
+        self.work = None;
+        match result {
+            Ok(()) => self.poll(ctx),
+            Err(error) => {
+                tracing::warn!(%error, "the data queue could not be worked off; trying again");
+                ctx.run_later(UNCOMMITTED, Self::poll);
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The clock of the worker: fires due jobs and sends the messages of lost orders again.
+
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
+use tokio::sync::watch;
+
+use super::task::Task;
+use crate::{
+    error::Result,
+    run::{RunContext, due, order},
+};
+
+/// The scheduler's actor.
+pub(super) struct Scheduler {
+    ctx: Arc<RunContext>,
+    draining: watch::Receiver<bool>,
+    look: Option<Task>,
+    is_first: bool,
+}
+
+impl Scheduler {
+    pub fn new(ctx: Arc<RunContext>, draining: watch::Receiver<bool>) -> Self {
+        Self { ctx, draining, look: None, is_first: true }
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if self.look.is_some() || *self.draining.borrow() {
+            return;
+        }
+        // At the start of a sole worker nobody else can be looking after any run: all live ones are lost.
+        let takes_all = std::mem::take(&mut self.is_first) && self.ctx.settings.is_sole_worker;
+        let run_ctx = self.ctx.clone();
+        let work = async move { look(&run_ctx, takes_all).await };
+        self.look = Some(Task::start(work, ctx.address().recipient(), Looked));
+    }
+}
+
+async fn look(ctx: &RunContext, takes_all: bool) -> Result<()> {
+    let now = ctx.ports.clock.now();
+    let before = if takes_all { jiff::Timestamp::MAX } else { now - ctx.settings.resend_after };
+    let sent = order::resend_lost(&ctx.ports, &ctx.system, &ctx.settings, before).await?;
+    let fired = due::fire_due(&ctx.ports, &ctx.system).await?;
+    if sent + fired > 0 {
+        tracing::info!(sent, fired, "orders sent again, jobs fired");
+    }
+    Ok(())
+}
+
+impl Actor for Scheduler {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.look(ctx);
+        ctx.run_interval(self.ctx.settings.tick, Self::look);
+    }
+}
+
+impl Supervised for Scheduler {}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Looked(Result<()>);
+
+impl Handler<Looked> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, Looked(result): Looked, _: &mut Self::Context) {
+        self.look = None;
+        if let Err(error) = result {
+            tracing::warn!(%error, "due jobs could not be looked up; trying again");
+        }
+    }
+}

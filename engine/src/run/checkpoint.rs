@@ -1,0 +1,105 @@
+//! Checkpoints: what a crash does not cost. One sealed object a stream, named in the run's row under the fence.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    progress::check_run,
+    session::Session,
+    update::{Decision, update},
+};
+use crate::{
+    error::Result,
+    model::{Run, SnapshotId},
+    snapshot::{FinishedStream, StreamCheckpoint},
+    store::key,
+};
+
+/// Where a stream stood.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The snapshot that the stream is compared with; a checkpoint against another parent is void.
+    pub parent: Option<SnapshotId>,
+    /// When the first attempt began to read the stream.
+    pub began_at: Timestamp,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// How far a stream is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "snake_case")]
+pub enum Stage {
+    /// In the middle: everything up to `position` is durable.
+    Reading {
+        /// Handed back to the connector.
+        position: Option<Value>,
+        /// Handed back to the writer.
+        writer: Box<StreamCheckpoint>,
+    },
+    /// Read to its end, ready for the manifest.
+    Done {
+        /// What goes into the manifest.
+        finished: Box<FinishedStream>,
+    },
+}
+
+/// Keeps a stream's checkpoint: the object first, then its name in the run's row if the fence still holds. The one it
+/// replaces is removed.
+///
+/// # Errors
+/// `Fenced` when another worker owns the run; `Exhausted` when there is no space left; `Retry`.
+pub async fn save(session: &Session, stream: &str, checkpoint: &Checkpoint) -> Result<()> {
+    let ctx = &session.ctx;
+    let claim = &session.claim;
+    let number = session.next_checkpoint_number();
+    let path = session.source_store.put_checkpoint(claim.order.run_id, claim.epoch, number, checkpoint).await?;
+    let progress = session.progress.now();
+    let replaced = update(&ctx.store, &claim.scope, key(claim.order.job_id, claim.order.run_id), |mut run: Run| {
+        check_run(&run, claim.epoch)?;
+        // The run moves: whatever ended earlier attempts, it was not this.
+        run.attempts = 1;
+        run.progress = progress.clone();
+        let replaced = run.checkpoints.insert(stream.to_owned(), path.clone());
+        Ok(Decision::Write(run, vec![], replaced))
+    })
+    .await?;
+    if let Some(old) = replaced {
+        discard(session, &old).await;
+    }
+    Ok(())
+}
+
+/// The checkpoint of a stream, if an earlier attempt of this run left one that still fits the parent.
+///
+/// # Errors
+/// `Retry` when the store cannot be reached. A damaged checkpoint is reported and read as none: the stream starts over.
+pub async fn load(session: &Session, stream: &str) -> Result<Option<Checkpoint>> {
+    let Some(path) = session.claim.run.checkpoints.get(stream) else {
+        return Ok(None);
+    };
+    match session.source_store.load_checkpoint::<Checkpoint>(path).await {
+        Ok(checkpoint) if checkpoint.parent == session.parent_id() => Ok(Some(checkpoint)),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == crate::ErrorKind::Retry => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, stream, "a checkpoint cannot be used; the stream starts over");
+            Ok(None)
+        }
+    }
+}
+
+/// Removes the objects of all checkpoints of an ended run.
+pub async fn discard_all(session: &Session, run: &Run) {
+    for path in run.checkpoints.values() {
+        discard(session, path).await;
+    }
+}
+
+/// A checkpoint that stays behind costs some space and nothing else.
+async fn discard(session: &Session, path: &str) {
+    if let Err(error) = session.source_store.delete_checkpoint(path).await {
+        tracing::debug!(%error, path, "an old checkpoint stays");
+    }
+}

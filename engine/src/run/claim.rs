@@ -1,0 +1,271 @@
+//! Taking a run: the source's lease by one conditional write, with the run's row in the same transaction.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{
+    RunContext,
+    event::{self, Subject, event},
+    lease,
+    order::{self, RunOrder},
+    update::{Decision, update},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{
+        ActivityEvent, ActivityKind, Run, RunStatus, Source, SourceState,
+        run::RunError,
+        scope::AccountScope,
+    },
+    ports::Condition,
+    store::{self, Versioned, key},
+};
+
+/// A run in the hands of this worker.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Narrowed to the run's account.
+    pub scope: AccountScope,
+    /// The order.
+    pub order: RunOrder,
+    /// The fence: rides on every later write.
+    pub epoch: u64,
+    /// The source as it was when the lease was taken.
+    pub source: Source,
+    /// The run as it was when the lease was taken.
+    pub run: Run,
+}
+
+/// What became of an attempt to claim.
+#[derive(Debug)]
+pub enum Claimed {
+    /// The run is ours.
+    Ours(Box<Claim>),
+    /// Nothing to do: it has ended, or may not begin. The message can go.
+    Over(Box<Run>),
+    /// Somebody else works on the source; ask again after this.
+    Busy(Duration),
+}
+
+/// Takes the run of an order, or says why not.
+///
+/// # Errors
+/// `Retry` when a store cannot be reached. A message that names another account's source finds nothing: `NotFound`.
+pub async fn claim(ctx: &RunContext, order: &RunOrder) -> Result<Claimed> {
+    let scope = ctx.system.account(order.account_id);
+    loop {
+        let run = ctx.store.get::<Run>(&scope, key(order.job_id, order.run_id)).await?;
+        if run.row.status.has_ended() {
+            return Ok(Claimed::Over(Box::new(run.row)));
+        }
+        let source = ctx.store.find::<Source>(&scope, key(order.account_id, order.source_id)).await?;
+        let now = ctx.ports.clock.now();
+        let verdict = judge(ctx, source.as_ref().map(|source| &source.row), &run.row, now);
+        let attempt = match (verdict, source) {
+            (Verdict::Wait(wait), _) => return Ok(Claimed::Busy(wait)),
+            (Verdict::End(status, error), _) => {
+                end_unbegun(ctx, &scope, run, status, error).await.map(|run| Claimed::Over(Box::new(run)))
+            }
+            (Verdict::Take, Some(source)) => take(ctx, &scope, order, source, run, now).await,
+            (Verdict::Take, None) => Err(Error::new(ErrorKind::Bug, "a run without source was to be taken")),
+        };
+        match attempt {
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            done => return done,
+        }
+    }
+}
+
+/// What the rules say about a run that has not ended.
+enum Verdict {
+    Take,
+    Wait(Duration),
+    End(RunStatus, Option<RunError>),
+}
+
+fn judge(ctx: &RunContext, source: Option<&Source>, run: &Run, now: Timestamp) -> Verdict {
+    let failed = |status, message: &str| {
+        Verdict::End(status, Some(RunError::from(&Error::new(ErrorKind::Invalid, message.to_owned()))))
+    };
+    let Some(source) = source else {
+        return failed(RunStatus::Failed, "the source was deleted");
+    };
+    if !lease::is_free(&source.lease, ctx.worker_id, now, ctx.settings.is_sole_worker) {
+        let until = source.lease.expires_at.unwrap_or(now).duration_since(now);
+        return Verdict::Wait(Duration::try_from(until).unwrap_or_default().max(Duration::from_secs(1)));
+    }
+    if run.cancel_requested {
+        return Verdict::End(RunStatus::Cancelled, None);
+    }
+    if run.attempts >= ctx.settings.run_attempts_max {
+        return failed(RunStatus::Failed, "every attempt ended before its first checkpoint; see the worker's log");
+    }
+    let unable = if run.status == RunStatus::Queued { RunStatus::Skipped } else { RunStatus::Failed };
+    match source.state {
+        SourceState::Active => Verdict::Take,
+        SourceState::Paused => failed(unable, "the source is paused; resume it first"),
+        SourceState::NeedsAuthorisation => failed(unable, "the source must be signed in again; reconnect it"),
+    }
+}
+
+async fn take(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    order: &RunOrder,
+    source: Versioned<Source>,
+    run: Versioned<Run>,
+    now: Timestamp,
+) -> Result<Claimed> {
+    let (mut new_source, mut new_run) = (source.row, run.row);
+    new_source.lease = lease::taken(&new_source.lease, ctx.worker_id, order.run_id, now, ctx.settings.lease);
+    new_run.status = RunStatus::Running;
+    new_run.epoch = new_source.lease.epoch;
+    new_run.attempts += 1;
+    new_run.started_at.get_or_insert(now);
+    new_run.lease_expires_ms = new_source.lease.expires_at.map(Timestamp::as_millisecond);
+    let mut details = Map::new();
+    details.insert("epoch".to_owned(), json!(new_run.epoch));
+    details.insert("worker".to_owned(), json!(ctx.worker_id));
+    let started =
+        event(&ctx.ports, order.account_id, ActivityKind::RunStarted, event::SYSTEM, Subject::run(&new_run), details);
+    let writes = vec![
+        store::put(&new_source, Condition::Version(source.version))?,
+        store::put(&new_run, Condition::Version(run.version))?,
+        event::keep(&started)?,
+    ];
+    ctx.store.transact(scope, writes).await?;
+    event::publish(&ctx.ports, &[started]).await;
+    let epoch = new_run.epoch;
+    Ok(Claimed::Ours(Box::new(Claim { scope: *scope, order: order.clone(), epoch, source: new_source, run: new_run })))
+}
+
+async fn end_unbegun(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    run: Versioned<Run>,
+    status: RunStatus,
+    error: Option<RunError>,
+) -> Result<Run> {
+    let mut row = run.row;
+    order::end(&mut row, status, error, ctx.ports.clock.now());
+    let ended = ended_event(ctx, &row);
+    ctx.store.transact(scope, vec![store::put(&row, Condition::Version(run.version))?, event::keep(&ended)?]).await?;
+    event::publish(&ctx.ports, &[ended]).await;
+    Ok(row)
+}
+
+/// The event that tells how a run ended.
+pub fn ended_event(ctx: &RunContext, run: &Run) -> ActivityEvent {
+    let kind = match run.status {
+        RunStatus::Succeeded => ActivityKind::RunSucceeded,
+        RunStatus::Partial => ActivityKind::RunPartial,
+        RunStatus::Cancelled => ActivityKind::RunCancelled,
+        RunStatus::Skipped => ActivityKind::RunSkipped,
+        RunStatus::Failed | RunStatus::Queued | RunStatus::Running => ActivityKind::RunFailed,
+    };
+    let mut details = Map::new();
+    let mut tell = |name: &str, value: Value| details.insert(name.to_owned(), value);
+    let sum = |of: fn(&crate::model::run::StreamProgress) -> u64| run.progress.streams.values().map(of).sum::<u64>();
+    tell("records", json!(sum(|stream| stream.records)));
+    tell("added", json!(sum(|stream| stream.added)));
+    tell("changed", json!(sum(|stream| stream.changed)));
+    tell("removed", json!(sum(|stream| stream.removed)));
+    tell("bytesStored", json!(run.progress.bytes_stored));
+    if let Some(error) = &run.error {
+        tell("error", json!(error));
+    }
+    if let Some(snapshot_id) = run.snapshot_id {
+        tell("snapshotId", json!(snapshot_id));
+    }
+    event(&ctx.ports, run.account_id, kind, event::SYSTEM, Subject::run(run), details)
+}
+
+/// Keeps the lease alive.
+///
+/// # Errors
+/// `Fenced` when another worker has taken it; `Retry` when the store cannot be reached.
+pub async fn heartbeat(ctx: &RunContext, claim: &Claim) -> Result<()> {
+    let now = ctx.ports.clock.now();
+    update(&ctx.store, &claim.scope, key(claim.order.account_id, claim.order.source_id), |mut source: Source| {
+        source.lease = lease::renewed(&source.lease, claim.epoch, now, ctx.settings.lease)?;
+        Ok(Decision::Write(source, vec![], ()))
+    })
+    .await
+}
+
+/// Ends a run without a snapshot and lets go of the lease, in one transaction.
+///
+/// # Errors
+/// `Fenced` when another worker owns the source by now: the run is theirs to end.
+pub async fn end_without_snapshot(
+    ctx: &RunContext,
+    claim: &Claim,
+    status: RunStatus,
+    error: Option<RunError>,
+) -> Result<Run> {
+    let needs_sign_in = error.as_ref().is_some_and(|error| error.code == ErrorKind::Reauthorise.code());
+    let (run, events) = change_both(ctx, claim, |source, run| {
+        source.lease = lease::released(&source.lease, claim.epoch)?;
+        order::end(run, status, error.clone(), ctx.ports.clock.now());
+        let mut events = vec![ended_event(ctx, run)];
+        if needs_sign_in {
+            source.state = SourceState::NeedsAuthorisation;
+            events.push(event(
+                &ctx.ports,
+                run.account_id,
+                ActivityKind::SourceAuthorisationLost,
+                event::SYSTEM,
+                Subject::run(run),
+                Map::new(),
+            ));
+        }
+        Ok(events)
+    })
+    .await?;
+    event::publish(&ctx.ports, &events).await;
+    Ok(run)
+}
+
+/// Lets go of the lease and leaves the run live, for another worker to go on with.
+///
+/// # Errors
+/// `Fenced` when another worker owns the source by now.
+pub async fn hand_back(ctx: &RunContext, claim: &Claim) -> Result<()> {
+    change_both(ctx, claim, |source, run| {
+        source.lease = lease::released(&source.lease, claim.epoch)?;
+        // Going down in good order is no failed attempt.
+        run.attempts = run.attempts.saturating_sub(1);
+        run.lease_expires_ms = Some(ctx.ports.clock.now().as_millisecond());
+        Ok(vec![])
+    })
+    .await
+    .map(|_| ())
+}
+
+/// Changes source and run in one transaction under the fence, with the events that tell it.
+pub(super) async fn change_both(
+    ctx: &RunContext,
+    claim: &Claim,
+    mut change: impl FnMut(&mut Source, &mut Run) -> Result<Vec<ActivityEvent>>,
+) -> Result<(Run, Vec<ActivityEvent>)> {
+    loop {
+        let order = &claim.order;
+        let mut source = ctx.store.get::<Source>(&claim.scope, key(order.account_id, order.source_id)).await?;
+        let mut run = ctx.store.get::<Run>(&claim.scope, key(order.job_id, order.run_id)).await?;
+        lease::check(&source.row.lease, claim.epoch)?;
+        let events = change(&mut source.row, &mut run.row)?;
+        let mut writes = vec![
+            store::put(&source.row, Condition::Version(source.version))?,
+            store::put(&run.row, Condition::Version(run.version))?,
+        ];
+        for event in &events {
+            writes.push(event::keep(event)?);
+        }
+        match ctx.store.transact(&claim.scope, writes).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            done => return done.map(|()| (run.row, events)),
+        }
+    }
+}

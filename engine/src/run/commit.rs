@@ -1,0 +1,135 @@
+//! The commit: manifest object by put-if-absent, then one conditional write that makes it the source's head. Before it
+//! nothing is visible, after it everything is durable.
+
+use std::collections::BTreeMap;
+
+use super::{
+    checkpoint,
+    claim::{change_both, ended_event},
+    event, lease, order,
+    pipeline::StreamOutcome,
+    session::Session,
+};
+use crate::{
+    error::{Error, Result},
+    model::{
+        Run, RunStatus,
+        id::kind,
+        run::RunError,
+        source::Head,
+    },
+    snapshot::{LoadedManifest, Manifest, ManifestStatus, StreamState},
+};
+
+/// Streams of a run with how each one ended.
+pub type Outcomes = BTreeMap<String, StreamOutcome>;
+
+/// Ends a run whose streams have all been read: a snapshot when at least one stream was, a failure otherwise.
+///
+/// # Errors
+/// `Fenced` when another worker owns the source; `Exhausted`, `Retry` from the stores: nothing is visible then, and the
+/// commit can be tried again.
+pub async fn commit(session: &Session, outcomes: &Outcomes) -> Result<Run> {
+    let failures = failures(outcomes);
+    let is_empty = !outcomes.values().any(|outcome| matches!(outcome, StreamOutcome::Done(_)));
+    if let (true, Some(error)) = (is_empty, &failures) {
+        return super::claim::end_without_snapshot(&session.ctx, &session.claim, RunStatus::Failed, Some(error.clone()))
+            .await;
+    }
+    let stored = session.source_store.put_manifest(&manifest(session, outcomes)).await?;
+    let (run, events) = publish(session, &stored, failures).await?;
+    event::publish(&session.ctx.ports, &events).await;
+    checkpoint::discard_all(session, &session_run(session, &run)).await;
+    Ok(run)
+}
+
+/// The head moves, the lease goes, the run ends and its event is kept: all in one transaction under the fence.
+async fn publish(
+    session: &Session,
+    stored: &LoadedManifest,
+    failures: Option<RunError>,
+) -> Result<(Run, Vec<crate::model::ActivityEvent>)> {
+    let ctx = &session.ctx;
+    let now = ctx.ports.clock.now();
+    let progress = session.progress.now();
+    let has_failed_items = progress.streams.values().any(|stream| !stream.failed_items.is_empty());
+    let status =
+        if failures.is_some() || has_failed_items { RunStatus::Partial } else { RunStatus::Succeeded };
+    change_both(ctx, &session.claim, |source, run| {
+        let parent = source.head.as_ref().map(|head| head.snapshot_id);
+        if parent != session.parent_id() {
+            return Err(Error::new(crate::ErrorKind::Fenced, "the source has another head than this run began from"));
+        }
+        source.head = Some(Head {
+            snapshot_id: stored.manifest.snapshot_id,
+            manifest_digest: stored.digest.clone(),
+            committed_at: now,
+        });
+        source.lease = lease::released(&source.lease, session.claim.epoch)?;
+        run.progress = progress.clone();
+        run.snapshot_id = Some(stored.manifest.snapshot_id);
+        order::end(run, status, failures.clone(), now);
+        Ok(vec![ended_event(ctx, run)])
+    })
+    .await
+}
+
+/// The run's row as this attempt knew it may name checkpoints that its last write no longer does.
+fn session_run(session: &Session, ended: &Run) -> Run {
+    let mut run = ended.clone();
+    for (stream, path) in &session.claim.run.checkpoints {
+        run.checkpoints.entry(stream.clone()).or_insert_with(|| path.clone());
+    }
+    run
+}
+
+fn manifest(session: &Session, outcomes: &Outcomes) -> Manifest {
+    let claim = &session.claim;
+    let mut streams: BTreeMap<String, StreamState> = BTreeMap::new();
+    // Streams that are no longer chosen, or failed this time, stay as the parent has them: no setting deletes data.
+    if let Some(parent) = &session.parent {
+        streams.clone_from(&parent.manifest.streams);
+    }
+    let mut failed = BTreeMap::new();
+    for (name, outcome) in outcomes {
+        match outcome {
+            StreamOutcome::Done(finished) => {
+                streams.insert(name.clone(), finished.state.clone());
+            }
+            StreamOutcome::Failed(error) => {
+                failed.insert(name.clone(), error.to_string());
+            }
+            StreamOutcome::Stopped(_) => {}
+        }
+    }
+    Manifest::new(crate::snapshot::ManifestParts {
+        snapshot_id: claim.order.run_id.of::<kind::Snapshot>(),
+        account_id: claim.order.account_id,
+        source_id: claim.order.source_id,
+        source_name: claim.source.name.clone(),
+        integration: claim.source.integration.clone(),
+        run_id: claim.order.run_id,
+        epoch: claim.epoch,
+        parent: session.parent.as_ref().map(LoadedManifest::parent_link),
+        created_at: session.ctx.ports.clock.now(),
+        status: if failed.is_empty() { ManifestStatus::Complete } else { ManifestStatus::Partial },
+        failed_streams: failed,
+        streams,
+    })
+}
+
+/// Every failed stream in one message.
+fn failures(outcomes: &Outcomes) -> Option<RunError> {
+    let failed: Vec<&Error> = outcomes
+        .values()
+        .filter_map(|outcome| match outcome {
+            StreamOutcome::Failed(error) => Some(error),
+            _ => None,
+        })
+        .collect();
+    let first = failed.first()?;
+    // What a person must do outweighs what passes by itself.
+    let worst = failed.iter().find(|error| error.kind() == crate::ErrorKind::Reauthorise).unwrap_or(first);
+    let message = failed.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    Some(RunError { code: worst.kind().code().to_owned(), message })
+}

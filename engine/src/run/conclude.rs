@@ -1,0 +1,96 @@
+//! What follows from how an attempt ended. Decisions only; [`super::commit`] and [`super::claim`] write.
+
+use std::time::Duration;
+
+use super::{
+    RunContext, RunSettings,
+    claim::{self, Claim},
+    commit::{self, Outcomes},
+    pipeline::StreamOutcome,
+    session::Session,
+    stop::Stop,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{Run, RunStatus, run::RunError},
+    store::key,
+};
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub enum AttemptEnd {
+    /// The run has ended.
+    Ended(Box<Run>),
+    /// The run is live and free for another worker.
+    HandedBack,
+}
+
+/// Ends an attempt whose streams have all been read or stopped.
+///
+/// # Errors
+/// As [`commit::commit`]; `Fenced` when another worker owns the source.
+pub async fn conclude(session: &Session, outcomes: &Outcomes) -> Result<AttemptEnd> {
+    let stopped = outcomes.values().find_map(|outcome| match outcome {
+        StreamOutcome::Stopped(stop) => Some(*stop),
+        _ => None,
+    });
+    match session.stop.reason().filter(|_| stopped.is_some()) {
+        None => commit::commit(session, outcomes).await.map(|run| AttemptEnd::Ended(Box::new(run))),
+        Some(stop) => stop_run(&session.ctx, &session.claim, stop).await,
+    }
+}
+
+/// Ends or hands back a run that must stop.
+///
+/// # Errors
+/// `Fenced` when another worker owns the source; `Retry` from the stores.
+pub async fn stop_run(ctx: &RunContext, claim: &Claim, stop: Stop) -> Result<AttemptEnd> {
+    match stop {
+        Stop::Fenced => Err(stop.into()),
+        Stop::Draining => claim::hand_back(ctx, claim).await.map(|()| AttemptEnd::HandedBack),
+        Stop::Cancelled => claim::end_without_snapshot(ctx, claim, RunStatus::Cancelled, None)
+            .await
+            .map(|run| AttemptEnd::Ended(Box::new(run))),
+    }
+}
+
+/// What to do after an attempt that ended with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Try again, after this.
+    TryAgain(Duration),
+    /// The run has failed.
+    Fail,
+    /// It is another worker's run now.
+    LetGo,
+}
+
+/// Judges the error of attempt number `attempt` (from 1) of this worker.
+pub fn judge(error: &Error, attempt: u32, settings: &RunSettings) -> Verdict {
+    match error.kind() {
+        ErrorKind::Fenced => Verdict::LetGo,
+        ErrorKind::RateLimited => Verdict::TryAgain(error.retry_after().unwrap_or(settings.retry_cap)),
+        ErrorKind::Retry | ErrorKind::Conflict if attempt < settings.run_attempts_max => {
+            let doubled = settings.retry_base.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+            Verdict::TryAgain(doubled.min(settings.retry_cap))
+        }
+        _ => Verdict::Fail,
+    }
+}
+
+/// Ends a run as failed.
+///
+/// # Errors
+/// `Fenced`, `Retry`, `Exhausted` from the stores.
+pub async fn fail(ctx: &RunContext, claim: &Claim, error: &Error) -> Result<Run> {
+    claim::end_without_snapshot(ctx, claim, RunStatus::Failed, Some(RunError::from(error))).await
+}
+
+/// The claim with the run as it stands now, for another attempt under the same lease.
+///
+/// # Errors
+/// `Retry` when the store cannot be reached.
+pub async fn refreshed(ctx: &RunContext, claim: &Claim) -> Result<Claim> {
+    let run = ctx.store.get::<Run>(&claim.scope, key(claim.order.job_id, claim.order.run_id)).await?.row;
+    Ok(Claim { run, ..claim.clone() })
+}

@@ -1,0 +1,315 @@
+//! From a source's row to a connected product: settings and secrets apart at rest, together only here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use listbackup_connectors::{
+    self as connectors, Connector, CredentialStore, Integration, Link, Settings, Spec, Tokens, http::HttpClient,
+    registry::Registry,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::update::{Decision, update};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{AccountId, Credential, KeyId, Source, SourceId, SourceState, scope::AccountScope},
+    ports::{Condition, Ports, Write},
+    secret,
+    snapshot::paths,
+    store::{self, Store, Versioned, key1},
+};
+
+/// What a credential's seal holds.
+#[derive(Default, Serialize, Deserialize)]
+struct Secrets {
+    /// The secret settings, in the settings' own shape.
+    #[serde(default)]
+    settings: Value,
+    /// Tokens of the OAuth grant.
+    #[serde(default)]
+    tokens: Option<StoredTokens>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredTokens {
+    access_token: String,
+    refresh_token: Option<String>,
+    expires_at: Option<Timestamp>,
+}
+
+/// The integration of a source: one of ours, or the account's own manifest.
+///
+/// # Errors
+/// `NotFound` when there is no such integration; `Corrupt` when the stored manifest was altered.
+pub async fn integration_of(
+    ports: &Ports,
+    registry: &Registry,
+    scope: &AccountScope,
+    source: &Source,
+) -> Result<Arc<dyn Integration>> {
+    let Some(digest) = &source.manifest_digest else {
+        return registry.get(&source.integration).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "there is no such integration").with("integration", &source.integration)
+        });
+    };
+    let path = paths::integration(scope.account_id(), digest);
+    let text = ports.blobs.get(scope, &path).await?;
+    let text = std::str::from_utf8(&text).ok().filter(|text| manifest_digest(text) == *digest).ok_or_else(|| {
+        Error::new(ErrorKind::Corrupt, "the stored manifest is not the one that was given").with("path", &path)
+    })?;
+    Ok(Arc::new(connectors::manifest::parse(&source.integration, text)?))
+}
+
+/// Keeps an account's own manifest and returns its digest. Storing the same text twice is harmless.
+///
+/// # Errors
+/// `Exhausted`, `Retry` from the store.
+pub async fn keep_manifest(ports: &Ports, scope: &AccountScope, text: &str) -> Result<String> {
+    let digest = manifest_digest(text);
+    let path = paths::integration(scope.account_id(), &digest);
+    ports.blobs.put_if_absent(scope, &path, text.to_owned().into()).await?;
+    Ok(digest)
+}
+
+fn manifest_digest(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+/// Connects a source's product.
+///
+/// # Errors
+/// As [`integration_of`]; `Invalid` with every wrong setting; `Corrupt` when the credential cannot be opened.
+pub async fn connect_source(
+    ports: &Ports,
+    registry: &Registry,
+    http: &HttpClient,
+    scope: &AccountScope,
+    source: &Source,
+) -> Result<Arc<dyn Connector>> {
+    let integration = integration_of(ports, registry, scope, source).await?;
+    let credentials = SourceCredentials { ports: ports.clone(), scope: *scope, key_id: source.credential_id };
+    let secrets = match source.credential_id {
+        Some(key_id) => open(ports, scope.account_id(), &read_credential(ports, scope, key_id).await?.row).await?,
+        None => Secrets::default(),
+    };
+    let mut settings = source.settings.clone();
+    merge(&mut settings, secrets.settings);
+    let link = Link { settings: Settings::new(settings), http: http.clone(), credentials: Arc::new(credentials) };
+    Ok(integration.connect(link)?)
+}
+
+/// Takes the secrets out of a person's settings: what may be shown, and the credential that holds the rest sealed
+/// (`None` when there is nothing secret).
+///
+/// # Errors
+/// `Retry` when the key service cannot be reached.
+pub async fn seal_settings(
+    ports: &Ports,
+    scope: &AccountScope,
+    spec: &Spec,
+    source_id: SourceId,
+    mut settings: Value,
+) -> Result<(Value, Option<Credential>)> {
+    let secrets = take_secrets(&spec.settings_schema, &mut settings);
+    let needs_credential = secrets.is_some() || matches!(spec.sign_in, connectors::SignIn::OAuth2(_));
+    if !needs_credential {
+        return Ok((settings, None));
+    }
+    let key_id = KeyId::new(&*ports.clock, &*ports.random);
+    let secrets = Secrets { settings: secrets.unwrap_or_default(), tokens: None };
+    let mut credential = Credential {
+        key_id,
+        account_id: scope.account_id(),
+        source_id,
+        sealed: String::new(),
+        token_version: 0,
+        expires_at: None,
+        updated_at: ports.clock.now(),
+    };
+    credential.sealed = seal(ports, &credential, &secrets).await?;
+    Ok((settings, Some(credential)))
+}
+
+/// The credential of a source with other secret settings; its tokens stay.
+///
+/// # Errors
+/// As [`seal_settings`]; `NotFound` when the credential is gone.
+pub async fn reseal_settings(
+    ports: &Ports,
+    scope: &AccountScope,
+    spec: &Spec,
+    key_id: KeyId,
+    mut settings: Value,
+) -> Result<(Value, Write)> {
+    let Versioned { mut row, version } = read_credential(ports, scope, key_id).await?;
+    let mut secrets = open(ports, scope.account_id(), &row).await?;
+    // A secret that was not sent again keeps its value: people cannot read it back to send it.
+    if let Some(given) = take_secrets(&spec.settings_schema, &mut settings) {
+        merge(&mut secrets.settings, given);
+    }
+    row.sealed = seal(ports, &row, &secrets).await?;
+    row.updated_at = ports.clock.now();
+    Ok((settings, store::put(&row, Condition::Version(version))?))
+}
+
+/// Keeps the tokens of a new OAuth sign-in and makes the source ready.
+///
+/// # Errors
+/// `Invalid` for a source without OAuth; `Retry` from the stores.
+pub async fn keep_tokens(ports: &Ports, scope: &AccountScope, source: &Source, tokens: &Tokens) -> Result<Source> {
+    let key_id = source.credential_id.ok_or_else(|| {
+        Error::new(ErrorKind::Invalid, "the source has no credential to sign in").with("source", source.source_id)
+    })?;
+    let store = Store::new(ports.tables.clone());
+    let Versioned { mut row, version } = read_credential(ports, scope, key_id).await?;
+    let mut secrets = open(ports, scope.account_id(), &row).await?;
+    secrets.tokens = Some(stored(tokens));
+    row.sealed = seal(ports, &row, &secrets).await?;
+    row.token_version += 1;
+    row.expires_at = tokens.expires_at;
+    row.updated_at = ports.clock.now();
+    let write = store::put(&row, Condition::Version(version))?;
+    let key = store::key(source.account_id, source.source_id);
+    update(&store, scope, key, |mut source: Source| {
+        source.state = SourceState::Active;
+        source.updated_at = ports.clock.now();
+        Ok(Decision::Write(source.clone(), vec![write.clone()], source))
+    })
+    .await
+}
+
+async fn read_credential(ports: &Ports, scope: &AccountScope, key_id: KeyId) -> Result<Versioned<Credential>> {
+    Store::new(ports.tables.clone()).get(scope, key1(key_id)).await
+}
+
+fn context(account_id: AccountId, key_id: KeyId) -> String {
+    format!("account={account_id};credential={key_id}")
+}
+
+async fn seal(ports: &Ports, credential: &Credential, secrets: &Secrets) -> Result<String> {
+    let plain = zeroize::Zeroizing::new(
+        serde_json::to_vec(secrets).map_err(|_| Error::new(ErrorKind::Bug, "secrets do not serialise"))?,
+    );
+    secret::seal(&*ports.keys, &context(credential.account_id, credential.key_id), &plain).await
+}
+
+async fn open(ports: &Ports, account_id: AccountId, credential: &Credential) -> Result<Secrets> {
+    let plain = secret::open(&*ports.keys, &context(account_id, credential.key_id), &credential.sealed).await?;
+    // The error of serde_json may quote what it read: not passed on.
+    serde_json::from_slice(&plain)
+        .map_err(|_| Error::new(ErrorKind::Corrupt, "a credential does not have its shape").with("key", credential.key_id))
+}
+
+fn stored(tokens: &Tokens) -> StoredTokens {
+    StoredTokens {
+        access_token: tokens.access_token.expose_secret().to_owned(),
+        refresh_token: tokens.refresh_token.as_ref().map(|token| token.expose_secret().to_owned()),
+        expires_at: tokens.expires_at,
+    }
+}
+
+/// Moves every field that the schema calls secret out of `settings`.
+fn take_secrets(schema: &Value, settings: &mut Value) -> Option<Value> {
+    let settings = settings.as_object_mut()?;
+    let mut taken = Map::new();
+    for variant in variants(schema) {
+        let Some(properties) = variant.get("properties").and_then(Value::as_object) else { continue };
+        for (name, field) in properties {
+            if field.get("airbyte_secret") == Some(&Value::Bool(true)) {
+                taken.extend(settings.remove(name).map(|value| (name.clone(), value)));
+            } else if let Some(inner) = settings.get_mut(name).and_then(|value| take_secrets(field, value)) {
+                taken.insert(name.clone(), inner);
+            }
+        }
+    }
+    (!taken.is_empty()).then_some(Value::Object(taken))
+}
+
+/// A schema and everything it offers as alternatives.
+fn variants(schema: &Value) -> impl Iterator<Item = &Value> {
+    let alternatives = ["oneOf", "anyOf", "allOf"]
+        .into_iter()
+        .filter_map(|name| schema.get(name).and_then(Value::as_array))
+        .flatten();
+    std::iter::once(schema).chain(alternatives)
+}
+
+/// Lays `over` upon `base`, field by field.
+fn merge(base: &mut Value, over: Value) {
+    match (base, over) {
+        (_, Value::Null) => {}
+        (Value::Object(base), Value::Object(over)) => {
+            for (name, value) in over {
+                merge(base.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over,
+    }
+}
+
+/// Tokens of a source, in its credential's seal.
+struct SourceCredentials {
+    ports: Ports,
+    scope: AccountScope,
+    key_id: Option<KeyId>,
+}
+
+impl SourceCredentials {
+    async fn read(&self) -> Result<Option<(Versioned<Credential>, Secrets)>> {
+        let Some(key_id) = self.key_id else { return Ok(None) };
+        let credential = read_credential(&self.ports, &self.scope, key_id).await?;
+        let secrets = open(&self.ports, self.scope.account_id(), &credential.row).await?;
+        Ok(Some((credential, secrets)))
+    }
+
+    async fn write(&self, tokens: &Tokens) -> Result<()> {
+        let lost = || Error::new(ErrorKind::Retry, "another owner has rotated the tokens; load them again");
+        let (Versioned { mut row, version }, mut secrets) = self.read().await?.ok_or_else(lost)?;
+        if row.token_version + 1 != tokens.version {
+            return Err(lost());
+        }
+        secrets.tokens = Some(stored(tokens));
+        row.sealed = seal(&self.ports, &row, &secrets).await?;
+        row.token_version = tokens.version;
+        row.expires_at = tokens.expires_at;
+        row.updated_at = self.ports.clock.now();
+        let write = store::put(&row, Condition::Version(version))?;
+        match Store::new(self.ports.tables.clone()).transact(&self.scope, vec![write]).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => Err(lost()),
+            done => done,
+        }
+    }
+}
+
+#[async_trait]
+impl CredentialStore for SourceCredentials {
+    async fn load(&self) -> connectors::Result<Option<Tokens>> {
+        let read = self.read().await.map_err(for_connector)?;
+        Ok(read.and_then(|(credential, secrets)| {
+            secrets.tokens.map(|tokens| Tokens {
+                access_token: SecretString::from(tokens.access_token),
+                refresh_token: tokens.refresh_token.map(SecretString::from),
+                expires_at: tokens.expires_at,
+                version: credential.row.token_version,
+            })
+        }))
+    }
+
+    async fn rotate(&self, tokens: &Tokens) -> connectors::Result<()> {
+        self.write(tokens).await.map_err(for_connector)
+    }
+}
+
+/// The connector can only wait or give up.
+fn for_connector(error: Error) -> connectors::Error {
+    let kind = match error.kind() {
+        ErrorKind::Retry | ErrorKind::Conflict | ErrorKind::RateLimited | ErrorKind::Exhausted => {
+            connectors::ErrorKind::Retry
+        }
+        _ => connectors::ErrorKind::Bug,
+    };
+    connectors::Error::new(kind, format!("the credential's store: {error}"))
+}

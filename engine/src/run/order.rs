@@ -1,0 +1,253 @@
+//! Orders: one row in `runs`, then one message in the job queue. The row is the truth; a message that is lost is sent
+//! again by [`resend_lost`], and one that comes twice finds the run taken or ended.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    RunSettings,
+    event::{self, Subject, event},
+    update::{Decision, update},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{
+        AccountId, ActivityKind, Job, JobId, Run, RunId, RunStatus, SourceId,
+        run::{RunError, Trigger},
+        scope::{AccountScope, SystemScope},
+    },
+    ports::{Condition, Ports, Query, QueueName, SortRange},
+    store::{self, Store, Versioned, key},
+    tables::RUNS,
+};
+
+/// The one partition of the live index.
+pub const LIVE_SHARD: &str = "live";
+/// Orders taken up by one sweep.
+const SWEEP_MAX: usize = 500;
+
+/// What a message in the job queue says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunOrder {
+    /// Whose.
+    pub account_id: AccountId,
+    /// The source to read.
+    pub source_id: SourceId,
+    /// The job.
+    pub job_id: JobId,
+    /// The run.
+    pub run_id: RunId,
+}
+
+impl RunOrder {
+    /// The order of a run.
+    pub fn of(run: &Run) -> Self {
+        Self { account_id: run.account_id, source_id: run.source_id, job_id: run.job_id, run_id: run.run_id }
+    }
+}
+
+/// Orders a run of a job: the row, then the message. With an idempotency key, a repeat returns the run that the first
+/// call made; a due run's id comes from job and due instant, so that many schedulers make one row.
+///
+/// # Errors
+/// `Retry` when a store cannot be reached; a run whose row was written is not lost then.
+pub async fn order_run(
+    ports: &Ports,
+    scope: &AccountScope,
+    job: &Job,
+    trigger: Trigger,
+    idempotency: Option<&str>,
+) -> Result<Run> {
+    let (run, is_new) = write_order(ports, scope, job, trigger, idempotency).await?;
+    if is_new || run.status == RunStatus::Queued {
+        send(ports, &run).await?;
+    }
+    Ok(run)
+}
+
+/// Writes the row of a run without sending its message: for a caller that executes the run itself at once.
+///
+/// # Errors
+/// As [`order_run`].
+pub async fn write_order(
+    ports: &Ports,
+    scope: &AccountScope,
+    job: &Job,
+    trigger: Trigger,
+    idempotency: Option<&str>,
+) -> Result<(Run, bool)> {
+    let run = new_run(ports, job, trigger, idempotency);
+    let actor = match &run.trigger {
+        Trigger::Schedule { .. } => event::SYSTEM,
+        Trigger::Manual { by } => by,
+    };
+    let queued =
+        event(ports, run.account_id, ActivityKind::RunQueued, actor, Subject::run(&run), details(&run.trigger));
+    let writes = vec![store::put(&run, Condition::Absent)?, event::keep(&queued)?];
+    let store = Store::new(ports.tables.clone());
+    match store.transact(scope, writes).await {
+        Ok(()) => {
+            event::publish(ports, &[queued]).await;
+            Ok((run, true))
+        }
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            Ok((store.get::<Run>(scope, key(run.job_id, run.run_id)).await?.row, false))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn send(ports: &Ports, run: &Run) -> Result<()> {
+    let body = serde_json::to_value(RunOrder::of(run))
+        .map_err(|error| Error::new(ErrorKind::Bug, "an order does not serialise").caused_by(error))?;
+    ports.queue.send(QueueName::Jobs, vec![body], std::time::Duration::ZERO).await?;
+    Ok(())
+}
+
+fn new_run(ports: &Ports, job: &Job, trigger: Trigger, idempotency: Option<&str>) -> Run {
+    let now = ports.clock.now();
+    let run_id = match (&trigger, idempotency) {
+        (Trigger::Schedule { due_at }, _) => derived_id(job.job_id, due_at.as_millisecond(), b"due"),
+        (Trigger::Manual { .. }, Some(key)) => derived_id(job.job_id, now_of_job(job), key.as_bytes()),
+        (Trigger::Manual { .. }, None) => RunId::new(&*ports.clock, &*ports.random),
+    };
+    Run {
+        job_id: job.job_id,
+        run_id,
+        account_id: job.account_id,
+        source_id: job.source_id,
+        trigger,
+        status: RunStatus::Queued,
+        cancel_requested: false,
+        epoch: 0,
+        attempts: 0,
+        progress: Default::default(),
+        checkpoints: Default::default(),
+        snapshot_id: None,
+        error: None,
+        created_at: now,
+        started_at: None,
+        finished_at: None,
+        live_shard: Some(LIVE_SHARD.to_owned()),
+        lease_expires_ms: Some(now.as_millisecond()),
+    }
+}
+
+/// A repeat may come at any later time, so nothing of the present instant may go into its id.
+fn now_of_job(job: &Job) -> i64 {
+    job.created_at.as_millisecond()
+}
+
+fn derived_id(job_id: JobId, instant_ms: i64, salt: &[u8]) -> RunId {
+    let mut hasher = blake3::Hasher::new_derive_key("listbackup run id of job and cause");
+    hasher.update(job_id.as_bytes()).update(&instant_ms.to_be_bytes()).update(salt);
+    let mut digest = [0; 10];
+    hasher.finalize_xof().fill(&mut digest);
+    RunId::derived(instant_ms, digest)
+}
+
+fn details(trigger: &Trigger) -> Map<String, Value> {
+    let mut details = Map::new();
+    if let Trigger::Schedule { due_at } = trigger {
+        details.insert("dueAt".to_owned(), json!(due_at));
+    }
+    details
+}
+
+/// Asks for a run to stop: durable at once, honoured within a page or five seconds. A run that nobody has begun ends
+/// here. Cancelling an ended run changes nothing.
+///
+/// # Errors
+/// `NotFound`.
+pub async fn cancel_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_id: RunId, by: &str) -> Result<Run> {
+    let store = Store::new(ports.tables.clone());
+    let now = ports.clock.now();
+    let (run, events) = update(&store, scope, key(job_id, run_id), |mut run: Run| {
+        if run.status.has_ended() || run.cancel_requested {
+            return Ok(Decision::Keep((run, vec![])));
+        }
+        run.cancel_requested = true;
+        if run.status != RunStatus::Queued {
+            return Ok(Decision::Write(run.clone(), vec![], (run, vec![])));
+        }
+        end(&mut run, RunStatus::Cancelled, None, now);
+        let cancelled =
+            event(ports, run.account_id, ActivityKind::RunCancelled, by, Subject::run(&run), Map::new());
+        Ok(Decision::Write(run.clone(), vec![event::keep(&cancelled)?], (run, vec![cancelled])))
+    })
+    .await?;
+    event::publish(ports, &events).await;
+    Ok(run)
+}
+
+/// Orders a new run with the job of an ended one.
+///
+/// # Errors
+/// `Conflict` while the old run has not ended; `NotFound`.
+pub async fn retry_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_id: RunId, by: &str) -> Result<Run> {
+    let store = Store::new(ports.tables.clone());
+    let run = store.get::<Run>(scope, key(job_id, run_id)).await?.row;
+    if !run.status.has_ended() {
+        return Err(Error::new(ErrorKind::Conflict, "the run has not ended; cancel it first, or wait").with("run", run_id));
+    }
+    let job = store.get::<Job>(scope, key(scope.account_id(), job_id)).await?.row;
+    order_run(ports, scope, &job, Trigger::Manual { by: by.to_owned() }, None).await
+}
+
+/// Marks a run as ended: the one place that takes it out of the live index.
+pub fn end(run: &mut Run, status: RunStatus, error: Option<RunError>, now: Timestamp) {
+    debug_assert!(run.status.may_become(status), "{:?} may not become {status:?}", run.status);
+    run.status = status;
+    run.error = error;
+    run.finished_at = Some(now);
+    run.live_shard = None;
+    run.lease_expires_ms = None;
+}
+
+/// Live runs that nobody looks after: queued ones whose message may be lost, running ones whose lease has ended.
+///
+/// # Errors
+/// `Retry` when the store cannot be reached.
+pub async fn lost_runs(store: &Store, system: &SystemScope, before: Timestamp) -> Result<Vec<Versioned<Run>>> {
+    let query = Query {
+        table: &RUNS,
+        index: Some("live"),
+        partition: LIVE_SHARD.to_owned(),
+        sort: SortRange::Numbers(None, Some(before.as_millisecond())),
+        descending: false,
+        limit: SWEEP_MAX,
+        after: None,
+    };
+    Ok(store.query::<Run>(system, query).await?.rows)
+}
+
+/// Sends the message of every lost run again, and moves its next look by `resend_after`. Returns how many.
+///
+/// # Errors
+/// `Retry` when a store cannot be reached; the next sweep goes on.
+pub async fn resend_lost(
+    ports: &Ports,
+    system: &SystemScope,
+    settings: &RunSettings,
+    before: Timestamp,
+) -> Result<usize> {
+    let store = Store::new(ports.tables.clone());
+    let next_look = ports.clock.now() + settings.resend_after;
+    let mut sent = 0;
+    for Versioned { mut row, version } in lost_runs(&store, system, before).await? {
+        row.lease_expires_ms = Some(next_look.as_millisecond());
+        let scope = system.account(row.account_id);
+        match store.transact(&scope, vec![store::put(&row, Condition::Version(version))?]).await {
+            Ok(()) => {
+                send(ports, &row).await?;
+                sent += 1;
+            }
+            // Somebody looked after it in this very moment.
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sent)
+}

@@ -1,0 +1,285 @@
+//! One stream, from connector to store: `Page -> Record -> Segment -> Seal -> Put -> Checkpoint`. Pages go through a
+//! bounded channel; the only thing that flows back is "durable up to here".
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use listbackup_connectors::{self as connectors, Page, ReadEnd, ReadRequest};
+use serde_json::Value;
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    checkpoint::{self, Checkpoint, Stage},
+    session::{Session, StreamPlan},
+    stop::Stop,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::run::{RunError, StreamState},
+    snapshot::{FinishedStream, StreamEnd, StreamFigures, StreamWriter, WriterSpec},
+};
+
+/// How a stream's read ended.
+#[derive(Debug)]
+pub enum StreamOutcome {
+    /// Read to its end.
+    Done(Box<FinishedStream>),
+    /// It failed; the snapshot keeps the parent's state of it.
+    Failed(Error),
+    /// The run must stop.
+    Stopped(Stop),
+}
+
+/// Reads one stream to its end, trying again from the last page where that can help.
+pub async fn read_stream(session: &Session, plan: &StreamPlan) -> StreamOutcome {
+    let name = &plan.spec.name;
+    match read(session, plan).await {
+        Ok(finished) => {
+            session.progress.stream(name, |stream| {
+                stream.state = StreamState::Done;
+                tell(stream, &finished.figures);
+            });
+            StreamOutcome::Done(Box::new(finished))
+        }
+        Err(Interrupted::Stop(stop)) => StreamOutcome::Stopped(stop),
+        Err(Interrupted::Error(error)) if error.kind() == ErrorKind::Fenced => {
+            session.stop.stop(Stop::Fenced);
+            StreamOutcome::Stopped(Stop::Fenced)
+        }
+        Err(Interrupted::Error(error)) => {
+            let error = error.with("stream", name);
+            session.progress.stream(name, |stream| {
+                stream.state = StreamState::Failed;
+                stream.error = Some(RunError::from(&error));
+            });
+            StreamOutcome::Failed(error)
+        }
+    }
+}
+
+/// Why a read did not reach its end.
+enum Interrupted {
+    Stop(Stop),
+    Error(Error),
+}
+
+impl From<Error> for Interrupted {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+async fn read(session: &Session, plan: &StreamPlan) -> Result<FinishedStream, Interrupted> {
+    let mut stream = match plan.resume.clone() {
+        Some(Checkpoint { stage: Stage::Done { finished }, .. }) => return Ok(*finished),
+        resume => StreamRead::open(session, plan, resume).await?,
+    };
+    session.progress.stream(&plan.spec.name, |progress| progress.state = StreamState::Reading);
+    let end = stream.read_with_retries().await?;
+    let finished = stream.finish(end).await?;
+    Ok(finished)
+}
+
+/// A stream being read.
+struct StreamRead<'a> {
+    session: &'a Session,
+    plan: &'a StreamPlan,
+    writer: StreamWriter,
+    began_at: Timestamp,
+    /// Position of the last page pushed.
+    position: Option<Value>,
+    saved: Saved,
+}
+
+/// What the last checkpoint covered.
+struct Saved {
+    at: Instant,
+    records: u64,
+    bytes_stored: u64,
+}
+
+impl<'a> StreamRead<'a> {
+    async fn open(session: &'a Session, plan: &'a StreamPlan, resume: Option<Checkpoint>) -> Result<Self> {
+        let began_at = resume.as_ref().map_or_else(|| session.ctx.ports.clock.now(), |resume| resume.began_at);
+        let (position, resume) = match resume.map(|resume| resume.stage) {
+            Some(Stage::Reading { position, writer }) => (position, Some(*writer)),
+            _ => (None, None),
+        };
+        let spec = WriterSpec { stream: plan.spec.clone(), parent: plan.parent.clone(), resume };
+        let writer = session.source_store.stream_writer(spec).await?;
+        let figures = writer.figures();
+        let saved = Saved { at: Instant::now(), records: figures.records, bytes_stored: figures.bytes_stored };
+        Ok(Self { session, plan, writer, began_at, position, saved })
+    }
+
+    /// Reads until the connector reaches the end; a passing fault is tried again from the last page.
+    async fn read_with_retries(&mut self) -> Result<ReadEnd, Interrupted> {
+        let settings = &self.session.ctx.settings;
+        let mut attempt = 1;
+        loop {
+            let before = self.writer.figures().records;
+            let error = match self.read_once().await? {
+                Ok(end) => return Ok(end),
+                Err(error) => Error::from(error),
+            };
+            if self.writer.figures().records > before {
+                attempt = 1;
+            }
+            let wait = match error.kind() {
+                ErrorKind::RateLimited => error.retry_after().unwrap_or(settings.retry_cap),
+                ErrorKind::Retry if attempt < settings.stream_attempts_max => {
+                    attempt += 1;
+                    self.backoff(attempt, &error)
+                }
+                _ => return Err(error.into()),
+            };
+            tracing::warn!(%error, stream = self.plan.spec.name, ?wait, "a read is tried again");
+            tokio::select! {
+                () = sleep(wait) => {}
+                stop = self.session.stop.stopped() => return self.stop(stop).await,
+            }
+        }
+    }
+
+    /// Doubling waits with jitter, so that streams that failed together do not come back together.
+    fn backoff(&self, attempt: u32, error: &Error) -> Duration {
+        let settings = &self.session.ctx.settings;
+        let doubled = settings.retry_base.saturating_mul(1 << attempt.saturating_sub(2).min(16));
+        let mut byte = [0];
+        self.session.ctx.ports.random.fill(&mut byte);
+        let jittered = doubled.mul_f64(0.5 + f64::from(byte[0]) / 512.0);
+        jittered.min(settings.retry_cap).max(error.retry_after().unwrap_or_default())
+    }
+
+    /// One read of the connector; the inner error is the connector's own.
+    async fn read_once(&mut self) -> Result<Result<ReadEnd, connectors::Error>, Interrupted> {
+        let settings = &self.session.ctx.settings;
+        let (sender, mut pages) = mpsc::channel(settings.page_slots);
+        let mut reader = Reader::start(self.session, self.plan, self.position.clone(), sender);
+        loop {
+            let page = tokio::select! {
+                biased;
+                stop = self.session.stop.stopped() => return self.stop(stop).await,
+                page = timeout(settings.page_deadline, pages.recv()) => page,
+            };
+            match page {
+                Ok(Some(page)) => self.push(page).await?,
+                Ok(None) => return Ok(reader.end().await),
+                Err(_) => {
+                    let message = "no page came within the page deadline";
+                    return Ok(Err(connectors::Error::new(connectors::ErrorKind::Retry, message)));
+                }
+            }
+        }
+    }
+
+    async fn push(&mut self, page: Page) -> Result<()> {
+        let figures = page.progress;
+        let position = page.position.clone();
+        self.writer.push(page).await?;
+        self.session.progress.add(figures.bytes_received, u64::from(figures.requests), 0);
+        self.tell();
+        if position.is_some() {
+            self.position = position;
+            if self.is_checkpoint_due() {
+                self.save().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        let settings = &self.session.ctx.settings;
+        let elapsed = self.saved.at.elapsed();
+        let records = self.writer.figures().records.saturating_sub(self.saved.records);
+        elapsed >= settings.checkpoint_every
+            || (records >= settings.checkpoint_records && elapsed >= settings.checkpoint_gap)
+    }
+
+    async fn save(&mut self) -> Result<()> {
+        let writer = Box::new(self.writer.checkpoint().await?);
+        self.tell();
+        let stage = Stage::Reading { position: self.position.clone(), writer };
+        self.save_stage(stage).await?;
+        self.saved.at = Instant::now();
+        self.saved.records = self.writer.figures().records;
+        Ok(())
+    }
+
+    async fn save_stage(&self, stage: Stage) -> Result<()> {
+        let checkpoint = Checkpoint { parent: self.session.parent_id(), began_at: self.began_at, stage };
+        checkpoint::save(self.session, &self.plan.spec.name, &checkpoint).await
+    }
+
+    /// Going down keeps what was read; a cancelled or fenced run keeps nothing more.
+    async fn stop<T>(&mut self, stop: Stop) -> Result<T, Interrupted> {
+        if stop == Stop::Draining && self.position.is_some() {
+            self.save().await?;
+        }
+        Err(Interrupted::Stop(stop))
+    }
+
+    async fn finish(self, end: ReadEnd) -> Result<FinishedStream> {
+        self.session.progress.stream(&self.plan.spec.name, |stream| stream.failed_items.clone_from(&end.failed_items));
+        // Parts that failed may hold records that were not seen: nothing can be said to be gone then.
+        let is_full = end.is_full && end.failed_items.is_empty();
+        let window = (self.began_at, self.session.ctx.ports.clock.now());
+        let Self { session, plan, writer, began_at, saved, .. } = self;
+        let finished = writer.finish(StreamEnd { is_full, cursor: end.state, window }).await?;
+        session.progress.add(0, 0, finished.figures.bytes_stored.saturating_sub(saved.bytes_stored));
+        session.progress.stream(&plan.spec.name, |stream| tell(stream, &finished.figures));
+        let stage = Stage::Done { finished: Box::new(finished.clone()) };
+        let checkpoint = Checkpoint { parent: session.parent_id(), began_at, stage };
+        checkpoint::save(session, &plan.spec.name, &checkpoint).await?;
+        Ok(finished)
+    }
+
+    /// Brings the shared figures up to the writer's.
+    fn tell(&mut self) {
+        let figures = self.writer.figures();
+        self.session.progress.add(0, 0, figures.bytes_stored.saturating_sub(self.saved.bytes_stored));
+        self.saved.bytes_stored = figures.bytes_stored;
+        self.session.progress.stream(&self.plan.spec.name, |stream| tell(stream, &figures));
+    }
+}
+
+fn tell(stream: &mut crate::model::run::StreamProgress, figures: &StreamFigures) {
+    stream.records = figures.records;
+    stream.added = figures.added;
+    stream.changed = figures.changed;
+    stream.removed = figures.removed;
+    stream.unchanged = figures.unchanged;
+}
+
+/// The connector's task; ends with its owner.
+struct Reader(Option<JoinHandle<connectors::Result<ReadEnd>>>);
+
+impl Reader {
+    fn start(session: &Session, plan: &StreamPlan, position: Option<Value>, pages: mpsc::Sender<Page>) -> Self {
+        let connector = session.connector.clone();
+        let request = ReadRequest { stream: plan.spec.clone(), state: plan.state.clone(), position };
+        Self(Some(tokio::spawn(async move { connector.read(request, pages).await })))
+    }
+
+    /// How the read ended; a panic inside a connector is an error like any other.
+    async fn end(&mut self) -> connectors::Result<ReadEnd> {
+        let Some(task) = self.0.take() else {
+            return Err(connectors::Error::new(connectors::ErrorKind::Bug, "the reader was asked twice"));
+        };
+        task.await.unwrap_or_else(|error| {
+            Err(connectors::Error::new(connectors::ErrorKind::Bug, format!("the connector broke off: {error}")))
+        })
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}

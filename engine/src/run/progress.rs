@@ -1,0 +1,100 @@
+//! Figures of a live run: gathered in memory by its streams, written to the run's row with each checkpoint and at least
+//! once a `progress_every`, published to live followers.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Map, json};
+
+use super::{
+    RunContext,
+    claim::Claim,
+    event::{self, Subject, event},
+    stop::{Stop, StopSwitch},
+    update::{Decision, update},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{
+        ActivityKind, Run,
+        run::{Progress, StreamProgress},
+    },
+    store::key,
+};
+
+/// The figures, shared by the streams of one run.
+#[derive(Debug, Default)]
+pub struct LiveProgress(Mutex<Progress>);
+
+impl LiveProgress {
+    /// Goes on from what an earlier attempt wrote.
+    pub fn starting_from(progress: Progress) -> Self {
+        Self(Mutex::new(progress))
+    }
+
+    /// The figures now.
+    pub fn now(&self) -> Progress {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes one stream's figures.
+    pub fn stream(&self, name: &str, change: impl FnOnce(&mut StreamProgress)) {
+        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(progress.streams.entry(name.to_owned()).or_default());
+    }
+
+    /// Adds to the run's totals.
+    pub fn add(&self, bytes_read: u64, requests: u64, bytes_stored: u64) {
+        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.bytes_read += bytes_read;
+        progress.requests += requests;
+        progress.bytes_stored += bytes_stored;
+    }
+}
+
+/// The fence of the run's row.
+///
+/// # Errors
+/// `Fenced` when a newer owner works on the run or it has ended; `Cancelled` never: cancelling is told by the row.
+pub fn check_run(run: &Run, epoch: u64) -> Result<()> {
+    if run.epoch == epoch && !run.status.has_ended() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Fenced, "another worker owns the run now").with("epoch", epoch).with("now", run.epoch))
+}
+
+/// Writes the figures, tells live followers, and passes a wish to cancel on to the run's switch.
+///
+/// # Errors
+/// `Fenced` when another worker owns the run; `Retry` when the store cannot be reached.
+pub async fn report(ctx: &RunContext, claim: &Claim, progress: &LiveProgress, stop: &StopSwitch) -> Result<()> {
+    let now = progress.now();
+    let lease_end = ctx.ports.clock.now() + ctx.settings.lease;
+    let run = update(&ctx.store, &claim.scope, key(claim.order.job_id, claim.order.run_id), |mut run: Run| {
+        check_run(&run, claim.epoch)?;
+        if run.progress == now && !run.cancel_requested && !needs_renewal(ctx, &run) {
+            return Ok(Decision::Keep(run));
+        }
+        run.progress = now.clone();
+        run.lease_expires_ms = Some(lease_end.as_millisecond());
+        Ok(Decision::Write(run.clone(), vec![], run))
+    })
+    .await?;
+    if run.cancel_requested {
+        stop.stop(Stop::Cancelled);
+    }
+    let mut details = Map::new();
+    details.insert("progress".to_owned(), json!(now));
+    let told =
+        event(&ctx.ports, run.account_id, ActivityKind::RunProgress, event::SYSTEM, Subject::run(&run), details);
+    // Progress is for those who watch now; it is not kept.
+    if let Err(error) = ctx.ports.events.publish(&[told]).await {
+        tracing::debug!(%error, "progress was not published");
+    }
+    Ok(())
+}
+
+/// The sweeper looks at runs whose time has come; a quiet run must move its own on.
+fn needs_renewal(ctx: &RunContext, run: &Run) -> bool {
+    let soon = ctx.ports.clock.now() + ctx.settings.lease / 2;
+    run.lease_expires_ms.is_none_or(|expires_ms| expires_ms < soon.as_millisecond())
+}

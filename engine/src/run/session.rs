@@ -1,0 +1,162 @@
+//! A session: everything a worker needs while it executes one claimed run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use listbackup_connectors::{Connector, Deletions, Problem, StreamSpec};
+use serde_json::Value;
+
+use super::{
+    RunContext,
+    checkpoint::{self, Checkpoint},
+    claim::Claim,
+    connect,
+    progress::LiveProgress,
+    stop::StopSwitch,
+};
+use crate::{
+    error::{Error, Result},
+    model::SnapshotId,
+    snapshot::{LoadedManifest, SourceStore, StreamState},
+};
+
+/// One run in execution.
+pub struct Session {
+    /// The worker's world.
+    pub ctx: Arc<RunContext>,
+    /// What was claimed.
+    pub claim: Claim,
+    /// The product.
+    pub connector: Arc<dyn Connector>,
+    /// The source's part of the store.
+    pub source_store: SourceStore,
+    /// The snapshot that this run is compared with.
+    pub parent: Option<LoadedManifest>,
+    /// What to read, parents before children.
+    pub plans: Vec<StreamPlan>,
+    /// Figures.
+    pub progress: LiveProgress,
+    /// Stops everything.
+    pub stop: StopSwitch,
+    /// When this attempt began.
+    pub began_at: Timestamp,
+    checkpoints: AtomicU64,
+}
+
+/// What to do with one stream.
+#[derive(Clone)]
+pub struct StreamPlan {
+    /// The stream.
+    pub spec: Arc<StreamSpec>,
+    /// What the parent snapshot holds of it.
+    pub parent: Option<StreamState>,
+    /// The connector's state to read from; `None` reads everything.
+    pub state: Option<Value>,
+    /// Where an earlier attempt stopped.
+    pub resume: Option<Checkpoint>,
+}
+
+impl Session {
+    /// Connects the product and plans its streams.
+    ///
+    /// # Errors
+    /// What the connector says (`Invalid` settings, `Reauthorise`, `Retry`); `Corrupt` when the parent snapshot is
+    /// damaged; `Invalid` when a chosen stream does not exist, with all of them.
+    pub async fn begin(ctx: Arc<RunContext>, claim: Claim, stop: StopSwitch) -> Result<Self> {
+        let connector =
+            connect::connect_source(&ctx.ports, &ctx.registry, &ctx.http, &claim.scope, &claim.source).await?;
+        let catalog = connector.discover().await?;
+        let source_store = ctx.snapshots.source(&claim.scope, claim.order.source_id).await?;
+        let parent = match &claim.source.head {
+            Some(head) => Some(source_store.load(head.snapshot_id).await?),
+            None => None,
+        };
+        let began_at = ctx.ports.clock.now();
+        let progress = LiveProgress::starting_from(claim.run.progress.clone());
+        let specs = chosen(catalog.streams, claim.source.streams.as_deref())?;
+        let mut session = Self {
+            ctx,
+            claim,
+            connector,
+            source_store,
+            parent,
+            plans: Vec::new(),
+            progress,
+            stop,
+            began_at,
+            checkpoints: AtomicU64::new(0),
+        };
+        for spec in parents_first(specs) {
+            let plan = session.plan(spec).await?;
+            session.progress.stream(&plan.spec.name, |stream| {
+                stream.expected = plan.parent.as_ref().map(|parent| parent.records);
+            });
+            session.plans.push(plan);
+        }
+        Ok(session)
+    }
+
+    /// The snapshot that this run is compared with.
+    pub fn parent_id(&self) -> Option<SnapshotId> {
+        self.parent.as_ref().map(|parent| parent.manifest.snapshot_id)
+    }
+
+    /// Numbers the checkpoints of this attempt: no two share a path.
+    pub fn next_checkpoint_number(&self) -> u64 {
+        self.checkpoints.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn plan(&self, spec: StreamSpec) -> Result<StreamPlan> {
+        let parent = self.parent.as_ref().and_then(|parent| parent.manifest.streams.get(&spec.name)).cloned();
+        let state = parent.as_ref().filter(|_| may_read_incrementally(&spec)).and_then(|parent| parent.cursor.clone());
+        let resume = checkpoint::load(self, &spec.name).await?;
+        Ok(StreamPlan { spec: Arc::new(spec), parent, state, resume })
+    }
+}
+
+/// A stream whose deletions show only by absence is read in full: storing unchanged records costs nothing, and a
+/// snapshot must be the full key set.
+fn may_read_incrementally(spec: &StreamSpec) -> bool {
+    spec.is_incremental() && spec.deletions != Deletions::Absence
+}
+
+fn chosen(streams: Vec<StreamSpec>, names: Option<&[String]>) -> Result<Vec<StreamSpec>> {
+    let Some(names) = names else {
+        return Ok(streams);
+    };
+    let known: BTreeSet<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
+    let problems: Vec<Problem> = names
+        .iter()
+        .filter(|name| !known.contains(name.as_str()))
+        .map(|name| Problem {
+            place: format!("stream {name}"),
+            message: format!("there is no such stream; there are {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+        })
+        .collect();
+    if !problems.is_empty() {
+        return Err(Error::invalid("some chosen streams do not exist", problems));
+    }
+    Ok(streams.into_iter().filter(|stream| names.contains(&stream.name)).collect())
+}
+
+/// Keeps the connector's order, but no stream comes before a parent of its own.
+fn parents_first(streams: Vec<StreamSpec>) -> Vec<StreamSpec> {
+    let mut waiting: BTreeMap<usize, StreamSpec> = streams.into_iter().enumerate().collect();
+    let mut ordered: Vec<StreamSpec> = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let is_ready = |stream: &StreamSpec| {
+            !stream.parents.iter().any(|parent| *parent != stream.name && waiting.values().any(|other| other.name == *parent))
+        };
+        // A circle of parents cannot be ordered; the connector's own order is as good as any.
+        let next = waiting.iter().find(|(_, stream)| is_ready(stream)).or_else(|| waiting.iter().next());
+        let Some(index) = next.map(|(index, _)| *index) else { break };
+        ordered.extend(waiting.remove(&index));
+    }
+    ordered
+}

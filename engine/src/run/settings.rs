@@ -1,0 +1,72 @@
+//! How runs behave: every time limit and bound in one place.
+
+use std::time::Duration;
+
+/// Limits of runs on one worker.
+#[derive(Clone, Debug)]
+pub struct RunSettings {
+    /// How long a lease holds without a heartbeat.
+    pub lease: Duration,
+    /// How often a lease is renewed; well below `lease`.
+    pub heartbeat: Duration,
+    /// A stream's work is made durable at least this often.
+    pub checkpoint_every: Duration,
+    /// A stream's work is also made durable after this many records, but not before `checkpoint_gap` has passed.
+    pub checkpoint_records: u64,
+    /// The least time between two checkpoints of a stream: on a fast stream, more would cost more than they save.
+    pub checkpoint_gap: Duration,
+    /// How often progress is published and a cancel looked for.
+    pub progress_every: Duration,
+    /// Pages of one stream that may wait between connector and store.
+    pub page_slots: usize,
+    /// Streams of one run read at a time.
+    pub streams_max: usize,
+    /// Longest wait for one page.
+    pub page_deadline: Duration,
+    /// Tries of one stream before it has failed; rate-limited waits do not count.
+    pub stream_attempts_max: u32,
+    /// Wait before the second try; doubles with each further one.
+    pub retry_base: Duration,
+    /// Longest wait between tries.
+    pub retry_cap: Duration,
+    /// How often a worker begins a run before it has failed.
+    pub run_attempts_max: u32,
+    /// Runs of this worker at a time.
+    pub slots: usize,
+    /// How long a received message stays hidden; extended while its run lives.
+    pub message_visibility: Duration,
+    /// A queued run that nobody began for this long gets a new message.
+    pub resend_after: Duration,
+    /// How often the scheduler looks for due jobs and lost messages.
+    pub tick: Duration,
+    /// Time from SIGTERM until the process ends, whatever is still open.
+    pub drain_deadline: Duration,
+    /// True when no other worker can be alive (this process holds the data directory's lock): leases of others are dead.
+    pub is_sole_worker: bool,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(10),
+            checkpoint_every: Duration::from_secs(5),
+            checkpoint_records: 1_000,
+            checkpoint_gap: Duration::from_secs(1),
+            progress_every: Duration::from_secs(1),
+            page_slots: 4,
+            streams_max: 4,
+            page_deadline: Duration::from_secs(600),
+            stream_attempts_max: 5,
+            retry_base: Duration::from_secs(1),
+            retry_cap: Duration::from_secs(60),
+            run_attempts_max: 3,
+            slots: 4,
+            message_visibility: Duration::from_secs(60),
+            resend_after: Duration::from_secs(60),
+            tick: Duration::from_secs(1),
+            drain_deadline: Duration::from_secs(25),
+            is_sole_worker: false,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Why work stops before its end.
+
+use tokio::sync::watch;
+
+use crate::error::{Error, ErrorKind};
+
+/// Why a run must stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// A person cancelled it: nothing more is kept.
+    Cancelled,
+    /// The process is going down: keep what is read, let go of the lease, another goes on.
+    Draining,
+    /// Another worker owns the source: write nothing more.
+    Fenced,
+}
+
+/// Tells everybody who works on a run to stop.
+#[derive(Clone, Debug)]
+pub struct StopSwitch(watch::Sender<Option<Stop>>);
+
+impl StopSwitch {
+    /// Not stopped.
+    pub fn new() -> Self {
+        Self(watch::channel(None).0)
+    }
+
+    /// Stops. The first reason stays, unless a later one forbids more: fenced over all, cancelled over draining.
+    pub fn stop(&self, reason: Stop) {
+        let rank = |stop: Stop| match stop {
+            Stop::Draining => 0,
+            Stop::Cancelled => 1,
+            Stop::Fenced => 2,
+        };
+        self.0.send_if_modified(|now| {
+            let stronger = now.is_none_or(|now| rank(reason) > rank(now));
+            if stronger {
+                *now = Some(reason);
+            }
+            stronger
+        });
+    }
+
+    /// The reason, if stopped.
+    pub fn reason(&self) -> Option<Stop> {
+        *self.0.borrow()
+    }
+
+    /// Waits until stopped.
+    pub async fn stopped(&self) -> Stop {
+        let mut watcher = self.0.subscribe();
+        loop {
+            if let Some(reason) = *watcher.borrow_and_update() {
+                return reason;
+            }
+            if watcher.changed().await.is_err() {
+                // The sender lives in `self`, so this cannot end; waiting for ever is the honest answer.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Default for StopSwitch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<Stop> for Error {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Cancelled => Self::new(ErrorKind::Cancelled, "the run was cancelled"),
+            Stop::Draining => Self::new(ErrorKind::Cancelled, "the process is going down; the run goes on later"),
+            Stop::Fenced => Self::new(ErrorKind::Fenced, "another worker owns the source now"),
+        }
+    }
+}
