@@ -20,7 +20,10 @@ use reqwest::{
 use tokio::time::Instant;
 
 use super::retry::retry_after;
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    clock,
+    error::{Error, ErrorKind, Result},
+};
 
 /// So many requests in any window of this length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +158,7 @@ impl RateBudget {
 
     /// Learns from an answer: `Retry-After` of a 429 or 503, and the quota headers that the budget knows.
     pub fn observe(&self, status: StatusCode, headers: &HeaderMap) {
-        let now = Timestamp::now();
+        let now = clock::now();
         if matches!(status.as_u16(), 429 | 503)
             && let Some(wait) = retry_after(headers, now)
         {

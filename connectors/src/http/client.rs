@@ -65,6 +65,7 @@ impl HttpClientBuilder {
     ///
     /// # Errors
     /// `Invalid` for a `User-Agent` that no header can carry, or when the machine has no TLS roots.
+    #[allow(clippy::disallowed_methods, reason = "the one client itself")]
     pub fn build(self) -> Result<HttpClient> {
         let client = reqwest::Client::builder()
             .user_agent(self.user_agent)

@@ -10,7 +10,10 @@ use reqwest::{
 };
 
 use super::{HttpClient, Request, Response, redact_url};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    clock,
+    error::{Error, ErrorKind, Result},
+};
 
 /// When to try again.
 #[derive(Clone, Debug)]
@@ -92,7 +95,7 @@ impl HttpClient {
         policy
             .run(|| async {
                 let response = self.send_once(request.clone()).await?;
-                match failure(&response, Timestamp::now()) {
+                match failure(&response, clock::now()) {
                     Some(error) => Err(error),
                     None => Ok(response),
                 }
