@@ -7,7 +7,7 @@ use listbackup_engine::{
     Error, ErrorKind, Result,
     adapters::embedded::{EmbeddedStores, OpenMode},
     connectors::{
-        http::{AddressGuard, HttpClient, Network},
+        http::{AddressGuard, HttpClient, HttpClientBuilder, Network},
         registry::Registry,
     },
     model::{WorkerId, scope::SystemScope},
@@ -73,7 +73,7 @@ impl Worker {
 /// # Errors
 /// `Bug` when the TLS set-up of this machine cannot be used.
 pub fn http_client(guard: AddressGuard) -> Result<HttpClient> {
-    Ok(HttpClient::builder().guard(guard).build()?)
+    Ok(HttpClientBuilder::new(guard).build()?)
 }
 
 /// The actor system over a multi-thread runtime: actors on this thread, their work on the pool.

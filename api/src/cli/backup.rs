@@ -164,7 +164,7 @@ impl Chosen {
         integration.connect(listbackup_engine::connectors::Link {
             settings: listbackup_engine::connectors::Settings::new(settings),
             http: ctx.http.clone(),
-            credentials: Arc::new(listbackup_engine::connectors::oauth::MemoryCredentials::default()),
+            credentials: Arc::new(listbackup_engine::connectors::oauth::MemoryCredentials::empty()),
         })?;
         Ok(())
     }

@@ -91,7 +91,7 @@ fn connect(product: &Product) -> Result<Arc<dyn Connector>> {
     let integration = integration(product)?;
     let settings = settings::read(product, &integration.spec().settings_schema)?;
     let http = worker::http_client(AddressGuard::person())?;
-    let credentials = Arc::new(MemoryCredentials::default());
+    let credentials = Arc::new(MemoryCredentials::empty());
     Ok(integration.connect(Link { settings: Settings::new(settings), http, credentials })?)
 }
 

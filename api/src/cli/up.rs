@@ -1,0 +1,103 @@
+//! `listbackup up`: API, worker, scheduler and indexer in one process on the embedded stores.
+
+use std::net::SocketAddr;
+
+use listbackup_engine::{
+    Error, ErrorKind, Result,
+    actors::{Drain, Engine, Roles},
+    connectors::http::Network,
+};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use url::Url;
+
+use super::{
+    data_dir::DataDir,
+    exit::{Done, Outcome},
+    output,
+};
+use crate::{
+    demo, local,
+    server::{self, RunningServer},
+    signal,
+    state::{ApiSettings, AppState, Service},
+    worker::{Worker, WorkerSettings},
+};
+
+/// Arguments of `up`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example: listbackup up --sandbox --data-dir ./data
+Ends in good order on SIGTERM or Ctrl-C: running backups reach a checkpoint and go on at the next start.")]
+pub struct Args {
+    #[command(flatten)]
+    data_dir: DataDir,
+    /// Address of the API
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8700", env = "LISTBACKUP_LISTEN")]
+    listen: SocketAddr,
+    /// Where people reach the API, for links and OAuth redirects [default: http://ADDR]
+    #[arg(long, value_name = "URL", env = "LISTBACKUP_PUBLIC_URL")]
+    public_url: Option<Url>,
+    /// Services to serve [default: all]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    services: Vec<Service>,
+    /// Private network that connectors may reach, such as 10.1.0.0/16; repeat for more
+    #[arg(long, value_name = "CIDR", env = "LISTBACKUP_ALLOW_NETWORKS", value_delimiter = ',')]
+    allow_network: Vec<Network>,
+    /// Also serve a make-believe SaaS product, connect it by OAuth and back it up
+    #[arg(long)]
+    sandbox: bool,
+}
+
+/// Runs the command.
+pub async fn run(args: Args) -> Outcome {
+    let mut networks = args.allow_network.clone();
+    if args.sandbox {
+        networks.push("127.0.0.1/32".parse()?);
+    }
+    let worker = args.data_dir.open_to_write(WorkerSettings::of_a_server(networks))?;
+    let ports = &worker.ctx.ports;
+    let owner = local::ensure(ports, &worker.ctx.system).await?;
+    let key_file = local::access_key_file(ports, &owner, worker.stores.data_dir()).await?;
+    let server = serve(&args, &worker)?;
+    let engine = Engine::start(worker.ctx.clone(), Roles::Worker);
+    let address = format!("http://{}", server.address);
+    output::line(&format!(
+        "ListBackup is up\n  API       {address}\n  try it    {address}/system/docs\n  data      {}\n  sign in   Authorization: Bearer $(cat {})\n  keep safe {} (without it nobody can read the backups)",
+        worker.stores.data_dir().display(),
+        key_file.display(),
+        worker.stores.data_dir().join("master.key").display(),
+    ));
+    let demo = if args.sandbox { Some(demo::start(&address, &key_file).await?) } else { None };
+    signal::stop().await;
+    output::line("stopping: running backups reach a checkpoint first");
+    // The engine is the only actor that could be gone, and then there is nothing to drain.
+    let _gone = engine.send(Drain).await;
+    stop(server).await?;
+    if let Some(demo) = demo {
+        demo.stop().await;
+    }
+    Ok(Done::Whole)
+}
+
+fn serve(args: &Args, worker: &Worker) -> Result<RunningServer> {
+    let metrics = PrometheusBuilder::new().install_recorder().map_err(|error| {
+        Error::new(ErrorKind::Bug, format!("metrics cannot be recorded: {error}"))
+    })?;
+    let public_url = args.public_url.clone().map_or_else(|| format!("http://{}", args.listen).parse(), Ok);
+    let settings = ApiSettings {
+        public_url: public_url.map_err(|error| {
+            Error::new(ErrorKind::Invalid, format!("not a URL: {error}")).with("setting", "--public-url")
+        })?,
+        services: if args.services.is_empty() {
+            Service::ALL.into_iter().collect()
+        } else {
+            args.services.iter().copied().collect()
+        },
+        metrics_token: None,
+    };
+    let state = AppState::new(worker.ctx.clone(), settings, metrics);
+    server::serve(state, args.listen).map_err(|error| {
+        Error::new(ErrorKind::Conflict, format!("the address cannot be used: {error}; choose another with --listen"))
+            .with("address", args.listen)
+    })
+}

@@ -1,0 +1,113 @@
+//! `up --sandbox`: a make-believe product beside the server, connected by OAuth and backed up, all through the public
+//! API as a person's program would.
+
+use std::path::Path;
+
+use listbackup_engine::{
+    Error, ErrorKind, Result,
+    connectors::http::{AddressGuard, HttpClient, Method, Request, Response},
+};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::{
+    cli_output as output,
+    sandbox::{Sandbox, SandboxSettings},
+    worker::http_client,
+};
+
+/// Name of the source that the demonstration connects.
+const SOURCE: &str = "Sandbox";
+
+/// The make-believe product.
+pub struct Demo(Sandbox);
+
+impl Demo {
+    /// Ends it.
+    pub async fn stop(self) {
+        self.0.stop().await;
+    }
+}
+
+/// Serves the product, connects it unless an earlier start did, and runs a first backup.
+///
+/// # Errors
+/// What the API answers; an address that cannot be bound.
+pub async fn start(api: &str, key_file: &Path) -> Result<Demo> {
+    let sandbox = Sandbox::start(SandboxSettings::default()).await?;
+    let client = Client::new(api, key_file)?;
+    let connected = client.connect(sandbox.url().as_str()).await?;
+    let run = client.call(Method::POST, &format!("/sources/{}/sync", id(&connected)?), Some(json!({}))).await?;
+    output::line(&format!(
+        "  sandbox   {} (connected by OAuth; backup {} is running)",
+        sandbox.url(),
+        id(&run)?
+    ));
+    Ok(Demo(sandbox))
+}
+
+struct Client {
+    http: HttpClient,
+    base: Url,
+    key: String,
+}
+
+impl Client {
+    fn new(api: &str, key_file: &Path) -> Result<Self> {
+        let base = api.parse().map_err(|_| Error::new(ErrorKind::Bug, "the API's own address is no URL"))?;
+        Ok(Self { http: http_client(AddressGuard::person())?, base, key: std::fs::read_to_string(key_file)? })
+    }
+
+    /// The source of the sandbox, signed in. The sandbox forgets its grants when it stops, so every start signs in anew.
+    async fn connect(&self, sandbox: &str) -> Result<Value> {
+        let settings = json!({ "base_url": sandbox });
+        let list = self.call(Method::GET, "/sources", None).await?;
+        let sources = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+        let known = sources.into_iter().find(|source| source.get("name") == Some(&json!(SOURCE)));
+        let source = match known {
+            Some(source) => {
+                let path = format!("/sources/{}", id(&source)?);
+                self.call(Method::PATCH, &path, Some(json!({ "settings": settings }))).await?
+            }
+            None => {
+                let body = json!({ "name": SOURCE, "integration": "sandbox", "settings": settings });
+                self.call(Method::POST, "/sources", Some(body)).await?
+            }
+        };
+        let body = json!({ "source_id": id(&source)? });
+        let started = self.call(Method::POST, "/integrations/sandbox/oauth/start", Some(body)).await?;
+        let authorize = started.get("authorize_url").and_then(Value::as_str).and_then(|url| url.parse().ok());
+        let authorize = authorize.ok_or_else(|| Error::new(ErrorKind::Bug, "the sign-in has no address"))?;
+        // The sandbox approves by itself and sends the browser on to our callback: following is all that a person does.
+        self.accept(self.http.send_once(Request::get(authorize)).await?)?;
+        Ok(source)
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+        let url = self.base.join(path).map_err(|_| Error::new(ErrorKind::Bug, "a path of the API is no URL"))?;
+        let mut request = match &body {
+            Some(body) => Request::post(url, "application/json", body.to_string()),
+            None => Request::get(url),
+        };
+        request.method = method;
+        let authorization = listbackup_engine::connectors::http::AUTHORIZATION;
+        let request = request.with_secret(authorization, &format!("Bearer {}", self.key))?;
+        let response = self.accept(self.http.send_once(request).await?)?;
+        serde_json::from_slice(&response.body)
+            .map_err(|error| Error::new(ErrorKind::Bug, format!("the API did not answer JSON: {error}")))
+    }
+
+    fn accept(&self, response: Response) -> Result<Response> {
+        if response.status.is_success() {
+            return Ok(response);
+        }
+        let text = String::from_utf8_lossy(&response.body).into_owned();
+        Err(Error::new(ErrorKind::Invalid, format!("the demonstration was refused: {text}"))
+            .with("path", response.url.path())
+            .with("status", response.status))
+    }
+}
+
+fn id(thing: &Value) -> Result<&str> {
+    thing.get("id").and_then(Value::as_str).ok_or_else(|| Error::new(ErrorKind::Bug, "an answer of the API has no id"))
+}

@@ -1,0 +1,117 @@
+//! Finding things in a data directory for the person who owns it: across all of its accounts.
+
+use listbackup_engine::{
+    Error, ErrorKind, Result,
+    connectors::Problem,
+    model::{AccountId, Run, SnapshotId, Source, id::kind, scope::AccountScope},
+    ports::{Query, SortRange},
+    run::RunContext,
+    snapshot::{LoadedManifest, Manifest, SnapshotReader, SourceStore, StreamState},
+    tables::{RUNS, SOURCES},
+};
+
+use crate::local;
+
+/// Rows of one read.
+const PAGE: usize = 200;
+
+/// A snapshot with its place.
+pub struct Found {
+    /// The source's part of the store.
+    pub store: SourceStore,
+    /// The snapshot.
+    pub loaded: LoadedManifest,
+}
+
+impl Found {
+    /// Reads its records.
+    pub fn reader(&self) -> SnapshotReader {
+        self.store.reader(&self.loaded.manifest)
+    }
+}
+
+/// The sources of the owner's account.
+///
+/// # Errors
+/// `Retry` when the store cannot be read.
+pub async fn sources(ctx: &RunContext) -> Result<Vec<(AccountScope, Source)>> {
+    let Some(owner) = local::find(&ctx.ports, &ctx.system).await? else {
+        return Ok(Vec::new());
+    };
+    Ok(sources_of(ctx, owner.scope).await?.into_iter().map(|source| (owner.scope, source)).collect())
+}
+
+async fn sources_of(ctx: &RunContext, scope: AccountScope) -> Result<Vec<Source>> {
+    let account_id: AccountId = scope.account_id();
+    let mut query = Query {
+        table: &SOURCES,
+        index: None,
+        partition: account_id.to_string(),
+        sort: SortRange::All,
+        descending: false,
+        limit: PAGE,
+        after: None,
+    };
+    let mut sources = Vec::new();
+    loop {
+        let page = ctx.store.query::<Source>(&scope, query.clone()).await?;
+        sources.extend(page.rows.into_iter().map(|source| source.row));
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(sources),
+        }
+    }
+}
+
+/// The snapshots of a source, oldest first: its head, and from parent to parent.
+///
+/// # Errors
+/// `Corrupt` when one is damaged.
+pub async fn chain(store: &SourceStore, source: &Source) -> Result<Vec<LoadedManifest>> {
+    let mut chain = Vec::new();
+    let mut next = source.head.as_ref().map(|head| head.snapshot_id);
+    while let Some(snapshot_id) = next {
+        let loaded = store.load(snapshot_id).await?;
+        next = loaded.manifest.parent.as_ref().map(|parent| parent.snapshot_id);
+        chain.push(loaded);
+    }
+    chain.reverse();
+    Ok(chain)
+}
+
+/// The snapshot of that id; the run that made it tells where it is.
+///
+/// # Errors
+/// `Invalid` for text that is no snapshot's id, `NotFound`, `Corrupt`.
+pub async fn snapshot(ctx: &RunContext, id: &str) -> Result<Found> {
+    let snapshot_id: SnapshotId = id.parse()?;
+    let query = Query {
+        table: &RUNS,
+        index: Some("by-id"),
+        partition: snapshot_id.of::<kind::Run>().to_string(),
+        sort: SortRange::All,
+        descending: false,
+        limit: 1,
+        after: None,
+    };
+    let runs = ctx.store.query::<Run>(&ctx.system, query).await?.rows;
+    let run = runs.into_iter().map(|run| run.row).find(|run| run.snapshot_id == Some(snapshot_id)).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, "there is no such snapshot; `listbackup snapshots` lists them").with("id", id)
+    })?;
+    let scope = ctx.system.account(run.account_id);
+    let store = ctx.snapshots.source(&scope, run.source_id).await?;
+    let loaded = store.load(snapshot_id).await?;
+    Ok(Found { store, loaded })
+}
+
+/// A stream of a snapshot.
+///
+/// # Errors
+/// `Invalid` with the names that there are.
+pub fn stream<'a>(manifest: &'a Manifest, name: &str) -> Result<&'a StreamState> {
+    manifest.streams.get(name).ok_or_else(|| {
+        let known = manifest.streams.keys().cloned().collect::<Vec<_>>().join(", ");
+        let problem = Problem { place: format!("stream {name}"), message: format!("there are: {known}") };
+        Error::invalid("the snapshot has no such stream", vec![problem])
+    })
+}
