@@ -4,6 +4,7 @@
 //! [`connector`] (the contract) and `connectors/README.md`.
 
 pub mod catalog;
+mod clock;
 pub mod connector;
 pub mod error;
 pub mod http;

@@ -1,0 +1,206 @@
+//! The rate budget of one credential: every request of every stream waits its turn here.
+
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::Clock,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use jiff::Timestamp;
+use reqwest::{
+    StatusCode,
+    header::{HeaderMap, HeaderName},
+};
+use tokio::time::Instant;
+
+use super::retry::retry_after;
+use crate::{
+    clock,
+    error::{Error, ErrorKind, Result},
+};
+
+/// So many requests in any window of this length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests allowed.
+    pub requests: u32,
+    /// In every stretch of time this long, wherever it begins.
+    pub window: Duration,
+}
+
+/// The names of the headers in which a product tells what is left of its quota.
+#[derive(Clone, Debug, Default)]
+pub struct QuotaHeaders {
+    /// Requests left in the present window.
+    pub remaining: Option<HeaderName>,
+    /// Requests of a whole window; with it, a share keeps the rest of the quota for others.
+    pub limit: Option<HeaderName>,
+    /// When the window ends: seconds from now, or seconds since 1970.
+    pub reset: Option<HeaderName>,
+}
+
+/// A budget shared by everybody who uses one credential. Cheap to clone.
+#[derive(Clone)]
+pub struct RateBudget(Arc<Inner>);
+
+struct Inner {
+    limiters: Vec<Limiter>,
+    headers: QuotaHeaders,
+    share: f64,
+    wait_max: Duration,
+    not_before: Mutex<Option<Instant>>,
+    /// Held while waiting: whoever came first goes first.
+    turn: tokio::sync::Mutex<()>,
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>;
+
+/// tokio's clock for governor, so that waits and the clock they are computed from are one, paused or not.
+#[derive(Clone)]
+struct TokioClock {
+    start: Instant,
+}
+
+impl Clock for TokioClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// Longest pause that is waited for; a longer one is an error that says when to come back.
+const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+
+impl RateBudget {
+    /// A budget of all `rates` at once, of which `share` (above 0, at most 1) is ours.
+    ///
+    /// # Errors
+    /// `Invalid` for a rate of nothing or a share out of range.
+    pub fn new(rates: &[Rate], share: f64, headers: QuotaHeaders) -> Result<Self> {
+        if !(share > 0.0 && share <= 1.0) {
+            let message = format!("the share of a rate limit must be above 0 and at most 1, not {share}");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let clock = TokioClock { start: Instant::now() };
+        let limiters = rates
+            .iter()
+            .map(|rate| quota(*rate, share).map(|quota| RateLimiter::direct_with_clock(quota, clock.clone())))
+            .collect::<Result<_>>()?;
+        Ok(Self(Arc::new(Inner {
+            limiters,
+            headers,
+            share,
+            wait_max: WAIT_MAX,
+            not_before: Mutex::new(None),
+            turn: tokio::sync::Mutex::new(()),
+        })))
+    }
+
+    /// A budget without a rate of its own: it only keeps the pauses that the product asks for.
+    pub fn by_server_hints() -> Self {
+        Self(Arc::new(Inner {
+            limiters: Vec::new(),
+            headers: QuotaHeaders::default(),
+            share: 1.0,
+            wait_max: WAIT_MAX,
+            not_before: Mutex::new(None),
+            turn: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// Waits until the next request may go out, in order of arrival.
+    ///
+    /// # Errors
+    /// `RateLimited`, with the wait, when the product asked for a pause of more than a quarter of an hour.
+    pub async fn acquire(&self) -> Result<()> {
+        let _turn = self.0.turn.lock().await;
+        self.wait_for_pause().await?;
+        for limiter in &self.0.limiters {
+            while let Err(not_yet) = limiter.check() {
+                tokio::time::sleep(not_yet.wait_time_from(limiter.clock().now())).await;
+            }
+        }
+        // The product may have asked for a pause while we waited for the rate.
+        self.wait_for_pause().await
+    }
+
+    async fn wait_for_pause(&self) -> Result<()> {
+        while let Some(wait) = self.pause_left() {
+            if wait > self.0.wait_max {
+                let message = format!("the product asks for a pause of {} s: come back then", wait.as_secs());
+                return Err(Error::new(ErrorKind::RateLimited, message).after(wait));
+            }
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    /// How long the pause that the product asked for still lasts.
+    pub fn pause_left(&self) -> Option<Duration> {
+        let not_before = *self.0.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = not_before?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Lets no request of this credential out for `wait`; never shortens a pause that already stands.
+    pub fn pause(&self, wait: Duration) {
+        let Some(until) = Instant::now().checked_add(wait) else { return };
+        let mut not_before = self.0.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        *not_before = Some(not_before.map_or(until, |standing| standing.max(until)));
+    }
+
+    /// Learns from an answer: `Retry-After` of a 429 or 503, and the quota headers that the budget knows.
+    pub fn observe(&self, status: StatusCode, headers: &HeaderMap) {
+        let now = clock::now();
+        if matches!(status.as_u16(), 429 | 503)
+            && let Some(wait) = retry_after(headers, now)
+        {
+            self.pause(wait);
+        }
+        if self.quota_is_used(headers)
+            && let Some(wait) = self.until_reset(headers, now)
+        {
+            self.pause(wait);
+        }
+    }
+
+    fn quota_is_used(&self, headers: &HeaderMap) -> bool {
+        let Some(remaining) = number(headers, self.0.headers.remaining.as_ref()) else { return false };
+        let kept_for_others =
+            number(headers, self.0.headers.limit.as_ref()).map_or(0.0, |limit| limit * (1.0 - self.0.share));
+        remaining <= kept_for_others.max(0.0)
+    }
+
+    fn until_reset(&self, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+        /// Smaller numbers are lengths, larger ones instants: 1e9 s is September 2001, or 31 years.
+        const FIRST_INSTANT_S: f64 = 1e9;
+        let reset = number(headers, self.0.headers.reset.as_ref())?;
+        let seconds = if reset < FIRST_INSTANT_S { reset } else { reset - now.as_millisecond() as f64 / 1e3 };
+        Duration::try_from_secs_f64(seconds.max(0.0)).ok()
+    }
+}
+
+fn number(headers: &HeaderMap, name: Option<&HeaderName>) -> Option<f64> {
+    headers.get(name?)?.to_str().ok()?.trim().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// A quota under which no window ever sees more than `share` of the rate's requests.
+///
+/// A bucket that holds `burst` and refills one a `period` lets out at most `burst + window / period` in a window; with
+/// the period stretched by the burst that sum is the rate itself.
+fn quota(rate: Rate, share: f64) -> Result<Quota> {
+    let requests = (f64::from(rate.requests) * share).floor().max(1.0) as u32;
+    let burst = NonZeroU32::new(requests / 10).unwrap_or(NonZeroU32::MIN);
+    let period = rate.window / (requests - burst.get() + 1);
+    Quota::with_period(period).filter(|_| rate.requests > 0).map(|quota| quota.allow_burst(burst)).ok_or_else(|| {
+        let message = format!("a rate of {} requests in {:?} allows nothing", rate.requests, rate.window);
+        Error::new(ErrorKind::Invalid, message)
+    })
+}

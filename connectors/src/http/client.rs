@@ -1,0 +1,238 @@
+//! [`HttpClient`]: one attempt with every guard on. [`super::retry`] adds the trying again.
+
+use std::{error::Error as StdError, sync::Arc, time::Duration};
+
+use reqwest::redirect::Policy;
+use tokio::time::timeout;
+
+use super::{
+    Request, Response,
+    address::{AddressGuard, Refused},
+    body,
+    budget::RateBudget,
+    redact_url, redirect,
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What one request may cost.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Until a connection stands, TLS included.
+    pub connect_timeout: Duration,
+    /// From sending a request to the head of its answer, connecting included.
+    pub head_timeout: Duration,
+    /// For the whole attempt, redirects and body included: cuts a sender that trickles.
+    pub total_timeout: Duration,
+    /// Longest body, counted after decompression.
+    pub body_max_bytes: u64,
+    /// Redirects followed for one request.
+    pub redirects_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(90),
+            total_timeout: Duration::from_secs(300),
+            body_max_bytes: 64 << 20,
+            redirects_max: 10,
+        }
+    }
+}
+
+/// Builds an [`HttpClient`].
+#[derive(Clone)]
+pub struct HttpClientBuilder {
+    /// Which addresses may be reached.
+    pub guard: AddressGuard,
+    /// What one request may cost.
+    pub limits: Limits,
+    /// The rate budget of the credential, if one is known.
+    pub budget: Option<RateBudget>,
+    /// The `User-Agent` of requests that set none.
+    pub user_agent: String,
+}
+
+impl HttpClientBuilder {
+    /// The usual limits, no budget, the product's name and version as `User-Agent`.
+    pub fn new(guard: AddressGuard) -> Self {
+        let user_agent = concat!("ListBackup/", env!("CARGO_PKG_VERSION")).to_owned();
+        Self { guard, limits: Limits::default(), budget: None, user_agent }
+    }
+
+    /// Builds the client with its own pool of connections.
+    ///
+    /// # Errors
+    /// `Invalid` for a `User-Agent` that no header can carry, or when the machine has no TLS roots.
+    #[allow(clippy::disallowed_methods, reason = "the one client itself")]
+    pub fn build(self) -> Result<HttpClient> {
+        let client = reqwest::Client::builder()
+            .user_agent(self.user_agent)
+            .redirect(Policy::none())
+            .referer(false)
+            // A proxy would resolve and connect in our stead, past the guard.
+            .no_proxy()
+            .retry(reqwest::retry::never())
+            .dns_resolver(self.guard.clone())
+            .connect_timeout(self.limits.connect_timeout)
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorKind::Invalid, format!("the HTTP client cannot be built: {}", innermost(&error)))
+            })?;
+        Ok(HttpClient {
+            inner: Arc::new(Inner { client, guard: self.guard, limits: self.limits }),
+            budget: self.budget,
+        })
+    }
+}
+
+/// Cheap to clone: clones share connections, budgets and the address guard.
+#[derive(Clone)]
+pub struct HttpClient {
+    inner: Arc<Inner>,
+    budget: Option<RateBudget>,
+}
+
+struct Inner {
+    client: reqwest::Client,
+    guard: AddressGuard,
+    limits: Limits,
+}
+
+/// Why one attempt failed, before it is told with its place.
+pub(super) enum Fault {
+    TooLarge,
+    Transport(reqwest::Error),
+}
+
+impl From<reqwest::Error> for Fault {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Transport(error)
+    }
+}
+
+impl HttpClient {
+    /// The same client, waiting its turn in `budget`: one budget a credential, shared by all its streams.
+    #[must_use]
+    pub fn with_budget(mut self, budget: RateBudget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// The budget that requests of this client wait for.
+    pub fn budget(&self) -> Option<&RateBudget> {
+        self.budget.as_ref()
+    }
+
+    /// The guard that addresses are checked by.
+    pub fn guard(&self) -> &AddressGuard {
+        &self.inner.guard
+    }
+
+    /// Sends once: no retry, no reading of the status. Redirects are followed and checked; each waits for the budget.
+    ///
+    /// # Errors
+    /// `Retry` for network faults and time-outs, `BadAnswer` over a cap, `Denied` for an address the guard refuses,
+    /// `RateLimited` when the budget would make it wait too long.
+    pub async fn send_once(&self, request: Request) -> Result<Response> {
+        let first_url = request.url.clone();
+        let mut request = request;
+        for _ in 0..=self.inner.limits.redirects_max {
+            self.inner.guard.check_url(&request.url)?;
+            if let Some(budget) = &self.budget {
+                budget.acquire().await.map_err(|error| error.with("url", redact_url(&request.url)))?;
+            }
+            let response = self.exchange(&request).await?;
+            if let Some(budget) = &self.budget {
+                budget.observe(response.status, &response.headers);
+            }
+            match redirect::next(&request, response.status, &response.headers)? {
+                Some(next) => request = next,
+                None => return Ok(response),
+            }
+        }
+        let message = format!("gave up after {} redirects", self.inner.limits.redirects_max);
+        Err(Error::new(ErrorKind::BadAnswer, message).with("url", redact_url(&first_url)))
+    }
+
+    /// One request, one answer, under the time-outs.
+    async fn exchange(&self, request: &Request) -> Result<Response> {
+        let limits = &self.inner.limits;
+        let started = tokio::time::Instant::now();
+        let outcome = timeout(limits.total_timeout, self.exchange_untimed(request)).await.unwrap_or_else(|_| {
+            let message = format!("the answer was not complete after {}", seconds(limits.total_timeout));
+            Err(Error::new(ErrorKind::Retry, message))
+        });
+        tracing::debug!(
+            method = %request.method,
+            url = redact_url(&request.url),
+            status = outcome.as_ref().ok().map(|response| response.status.as_u16()),
+            bytes = outcome.as_ref().ok().map(|response| response.body.len()),
+            elapsed_ms = started.elapsed().as_millis() as u64,
+            "request"
+        );
+        outcome.map_err(|error| error.with("url", redact_url(&request.url)))
+    }
+
+    async fn exchange_untimed(&self, request: &Request) -> Result<Response> {
+        let Inner { client, limits, .. } = &*self.inner;
+        let mut outgoing = reqwest::Request::new(request.method.clone(), request.url.clone());
+        *outgoing.headers_mut() = request.headers.clone();
+        if !request.body.is_empty() {
+            *outgoing.body_mut() = Some(request.body.clone().into());
+        }
+        let head = timeout(limits.head_timeout, client.execute(outgoing)).await;
+        let mut answer = match head {
+            Ok(answer) => answer.map_err(|error| told(&Fault::Transport(error), limits))?,
+            Err(_) => {
+                let message = format!("no answer began within {}", seconds(limits.head_timeout));
+                return Err(Error::new(ErrorKind::Retry, message));
+            }
+        };
+        let body = body::collect(&mut answer, limits.body_max_bytes).await.map_err(|fault| told(&fault, limits))?;
+        let headers = std::mem::take(answer.headers_mut());
+        Ok(Response { status: answer.status(), headers, body, url: request.url.clone() })
+    }
+}
+
+/// Puts a fault into words and into a kind. Never prints a library's message with a URL in it.
+fn told(fault: &Fault, limits: &Limits) -> Error {
+    let error = match fault {
+        Fault::TooLarge => {
+            let message = format!("the answer is larger than {} bytes after decompression", limits.body_max_bytes);
+            return Error::new(ErrorKind::BadAnswer, message);
+        }
+        Fault::Transport(error) => error,
+    };
+    if let Some(refused) = Refused::in_chain(error) {
+        return refused.error();
+    }
+    let what = if error.is_dns() {
+        "the host's name cannot be resolved"
+    } else if error.is_timeout() {
+        "the connection took too long"
+    } else if error.is_connect() {
+        "no connection"
+    } else if error.is_decode() || error.is_body() {
+        "the answer broke off or is damaged"
+    } else if error.is_builder() {
+        return Error::new(ErrorKind::Invalid, format!("the request cannot be built: {}", innermost(error)));
+    } else {
+        "the exchange failed"
+    };
+    Error::new(ErrorKind::Retry, format!("{what}: {}", innermost(error)))
+}
+
+/// The message of the last cause: the operating system's or the protocol's own, without our URL.
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    if std::ptr::addr_eq(cause, error) { "no further cause".to_owned() } else { cause.to_string() }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}

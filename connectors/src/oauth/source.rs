@@ -1,0 +1,239 @@
+//! The one owner of a credential's tokens in a process: refreshes ahead of expiry, one at a time, and stores before use.
+//!
+//! What can go wrong between a refresh and its storing, and what happens then:
+//!
+//! * The caller goes away: the refresh runs in a task of its own to its end, still holding the lock.
+//! * The store cannot be reached: the new tokens are kept, unused, and storing is tried again before anything else.
+//! * Another process rotated first: its tokens are loaded and used.
+//! * The process dies: the store holds a spent refresh token. The product refuses it, once, and the credential is
+//!   `Reauthorise` from then on without another request, until the store holds newer tokens.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use reqwest::{StatusCode, header::AUTHORIZATION};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+
+use crate::{
+    clock,
+    connector::{CredentialStore, Tokens},
+    error::{Error, ErrorKind, Result},
+    http::{HttpClient, Request, Response},
+};
+
+/// Gets the next version of some tokens from the product.
+pub type Refresh = Arc<dyn Fn(Tokens) -> BoxFuture<'static, Result<Tokens>> + Send + Sync>;
+
+/// The owner of one credential's tokens. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct TokenSource(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn CredentialStore>,
+    refresh: Refresh,
+    needs_sign_in: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Stored, and therefore usable.
+    current: Option<Usable>,
+    /// Refreshed but not stored yet: never used before it is.
+    unstored: Option<Tokens>,
+    /// The refresh token that the product refused: not tried again.
+    refused: Option<SecretString>,
+}
+
+#[derive(Clone)]
+struct Usable {
+    tokens: Tokens,
+    refresh_from: Option<Timestamp>,
+}
+
+/// Why a token is asked for.
+#[derive(Clone)]
+enum Need {
+    /// One that still lasts.
+    Fresh,
+    /// Another one than this, which the product refused.
+    OtherThan(SecretString),
+}
+
+/// How long before its end a token is replaced, at least.
+const AHEAD_MIN: Duration = Duration::from_secs(60);
+
+impl TokenSource {
+    /// Owns the tokens in `store`, which a person's sign-in put there.
+    pub fn new(store: Arc<dyn CredentialStore>, refresh: Refresh) -> Self {
+        Self(Arc::new(Inner { store, refresh, needs_sign_in: true, state: Mutex::default() }))
+    }
+
+    /// Owns tokens that `refresh` can get without a sign-in (client credentials, a session).
+    pub fn issuing(store: Arc<dyn CredentialStore>, refresh: Refresh) -> Self {
+        Self(Arc::new(Inner { store, refresh, needs_sign_in: false, state: Mutex::default() }))
+    }
+
+    /// An access token that lasts for at least a minute or a tenth of its life, refreshed if need be.
+    ///
+    /// # Errors
+    /// `Reauthorise` when a person must sign in again, `Retry` when product or store cannot be reached.
+    pub async fn access_token(&self) -> Result<SecretString> {
+        self.token(Need::Fresh).await
+    }
+
+    /// Another access token than `refused`, after the product answered 401 to it: one forced refresh, shared by
+    /// everybody who holds the refused one.
+    ///
+    /// # Errors
+    /// As [`TokenSource::access_token`].
+    pub async fn after_unauthorised(&self, refused: &SecretString) -> Result<SecretString> {
+        self.token(Need::OtherThan(refused.clone())).await
+    }
+
+    /// Sends `request` once with the token as bearer; after a 401 once more with another token.
+    ///
+    /// # Errors
+    /// As [`TokenSource::access_token`] and [`HttpClient::send_once`]. A second 401 is an answer, not an error.
+    pub async fn send(&self, http: &HttpClient, request: Request) -> Result<Response> {
+        let token = self.access_token().await?;
+        let response = http.send_once(bearing(request.clone(), &token)?).await?;
+        if response.status != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let token = self.after_unauthorised(&token).await?;
+        http.send_once(bearing(request, &token)?).await
+    }
+
+    async fn token(&self, need: Need) -> Result<SecretString> {
+        if let Some(token) = self.at_hand(&need).await {
+            return Ok(token);
+        }
+        // In a task: a caller that is dropped between the product's answer and its storing must not lose the tokens.
+        let inner = self.0.clone();
+        let task = tokio::spawn(async move { inner.obtain(need).await });
+        task.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "the refresh of an access token was torn down")))
+    }
+
+    async fn at_hand(&self, need: &Need) -> Option<SecretString> {
+        self.0.state.lock().await.current.as_ref().and_then(|current| current.serving(need))
+    }
+}
+
+fn bearing(request: Request, token: &SecretString) -> Result<Request> {
+    request.with_secret(AUTHORIZATION, &format!("Bearer {}", token.expose_secret()))
+}
+
+impl Usable {
+    fn new(tokens: Tokens) -> Self {
+        let now = clock::now();
+        let refresh_from = tokens.expires_at.map(|end| {
+            let life = Duration::try_from(end.duration_since(now)).unwrap_or_default();
+            // A token that lives shorter than two minutes is used for half of its life.
+            let ahead = AHEAD_MIN.max(life / 10).min(life / 2);
+            end.checked_sub(ahead).unwrap_or(end)
+        });
+        Self { tokens, refresh_from }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.refresh_from.is_none_or(|from| clock::now() < from)
+    }
+
+    fn serving(&self, need: &Need) -> Option<SecretString> {
+        let serves = self.is_fresh()
+            && match need {
+                Need::Fresh => true,
+                Need::OtherThan(refused) => self.tokens.access_token.expose_secret() != refused.expose_secret(),
+            };
+        serves.then(|| self.tokens.access_token.clone())
+    }
+}
+
+impl Inner {
+    /// Single flight: the lock is held from the look at the store to the storing.
+    async fn obtain(&self, need: Need) -> Result<SecretString> {
+        let mut state = self.state.lock().await;
+        if let Some(token) = state.current.as_ref().and_then(|current| current.serving(&need)) {
+            return Ok(token);
+        }
+        match state.unstored.take() {
+            Some(tokens) => self.keep(&mut state, tokens).await?,
+            None => state.current = self.store.load().await?.map(Usable::new),
+        }
+        if let Some(token) = state.current.as_ref().and_then(|current| current.serving(&need)) {
+            return Ok(token);
+        }
+        self.renew(&mut state).await?;
+        let current = state.current.as_ref().map(|current| current.tokens.access_token.clone());
+        current.ok_or_else(|| Error::new(ErrorKind::Bug, "a refresh left no token"))
+    }
+
+    /// Refreshes once; a second time only when another owner put newer tokens in the store meanwhile.
+    async fn renew(&self, state: &mut State) -> Result<()> {
+        let old = self.old_tokens(state)?;
+        let refused = match (self.refresh)(old.clone()).await {
+            Ok(tokens) => return self.keep(state, tokens).await,
+            Err(error) if error.kind() == ErrorKind::Reauthorise => error,
+            Err(error) => return Err(error),
+        };
+        state.refused.clone_from(&old.refresh_token);
+        state.current = self.store.load().await?.map(Usable::new);
+        match &state.current {
+            Some(stored) if is_same(stored.tokens.refresh_token.as_ref(), old.refresh_token.as_ref()) => Err(refused),
+            None => Err(refused),
+            Some(stored) if stored.is_fresh() => Ok(()),
+            Some(stored) => {
+                let newer = stored.tokens.clone();
+                let outcome = (self.refresh)(newer.clone()).await;
+                if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Reauthorise) {
+                    state.refused = newer.refresh_token;
+                }
+                self.keep(state, outcome?).await
+            }
+        }
+    }
+
+    /// The tokens to refresh.
+    fn old_tokens(&self, state: &State) -> Result<Tokens> {
+        let Some(current) = &state.current else {
+            if self.needs_sign_in {
+                let message = "the credential was never signed in: connect it first";
+                return Err(Error::new(ErrorKind::Reauthorise, message));
+            }
+            let access_token = String::new().into();
+            return Ok(Tokens { access_token, refresh_token: None, expires_at: None, version: 0 });
+        };
+        if state.refused.is_some() && is_same(state.refused.as_ref(), current.tokens.refresh_token.as_ref()) {
+            let message = "the product no longer accepts this sign-in: sign in again";
+            return Err(Error::new(ErrorKind::Reauthorise, message));
+        }
+        Ok(current.tokens.clone())
+    }
+
+    /// Stores refreshed tokens; only then are they used.
+    async fn keep(&self, state: &mut State, tokens: Tokens) -> Result<()> {
+        let Err(error) = self.store.rotate(&tokens).await else {
+            state.current = Some(Usable::new(tokens));
+            return Ok(());
+        };
+        match self.store.load().await {
+            // Another owner rotated first, or our write arrived and its answer did not: what is stored counts.
+            Ok(Some(stored)) if stored.version + 1 != tokens.version => {
+                state.current = Some(Usable::new(stored));
+                Ok(())
+            }
+            _ => {
+                state.unstored = Some(tokens);
+                let message = format!("refreshed tokens cannot be stored yet: {}", error.message());
+                Err(Error::new(ErrorKind::Retry, message))
+            }
+        }
+    }
+}
+
+fn is_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
+    one.map(ExposeSecret::expose_secret) == other.map(ExposeSecret::expose_secret)
+}
