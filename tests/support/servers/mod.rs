@@ -1,0 +1,29 @@
+//! Real products on this machine, for tests: plain processes on free ports of 127.0.0.1, gone when dropped.
+//!
+//! A product that is not installed is no failure: `installed` says what is missing and the test says `skipped: …`.
+
+pub mod localstripe;
+pub mod mediawiki;
+mod process;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde_json::Value;
+
+/// What a product itself says is in one of its streams: records by the text of their key.
+pub type Records = BTreeMap<String, Value>;
+
+/// Indexes records by a field.
+pub fn by_key(records: impl IntoIterator<Item = Value>, key: &str) -> Records {
+    records.into_iter().map(|record| (record[key].to_string(), record)).collect()
+}
+
+/// Python with the packages of `tests/requirements.txt`, where `tests/run` puts it.
+fn python() -> Result<PathBuf, String> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+        .ok_or("neither XDG_CACHE_HOME nor HOME is set")?;
+    let python = cache.join("listbackup/venv/bin/python");
+    if python.exists() { Ok(python) } else { Err("the Python packages for tests are missing: run tests/run".into()) }
+}
