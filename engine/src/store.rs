@@ -85,6 +85,7 @@ pub fn put<R: Row>(row: &R, condition: Condition) -> Result<Write> {
 }
 
 /// The key of a row.
+#[expect(clippy::needless_pass_by_value, reason = "callers hand ids and texts alike, most of them by copy")]
 pub fn key(partition: impl ToString, sort: impl ToString) -> Key {
     Key { partition: partition.to_string(), sort: sort.to_string() }
 }

@@ -1,0 +1,64 @@
+//! Runs a program to its end and says what it cost.
+
+use std::{
+    io::{self, Read},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// What one process cost, with the children that it waited for.
+pub struct Cost {
+    /// User and system time.
+    pub cpu_seconds: f64,
+    /// The most memory it held at once, in KiB.
+    pub peak_rss_kib: u64,
+    /// What it printed.
+    pub output: Vec<u8>,
+}
+
+/// Runs `command` and measures it.
+///
+/// # Errors
+/// When it cannot be started, or ends with another status than 0.
+pub fn run(command: &mut Command) -> io::Result<Cost> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut output = Vec::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        stdout.read_to_end(&mut output)?;
+    }
+    let (status, usage) = wait(child.id())?;
+    if status != 0 {
+        return Err(io::Error::other(format!("{command:?} ended with status {status:#x}")));
+    }
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Ok(Cost {
+        cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+        peak_rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+        output,
+    })
+}
+
+fn wait(process: u32) -> io::Result<(i32, libc::rusage)> {
+    let process = libc::pid_t::try_from(process).map_err(io::Error::other)?;
+    let mut status = 0;
+    // SAFETY: all zeroes is a valid rusage; wait4 writes to the two places, which live through the call.
+    let (waited, usage) = unsafe {
+        let mut usage = std::mem::zeroed();
+        (libc::wait4(process, &raw mut status, 0, &raw mut usage), usage)
+    };
+    if waited == process { Ok((status, usage)) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Bytes of all files below a folder.
+///
+/// # Errors
+/// When it cannot be listed.
+pub fn size_of(folder: &Path) -> io::Result<u64> {
+    let mut size_bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        size_bytes += if meta.is_dir() { size_of(&entry.path())? } else { meta.len() };
+    }
+    Ok(size_bytes)
+}
