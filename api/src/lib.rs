@@ -1,1 +1,21 @@
-//! Skeleton.
+//! The HTTP API, the console and the program `listbackup`; the only place that picks adapters.
+//!
+//! A request goes through [`server`] (sockets, limits) to [`gate`] (its id, its problem document; who may call) and one
+//! of the [`services`]. [`routes`] has every route on one screen.
+
+pub mod body;
+pub mod caller;
+pub mod check;
+pub mod etag;
+pub mod gate;
+pub mod idempotency;
+pub mod jwt;
+pub mod openapi;
+pub mod paging;
+pub mod problem;
+pub mod routes;
+pub mod schemas;
+pub mod server;
+pub mod services;
+pub mod sse;
+pub mod state;

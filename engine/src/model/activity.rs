@@ -44,6 +44,9 @@ pub enum ActivityKind {
     /// An account was made.
     #[serde(rename = "account.created")]
     AccountCreated,
+    /// An account's name changed.
+    #[serde(rename = "account.updated")]
+    AccountUpdated,
     /// A person signed in.
     #[serde(rename = "user.signed_in")]
     UserSignedIn,
@@ -107,6 +110,9 @@ pub enum ActivityKind {
     /// A run was not begun.
     #[serde(rename = "run.skipped")]
     RunSkipped,
+    /// Backed-up records were looked at.
+    #[serde(rename = "data.read")]
+    DataRead,
     /// Backed-up data was exported or downloaded.
     #[serde(rename = "data.exported")]
     DataExported,
