@@ -1,7 +1,7 @@
 //! What surrounds every handler: [`admit`] lets the right callers in, [`finish`] names, measures and logs each request
 //! and writes problem documents.
 
-use std::{net::IpAddr, time::Instant};
+use std::net::IpAddr;
 
 use actix_web::{
     Error, HttpMessage, HttpResponse, ResponseError,
@@ -13,6 +13,7 @@ use actix_web::{
 };
 use listbackup_engine::model::RequestId;
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
 use crate::{
     caller::{Guard, authenticate, bearer, no_right, secret_hash},

@@ -9,7 +9,7 @@ use utoipa_actix_web::OpenApiFactory;
 
 use crate::{
     caller::Guard::{self, May, Member, Open, Operator, PersonMay},
-    services::{accounts, activity, auth, dead_letters, jobs, keys, me, runs, system},
+    services::{accounts, activity, auth, dead_letters, jobs, keys, me, runs, schedules, system},
     state::Service,
 };
 
@@ -74,13 +74,13 @@ fn job_routes() -> Vec<Route> {
     vec![
         get.at("/jobs", May(Read), jobs::list, &jobs::__path_list),
         post.at("/jobs", May(Operate), jobs::create, &jobs::__path_create),
-        post.at("/jobs/schedule/preview", May(Read), jobs::preview, &jobs::__path_preview),
+        post.at("/jobs/schedule/preview", May(Read), schedules::preview, &schedules::__path_preview),
         get.at("/jobs/dead-letters", May(Read), dead_letters::list, &dead_letters::__path_list),
         post.at("/jobs/dead-letters/{id}/redrive", May(Operate), dead_letters::redrive, &dead_letters::__path_redrive),
         get.at("/jobs/{id}", May(Read), jobs::read, &jobs::__path_read),
         patch.at("/jobs/{id}", May(Operate), jobs::update, &jobs::__path_update),
         delete.at("/jobs/{id}", May(Operate), jobs::delete, &jobs::__path_delete),
-        get.at("/jobs/{id}/schedule", May(Read), jobs::fire_times, &jobs::__path_fire_times),
+        get.at("/jobs/{id}/schedule", May(Read), schedules::fire_times, &schedules::__path_fire_times),
         post.at("/jobs/{id}/run", May(Operate), runs::start, &runs::__path_start),
         post.at("/jobs/{id}/pause", May(Operate), jobs::pause, &jobs::__path_pause),
         post.at("/jobs/{id}/resume", May(Operate), jobs::resume, &jobs::__path_resume),

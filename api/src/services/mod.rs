@@ -8,6 +8,7 @@ pub mod jobs;
 pub mod keys;
 pub mod me;
 pub mod runs;
+pub mod schedules;
 pub mod system;
 
 use actix_web::web::Json;
