@@ -123,6 +123,7 @@ impl ActivityKind {
     pub fn code(self) -> &'static str {
         match self {
             Self::AccountCreated => "account.created",
+            Self::AccountUpdated => "account.updated",
             Self::UserSignedIn => "user.signed_in",
             Self::KeyCreated => "key.created",
             Self::KeyDeleted => "key.deleted",
@@ -144,6 +145,7 @@ impl ActivityKind {
             Self::RunFailed => "run.failed",
             Self::RunCancelled => "run.cancelled",
             Self::RunSkipped => "run.skipped",
+            Self::DataRead => "data.read",
             Self::DataExported => "data.exported",
         }
     }
