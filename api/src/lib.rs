@@ -1,3 +1,28 @@
-//! The HTTP API, the console and the program `listbackup`.
+//! The HTTP API, the console and the program `listbackup`; the only place that picks adapters.
+//!
+//! A request goes through [`server`] (sockets, limits) to [`gate`] (its id, its problem document; who may call) and one
+//! of the [`services`]. [`routes`] has every route on one screen.
 
+pub mod body;
+pub mod caller;
+pub mod check;
+pub mod cli;
+pub mod demo;
+pub mod etag;
+pub mod gate;
+pub mod idempotency;
+pub mod jwt;
+pub mod local;
+pub mod lookup;
+pub mod openapi;
+pub mod paging;
+pub mod problem;
+pub mod routes;
 pub mod sandbox;
+pub mod schemas;
+pub mod server;
+pub mod services;
+pub mod signal;
+pub mod sse;
+pub mod state;
+pub mod worker;

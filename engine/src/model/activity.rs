@@ -44,6 +44,9 @@ pub enum ActivityKind {
     /// An account was made.
     #[serde(rename = "account.created")]
     AccountCreated,
+    /// An account's name changed.
+    #[serde(rename = "account.updated")]
+    AccountUpdated,
     /// A person signed in.
     #[serde(rename = "user.signed_in")]
     UserSignedIn,
@@ -107,6 +110,9 @@ pub enum ActivityKind {
     /// A run was not begun.
     #[serde(rename = "run.skipped")]
     RunSkipped,
+    /// Backed-up records were looked at.
+    #[serde(rename = "data.read")]
+    DataRead,
     /// Backed-up data was exported or downloaded.
     #[serde(rename = "data.exported")]
     DataExported,
@@ -117,6 +123,7 @@ impl ActivityKind {
     pub fn code(self) -> &'static str {
         match self {
             Self::AccountCreated => "account.created",
+            Self::AccountUpdated => "account.updated",
             Self::UserSignedIn => "user.signed_in",
             Self::KeyCreated => "key.created",
             Self::KeyDeleted => "key.deleted",
@@ -138,6 +145,7 @@ impl ActivityKind {
             Self::RunFailed => "run.failed",
             Self::RunCancelled => "run.cancelled",
             Self::RunSkipped => "run.skipped",
+            Self::DataRead => "data.read",
             Self::DataExported => "data.exported",
         }
     }

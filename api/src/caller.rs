@@ -1,0 +1,190 @@
+//! Who calls: a person with an access token or a program with an access key. This is the only place of the API that
+//! makes an [`AccountScope`], after membership was read from the table, on each request.
+
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header};
+use aws_lc_rs::digest::{SHA256, digest};
+use listbackup_engine::{
+    Error, ErrorKind,
+    model::{
+        AccessKey, Account, AccountId, KeyId, Membership, Role, UserId, role::Action, scope::AccountScope,
+        user::MembershipStatus,
+    },
+    ports::{Query, SortRange},
+    store::{key, key1},
+    tables::API_KEYS,
+};
+use std::future::{Ready, ready};
+
+use crate::{problem::Problem, state::AppState};
+
+/// What access keys start with.
+pub const KEY_PREFIX: &str = "lbk_";
+
+/// What a route asks of its caller; enforced by [`crate::gate::admit`], so that no handler can forget it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Nothing: anybody may call.
+    Open,
+    /// A member of the account, in whatever role.
+    Member,
+    /// A member, or one of their access keys, whose role allows the action.
+    May(Action),
+    /// As `May`, but a person: an access key must not make or withdraw access keys.
+    PersonMay(Action),
+    /// Whoever runs this process: from this machine, or with the token of the settings.
+    Operator,
+}
+
+/// The authenticated caller, working in one account.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The person, or the owner of the access key.
+    pub user_id: UserId,
+    /// The person's present role in the account.
+    pub role: Role,
+    /// The access key and the most that it may do, when a program calls.
+    pub key: Option<(KeyId, Role)>,
+    scope: AccountScope,
+}
+
+impl Caller {
+    /// The right to act in the caller's account.
+    pub fn scope(&self) -> &AccountScope {
+        &self.scope
+    }
+
+    /// The account that this request works in.
+    pub fn account_id(&self) -> AccountId {
+        self.scope.account_id()
+    }
+
+    /// Who acts, for the activity log.
+    pub fn actor(&self) -> String {
+        self.key.map_or_else(|| self.user_id.to_string(), |(key_id, _)| key_id.to_string())
+    }
+
+    /// True when both the person's role and the key's allow the action.
+    pub fn allows(&self, action: Action) -> bool {
+        self.role.allows(action) && self.key.is_none_or(|(_, role)| role.allows(action))
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        // Absent only behind `Guard::Open`: the gate puts it there.
+        let caller = request.extensions().get::<Self>().cloned();
+        ready(caller.ok_or_else(|| Problem::unauthenticated("this route needs a caller")))
+    }
+}
+
+/// Reads the `Authorization` header and proves who calls.
+///
+/// # Errors
+/// 401 when the credentials are absent, wrong or no longer good for their account.
+pub async fn authenticate(state: &AppState, request: &HttpRequest) -> Result<Caller, Problem> {
+    let credentials = bearer(request).ok_or_else(|| {
+        Problem::unauthenticated("send `Authorization: Bearer` with an access token or an access key")
+    })?;
+    let caller = match credentials.strip_prefix(KEY_PREFIX) {
+        Some(_) => by_access_key(state, credentials).await,
+        None => by_token(state, credentials).await,
+    };
+    caller.map_err(|error| match error.kind() {
+        ErrorKind::Denied => Problem::unauthenticated(error.message()),
+        _ => error.into(),
+    })
+}
+
+/// The credentials of an `Authorization: Bearer` header.
+pub fn bearer(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credentials) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| credentials.trim())
+}
+
+async fn by_token(state: &AppState, token: &str) -> Result<Caller, Error> {
+    let subject = state.verifier.verify(token).await?;
+    let role = role_in(state, subject.user_id, subject.account_id).await?.ok_or_else(no_member)?;
+    let scope = state.system.account(subject.account_id);
+    Ok(Caller { user_id: subject.user_id, role, key: None, scope })
+}
+
+async fn by_access_key(state: &AppState, secret: &str) -> Result<Caller, Error> {
+    let query = Query {
+        table: &API_KEYS,
+        index: Some("by-hash"),
+        partition: secret_hash(secret),
+        sort: SortRange::All,
+        descending: false,
+        limit: 1,
+        after: None,
+    };
+    let found = state.store.query::<AccessKey>(&state.system, query).await?.rows.pop();
+    let access_key = found.ok_or_else(|| Error::new(ErrorKind::Denied, "there is no such access key"))?.row;
+    if access_key.expires_at.is_some_and(|end| end <= state.now()) {
+        return Err(Error::new(ErrorKind::Denied, "the access key has expired; make a new one"));
+    }
+    let role = role_in(state, access_key.user_id, access_key.account_id).await?.ok_or_else(no_member)?;
+    let scope = state.system.account(access_key.account_id);
+    Ok(Caller { user_id: access_key.user_id, role, key: Some((access_key.key_id, access_key.role)), scope })
+}
+
+fn no_member() -> Error {
+    Error::new(ErrorKind::Denied, "you are not, or no longer, a member of this account; sign in again")
+}
+
+/// SHA-256 of an access key, in hex. The key has 256 random bits, so a slow hash would add nothing.
+pub fn secret_hash(secret: &str) -> String {
+    hex(digest(&SHA256, secret.as_bytes()).as_ref())
+}
+
+/// Bytes in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A person's role in an account: the nearest active membership on the way up to the root, so that a role holds for the
+/// whole subtree unless it is lowered there.
+///
+/// # Errors
+/// `Retry` when the store cannot be reached.
+pub async fn role_in(state: &AppState, user_id: UserId, account_id: AccountId) -> Result<Option<Role>, Error> {
+    let Some(account) = state.store.find::<Account>(&state.system, key1(account_id)).await? else {
+        return Ok(None);
+    };
+    for ancestor in account.row.path.split('/').rev().filter(|segment| !segment.is_empty()) {
+        let membership = state.store.find::<Membership>(&state.system, key(user_id, ancestor)).await?;
+        if let Some(active) = membership.filter(|found| found.row.status == MembershipStatus::Active) {
+            return Ok(Some(active.row.role));
+        }
+    }
+    Ok(None)
+}
+
+/// Enters an account at or below the caller's own, with the role that the caller has there.
+///
+/// # Errors
+/// 404 when the account is elsewhere; 403 when the role there does not allow the action.
+pub async fn enter(
+    state: &AppState,
+    caller: &Caller,
+    account_id: AccountId,
+    action: Action,
+) -> Result<Caller, Problem> {
+    if account_id != caller.account_id() {
+        let account = state.store.find::<Account>(&state.system, key1(account_id)).await?;
+        let inside = format!("/{}/", caller.account_id());
+        account.filter(|found| found.row.path.contains(&inside)).ok_or_else(Problem::not_found)?;
+    }
+    let role = role_in(state, caller.user_id, account_id).await?.ok_or_else(Problem::not_found)?;
+    let entered = Caller { role, scope: state.system.account(account_id), ..caller.clone() };
+    if entered.allows(action) { Ok(entered) } else { Err(no_right()) }
+}
+
+/// The answer to a caller whose role is too low.
+pub fn no_right() -> Problem {
+    Problem::denied("your role in this account does not allow this; ask an administrator of the account")
+}

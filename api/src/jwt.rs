@@ -1,0 +1,199 @@
+//! Access tokens: one verifier for our own tokens and Cognito's, through the identity's JWKS document.
+//!
+//! The algorithm comes from the key, never from the token. Addresses and keys inside a token's header (`jku`, `x5u`,
+//! `jwk`) are ignored. Instants are checked against the injected clock.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation, decode, decode_header,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
+};
+use listbackup_engine::{
+    Error, ErrorKind, Result,
+    model::{AccountId, UserId},
+    ports::{Clock, Identity, Ports},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// `aud` of access tokens.
+pub const AUDIENCE: &str = "listbackup";
+/// A token longer than this is refused unread; ours have about 500 bytes.
+const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// An access token that claims to live longer is refused.
+const LIFE_SECONDS_MAX: i64 = 15 * 60;
+/// How far the clock of whoever made the token may be ahead.
+const SKEW_SECONDS: i64 = 30;
+/// Keys are read again when a token names an unknown one, but not more often than this.
+const REFRESH_GAP: SignedDuration = SignedDuration::from_secs(60);
+/// Keys are read again after this time, so that a withdrawn one ends.
+const KEYS_LIFE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Who an access token speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenSubject {
+    /// The person.
+    pub user_id: UserId,
+    /// The account that they work in.
+    pub account_id: AccountId,
+    /// When the token ends.
+    pub expires_at: Timestamp,
+}
+
+/// Checks access tokens.
+pub struct Verifier {
+    identity: Arc<dyn Identity>,
+    clock: Arc<dyn Clock>,
+    keys: RwLock<Keys>,
+}
+
+#[derive(Default)]
+struct Keys {
+    by_id: BTreeMap<String, (Algorithm, DecodingKey)>,
+    read_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    aud: Audience,
+    sub: String,
+    account: String,
+    token_use: String,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Verifier {
+    /// Over the identity's keys.
+    pub fn new(ports: &Ports) -> Self {
+        Self { identity: ports.identity.clone(), clock: ports.clock.clone(), keys: RwLock::default() }
+    }
+
+    /// Checks a token and says who it speaks for.
+    ///
+    /// # Errors
+    /// `Denied` for every token that is not exactly right, with a reason that helps its owner and no attacker;
+    /// `Retry` when the keys cannot be read.
+    pub async fn verify(&self, token: &str) -> Result<TokenSubject> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(refused("the token is too long"));
+        }
+        let header = decode_header(token).map_err(|_| refused("this is not a signed token"))?;
+        if header.crit.is_some() {
+            return Err(refused("the token asks for extensions that are not supported"));
+        }
+        let key_id = header.kid.ok_or_else(|| refused("the token names no key"))?;
+        let (algorithm, key) = self.key(&key_id).await?;
+        let claims = decode::<Claims>(token, &key, &signature_only(algorithm))
+            .map_err(|_| refused("the token's signature or form is wrong"))?
+            .claims;
+        self.subject(&claims)
+    }
+
+    fn subject(&self, claims: &Claims) -> Result<TokenSubject> {
+        let now = self.clock.now().as_second();
+        let audience_is_ours = match &claims.aud {
+            Audience::One(audience) => audience == AUDIENCE,
+            Audience::Many(audiences) => audiences.iter().any(|audience| audience == AUDIENCE),
+        };
+        if claims.iss != self.identity.issuer() || !audience_is_ours || claims.token_use != "access" {
+            return Err(refused("the token was made for something else"));
+        }
+        if claims.exp <= now {
+            return Err(refused("the token has expired; refresh it or sign in again"));
+        }
+        let earliest = now + SKEW_SECONDS;
+        if claims.nbf > earliest || claims.iat > earliest || claims.exp.saturating_sub(claims.iat) > LIFE_SECONDS_MAX {
+            return Err(refused("the token is not valid at this time"));
+        }
+        let unreadable = |_| refused("the token's subject is not one of ours");
+        Ok(TokenSubject {
+            user_id: claims.sub.parse().map_err(unreadable)?,
+            account_id: claims.account.parse().map_err(unreadable)?,
+            expires_at: Timestamp::from_second(claims.exp).map_err(|_| refused("the token never ends"))?,
+        })
+    }
+
+    async fn key(&self, key_id: &str) -> Result<(Algorithm, DecodingKey)> {
+        if let Some(found) = self.fresh_key(key_id, KEYS_LIFE) {
+            return found;
+        }
+        let document = self.identity.jwks().await?;
+        let keys = Keys { by_id: usable_keys(&document), read_at: Some(self.clock.now()) };
+        *self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = keys;
+        self.fresh_key(key_id, KEYS_LIFE).unwrap_or_else(|| Err(unknown_key()))
+    }
+
+    /// The key, or that it is unknown; `None` when the keys must be read again to tell.
+    fn fresh_key(&self, key_id: &str, life: SignedDuration) -> Option<Result<(Algorithm, DecodingKey)>> {
+        let keys = self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let age = self.clock.now().duration_since(keys.read_at?);
+        match keys.by_id.get(key_id) {
+            Some(found) if age < life => Some(Ok(found.clone())),
+            None if age < REFRESH_GAP => Some(Err(unknown_key())),
+            _ => None,
+        }
+    }
+}
+
+fn refused(why: &'static str) -> Error {
+    Error::new(ErrorKind::Denied, why)
+}
+
+fn unknown_key() -> Error {
+    refused("the token's key is not one of ours")
+}
+
+/// The signature is jsonwebtoken's matter, bound to the key's algorithm; the claims are ours (injected clock).
+fn signature_only(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation
+}
+
+/// Keys that sign, with the one algorithm each is for. Symmetric keys have no place in a public document.
+fn usable_keys(document: &Value) -> BTreeMap<String, (Algorithm, DecodingKey)> {
+    let keys = document.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    keys.iter()
+        .filter_map(|key| {
+            let jwk: Jwk = serde_json::from_value(key.clone()).ok()?;
+            let algorithm = algorithm_of(&jwk)?;
+            let for_signing = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
+            let decoding = DecodingKey::from_jwk(&jwk).ok().filter(|_| for_signing)?;
+            Some((jwk.common.key_id?, (algorithm, decoding)))
+        })
+        .collect()
+}
+
+fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
+    match (&jwk.algorithm, jwk.common.key_algorithm) {
+        (AlgorithmParameters::OctetKeyPair(key), None | Some(KeyAlgorithm::EdDSA))
+            if key.curve == EllipticCurve::Ed25519 =>
+        {
+            Some(Algorithm::EdDSA)
+        }
+        (AlgorithmParameters::EllipticCurve(key), None | Some(KeyAlgorithm::ES256))
+            if key.curve == EllipticCurve::P256 =>
+        {
+            Some(Algorithm::ES256)
+        }
+        (AlgorithmParameters::RSA(_), None | Some(KeyAlgorithm::RS256)) => Some(Algorithm::RS256),
+        _ => None,
+    }
+}

@@ -1,0 +1,107 @@
+//! Lists: pages with opaque cursors.
+
+use listbackup_engine::{
+    Result,
+    model::scope::Scope,
+    ports::{Item, Query, SortRange},
+    store::RowPage,
+    tables::{Row, TableSchema},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::state::AppState;
+
+/// Items of a page when the caller names no limit.
+const LIMIT_DEFAULT: usize = 50;
+/// Most items of a page.
+pub const LIMIT_MAX: usize = 200;
+/// Rows read to fill one page of a filtered list; then the page goes out as it is, with a cursor to go on.
+const SCAN_MAX: usize = 2_000;
+
+/// Which page of a list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PageParams {
+    /// At most so many items.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    pub limit: Option<usize>,
+    /// `next_cursor` of the page before; none for the first page.
+    pub cursor: Option<String>,
+}
+
+impl PageParams {
+    /// The page that a list with parameters of its own was asked for.
+    pub fn of(limit: Option<usize>, cursor: Option<String>) -> Self {
+        Self { limit, cursor }
+    }
+
+    /// Items wanted.
+    pub fn limit(&self) -> usize {
+        self.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX)
+    }
+
+    /// The page's rows of one partition, oldest first.
+    pub fn query(&self, table: &'static TableSchema, index: Option<&'static str>, partition: &impl ToString) -> Query {
+        Query {
+            table,
+            index,
+            partition: partition.to_string(),
+            sort: SortRange::All,
+            descending: false,
+            limit: self.limit(),
+            after: self.cursor.clone(),
+        }
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page<T> {
+    /// The items. A page of a filtered list may hold fewer than asked for, even none, and still have a next page.
+    pub items: Vec<T>,
+    /// Hand it back as `cursor` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The rows of a store's page, each turned into its view.
+    pub fn of<R: Row>(page: RowPage<R>, view: impl Fn(R) -> T) -> Self {
+        Self { items: page.rows.into_iter().map(|found| view(found.row)).collect(), next_cursor: page.next }
+    }
+
+    /// Everything there is, on one page.
+    pub fn whole(items: Vec<T>) -> Self {
+        Self { items, next_cursor: None }
+    }
+}
+
+/// A page of the rows that `keep` turns into something, reading on over those that it drops.
+///
+/// # Errors
+/// Those of the store, and of `keep`.
+pub async fn filtered<T>(
+    state: &AppState,
+    scope: impl Into<Scope<'_>>,
+    mut query: Query,
+    mut keep: impl FnMut(Item) -> Result<Option<T>>,
+) -> Result<Page<T>> {
+    let scope = scope.into();
+    let wanted = query.limit;
+    let mut items = Vec::new();
+    let mut scanned = 0;
+    loop {
+        query.limit = wanted - items.len();
+        let page = state.ports.tables.query(scope, query.clone()).await?;
+        scanned += page.items.len();
+        for item in page.items {
+            items.extend(keep(item)?);
+        }
+        query.after = page.next;
+        if query.after.is_none() || items.len() == wanted || scanned >= SCAN_MAX {
+            return Ok(Page { items, next_cursor: query.after });
+        }
+    }
+}

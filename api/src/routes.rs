@@ -1,0 +1,136 @@
+//! Every route, with who may call it. The server, the documentation and the tests all read this table.
+
+use std::collections::BTreeSet;
+
+use actix_web::{FromRequest, Handler, Responder, http::Method, web};
+use listbackup_engine::model::role::Action::{Administer, Operate, Read};
+use utoipa::openapi::{Paths, RefOr, schema::Schema};
+use utoipa_actix_web::OpenApiFactory;
+
+use crate::{
+    caller::Guard::{self, May, Member, Open, Operator, PersonMay},
+    services::{accounts, activity, auth, dead_letters, jobs, keys, me, runs, schedules, system},
+    state::Service,
+};
+
+/// One route.
+pub struct Route {
+    /// The service that it belongs to.
+    pub service: Service,
+    /// The verb.
+    pub method: Method,
+    /// The path, with `{names}`.
+    pub path: &'static str,
+    /// Who may call it.
+    pub guard: Guard,
+    /// Makes its handler.
+    pub handler: Box<dyn Fn() -> actix_web::Route + Send + Sync>,
+    /// Its documentation.
+    pub paths: Paths,
+    /// Schemas that its documentation refers to.
+    pub schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+/// The routes of these services. The system's own routes are part of every process.
+///
+/// A path with a fixed word comes before one with a name in the same place: the first that fits is taken.
+pub fn served(services: &BTreeSet<Service>) -> Vec<Route> {
+    let all = [auth_routes(), account_routes(), job_routes(), activity_routes(), system_routes()];
+    let is_served = |route: &Route| route.service == Service::System || services.contains(&route.service);
+    all.into_iter().flatten().filter(is_served).collect()
+}
+
+fn auth_routes() -> Vec<Route> {
+    let [get, post, patch, delete] = verbs(Service::Auth);
+    vec![
+        post.at("/auth/register", Open, auth::register, &auth::__path_register),
+        post.at("/auth/verify", Open, auth::verify, &auth::__path_verify),
+        post.at("/auth/verify/resend", Open, auth::resend, &auth::__path_resend),
+        post.at("/auth/login", Open, auth::login, &auth::__path_login),
+        post.at("/auth/refresh", Open, auth::refresh, &auth::__path_refresh),
+        post.at("/auth/logout", Open, auth::logout, &auth::__path_logout),
+        get.at("/auth/me", Member, me::read, &me::__path_read),
+        patch.at("/auth/me", Member, me::update, &me::__path_update),
+        get.at("/auth/accounts", Member, me::accounts, &me::__path_accounts),
+        get.at("/auth/keys", May(Administer), keys::list, &keys::__path_list),
+        post.at("/auth/keys", PersonMay(Administer), keys::create, &keys::__path_create),
+        delete.at("/auth/keys/{id}", PersonMay(Administer), keys::delete, &keys::__path_delete),
+        get.at("/.well-known/jwks.json", Open, system::jwks, &system::__path_jwks),
+    ]
+}
+
+fn account_routes() -> Vec<Route> {
+    let [get, _, patch, _] = verbs(Service::Accounts);
+    vec![
+        get.at("/accounts", May(Read), accounts::list, &accounts::__path_list),
+        get.at("/accounts/{id}", May(Read), accounts::read, &accounts::__path_read),
+        patch.at("/accounts/{id}", May(Administer), accounts::update, &accounts::__path_update),
+        get.at("/accounts/{id}/members", May(Read), accounts::members, &accounts::__path_members),
+    ]
+}
+
+fn job_routes() -> Vec<Route> {
+    let [get, post, patch, delete] = verbs(Service::Jobs);
+    vec![
+        get.at("/jobs", May(Read), jobs::list, &jobs::__path_list),
+        post.at("/jobs", May(Operate), jobs::create, &jobs::__path_create),
+        post.at("/jobs/schedule/preview", May(Read), schedules::preview, &schedules::__path_preview),
+        get.at("/jobs/dead-letters", May(Read), dead_letters::list, &dead_letters::__path_list),
+        post.at("/jobs/dead-letters/{id}/redrive", May(Operate), dead_letters::redrive, &dead_letters::__path_redrive),
+        get.at("/jobs/{id}", May(Read), jobs::read, &jobs::__path_read),
+        patch.at("/jobs/{id}", May(Operate), jobs::update, &jobs::__path_update),
+        delete.at("/jobs/{id}", May(Operate), jobs::delete, &jobs::__path_delete),
+        get.at("/jobs/{id}/schedule", May(Read), schedules::fire_times, &schedules::__path_fire_times),
+        post.at("/jobs/{id}/run", May(Operate), runs::start, &runs::__path_start),
+        post.at("/jobs/{id}/pause", May(Operate), jobs::pause, &jobs::__path_pause),
+        post.at("/jobs/{id}/resume", May(Operate), jobs::resume, &jobs::__path_resume),
+        get.at("/jobs/{id}/runs", May(Read), runs::list, &runs::__path_list),
+        get.at("/runs/{id}", May(Read), runs::read, &runs::__path_read),
+        get.at("/runs/{id}/events", May(Read), runs::events, &runs::__path_events),
+        post.at("/runs/{id}/cancel", May(Operate), runs::cancel, &runs::__path_cancel),
+        post.at("/runs/{id}/retry", May(Operate), runs::retry, &runs::__path_retry),
+    ]
+}
+
+fn activity_routes() -> Vec<Route> {
+    let [get, ..] = verbs(Service::Activity);
+    vec![
+        get.at("/activity", May(Read), activity::list, &activity::__path_list),
+        get.at("/activity/stream", May(Read), activity::stream, &activity::__path_stream),
+    ]
+}
+
+fn system_routes() -> Vec<Route> {
+    let [get, ..] = verbs(Service::System);
+    vec![
+        get.at("/system/health", Open, system::health, &system::__path_health),
+        get.at("/system/ready", Open, system::ready, &system::__path_ready),
+        get.at("/system/status", Member, system::status, &system::__path_status),
+        get.at("/system/version", Open, system::version, &system::__path_version),
+        get.at("/system/openapi.json", Open, system::openapi, &system::__path_openapi),
+        get.at("/metrics", Operator, system::metrics, &system::__path_metrics),
+    ]
+}
+
+/// A verb in a service: the first words of a line of the table.
+struct Verb(Service, Method);
+
+fn verbs(service: Service) -> [Verb; 4] {
+    [Method::GET, Method::POST, Method::PATCH, Method::DELETE].map(|method| Verb(service, method))
+}
+
+impl Verb {
+    fn at<F, Args>(&self, path: &'static str, guard: Guard, handler: F, docs: &impl OpenApiFactory) -> Route
+    where
+        F: Handler<Args> + Send + Sync,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let Self(service, method) = self;
+        let mut schemas = Vec::new();
+        docs.schemas(&mut schemas);
+        let verb = method.clone();
+        let handler = Box::new(move || web::method(verb.clone()).to(handler.clone()));
+        Route { service: *service, method: method.clone(), path, guard, handler, paths: docs.paths(), schemas }
+    }
+}

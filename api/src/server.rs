@@ -1,0 +1,112 @@
+//! Puts the routes on a socket.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use actix_web::{
+    App, HttpServer,
+    dev::ServerHandle,
+    middleware::{Compress, from_fn},
+    web::{self, Data, PathConfig, PayloadConfig, ServiceConfig},
+};
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::{
+    body::BODY_BYTES_MAX,
+    gate,
+    openapi::document,
+    problem::Problem,
+    routes::{Route, served},
+    state::AppState,
+};
+
+/// A client that does not finish its headers within this time is cut off.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Answers under way get this long after a stop.
+const SHUTDOWN_SECONDS: u64 = 10;
+
+/// The OpenAPI document as it is sent.
+#[derive(Clone)]
+pub struct OpenApiJson(pub Bytes);
+
+/// Mounts the routes of the services that the settings name, and the answers to everything else.
+pub fn configure(state: AppState) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| {
+        let routes = served(&state.settings.services);
+        let json = document(&routes, &state.settings).to_json().unwrap_or_default();
+        config
+            .app_data(Data::new(OpenApiJson(Bytes::from(json))))
+            .app_data(Data::new(state))
+            .app_data(PayloadConfig::new(BODY_BYTES_MAX))
+            // An id that cannot be one is an id of nothing.
+            .app_data(PathConfig::default().error_handler(|_, _| Problem::not_found().into()))
+            .configure(|config| mount(config, routes))
+            .service(web::redirect("/system/docs", "/system/docs/"))
+            .service(SwaggerUi::new("/system/docs/{_:.*}").config(Config::from("/system/openapi.json")))
+            .default_service(web::route().wrap(from_fn(gate::finish)).to(gate::no_such_route));
+    }
+}
+
+/// One resource a path, with all its methods, so that a wrong method is told from a wrong path.
+fn mount(config: &mut ServiceConfig, routes: Vec<Route>) {
+    let mut by_path: Vec<(&'static str, Vec<Route>)> = Vec::new();
+    for route in routes {
+        match by_path.iter_mut().find(|(path, _)| *path == route.path) {
+            Some((_, same_path)) => same_path.push(route),
+            None => by_path.push((route.path, vec![route])),
+        }
+    }
+    for (path, routes) in by_path {
+        let mut resource = web::resource(path).default_service(web::route().to(gate::no_such_method));
+        for route in routes {
+            let guard = route.guard;
+            let admit = from_fn(move |request, next| gate::admit(guard, request, next));
+            resource = resource.route((route.handler)().wrap(admit));
+        }
+        config.service(resource.wrap(from_fn(gate::finish)));
+    }
+}
+
+/// A server that listens.
+pub struct RunningServer {
+    /// Where.
+    pub address: SocketAddr,
+    state: AppState,
+    handle: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl RunningServer {
+    /// Ends: no new connections, streams are closed, answers under way are finished.
+    ///
+    /// # Errors
+    /// What ended the server before.
+    pub async fn stop(self) -> io::Result<()> {
+        self.state.closing.cancel();
+        self.handle.stop(true).await;
+        self.task.await.map_err(io::Error::other)?
+    }
+}
+
+/// Listens at `listen` (port 0 takes a free one) and serves until stopped.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn serve(state: AppState, listen: SocketAddr) -> io::Result<RunningServer> {
+    let listener = TcpListener::bind(listen)?;
+    let address = listener.local_addr()?;
+    let shared = state.clone();
+    let server = HttpServer::new(move || App::new().wrap(Compress::default()).configure(configure(shared.clone())))
+        .client_request_timeout(HEADERS_TIMEOUT)
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+    let handle = server.handle();
+    Ok(RunningServer { address, state, handle, task: tokio::spawn(server) })
+}

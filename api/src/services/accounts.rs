@@ -1,0 +1,174 @@
+//! Accounts at and below the caller's own, and their members.
+
+use actix_web::{
+    HttpResponse,
+    http::StatusCode,
+    web::{Data, Json, Path},
+};
+use jiff::Timestamp;
+use listbackup_engine::{
+    model::{Account, AccountId, ActivityKind, Membership, Role, User, UserId, role::Action, user::MembershipStatus},
+    ports::{Query, SortRange},
+    run::{
+        event::{self, Subject},
+        update::{Decision, update as change},
+    },
+    store::key1,
+    tables::{ACCOUNTS, USERS_ACCOUNTS},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
+use utoipa::ToSchema;
+
+use super::Answer;
+use crate::{
+    body::{Body, Params},
+    caller::{Caller, enter},
+    etag::{ETag, IfMatch},
+    paging::{Page, PageParams},
+    problem::Problem,
+    schemas,
+    state::AppState,
+};
+
+/// An account.
+#[derive(Serialize, ToSchema)]
+pub struct AccountView {
+    /// Its id.
+    #[schema(schema_with = schemas::account_id)]
+    account_id: AccountId,
+    /// Name for people.
+    name: String,
+    /// The account above it; absent at the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::account_id, required = false)]
+    parent_id: Option<AccountId>,
+    /// When it was made.
+    created_at: Timestamp,
+}
+
+/// Changes to an account.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountChanges {
+    /// A new name.
+    #[schema(min_length = 1, max_length = 200)]
+    name: Option<String>,
+}
+
+/// A member of an account.
+#[derive(Serialize, ToSchema)]
+pub struct MemberView {
+    /// Who.
+    #[schema(schema_with = schemas::user_id)]
+    user_id: UserId,
+    /// Their name.
+    name: String,
+    /// Their address.
+    email: String,
+    /// What they may do.
+    #[schema(schema_with = schemas::role)]
+    role: Role,
+    /// Invited members have no rights yet.
+    #[schema(schema_with = schemas::membership_status)]
+    status: MembershipStatus,
+    /// Since when.
+    created_at: Timestamp,
+}
+
+/// The caller's account and all below it, parents before children.
+#[utoipa::path(get, path = "/accounts", params(PageParams), responses(
+    (status = 200, description = "A page of accounts.", body = Page<AccountView>)))]
+pub async fn list(state: Data<AppState>, caller: Caller, page: Params<PageParams>) -> Answer<Page<AccountView>> {
+    let own = state.store.get::<Account>(caller.scope(), key1(caller.account_id())).await?.row;
+    let query = Query { sort: SortRange::Prefix(own.path), ..page.0.query(&ACCOUNTS, Some("by-root"), &own.root_id) };
+    // The subtree belongs to other accounts; the prefix of the caller's own path is what keeps it inside.
+    let found = state.store.query::<Account>(&state.system, query).await?;
+    Ok(Json(Page::of(found, AccountView::of)))
+}
+
+/// One account.
+#[utoipa::path(get, path = "/accounts/{id}", params(("id" = String, Path, description = "The account's id.")),
+    responses((status = 200, description = "The account, with its `ETag`.", body = AccountView)))]
+pub async fn read(state: Data<AppState>, caller: Caller, id: Path<AccountId>) -> Result<HttpResponse, Problem> {
+    let there = enter(&state, &caller, *id, Action::Read).await?;
+    let account = state.store.get::<Account>(there.scope(), key1(*id)).await?.row;
+    Ok(tag(&account).answer(StatusCode::OK, &AccountView::of(account)))
+}
+
+/// Renames an account.
+#[utoipa::path(patch, path = "/accounts/{id}", params(("id" = String, Path, description = "The account's id.")),
+    request_body = AccountChanges, responses(
+    (status = 200, description = "The account as it is now.", body = AccountView),
+    (status = 412, description = "It has changed since it was read.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn update(
+    state: Data<AppState>,
+    caller: Caller,
+    id: Path<AccountId>,
+    if_match: IfMatch,
+    body: Body<AccountChanges>,
+) -> Result<HttpResponse, Problem> {
+    let there = enter(&state, &caller, *id, Action::Administer).await?;
+    let (account, events) = change(&state.store, there.scope(), key1(*id), |mut account: Account| {
+        if let Err(stale) = if_match.check(&tag(&account)) {
+            return Ok(Decision::Keep(Err(stale)));
+        }
+        let Some(name) = body.value.name.clone().filter(|name| *name != account.name) else {
+            return Ok(Decision::Keep(Ok((account, Vec::new()))));
+        };
+        let details = Map::from_iter([("from".to_owned(), json!(account.name)), ("to".to_owned(), json!(name))]);
+        let kind = ActivityKind::AccountUpdated;
+        let told = event::event(&state.ports, *id, kind, &there.actor(), Subject::default(), details);
+        account.name = name;
+        Ok(Decision::Write(account.clone(), vec![event::keep(&told)?], Ok((account, vec![told]))))
+    })
+    .await??;
+    event::publish(&state.ports, &events).await;
+    Ok(tag(&account).answer(StatusCode::OK, &AccountView::of(account)))
+}
+
+/// The members of an account, invited ones too.
+#[utoipa::path(get, path = "/accounts/{id}/members", params(PageParams, ("id" = String, Path, description = "The account's id.")),
+    responses((status = 200, description = "A page of members.", body = Page<MemberView>)))]
+pub async fn members(
+    state: Data<AppState>,
+    caller: Caller,
+    id: Path<AccountId>,
+    page: Params<PageParams>,
+) -> Answer<Page<MemberView>> {
+    let there = enter(&state, &caller, *id, Action::Read).await?;
+    let query = page.0.query(&USERS_ACCOUNTS, Some("by-account"), &*id);
+    let found = state.store.query::<Membership>(there.scope(), query).await?;
+    let mut items = Vec::new();
+    for membership in found.rows.into_iter().map(|found| found.row) {
+        if let Some(user) = state.store.find::<User>(&state.system, key1(membership.user_id)).await? {
+            items.push(MemberView::of(&membership, user.row));
+        }
+    }
+    Ok(Json(Page { items, next_cursor: found.next }))
+}
+
+impl AccountView {
+    fn of(account: Account) -> Self {
+        let Account { account_id, name, parent_id, created_at, .. } = account;
+        Self { account_id, name, parent_id, created_at }
+    }
+}
+
+impl MemberView {
+    fn of(membership: &Membership, user: User) -> Self {
+        Self {
+            user_id: user.user_id,
+            name: user.name,
+            email: user.email,
+            role: membership.role,
+            status: membership.status,
+            created_at: membership.created_at,
+        }
+    }
+}
+
+fn tag(account: &Account) -> ETag {
+    ETag::of(&account.name)
+}

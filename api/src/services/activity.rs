@@ -1,0 +1,144 @@
+//! The log of what happened in an account: listed with filters, or followed as it happens.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Json},
+};
+use jiff::Timestamp;
+use listbackup_engine::{
+    Error, ErrorKind,
+    model::{ActivityEvent, EventId, JobId, RunId, SourceId},
+    ports::{Item, Query, SortRange},
+    tables::ACTIVITY,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Answer;
+use crate::{
+    body::Params,
+    caller::Caller,
+    paging::{Page, PageParams, filtered},
+    schemas,
+    sse::{self, Following, first_id_of},
+    state::AppState,
+};
+
+/// One event.
+#[derive(Serialize, ToSchema)]
+pub struct EventView {
+    /// Its id; time-ordered.
+    #[schema(schema_with = schemas::event_id)]
+    pub event_id: EventId,
+    /// When.
+    pub at: Timestamp,
+    /// What, such as `run.succeeded`.
+    pub kind: String,
+    /// Who: a user's or key's id, or `system`.
+    pub actor: String,
+    /// The source that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::source_id, required = false)]
+    pub source_id: Option<SourceId>,
+    /// The job that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::job_id, required = false)]
+    pub job_id: Option<JobId>,
+    /// The run that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::run_id, required = false)]
+    pub run_id: Option<RunId>,
+    /// Figures and names, by kind.
+    pub details: Map<String, Value>,
+}
+
+/// Which events.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ActivityParams {
+    /// At most so many events.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<usize>,
+    /// `next_cursor` of the page before; none for the first page.
+    cursor: Option<String>,
+    /// Only this kind, such as `run.failed`; a word before the dot alone takes all of its kinds (`run`).
+    kind: Option<String>,
+    /// Only about this source.
+    #[param(schema_with = schemas::source_id, required = false)]
+    source_id: Option<SourceId>,
+    /// Only about this job.
+    #[param(schema_with = schemas::job_id, required = false)]
+    job_id: Option<JobId>,
+    /// Only about this run.
+    #[param(schema_with = schemas::run_id, required = false)]
+    run_id: Option<RunId>,
+    /// Only by this actor: a user's or key's id, or `system`.
+    actor: Option<String>,
+    /// From this instant, included.
+    from: Option<Timestamp>,
+    /// To this instant, excluded.
+    to: Option<Timestamp>,
+}
+
+/// Events, newest first.
+#[utoipa::path(get, path = "/activity", params(ActivityParams), responses(
+    (status = 200, description = "A page of events.", body = Page<EventView>)))]
+pub async fn list(state: Data<AppState>, caller: Caller, params: Params<ActivityParams>) -> Answer<Page<EventView>> {
+    let wanted = params.0;
+    let bound = |instant: Option<Timestamp>| instant.map(|at| first_id_of(at.as_millisecond()).to_string());
+    let page = PageParams::of(wanted.limit, wanted.cursor.clone());
+    let query = Query {
+        sort: SortRange::Between(bound(wanted.from), bound(wanted.to)),
+        descending: true,
+        ..page.query(&ACTIVITY, Some("by-account"), &caller.account_id())
+    };
+    let keep = |item| Ok(Some(EventView::of(decode(item)?)).filter(|view| wanted.takes(view)));
+    Ok(Json(filtered(&state, caller.scope(), query, keep).await?))
+}
+
+/// Events as they happen (server-sent events).
+///
+/// With `Last-Event-ID`, what came after that event goes first. `run.progress` events have no id: they are not kept.
+#[utoipa::path(get, path = "/activity/stream",
+    params(("Last-Event-ID" = Option<String>, Header, description = "The last event that the reader has.")),
+    responses((status = 200, description = "An endless stream; each event's data is an `EventView`.", body = EventView,
+        content_type = "text/event-stream")))]
+pub async fn stream(state: Data<AppState>, caller: Caller, request: HttpRequest) -> HttpResponse {
+    let following = Following { run_id: None, since_ms: state.now().as_millisecond() };
+    sse::answer(&state, caller, &request, following)
+}
+
+impl EventView {
+    /// Shows an event.
+    pub fn of(event: ActivityEvent) -> Self {
+        let kind = serde_json::to_value(event.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
+        Self {
+            event_id: event.event_id,
+            at: Timestamp::from_millisecond(event.timestamp).unwrap_or_default(),
+            kind: kind.unwrap_or_default(),
+            actor: event.actor,
+            source_id: event.source_id,
+            job_id: event.job_id,
+            run_id: event.run_id,
+            details: event.details,
+        }
+    }
+}
+
+impl ActivityParams {
+    fn takes(&self, event: &EventView) -> bool {
+        let kind_fits = |kind: &String| event.kind == *kind || event.kind.split('.').next() == Some(kind);
+        self.kind.as_ref().is_none_or(kind_fits)
+            && self.source_id.is_none_or(|id| event.source_id == Some(id))
+            && self.job_id.is_none_or(|id| event.job_id == Some(id))
+            && self.run_id.is_none_or(|id| event.run_id == Some(id))
+            && self.actor.as_ref().is_none_or(|actor| event.actor == *actor)
+    }
+}
+
+fn decode(item: Item) -> Result<ActivityEvent, Error> {
+    serde_json::from_value(Value::Object(item.body))
+        .map_err(|error| Error::new(ErrorKind::Corrupt, format!("a stored event has another shape: {error}")))
+}

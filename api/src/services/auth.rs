@@ -1,0 +1,209 @@
+//! Registering, proving an address, signing in and out.
+
+use actix_web::{
+    HttpResponse,
+    http::StatusCode,
+    web::{Data, Json},
+};
+use listbackup_engine::{
+    Error, ErrorKind,
+    model::{AccountId, ActivityKind, UserId},
+    ports::SignedIn,
+    run::event::{self, Subject},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::Map;
+use utoipa::ToSchema;
+
+use super::Answer;
+use crate::{body::Body, problem::Problem, schemas, state::AppState};
+
+/// A new person.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// Their e-mail address.
+    #[schema(max_length = 254, format = Email)]
+    email: String,
+    /// At least ten characters.
+    #[schema(value_type = String, format = Password, min_length = 10, max_length = 200)]
+    password: SecretString,
+    /// Their name, for people.
+    #[schema(min_length = 1, max_length = 200)]
+    name: String,
+}
+
+/// The proof of an address.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verification {
+    /// The address.
+    #[schema(max_length = 254, format = Email)]
+    email: String,
+    /// The code from the mail.
+    #[schema(value_type = String, max_length = 200)]
+    code: SecretString,
+}
+
+/// An address.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    /// The address.
+    #[schema(max_length = 254, format = Email)]
+    email: String,
+}
+
+/// Who signs in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The address.
+    #[schema(max_length = 254, format = Email)]
+    email: String,
+    /// The password.
+    #[schema(value_type = String, format = Password, max_length = 200)]
+    password: SecretString,
+    /// The account to work in; the person's first when absent.
+    #[schema(schema_with = schemas::account_id)]
+    account_id: Option<AccountId>,
+}
+
+/// A refresh token.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refresh {
+    /// From the last sign-in or refresh; good once.
+    #[schema(value_type = String, format = Password, max_length = 4096)]
+    refresh_token: SecretString,
+}
+
+/// Tokens of a signed-in person.
+#[derive(Serialize, ToSchema)]
+pub struct TokenPair {
+    /// For `Authorization: Bearer`.
+    access_token: String,
+    /// `Bearer`.
+    token_type: &'static str,
+    /// How long the access token lives.
+    expires_in_seconds: u64,
+    /// Exchanged once for a new pair.
+    refresh_token: String,
+    /// Who.
+    #[schema(schema_with = schemas::user_id)]
+    user_id: UserId,
+}
+
+/// A person whose address is proved.
+#[derive(Serialize, ToSchema)]
+pub struct VerifiedUser {
+    /// Who.
+    #[schema(schema_with = schemas::user_id)]
+    user_id: UserId,
+}
+
+/// That the request was taken.
+#[derive(Serialize, ToSchema)]
+pub struct Taken {
+    /// `taken`.
+    status: &'static str,
+}
+
+/// Makes a person and mails a code that proves the address.
+///
+/// The answer is the same whether or not the address is known already.
+#[utoipa::path(post, path = "/auth/register", request_body = Registration, responses(
+    (status = 202, description = "If the address is new, a code is on its way.", body = Taken)))]
+pub async fn register(state: Data<AppState>, body: Body<Registration>) -> Result<HttpResponse, Problem> {
+    let Registration { email, password, name } = body.value;
+    state.ports.identity.register(&email, &password, &name).await?;
+    Ok(taken())
+}
+
+/// Proves an address by the code from the mail; makes the person's first account.
+#[utoipa::path(post, path = "/auth/verify", request_body = Verification, responses(
+    (status = 200, description = "The person can sign in now.", body = VerifiedUser),
+    (status = 401, description = "The code is wrong, used or expired.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn verify(state: Data<AppState>, body: Body<Verification>) -> Answer<VerifiedUser> {
+    let Verification { email, code } = body.value;
+    let user_id = state.ports.identity.verify(&email, &code).await.map_err(refused)?;
+    Ok(Json(VerifiedUser { user_id }))
+}
+
+/// Mails a new code, if the address waits for one.
+#[utoipa::path(post, path = "/auth/verify/resend", request_body = Address, responses(
+    (status = 202, description = "If the address waits for a code, one is on its way.", body = Taken)))]
+pub async fn resend(state: Data<AppState>, body: Body<Address>) -> Result<HttpResponse, Problem> {
+    state.ports.identity.resend(&body.value.email).await?;
+    Ok(taken())
+}
+
+/// Signs in.
+#[utoipa::path(post, path = "/auth/login", request_body = Login, responses(
+    (status = 200, description = "Signed in.", body = TokenPair),
+    (status = 401, description = "Address or password are wrong, or the address is not proved.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
+    (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn login(state: Data<AppState>, body: Body<Login>) -> Answer<TokenPair> {
+    let Login { email, password, account_id } = body.value;
+    let signed_in = state.ports.identity.sign_in(&email, &password, account_id).await.map_err(refused)?;
+    record_sign_in(&state, &signed_in).await?;
+    Ok(Json(TokenPair::of(&signed_in)))
+}
+
+/// Exchanges a refresh token for a new pair. Using one twice ends every session that came from it.
+#[utoipa::path(post, path = "/auth/refresh", request_body = Refresh, responses(
+    (status = 200, description = "A new pair.", body = TokenPair),
+    (status = 401, description = "The token is unknown, used or expired.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn refresh(state: Data<AppState>, body: Body<Refresh>) -> Answer<TokenPair> {
+    let signed_in = state.ports.identity.refresh(&body.value.refresh_token).await.map_err(refused)?;
+    Ok(Json(TokenPair::of(&signed_in)))
+}
+
+/// Ends the session of a refresh token. Its access token ends by itself, within 15 minutes.
+#[utoipa::path(post, path = "/auth/logout", request_body = Refresh, responses(
+    (status = 204, description = "Signed out.")))]
+pub async fn logout(state: Data<AppState>, body: Body<Refresh>) -> Result<HttpResponse, Problem> {
+    state.ports.identity.sign_out(&body.value.refresh_token).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+impl TokenPair {
+    fn of(signed_in: &SignedIn) -> Self {
+        Self {
+            access_token: signed_in.access_token.expose_secret().to_owned(),
+            token_type: "Bearer",
+            expires_in_seconds: signed_in.expires_in.as_secs(),
+            refresh_token: signed_in.refresh_token.expose_secret().to_owned(),
+            user_id: signed_in.user_id,
+        }
+    }
+}
+
+/// A sign-in that fails is about credentials (401), not about rights (403).
+fn refused(error: Error) -> Problem {
+    match error.kind() {
+        ErrorKind::Denied => Problem::new(StatusCode::UNAUTHORIZED, "sign_in_refused", error.message()),
+        _ => error.into(),
+    }
+}
+
+fn taken() -> HttpResponse {
+    HttpResponse::Accepted().json(Taken { status: "taken" })
+}
+
+/// The account is in the token that was just made.
+async fn record_sign_in(state: &AppState, signed_in: &SignedIn) -> Result<(), Problem> {
+    let subject = state.verifier.verify(signed_in.access_token.expose_secret()).await?;
+    let scope = state.system.account(subject.account_id);
+    let actor = subject.user_id.to_string();
+    let kind = ActivityKind::UserSignedIn;
+    let signed = event::event(&state.ports, subject.account_id, kind, &actor, Subject::default(), Map::new());
+    state.store.transact(&scope, vec![event::keep(&signed)?]).await?;
+    event::publish(&state.ports, &[signed]).await;
+    Ok(())
+}

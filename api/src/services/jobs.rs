@@ -1,0 +1,319 @@
+//! Jobs: what is to be done with a source, and when.
+
+use actix_web::{
+    HttpResponse,
+    http::StatusCode,
+    web::{Data, Json, Path},
+};
+use jiff::Timestamp;
+use listbackup_engine::{
+    Error, ErrorKind,
+    model::{ActivityKind, Job, JobId, JobState, Source, SourceId, job::Schedule},
+    ports::{Condition, Key, Write},
+    run::{
+        due::reschedule,
+        event::{self, Subject},
+        update::{Decision, update as change},
+    },
+    store::{key, put},
+    tables::JOBS,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    Answer,
+    schedules::{ScheduleText, checked},
+};
+use crate::{
+    body::{Body, Params},
+    caller::Caller,
+    etag::{ETag, IfMatch},
+    idempotency::IdempotencyKey,
+    paging::{Page, PageParams},
+    problem::Problem,
+    schemas,
+    state::AppState,
+};
+
+/// A job.
+#[derive(Serialize, ToSchema)]
+pub struct JobView {
+    /// Its id.
+    #[schema(schema_with = schemas::job_id)]
+    job_id: JobId,
+    /// The source that it backs up.
+    #[schema(schema_with = schemas::source_id)]
+    source_id: SourceId,
+    /// Name for people.
+    name: String,
+    /// When it runs.
+    schedule: ScheduleText,
+    /// Whether its schedule counts; a paused job can still be run by hand.
+    #[schema(schema_with = schemas::job_state)]
+    state: JobState,
+    /// When it runs next by its schedule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_due_at: Option<Timestamp>,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When a person last changed it.
+    updated_at: Timestamp,
+}
+
+/// A job to make.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewJob {
+    /// The source to back up.
+    #[schema(schema_with = schemas::source_id)]
+    source_id: SourceId,
+    /// Name for people.
+    #[schema(min_length = 1, max_length = 200)]
+    name: String,
+    /// When it runs.
+    schedule: ScheduleText,
+}
+
+/// Changes to a job.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobChanges {
+    /// A new name.
+    #[schema(min_length = 1, max_length = 200)]
+    name: Option<String>,
+    /// Another schedule.
+    schedule: Option<ScheduleText>,
+}
+
+/// Which jobs.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct JobParams {
+    /// At most so many jobs.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<usize>,
+    /// `next_cursor` of the page before; none for the first page.
+    cursor: Option<String>,
+    /// Only of this source.
+    #[param(schema_with = schemas::source_id, required = false)]
+    source_id: Option<SourceId>,
+}
+
+/// The account's jobs.
+#[utoipa::path(get, path = "/jobs", params(JobParams), responses(
+    (status = 200, description = "A page of jobs.", body = Page<JobView>)))]
+pub async fn list(state: Data<AppState>, caller: Caller, params: Params<JobParams>) -> Answer<Page<JobView>> {
+    let page = PageParams::of(params.0.limit, params.0.cursor);
+    let query = match params.0.source_id {
+        Some(source_id) => page.query(&JOBS, Some("by-source"), &source_id),
+        None => page.query(&JOBS, None, &caller.account_id()),
+    };
+    Ok(Json(Page::of(state.store.query::<Job>(caller.scope(), query).await?, JobView::of)))
+}
+
+/// Makes a job.
+#[utoipa::path(post, path = "/jobs", request_body = NewJob, responses(
+    (status = 201, description = "Made.", body = JobView)))]
+pub async fn create(
+    state: Data<AppState>,
+    caller: Caller,
+    idempotency: IdempotencyKey,
+    body: Body<NewJob>,
+) -> Result<HttpResponse, Problem> {
+    let schedule = checked(body.value.schedule)?;
+    let source_id = body.value.source_id;
+    if state.store.find::<Source>(caller.scope(), key(caller.account_id(), source_id)).await?.is_none() {
+        return Err(Problem::invalid_field("/source_id", "there is no such source"));
+    }
+    let job_id: JobId = idempotency.id(&state, &caller, &body.digest).await?;
+    if let Some(earlier) = state.store.find::<Job>(caller.scope(), place(&caller, job_id)).await? {
+        return Ok(answer(StatusCode::CREATED, earlier.row));
+    }
+    let job = new_job(&state, &caller, job_id, source_id, body.value.name, schedule)?;
+    insert(&state, &caller, &job).await?;
+    Ok(answer(StatusCode::CREATED, job))
+}
+
+/// One job.
+#[utoipa::path(get, path = "/jobs/{id}", params(("id" = String, Path, description = "The job's id.")),
+    responses((status = 200, description = "The job, with its `ETag`.", body = JobView)))]
+pub async fn read(state: Data<AppState>, caller: Caller, id: Path<JobId>) -> Result<HttpResponse, Problem> {
+    Ok(answer(StatusCode::OK, find(&state, &caller, *id).await?))
+}
+
+/// Changes a job.
+#[utoipa::path(patch, path = "/jobs/{id}", params(("id" = String, Path, description = "The job's id.")),
+    request_body = JobChanges, responses(
+    (status = 200, description = "The job as it is now.", body = JobView),
+    (status = 412, description = "It has changed since it was read.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn update(
+    state: Data<AppState>,
+    caller: Caller,
+    id: Path<JobId>,
+    if_match: IfMatch,
+    body: Body<JobChanges>,
+) -> Result<HttpResponse, Problem> {
+    let JobChanges { name, schedule } = body.value;
+    let schedule = schedule.map(checked).transpose()?;
+    let job = change_job(&state, &caller, *id, &if_match, |job| {
+        job.name = name.clone().unwrap_or_else(|| job.name.clone());
+        job.schedule = schedule.clone().unwrap_or_else(|| job.schedule.clone());
+    })
+    .await?;
+    Ok(answer(StatusCode::OK, job))
+}
+
+/// Removes a job; its runs and snapshots stay.
+#[utoipa::path(delete, path = "/jobs/{id}", params(("id" = String, Path, description = "The job's id.")),
+    responses((status = 204, description = "Removed."),
+    (status = 412, description = "It has changed since it was read.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn delete(
+    state: Data<AppState>,
+    caller: Caller,
+    id: Path<JobId>,
+    if_match: IfMatch,
+) -> Result<HttpResponse, Problem> {
+    let job = find(&state, &caller, *id).await?;
+    if_match.check(&tag(&job))?;
+    let told = told(&state, &caller, ActivityKind::JobDeleted, &job);
+    let delete = Write::Delete { table: &JOBS, key: place(&caller, *id), condition: Condition::Any };
+    state.store.transact(caller.scope(), vec![delete, event::keep(&told)?]).await?;
+    event::publish(&state.ports, &[told]).await;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Stops a job's schedule. A live run goes on.
+#[utoipa::path(post, path = "/jobs/{id}/pause", params(("id" = String, Path, description = "The job's id.")),
+    responses((status = 200, description = "Paused.", body = JobView)))]
+pub async fn pause(
+    state: Data<AppState>,
+    caller: Caller,
+    id: Path<JobId>,
+    if_match: IfMatch,
+) -> Result<HttpResponse, Problem> {
+    let job = change_job(&state, &caller, *id, &if_match, |job| job.state = JobState::Paused).await?;
+    Ok(answer(StatusCode::OK, job))
+}
+
+/// Lets a job's schedule count again.
+#[utoipa::path(post, path = "/jobs/{id}/resume", params(("id" = String, Path, description = "The job's id.")),
+    responses((status = 200, description = "Its schedule counts.", body = JobView)))]
+pub async fn resume(
+    state: Data<AppState>,
+    caller: Caller,
+    id: Path<JobId>,
+    if_match: IfMatch,
+) -> Result<HttpResponse, Problem> {
+    let job = change_job(&state, &caller, *id, &if_match, |job| job.state = JobState::Active).await?;
+    Ok(answer(StatusCode::OK, job))
+}
+
+impl JobView {
+    fn of(job: Job) -> Self {
+        Self {
+            job_id: job.job_id,
+            source_id: job.source_id,
+            name: job.name,
+            schedule: ScheduleText::of(job.schedule),
+            state: job.state,
+            next_due_at: job.next_due_ms.and_then(|due| Timestamp::from_millisecond(due).ok()),
+            created_at: job.created_at,
+            updated_at: job.updated_at,
+        }
+    }
+}
+
+/// A job that is not stored yet, with its first due time.
+pub fn new_job(
+    state: &AppState,
+    caller: &Caller,
+    job_id: JobId,
+    source_id: SourceId,
+    name: String,
+    schedule: Schedule,
+) -> Result<Job, Error> {
+    let now = state.now();
+    let mut job = Job {
+        account_id: caller.account_id(),
+        job_id,
+        source_id,
+        name,
+        schedule,
+        state: JobState::Active,
+        due_shard: None,
+        next_due_ms: None,
+        created_at: now,
+        updated_at: now,
+    };
+    reschedule(&mut job, now)?;
+    Ok(job)
+}
+
+/// Stores a new job; one that is there already, made by a request at the same time, is left as it is.
+pub async fn insert(state: &AppState, caller: &Caller, job: &Job) -> Result<(), Problem> {
+    let told = told(state, caller, ActivityKind::JobCreated, job);
+    match state.store.transact(caller.scope(), vec![put(job, Condition::Absent)?, event::keep(&told)?]).await {
+        Ok(()) => event::publish(&state.ports, &[told]).await,
+        Err(error) if error.kind() == ErrorKind::Conflict => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+async fn change_job(
+    state: &AppState,
+    caller: &Caller,
+    id: JobId,
+    if_match: &IfMatch,
+    edit: impl Fn(&mut Job),
+) -> Result<Job, Problem> {
+    let (job, events) = change(&state.store, caller.scope(), place(caller, id), |mut job: Job| {
+        if let Err(stale) = if_match.check(&tag(&job)) {
+            return Ok(Decision::Keep(Err(stale)));
+        }
+        let before = job.clone();
+        edit(&mut job);
+        if job == before {
+            return Ok(Decision::Keep(Ok((job, Vec::new()))));
+        }
+        let now = state.now();
+        job.updated_at = now;
+        reschedule(&mut job, now)?;
+        let told = told(state, caller, ActivityKind::JobUpdated, &job);
+        Ok(Decision::Write(job.clone(), vec![event::keep(&told)?], Ok((job, vec![told]))))
+    })
+    .await??;
+    event::publish(&state.ports, &events).await;
+    Ok(job)
+}
+
+/// The caller's job of that id.
+///
+/// # Errors
+/// 404.
+pub async fn find(state: &AppState, caller: &Caller, id: JobId) -> Result<Job, Problem> {
+    Ok(state.store.get::<Job>(caller.scope(), place(caller, id)).await?.row)
+}
+
+fn place(caller: &Caller, id: JobId) -> Key {
+    key(caller.account_id(), id)
+}
+
+fn told(state: &AppState, caller: &Caller, kind: ActivityKind, job: &Job) -> listbackup_engine::model::ActivityEvent {
+    let details = Map::from_iter([("name".to_owned(), json!(job.name)), ("state".to_owned(), json!(job.state))]);
+    let subject = Subject::job(job.source_id, job.job_id);
+    event::event(&state.ports, job.account_id, kind, &caller.actor(), subject, details)
+}
+
+fn tag(job: &Job) -> ETag {
+    ETag::of(job.updated_at)
+}
+
+fn answer(status: StatusCode, job: Job) -> HttpResponse {
+    tag(&job).answer(status, &JobView::of(job))
+}

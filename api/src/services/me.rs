@@ -1,0 +1,138 @@
+//! The caller's own profile and accounts.
+
+use actix_web::{
+    HttpResponse,
+    http::StatusCode,
+    web::{Data, Json},
+};
+use jiff::Timestamp;
+use listbackup_engine::{
+    model::{Account, AccountId, Membership, Role, User, UserId, user::MembershipStatus},
+    ports::Condition,
+    store::{Versioned, key1, put},
+    tables::USERS_ACCOUNTS,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Answer;
+use crate::{
+    body::{Body, Params},
+    caller::Caller,
+    etag::{ETag, IfMatch},
+    paging::{Page, PageParams},
+    problem::Problem,
+    schemas,
+    state::AppState,
+};
+
+/// The caller.
+#[derive(Serialize, ToSchema)]
+pub struct Me {
+    /// Their id.
+    #[schema(schema_with = schemas::user_id)]
+    user_id: UserId,
+    /// Their address.
+    email: String,
+    /// Their name, for people.
+    name: String,
+    /// The account that this request works in.
+    #[schema(schema_with = schemas::account_id)]
+    account_id: AccountId,
+    /// Their role in it; an access key may be allowed less.
+    #[schema(schema_with = schemas::role)]
+    role: Role,
+    /// When they registered.
+    created_at: Timestamp,
+}
+
+/// Changes to the caller's profile.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeChanges {
+    /// A new name.
+    #[schema(min_length = 1, max_length = 200)]
+    name: Option<String>,
+}
+
+/// An account that the caller is a member of.
+#[derive(Serialize, ToSchema)]
+pub struct MyAccount {
+    /// Its id.
+    #[schema(schema_with = schemas::account_id)]
+    account_id: AccountId,
+    /// Its name.
+    name: String,
+    /// The caller's role there.
+    #[schema(schema_with = schemas::role)]
+    role: Role,
+}
+
+/// The caller's profile.
+#[utoipa::path(get, path = "/auth/me", responses((status = 200, description = "The profile, with its `ETag`.", body = Me)))]
+pub async fn read(state: Data<AppState>, caller: Caller) -> Result<HttpResponse, Problem> {
+    let user = find(&state, &caller).await?;
+    Ok(tag(&user).answer(StatusCode::OK, &Me::of(user.row, &caller)))
+}
+
+/// Changes the caller's profile.
+#[utoipa::path(patch, path = "/auth/me", request_body = MeChanges, responses(
+    (status = 200, description = "The profile as it is now.", body = Me),
+    (status = 412, description = "It has changed since it was read.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn update(
+    state: Data<AppState>,
+    caller: Caller,
+    if_match: IfMatch,
+    body: Body<MeChanges>,
+) -> Result<HttpResponse, Problem> {
+    let mut user = find(&state, &caller).await?;
+    if_match.check(&tag(&user))?;
+    if let Some(name) = body.value.name {
+        user.row.name = name;
+    }
+    state.store.transact(&state.system, vec![put(&user.row, Condition::Version(user.version))?]).await?;
+    user.version += 1;
+    Ok(tag(&user).answer(StatusCode::OK, &Me::of(user.row, &caller)))
+}
+
+/// The accounts that the caller is a member of.
+#[utoipa::path(get, path = "/auth/accounts", params(PageParams), responses(
+    (status = 200, description = "A page of accounts.", body = Page<MyAccount>)))]
+pub async fn accounts(state: Data<AppState>, caller: Caller, page: Params<PageParams>) -> Answer<Page<MyAccount>> {
+    let query = page.0.query(&USERS_ACCOUNTS, None, &caller.user_id);
+    let found = state.store.query::<Membership>(&state.system, query).await?;
+    let mut items = Vec::new();
+    for membership in found.rows.into_iter().map(|found| found.row) {
+        if membership.status != MembershipStatus::Active {
+            continue;
+        }
+        if let Some(account) = state.store.find::<Account>(&state.system, key1(membership.account_id)).await? {
+            let Account { account_id, name, .. } = account.row;
+            items.push(MyAccount { account_id, name, role: membership.role });
+        }
+    }
+    Ok(Json(Page { items, next_cursor: found.next }))
+}
+
+impl Me {
+    fn of(user: User, caller: &Caller) -> Self {
+        Self {
+            user_id: user.user_id,
+            email: user.email,
+            name: user.name,
+            account_id: caller.account_id(),
+            role: caller.role,
+            created_at: user.created_at,
+        }
+    }
+}
+
+async fn find(state: &AppState, caller: &Caller) -> Result<Versioned<User>, Problem> {
+    Ok(state.store.get::<User>(&state.system, key1(caller.user_id)).await?)
+}
+
+/// Sign-ins write the row too, so the tag comes from what the profile shows.
+fn tag(user: &Versioned<User>) -> ETag {
+    ETag::of(format!("{}\n{}", user.row.email, user.row.name))
+}

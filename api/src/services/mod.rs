@@ -1,0 +1,19 @@
+//! The handlers, one file a noun. They read the request, ask the engine, and show what it says; rules live in the engine.
+
+pub mod accounts;
+pub mod activity;
+pub mod auth;
+pub mod dead_letters;
+pub mod jobs;
+pub mod keys;
+pub mod me;
+pub mod runs;
+pub mod schedules;
+pub mod system;
+
+use actix_web::web::Json;
+
+use crate::problem::Problem;
+
+/// What most handlers return.
+pub type Answer<T> = Result<Json<T>, Problem>;

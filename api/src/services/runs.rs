@@ -1,0 +1,300 @@
+//! Runs: ordered, looked at, followed live, cancelled, tried again.
+
+use std::collections::BTreeMap;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Json, Path},
+};
+use jiff::Timestamp;
+use listbackup_engine::{
+    model::{
+        Job, JobId, Run, RunId, RunStatus, SnapshotId, SourceId,
+        run::{Progress, RunError, StreamProgress, StreamState, Trigger},
+    },
+    ports::Query,
+    run::order::{cancel_run, order_run, retry_run},
+    tables::RUNS,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Answer, activity::EventView, jobs};
+use crate::{
+    body::Params,
+    caller::Caller,
+    idempotency::IdempotencyKey,
+    paging::{Page, PageParams},
+    problem::Problem,
+    schemas,
+    sse::{self, Following},
+    state::AppState,
+};
+
+/// A run.
+#[derive(Serialize, ToSchema)]
+pub struct RunView {
+    /// Its id.
+    #[schema(schema_with = schemas::run_id)]
+    run_id: RunId,
+    /// The job that it executes.
+    #[schema(schema_with = schemas::job_id)]
+    job_id: JobId,
+    /// The source that it reads.
+    #[schema(schema_with = schemas::source_id)]
+    source_id: SourceId,
+    /// What made it.
+    trigger: TriggerView,
+    /// Where it stands.
+    #[schema(schema_with = schemas::run_status)]
+    status: RunStatus,
+    /// A person asked to stop it.
+    cancel_requested: bool,
+    /// How often a worker began or resumed it.
+    attempts: u32,
+    /// Figures so far, and at the end.
+    progress: ProgressView,
+    /// The snapshot that it made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::snapshot_id, required = false)]
+    snapshot_id: Option<SnapshotId>,
+    /// Why it failed, or why it is only partial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<FailureView>,
+    /// When it was ordered.
+    created_at: Timestamp,
+    /// When a worker first began it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished_at: Option<Timestamp>,
+}
+
+/// What made a run.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TriggerView {
+    /// The schedule.
+    Schedule {
+        /// The due instant.
+        due_at: Timestamp,
+    },
+    /// A person or program.
+    Manual {
+        /// Who: a user's or key's id, or `cli`.
+        by: String,
+    },
+}
+
+/// Figures of a run.
+#[derive(Serialize, ToSchema)]
+pub struct ProgressView {
+    /// By stream.
+    streams: BTreeMap<String, StreamView>,
+    /// Bytes received from the product, after decompression.
+    bytes_read: u64,
+    /// Bytes added to the store.
+    bytes_stored: u64,
+    /// Requests sent.
+    requests: u64,
+}
+
+/// Figures of one stream of a run.
+#[derive(Serialize, ToSchema)]
+pub struct StreamView {
+    /// Where the stream stands.
+    #[schema(schema_with = schemas::stream_state)]
+    state: StreamState,
+    /// Live records seen.
+    records: u64,
+    /// Records that are new.
+    added: u64,
+    /// Records whose content differs from the last snapshot.
+    changed: u64,
+    /// Records that the product no longer has.
+    removed: u64,
+    /// Records as in the last snapshot.
+    unchanged: u64,
+    /// Parts that could not be read; they are read again next time.
+    failed_items: Vec<FailedItemView>,
+    /// Why the stream failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<FailureView>,
+}
+
+/// A part of a stream that could not be read.
+#[derive(Serialize, ToSchema)]
+pub struct FailedItemView {
+    /// Which.
+    item: String,
+    /// Why.
+    reason: String,
+}
+
+/// Why something failed.
+#[derive(Serialize, ToSchema)]
+pub struct FailureView {
+    /// Stable word for programs.
+    #[schema(examples("reauthorise", "rate_limited"))]
+    code: String,
+    /// What, where and what to do.
+    message: String,
+}
+
+/// The runs of a job, newest first.
+#[utoipa::path(get, path = "/jobs/{id}/runs", params(PageParams, ("id" = String, Path, description = "The job's id.")),
+    responses((status = 200, description = "A page of runs.", body = Page<RunView>)))]
+pub async fn list(
+    state: Data<AppState>,
+    caller: Caller,
+    job_id: Path<JobId>,
+    page: Params<PageParams>,
+) -> Answer<Page<RunView>> {
+    let query = Query { descending: true, ..page.0.query(&RUNS, None, &*job_id) };
+    let found = state.store.query::<Run>(caller.scope(), query).await?;
+    if found.rows.is_empty() {
+        // The runs of a job that was removed stay readable; those of another account's job do not exist.
+        jobs::find(&state, &caller, *job_id).await?;
+    }
+    Ok(Json(Page::of(found, RunView::of)))
+}
+
+/// Runs a job now. With an `Idempotency-Key`, a repeat answers with the run that the first request made.
+#[utoipa::path(post, path = "/jobs/{id}/run", params(("id" = String, Path, description = "The job's id.")),
+    responses((status = 202, description = "Ordered; follow it at `/runs/{id}/events`.", body = RunView)))]
+pub async fn start(
+    state: Data<AppState>,
+    caller: Caller,
+    job_id: Path<JobId>,
+    idempotency: IdempotencyKey,
+) -> Result<HttpResponse, Problem> {
+    let job = jobs::find(&state, &caller, *job_id).await?;
+    order(&state, &caller, &job, &idempotency).await
+}
+
+/// One run.
+#[utoipa::path(get, path = "/runs/{id}", params(("id" = String, Path, description = "The run's id.")),
+    responses((status = 200, description = "The run.", body = RunView)))]
+pub async fn read(state: Data<AppState>, caller: Caller, id: Path<RunId>) -> Answer<RunView> {
+    Ok(Json(RunView::of(find(&state, &caller, *id).await?)))
+}
+
+/// A run's events, from its beginning to its end (server-sent events).
+///
+/// With `Last-Event-ID`, what came after that event. `run.progress` events have no id: they are not kept.
+#[utoipa::path(get, path = "/runs/{id}/events", params(("id" = String, Path, description = "The run's id."),
+    ("Last-Event-ID" = Option<String>, Header, description = "The last event that the reader has.")),
+    responses((status = 200, description = "A stream that ends with the run; each event's data is an `EventView`.",
+        body = EventView, content_type = "text/event-stream")))]
+pub async fn events(
+    state: Data<AppState>,
+    caller: Caller,
+    id: Path<RunId>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let run = find(&state, &caller, *id).await?;
+    let following = Following { run_id: Some(run.run_id), since_ms: run.created_at.as_millisecond() };
+    Ok(sse::answer(&state, caller, &request, following))
+}
+
+/// Asks a run to stop: durable at once, honoured within a page or five seconds. Cancelling an ended run changes nothing.
+#[utoipa::path(post, path = "/runs/{id}/cancel", params(("id" = String, Path, description = "The run's id.")),
+    responses((status = 202, description = "The run, with `cancel_requested`, or ended already.", body = RunView)))]
+pub async fn cancel(state: Data<AppState>, caller: Caller, id: Path<RunId>) -> Result<HttpResponse, Problem> {
+    let run = find(&state, &caller, *id).await?;
+    let run = cancel_run(&state.ports, caller.scope(), run.job_id, run.run_id, &caller.actor()).await?;
+    Ok(HttpResponse::Accepted().json(RunView::of(run)))
+}
+
+/// Orders a new run like an ended one.
+#[utoipa::path(post, path = "/runs/{id}/retry", params(("id" = String, Path, description = "The run's id.")),
+    responses((status = 202, description = "The new run.", body = RunView),
+    (status = 409, description = "The run has not ended.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn retry(state: Data<AppState>, caller: Caller, id: Path<RunId>) -> Result<HttpResponse, Problem> {
+    let run = find(&state, &caller, *id).await?;
+    let run = retry_run(&state.ports, caller.scope(), run.job_id, run.run_id, &caller.actor()).await?;
+    Ok(HttpResponse::Accepted().json(RunView::of(run)))
+}
+
+/// Orders a run of a job for the caller.
+pub async fn order(
+    state: &AppState,
+    caller: &Caller,
+    job: &Job,
+    idempotency: &IdempotencyKey,
+) -> Result<HttpResponse, Problem> {
+    let trigger = Trigger::Manual { by: caller.actor() };
+    let run = order_run(&state.ports, caller.scope(), job, trigger, idempotency.0.as_deref()).await?;
+    Ok(HttpResponse::Accepted().json(RunView::of(run)))
+}
+
+/// The caller's run of that id.
+///
+/// # Errors
+/// 404.
+pub async fn find(state: &AppState, caller: &Caller, id: RunId) -> Result<Run, Problem> {
+    let query = PageParams::of(Some(1), None).query(&RUNS, Some("by-id"), &id);
+    let found = state.store.query::<Run>(caller.scope(), query).await?.rows.pop();
+    found.map(|found| found.row).ok_or_else(Problem::not_found)
+}
+
+impl RunView {
+    /// Shows a run.
+    pub fn of(run: Run) -> Self {
+        Self {
+            run_id: run.run_id,
+            job_id: run.job_id,
+            source_id: run.source_id,
+            trigger: match run.trigger {
+                Trigger::Schedule { due_at } => TriggerView::Schedule { due_at },
+                Trigger::Manual { by } => TriggerView::Manual { by },
+            },
+            status: run.status,
+            cancel_requested: run.cancel_requested,
+            attempts: run.attempts,
+            progress: ProgressView::of(run.progress),
+            snapshot_id: run.snapshot_id,
+            error: run.error.map(FailureView::of),
+            created_at: run.created_at,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+        }
+    }
+}
+
+impl ProgressView {
+    fn of(progress: Progress) -> Self {
+        Self {
+            streams: progress.streams.into_iter().map(|(name, stream)| (name, StreamView::of(stream))).collect(),
+            bytes_read: progress.bytes_read,
+            bytes_stored: progress.bytes_stored,
+            requests: progress.requests,
+        }
+    }
+}
+
+impl StreamView {
+    fn of(stream: StreamProgress) -> Self {
+        let failed_items = stream.failed_items.into_iter();
+        Self {
+            state: stream.state,
+            records: stream.records,
+            added: stream.added,
+            changed: stream.changed,
+            removed: stream.removed,
+            unchanged: stream.unchanged,
+            failed_items: failed_items
+                .map(|failed| FailedItemView { item: failed.item, reason: failed.reason })
+                .collect(),
+            error: stream.error.map(FailureView::of),
+        }
+    }
+}
+
+impl FailureView {
+    fn of(error: RunError) -> Self {
+        Self { code: error.code, message: error.message }
+    }
+}

@@ -1,0 +1,105 @@
+//! When jobs run: schedules, checked and shown before they are saved.
+
+use actix_web::web::{Data, Json, Path};
+use jiff::Timestamp;
+use listbackup_engine::{
+    model::{JobId, JobState, job::Schedule},
+    run::schedule,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Answer, jobs::find};
+use crate::{body::Body, caller::Caller, problem::Problem, state::AppState};
+
+/// Fire times shown for a schedule.
+const PREVIEW_TIMES: usize = 5;
+
+/// When a job runs.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ScheduleText {
+    /// Only when asked.
+    Manual {},
+    /// By a cron expression.
+    Cron {
+        /// Five or six fields, or `@daily` and the like.
+        #[schema(max_length = 200, examples("30 2 * * *", "@daily"))]
+        expression: String,
+        /// IANA name of the time zone that the expression is read in.
+        #[schema(max_length = 64, examples("Europe/Berlin"))]
+        time_zone: String,
+    },
+    /// Every so many seconds, counted from the job's creation: no drift.
+    Interval {
+        /// At least a minute.
+        #[schema(minimum = 60)]
+        every_seconds: u64,
+    },
+}
+
+/// A schedule to try out.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleTrial {
+    /// The schedule.
+    schedule: ScheduleText,
+}
+
+/// When a schedule fires.
+#[derive(Serialize, ToSchema)]
+pub struct FireTimes {
+    /// The schedule.
+    schedule: ScheduleText,
+    /// The next five times; none for a manual schedule or a paused job.
+    next: Vec<Timestamp>,
+}
+
+/// The next fire times of a job.
+#[utoipa::path(get, path = "/jobs/{id}/schedule", params(("id" = String, Path, description = "The job's id.")),
+    responses((status = 200, description = "The schedule and its next times.", body = FireTimes)))]
+pub async fn fire_times(state: Data<AppState>, caller: Caller, id: Path<JobId>) -> Answer<FireTimes> {
+    let job = find(&state, &caller, *id).await?;
+    let next = match job.state {
+        JobState::Active => schedule::preview(&job.schedule, job.created_at, state.now(), PREVIEW_TIMES)?,
+        JobState::Paused => Vec::new(),
+    };
+    Ok(Json(FireTimes { schedule: ScheduleText::of(job.schedule), next }))
+}
+
+/// The next fire times of a schedule that is not saved.
+#[utoipa::path(post, path = "/jobs/schedule/preview", request_body = ScheduleTrial, responses(
+    (status = 200, description = "The schedule and its next times, as if made now.", body = FireTimes)))]
+pub async fn preview(state: Data<AppState>, body: Body<ScheduleTrial>) -> Answer<FireTimes> {
+    let schedule = checked(body.value.schedule)?;
+    let now = state.now();
+    let next = schedule::preview(&schedule, now, now, PREVIEW_TIMES)?;
+    Ok(Json(FireTimes { schedule: ScheduleText::of(schedule), next }))
+}
+
+impl ScheduleText {
+    /// Shows a schedule.
+    pub fn of(schedule: Schedule) -> Self {
+        match schedule {
+            Schedule::Manual => Self::Manual {},
+            Schedule::Cron { expression, time_zone } => Self::Cron { expression, time_zone },
+            Schedule::Interval { every_seconds } => Self::Interval { every_seconds },
+        }
+    }
+}
+
+/// The schedule, when its expression and zone can be read.
+///
+/// # Errors
+/// 422 with every problem, under `/schedule`.
+pub fn checked(text: ScheduleText) -> Result<Schedule, Problem> {
+    let schedule = match text {
+        ScheduleText::Manual {} => Schedule::Manual,
+        ScheduleText::Cron { expression, time_zone } => Schedule::Cron { expression, time_zone },
+        ScheduleText::Interval { every_seconds } => Schedule::Interval { every_seconds },
+    };
+    match schedule::validate(&schedule) {
+        Ok(()) => Ok(schedule),
+        Err(error) => Err(Problem::from(error).under("/schedule")),
+    }
+}

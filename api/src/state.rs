@@ -1,0 +1,143 @@
+//! What every handler is handed: the ports, typed rows, snapshots, the integrations and the settings.
+
+use std::{collections::BTreeSet, str::FromStr, sync::Arc};
+
+use jiff::Timestamp;
+use listbackup_engine::{
+    Error, ErrorKind,
+    model::{Id, id::IdKind, scope::SystemScope},
+    ports::Ports,
+    store::Store,
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::jwt::Verifier;
+
+/// Shared by all workers of the server; cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    /// The outside.
+    pub ports: Ports,
+    /// Typed rows over `ports.tables`.
+    pub store: Store,
+    /// Sign-in, subtrees and OAuth callbacks look across accounts; everything else goes through a caller's scope.
+    pub system: SystemScope,
+    /// Checks access tokens.
+    pub verifier: Arc<Verifier>,
+    /// How this process serves.
+    pub settings: Arc<ApiSettings>,
+    /// What `GET /metrics` shows.
+    pub metrics: PrometheusHandle,
+    /// When this process began to serve.
+    pub started_at: Timestamp,
+    /// Ends long answers (server-sent events) when the server stops.
+    pub closing: CancellationToken,
+}
+
+impl AppState {
+    /// Over ports that are open already.
+    pub fn new(ports: Ports, system: SystemScope, settings: ApiSettings, metrics: PrometheusHandle) -> Self {
+        Self {
+            store: Store::new(ports.tables.clone()),
+            verifier: Arc::new(Verifier::new(&ports)),
+            started_at: ports.clock.now(),
+            closing: CancellationToken::new(),
+            settings: Arc::new(settings),
+            ports,
+            system,
+            metrics,
+        }
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        self.ports.clock.now()
+    }
+
+    /// A new id.
+    pub fn new_id<K: IdKind>(&self) -> Id<K> {
+        Id::new(&*self.ports.clock, &*self.ports.random)
+    }
+
+    /// `N` random bytes.
+    pub fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.ports.random.fill(&mut bytes);
+        bytes
+    }
+}
+
+/// How one process serves.
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    /// Where people reach this server: the base of redirect addresses and links.
+    pub public_url: Url,
+    /// Which services this process serves; any subset.
+    pub services: BTreeSet<Service>,
+    /// Lets a collector read `GET /metrics` from afar (`Authorization: Bearer …`); without it, only this machine may.
+    pub metrics_token: Option<SecretString>,
+}
+
+/// One of the services that a process can serve alone or beside others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// Sign-in, profile, access keys.
+    Auth,
+    /// Accounts and members.
+    Accounts,
+    /// What can be connected, and OAuth.
+    Integrations,
+    /// Connected products.
+    Sources,
+    /// Jobs, runs and dead letters.
+    Jobs,
+    /// Snapshots, records, files.
+    Data,
+    /// The log of events.
+    Activity,
+    /// Health, version, documentation, metrics; part of every process.
+    System,
+}
+
+impl Service {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 8] = [
+        Self::Auth,
+        Self::Accounts,
+        Self::Integrations,
+        Self::Sources,
+        Self::Jobs,
+        Self::Data,
+        Self::Activity,
+        Self::System,
+    ];
+
+    /// The word used on the command line and as a tag in the documentation.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Accounts => "accounts",
+            Self::Integrations => "integrations",
+            Self::Sources => "sources",
+            Self::Jobs => "jobs",
+            Self::Data => "data",
+            Self::Activity => "activity",
+            Self::System => "system",
+        }
+    }
+}
+
+impl FromStr for Service {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|service| service.as_str() == text).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|service| service.as_str()).collect();
+            Error::new(ErrorKind::Invalid, format!("unknown service; known are {}", known.join(", ")))
+                .with("service", text)
+        })
+    }
+}
