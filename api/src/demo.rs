@@ -38,11 +38,7 @@ pub async fn start(api: &str, key_file: &Path) -> Result<Demo> {
     let client = Client::new(api, key_file)?;
     let connected = client.connect(sandbox.url().as_str()).await?;
     let run = client.call(Method::POST, &format!("/sources/{}/sync", id(&connected)?), Some(json!({}))).await?;
-    output::line(&format!(
-        "  sandbox   {} (connected by OAuth; backup {} is running)",
-        sandbox.url(),
-        id(&run)?
-    ));
+    output::line(&format!("  sandbox   {} (connected by OAuth; backup {} is running)", sandbox.url(), id(&run)?));
     Ok(Demo(sandbox))
 }
 

@@ -49,13 +49,14 @@ pub async fn find(ports: &Ports, system: &SystemScope) -> Result<Option<Local>> 
     };
     let user_id = user.row.user_id;
     let memberships = store.query::<Membership>(system, one(&USERS_ACCOUNTS, None, user_id.to_string())).await?;
-    Ok(memberships
-        .rows
-        .first()
-        .map(|membership| Local { scope: system.account(membership.row.account_id), user_id }))
+    Ok(memberships.rows.first().map(|membership| Local { scope: system.account(membership.row.account_id), user_id }))
 }
 
-fn one(table: &'static listbackup_engine::tables::TableSchema, index: Option<&'static str>, partition: String) -> Query {
+fn one(
+    table: &'static listbackup_engine::tables::TableSchema,
+    index: Option<&'static str>,
+    partition: String,
+) -> Query {
     Query { table, index, partition, sort: SortRange::All, descending: false, limit: 1, after: None }
 }
 

@@ -95,9 +95,11 @@ pub async fn snapshot(ctx: &RunContext, id: &str) -> Result<Found> {
         after: None,
     };
     let runs = ctx.store.query::<Run>(&ctx.system, query).await?.rows;
-    let run = runs.into_iter().map(|run| run.row).find(|run| run.snapshot_id == Some(snapshot_id)).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "there is no such snapshot; `listbackup snapshots` lists them").with("id", id)
-    })?;
+    let run =
+        runs.into_iter().map(|run| run.row).find(|run| run.snapshot_id == Some(snapshot_id)).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "there is no such snapshot; `listbackup snapshots` lists them")
+                .with("id", id)
+        })?;
     let scope = ctx.system.account(run.account_id);
     let store = ctx.snapshots.source(&scope, run.source_id).await?;
     let loaded = store.load(snapshot_id).await?;

@@ -81,9 +81,10 @@ pub fn http_client(guard: AddressGuard) -> Result<HttpClient> {
 /// # Errors
 /// `Exhausted` when the machine gives no threads.
 pub fn system() -> Result<SystemRunner> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-        Error::new(ErrorKind::Exhausted, format!("the runtime could not be started: {error}"))
-    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Exhausted, format!("the runtime could not be started: {error}")))?;
     Ok(System::with_tokio_rt(|| runtime))
 }
 

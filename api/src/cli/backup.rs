@@ -116,8 +116,7 @@ pub async fn run(args: Args) -> Outcome {
 }
 
 fn done(run: &Run) -> Done {
-    let needs_sign_in =
-        run.error.as_ref().is_some_and(|error| error.code == ErrorKind::Reauthorise.code());
+    let needs_sign_in = run.error.as_ref().is_some_and(|error| error.code == ErrorKind::Reauthorise.code());
     match run.status {
         RunStatus::Succeeded => Done::Whole,
         RunStatus::Partial => Done::Partly,

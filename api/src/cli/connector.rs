@@ -7,11 +7,8 @@ use jiff::Timestamp;
 use listbackup_engine::{
     Error, ErrorKind, Result,
     connectors::{
-        Connector, Integration, Link, Page, Problem, ReadRequest, Settings, StreamSpec,
-        http::AddressGuard,
-        manifest,
-        oauth::MemoryCredentials,
-        registry::Registry,
+        Connector, Integration, Link, Page, Problem, ReadRequest, Settings, StreamSpec, http::AddressGuard, manifest,
+        oauth::MemoryCredentials, registry::Registry,
     },
 };
 use serde::Deserialize;
@@ -134,7 +131,9 @@ struct StreamName {
 fn selected(streams: Vec<StreamSpec>, catalog: Option<&PathBuf>) -> Result<Vec<Selected>> {
     let Some(path) = catalog else {
         let all = streams.into_iter();
-        return Ok(all.map(|stream| Selected { is_incremental: stream.is_incremental(), stream: Arc::new(stream) }).collect());
+        return Ok(all
+            .map(|stream| Selected { is_incremental: stream.is_incremental(), stream: Arc::new(stream) })
+            .collect());
     };
     let catalog: ConfiguredCatalog = read_json(path)?;
     let mut by_name: BTreeMap<String, StreamSpec> =
@@ -151,7 +150,11 @@ fn selected(streams: Vec<StreamSpec>, catalog: Option<&PathBuf>) -> Result<Vec<S
             }),
         }
     }
-    if problems.is_empty() { Ok(selected) } else { Err(Error::invalid("the catalog does not fit the connector", problems)) }
+    if problems.is_empty() {
+        Ok(selected)
+    } else {
+        Err(Error::invalid("the catalog does not fit the connector", problems))
+    }
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &PathBuf) -> Result<T> {
@@ -212,15 +215,19 @@ async fn read_stream(
             return Ok(());
         }
     }
-    let end = reader.await.map_err(|error| Error::new(ErrorKind::Bug, format!("the connector broke off: {error}")))??;
+    let end =
+        reader.await.map_err(|error| Error::new(ErrorKind::Bug, format!("the connector broke off: {error}")))??;
     for failed in &end.failed_items {
         output::note(&format!("{name}: {} could not be read: {}", failed.item, failed.reason));
     }
     let state = end.state.filter(|_| is_incremental).unwrap_or_else(|| json!({ "__ab_no_cursor_state_message": true }));
-    output::line(&json!({
-        "type": "STATE",
-        "state": { "type": "STREAM", "stream": { "stream_descriptor": { "name": name }, "stream_state": state } },
-    }).to_string());
+    output::line(
+        &json!({
+            "type": "STATE",
+            "state": { "type": "STREAM", "stream": { "stream_descriptor": { "name": name }, "stream_state": state } },
+        })
+        .to_string(),
+    );
     Ok(())
 }
 

@@ -73,9 +73,7 @@ fn next(records: &[Record], limit: usize) -> Option<String> {
 
 async fn one(args: &Args, reader: &SnapshotReader, key: &RecordKey) -> Outcome {
     let record = reader.get(&args.stream, key).await?.ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "the snapshot has no such record")
-            .with("stream", &args.stream)
-            .with("key", key)
+        Error::new(ErrorKind::NotFound, "the snapshot has no such record").with("stream", &args.stream).with("key", key)
     })?;
     if args.json {
         output::json(&document(&record)?);

@@ -32,11 +32,8 @@ fn row(table: &TableSchema) -> Vec<String> {
     let key = |partition: Attribute, sort: Option<Attribute>| {
         sort.map_or_else(|| partition.name.to_owned(), |sort| format!("{} + {}", partition.name, sort.name))
     };
-    let indexes: Vec<String> = table
-        .indexes
-        .iter()
-        .map(|index| format!("{} ({})", index.name, key(index.partition, index.sort)))
-        .collect();
+    let indexes: Vec<String> =
+        table.indexes.iter().map(|index| format!("{} ({})", index.name, key(index.partition, index.sort))).collect();
     vec![table.name.to_owned(), key(table.partition, table.sort), indexes.join(", ")]
 }
 

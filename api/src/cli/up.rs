@@ -80,9 +80,9 @@ pub async fn run(args: Args) -> Outcome {
 }
 
 fn serve(args: &Args, worker: &Worker) -> Result<RunningServer> {
-    let metrics = PrometheusBuilder::new().install_recorder().map_err(|error| {
-        Error::new(ErrorKind::Bug, format!("metrics cannot be recorded: {error}"))
-    })?;
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|error| Error::new(ErrorKind::Bug, format!("metrics cannot be recorded: {error}")))?;
     let public_url = args.public_url.clone().map_or_else(|| format!("http://{}", args.listen).parse(), Ok);
     let settings = ApiSettings {
         public_url: public_url.map_err(|error| {

@@ -183,7 +183,9 @@ impl Handler<Drain> for Engine {
         let deadline = self.ctx.settings.drain_deadline;
         Box::pin(async move {
             if timeout(deadline, receiver).await.is_err() {
-                tracing::warn!("some runs did not reach a checkpoint within the drain deadline; their leases will expire");
+                tracing::warn!(
+                    "some runs did not reach a checkpoint within the drain deadline; their leases will expire"
+                );
             }
         })
     }

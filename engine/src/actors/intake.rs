@@ -36,8 +36,7 @@ impl Intake {
         if self.free == 0 || self.poll.is_some() || *self.draining.borrow() {
             return;
         }
-        let (queue, visibility, free) =
-            (self.ctx.ports.queue.clone(), self.ctx.settings.message_visibility, self.free);
+        let (queue, visibility, free) = (self.ctx.ports.queue.clone(), self.ctx.settings.message_visibility, self.free);
         let mut draining = self.draining.clone();
         let work = async move {
             tokio::select! {

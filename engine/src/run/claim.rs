@@ -14,11 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{
-        ActivityEvent, ActivityKind, Run, RunStatus, Source, SourceState,
-        run::RunError,
-        scope::AccountScope,
-    },
+    model::{ActivityEvent, ActivityKind, Run, RunStatus, Source, SourceState, run::RunError, scope::AccountScope},
     ports::Condition,
     store::{self, Versioned, key},
 };
@@ -136,7 +132,7 @@ async fn take(
         event::keep(&started)?,
     ];
     ctx.store.transact(scope, writes).await?;
-    event::publish(&ctx.ports, &[started]).await;
+    event::publish(&ctx.ports, scope, &[started]).await;
     let epoch = new_run.epoch;
     Ok(Claimed::Ours(Box::new(Claim { scope: *scope, order: order.clone(), epoch, source: new_source, run: new_run })))
 }
@@ -152,7 +148,7 @@ async fn end_unbegun(
     order::end(&mut row, status, error, ctx.ports.clock.now());
     let ended = ended_event(ctx, &row);
     ctx.store.transact(scope, vec![store::put(&row, Condition::Version(run.version))?, event::keep(&ended)?]).await?;
-    event::publish(&ctx.ports, &[ended]).await;
+    event::publish(&ctx.ports, scope, &[ended]).await;
     Ok(row)
 }
 
@@ -224,7 +220,7 @@ pub async fn end_without_snapshot(
         Ok(events)
     })
     .await?;
-    event::publish(&ctx.ports, &events).await;
+    event::publish(&ctx.ports, &claim.scope, &events).await;
     Ok(run)
 }
 

@@ -12,12 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::{
-        Run, RunStatus,
-        id::kind,
-        run::RunError,
-        source::Head,
-    },
+    model::{Run, RunStatus, id::kind, run::RunError, source::Head},
     snapshot::{LoadedManifest, Manifest, ManifestStatus, StreamState},
 };
 
@@ -33,12 +28,17 @@ pub async fn commit(session: &Session, outcomes: &Outcomes) -> Result<Run> {
     let failures = failures(outcomes);
     let is_empty = !outcomes.values().any(|outcome| matches!(outcome, StreamOutcome::Done(_)));
     if let (true, Some(error)) = (is_empty, &failures) {
-        return super::claim::end_without_snapshot(&session.ctx, &session.claim, RunStatus::Failed, Some(error.clone()))
-            .await;
+        return super::claim::end_without_snapshot(
+            &session.ctx,
+            &session.claim,
+            RunStatus::Failed,
+            Some(error.clone()),
+        )
+        .await;
     }
     let stored = session.source_store.put_manifest(&manifest(session, outcomes)).await?;
     let (run, events) = publish(session, &stored, failures).await?;
-    event::publish(&session.ctx.ports, &events).await;
+    event::publish(&session.ctx.ports, &session.claim.scope, &events).await;
     checkpoint::discard_all(session, &session_run(session, &run)).await;
     Ok(run)
 }
@@ -53,8 +53,7 @@ async fn publish(
     let now = ctx.ports.clock.now();
     let progress = session.progress.now();
     let has_failed_items = progress.streams.values().any(|stream| !stream.failed_items.is_empty());
-    let status =
-        if failures.is_some() || has_failed_items { RunStatus::Partial } else { RunStatus::Succeeded };
+    let status = if failures.is_some() || has_failed_items { RunStatus::Partial } else { RunStatus::Succeeded };
     change_both(ctx, &session.claim, |source, run| {
         let parent = source.head.as_ref().map(|head| head.snapshot_id);
         if parent != session.parent_id() {

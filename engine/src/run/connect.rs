@@ -199,8 +199,9 @@ async fn seal(ports: &Ports, credential: &Credential, secrets: &Secrets) -> Resu
 async fn open(ports: &Ports, account_id: AccountId, credential: &Credential) -> Result<Secrets> {
     let plain = secret::open(&*ports.keys, &context(account_id, credential.key_id), &credential.sealed).await?;
     // The error of serde_json may quote what it read: not passed on.
-    serde_json::from_slice(&plain)
-        .map_err(|_| Error::new(ErrorKind::Corrupt, "a credential does not have its shape").with("key", credential.key_id))
+    serde_json::from_slice(&plain).map_err(|_| {
+        Error::new(ErrorKind::Corrupt, "a credential does not have its shape").with("key", credential.key_id)
+    })
 }
 
 fn stored(tokens: &Tokens) -> StoredTokens {
@@ -230,10 +231,8 @@ fn take_secrets(schema: &Value, settings: &mut Value) -> Option<Value> {
 
 /// A schema and everything it offers as alternatives.
 fn variants(schema: &Value) -> impl Iterator<Item = &Value> {
-    let alternatives = ["oneOf", "anyOf", "allOf"]
-        .into_iter()
-        .filter_map(|name| schema.get(name).and_then(Value::as_array))
-        .flatten();
+    let alternatives =
+        ["oneOf", "anyOf", "allOf"].into_iter().filter_map(|name| schema.get(name).and_then(Value::as_array)).flatten();
     std::iter::once(schema).chain(alternatives)
 }
 
@@ -287,7 +286,7 @@ impl SourceCredentials {
 #[async_trait]
 impl CredentialStore for SourceCredentials {
     async fn load(&self) -> connectors::Result<Option<Tokens>> {
-        let read = self.read().await.map_err(for_connector)?;
+        let read = self.read().await.map_err(|error| for_connector(&error))?;
         Ok(read.and_then(|(credential, secrets)| {
             secrets.tokens.map(|tokens| Tokens {
                 access_token: SecretString::from(tokens.access_token),
@@ -299,12 +298,12 @@ impl CredentialStore for SourceCredentials {
     }
 
     async fn rotate(&self, tokens: &Tokens) -> connectors::Result<()> {
-        self.write(tokens).await.map_err(for_connector)
+        self.write(tokens).await.map_err(|error| for_connector(&error))
     }
 }
 
 /// The connector can only wait or give up.
-fn for_connector(error: Error) -> connectors::Error {
+fn for_connector(error: &Error) -> connectors::Error {
     let kind = match error.kind() {
         ErrorKind::Retry | ErrorKind::Conflict | ErrorKind::RateLimited | ErrorKind::Exhausted => {
             connectors::ErrorKind::Retry

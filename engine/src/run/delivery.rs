@@ -10,7 +10,6 @@ use crate::{
 };
 
 /// A message in hand. Dropping it stops the guard; the message becomes visible again when its time is over.
-#[derive(Debug)]
 pub struct Delivery {
     queue: Arc<dyn Queue>,
     name: QueueName,

@@ -2,10 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{
-    order::order_run,
-    schedule,
-};
+use super::{order::order_run, schedule};
 use crate::{
     error::{ErrorKind, Result},
     model::{Job, JobState, run::Trigger, scope::SystemScope},

@@ -6,7 +6,10 @@ use serde_json::{Map, Value};
 
 use crate::{
     error::Result,
-    model::{AccountId, ActivityEvent, ActivityKind, EventId, JobId, Run, RunId, SourceId, scope::SystemScope},
+    model::{
+        AccountId, ActivityEvent, ActivityKind, EventId, JobId, Run, RunId, SourceId,
+        scope::{AccountScope, SystemScope},
+    },
     ports::{Condition, Ports, Query, SortRange, Write},
     store::{self, Store},
     tables::ACTIVITY,
@@ -84,23 +87,24 @@ pub fn keep(event: &ActivityEvent) -> Result<Write> {
 
 /// Hands kept events to the bus, counts them and takes their marks away. What fails here is made up for by [`relay`]:
 /// the rows are the truth, so the change that the events tell stands.
-pub async fn publish(ports: &Ports, events: &[ActivityEvent]) {
+pub async fn publish(ports: &Ports, scope: &AccountScope, events: &[ActivityEvent]) {
     for event in events {
         let kind = event.kind.code();
         metrics::counter!("listbackup_activity_events_total", "kind" => kind).increment(1);
         tracing::info!(kind, account = %event.account_id, run = ?event.run_id, source = ?event.source_id, "activity");
     }
-    if let Err(error) = hand_over(ports, events).await {
+    if let Err(error) = hand_over(ports, scope, events).await {
         tracing::warn!(%error, "the event bus did not take the events yet; they are kept");
     }
 }
 
-async fn hand_over(ports: &Ports, events: &[ActivityEvent]) -> Result<()> {
-    let Some(first) = events.first() else { return Ok(()) };
+async fn hand_over(ports: &Ports, scope: &AccountScope, events: &[ActivityEvent]) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
     ports.events.publish(events).await?;
-    let scope = SystemScope::of_this_process().account(first.account_id);
     let writes = events.iter().map(|event| store::put(event, Condition::Any)).collect::<Result<_>>()?;
-    ports.tables.transact((&scope).into(), writes).await
+    ports.tables.transact(scope.into(), writes).await
 }
 
 /// Publishes, in order, what a crash or a bus that was down left marked. The bus may get an event twice, never not at
@@ -125,7 +129,8 @@ pub async fn relay(ports: &Ports, system: &SystemScope) -> Result<usize> {
         if row.timestamp > settled_before.as_millisecond() {
             break;
         }
-        hand_over(ports, &[ActivityEvent { outbox_shard: None, ..row }]).await?;
+        let scope = system.account(row.account_id);
+        hand_over(ports, &scope, &[ActivityEvent { outbox_shard: None, ..row }]).await?;
         relayed += 1;
     }
     Ok(relayed)

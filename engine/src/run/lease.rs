@@ -48,5 +48,7 @@ pub fn check(lease: &Lease, epoch: u64) -> Result<()> {
     if lease.epoch == epoch && lease.owner.is_some() {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Fenced, "another worker owns the source now").with("epoch", epoch).with("now", lease.epoch))
+    Err(Error::new(ErrorKind::Fenced, "another worker owns the source now")
+        .with("epoch", epoch)
+        .with("now", lease.epoch))
 }

@@ -8,8 +8,8 @@
 pub mod checkpoint;
 pub mod claim;
 pub mod commit;
-pub mod connect;
 pub mod conclude;
+pub mod connect;
 pub mod context;
 pub mod delivery;
 pub mod due;

@@ -89,7 +89,7 @@ pub async fn write_order(
     let store = Store::new(ports.tables.clone());
     match store.transact(scope, writes).await {
         Ok(()) => {
-            event::publish(ports, &[queued]).await;
+            event::publish(ports, scope, &[queued]).await;
             Ok((run, true))
         }
         Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -173,12 +173,11 @@ pub async fn cancel_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_
             return Ok(Decision::Write(run.clone(), vec![], (run, vec![])));
         }
         end(&mut run, RunStatus::Cancelled, None, now);
-        let cancelled =
-            event(ports, run.account_id, ActivityKind::RunCancelled, by, Subject::run(&run), Map::new());
+        let cancelled = event(ports, run.account_id, ActivityKind::RunCancelled, by, Subject::run(&run), Map::new());
         Ok(Decision::Write(run.clone(), vec![event::keep(&cancelled)?], (run, vec![cancelled])))
     })
     .await?;
-    event::publish(ports, &events).await;
+    event::publish(ports, scope, &events).await;
     Ok(run)
 }
 
@@ -190,7 +189,9 @@ pub async fn retry_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_i
     let store = Store::new(ports.tables.clone());
     let run = store.get::<Run>(scope, key(job_id, run_id)).await?.row;
     if !run.status.has_ended() {
-        return Err(Error::new(ErrorKind::Conflict, "the run has not ended; cancel it first, or wait").with("run", run_id));
+        return Err(
+            Error::new(ErrorKind::Conflict, "the run has not ended; cancel it first, or wait").with("run", run_id)
+        );
     }
     let job = store.get::<Job>(scope, key(scope.account_id(), job_id)).await?.row;
     order_run(ports, scope, &job, Trigger::Manual { by: by.to_owned() }, None).await

@@ -84,8 +84,7 @@ pub async fn report(ctx: &RunContext, claim: &Claim, progress: &LiveProgress, st
     }
     let mut details = Map::new();
     details.insert("progress".to_owned(), json!(now));
-    let told =
-        event(&ctx.ports, run.account_id, ActivityKind::RunProgress, event::SYSTEM, Subject::run(&run), details);
+    let told = event(&ctx.ports, run.account_id, ActivityKind::RunProgress, event::SYSTEM, Subject::run(&run), details);
     // Progress is for those who watch now; it is not kept.
     if let Err(error) = ctx.ports.events.publish(&[told]).await {
         tracing::debug!(%error, "progress was not published");

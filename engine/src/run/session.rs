@@ -136,7 +136,10 @@ fn chosen(streams: Vec<StreamSpec>, names: Option<&[String]>) -> Result<Vec<Stre
         .filter(|name| !known.contains(name.as_str()))
         .map(|name| Problem {
             place: format!("stream {name}"),
-            message: format!("there is no such stream; there are {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+            message: format!(
+                "there is no such stream; there are {}",
+                known.iter().copied().collect::<Vec<_>>().join(", ")
+            ),
         })
         .collect();
     if !problems.is_empty() {
@@ -151,7 +154,10 @@ fn parents_first(streams: Vec<StreamSpec>) -> Vec<StreamSpec> {
     let mut ordered: Vec<StreamSpec> = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
         let is_ready = |stream: &StreamSpec| {
-            !stream.parents.iter().any(|parent| *parent != stream.name && waiting.values().any(|other| other.name == *parent))
+            !stream
+                .parents
+                .iter()
+                .any(|parent| *parent != stream.name && waiting.values().any(|other| other.name == *parent))
         };
         // A circle of parents cannot be ordered; the connector's own order is as good as any.
         let next = waiting.iter().find(|(_, stream)| is_ready(stream)).or_else(|| waiting.iter().next());
