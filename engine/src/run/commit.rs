@@ -82,7 +82,8 @@ fn session_run(session: &Session, ended: &Run) -> Run {
     run
 }
 
-fn manifest(session: &Session, outcomes: &Outcomes) -> Manifest {
+/// The manifest of what was read. Streams that failed, or are not chosen any more, stay as the parent has them.
+pub fn manifest(session: &Session, outcomes: &Outcomes) -> Manifest {
     let claim = &session.claim;
     let mut streams: BTreeMap<String, StreamState> = BTreeMap::new();
     // Streams that are no longer chosen, or failed this time, stay as the parent has them: no setting deletes data.

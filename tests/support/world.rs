@@ -1,0 +1,190 @@
+//! A worker's world over a fresh data directory: real embedded stores, a clock that a test moves, seeded randomness.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use listbackup_connectors::{
+    http::{AddressGuard, HttpClientBuilder},
+    registry::Registry,
+};
+use listbackup_engine::{
+    adapters::embedded::{EmbeddedStores, OpenMode},
+    model::{
+        AccountId, Job, JobId, JobState, Run, Source, SourceId, SourceState, WorkerId,
+        job::Schedule,
+        run::Trigger,
+        scope::{AccountScope, SystemScope},
+        source::Lease,
+    },
+    ports::{Clock, Condition, Ports, Random},
+    run::{RunContext, RunSettings, order},
+    snapshot::{SnapshotStore, StoreSettings},
+    store::{self, Store, key},
+};
+use rand::{RngCore, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+
+use super::scripted::{self, Product};
+
+/// Moves only when a test moves it.
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// Moves on.
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_millis()).expect("a short time"), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.0.load(Ordering::SeqCst)).expect("a time of our days")
+    }
+}
+
+struct SeededRandom(Mutex<StdRng>);
+
+impl Random for SeededRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.lock().expect("no test panics in here").fill_bytes(bytes);
+    }
+}
+
+/// A data directory with one account, one source and one job.
+pub struct World {
+    /// The clock of everything in it.
+    pub clock: Arc<ManualClock>,
+    /// The outside.
+    pub ports: Ports,
+    /// The account.
+    pub scope: AccountScope,
+    /// The system's own authority.
+    pub system: SystemScope,
+    /// The source.
+    pub source_id: SourceId,
+    /// Its job.
+    pub job: Job,
+    /// The product behind the source.
+    pub product: Product,
+    settings: RunSettings,
+    data_dir: tempfile::TempDir,
+}
+
+impl World {
+    /// A world whose randomness comes from `seed`. Every page is checkpointed; nothing waits.
+    pub async fn new(seed: u64, product: Product) -> Self {
+        let data_dir = tempfile::tempdir().expect("a place for files");
+        let clock = Arc::new(ManualClock(AtomicI64::new(1_790_000_000_000)));
+        let random = Arc::new(SeededRandom(Mutex::new(StdRng::seed_from_u64(seed))));
+        let stores = EmbeddedStores::open_with(data_dir.path().join("data"), OpenMode::Write, clock.clone(), random)
+            .expect("a fresh data directory opens");
+        let ports = stores.ports();
+        let system = SystemScope::of_this_process();
+        let scope = system.account(AccountId::new(&*ports.clock, &*ports.random));
+        let source = source_of(&ports, &scope);
+        let job = job_of(&ports, &source);
+        let writes = vec![
+            store::put(&source, Condition::Absent).expect("a row"),
+            store::put(&job, Condition::Absent).expect("a row"),
+        ];
+        Store::new(ports.tables.clone()).transact(&scope, writes).await.expect("rows are written");
+        let settings = RunSettings {
+            checkpoint_gap: Duration::ZERO,
+            checkpoint_records: 1,
+            retry_base: Duration::ZERO,
+            retry_cap: Duration::ZERO,
+            stream_attempts_max: 2,
+            progress_every: Duration::from_millis(20),
+            tick: Duration::from_millis(20),
+            ..RunSettings::default()
+        };
+        Self { clock, ports, scope, system, source_id: source.source_id, job, product, settings, data_dir }
+    }
+
+    /// Another worker over the same stores.
+    pub fn worker(&self) -> Arc<RunContext> {
+        let registry = Registry::of(vec![Arc::new(self.product.clone())]);
+        Arc::new(RunContext {
+            store: Store::new(self.ports.tables.clone()),
+            system: self.system,
+            snapshots: SnapshotStore::new(self.ports.blobs.clone(), self.ports.keys.clone(), StoreSettings::default()),
+            registry: Arc::new(registry),
+            http: HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client"),
+            settings: self.settings.clone(),
+            worker_id: WorkerId::new(&*self.ports.clock, &*self.ports.random),
+            ports: self.ports.clone(),
+        })
+    }
+
+    /// A run of the job, as a person orders it.
+    pub async fn order(&self) -> Run {
+        let trigger = Trigger::Manual { by: "test".to_owned() };
+        order::order_run(&self.ports, &self.scope, &self.job, trigger, None).await.expect("an order is written")
+    }
+
+    /// The source as it is stored.
+    pub async fn source(&self) -> Source {
+        let key = key(self.scope.account_id(), self.source_id);
+        Store::new(self.ports.tables.clone()).get::<Source>(&self.scope, key).await.expect("the source").row
+    }
+
+    /// A run as it is stored.
+    pub async fn run(&self, run: &Run) -> Run {
+        let key = key(run.job_id, run.run_id);
+        Store::new(self.ports.tables.clone()).get::<Run>(&self.scope, key).await.expect("the run").row
+    }
+
+    /// The records of a stream in the head snapshot, in key order; empty without a head.
+    pub async fn head_records(&self, stream: &str) -> Vec<Value> {
+        let Some(head) = self.source().await.head else { return Vec::new() };
+        let store = self.worker().snapshots.source(&self.scope, self.source_id).await.expect("the source's store");
+        let loaded = store.load(head.snapshot_id).await.expect("the head is whole");
+        let records = store.reader(&loaded.manifest).browse(stream, None, 100_000).await.expect("records");
+        records.iter().map(|record| serde_json::from_slice(&record.body).expect("JSON")).collect()
+    }
+
+    /// Where the world is on disk.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.path().join("data")
+    }
+}
+
+fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
+    Source {
+        account_id: scope.account_id(),
+        source_id: SourceId::new(&*ports.clock, &*ports.random),
+        name: "Scripted".to_owned(),
+        integration: scripted::NAME.to_owned(),
+        manifest_digest: None,
+        settings: json!({}),
+        credential_id: None,
+        streams: None,
+        state: SourceState::Active,
+        head: None,
+        lease: Lease::default(),
+        created_at: ports.clock.now(),
+        updated_at: ports.clock.now(),
+    }
+}
+
+fn job_of(ports: &Ports, source: &Source) -> Job {
+    Job {
+        account_id: source.account_id,
+        job_id: JobId::new(&*ports.clock, &*ports.random),
+        source_id: source.source_id,
+        name: "Nightly".to_owned(),
+        schedule: Schedule::Manual,
+        state: JobState::Active,
+        due_shard: None,
+        next_due_ms: None,
+        created_at: ports.clock.now(),
+        updated_at: ports.clock.now(),
+    }
+}
