@@ -1,1 +1,3 @@
-//! Skeleton.
+//! The HTTP API, the console and the program `listbackup`.
+
+pub mod sandbox;

@@ -1,0 +1,93 @@
+//! The switches under `/_sandbox`: change the data, ask for the truth, order faults, read the counters.
+
+use std::collections::BTreeMap;
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Json, Path},
+};
+use bytes::Bytes;
+use futures::stream;
+use serde::{Deserialize, Serialize};
+
+use super::{Shared, fault::FaultOrder, gate::refusal, held, record::Stream, world::Mutation};
+
+/// What the sandbox has seen since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Requests by path, ids replaced by `{id}`.
+    pub requests: BTreeMap<String, u64>,
+    /// Requests refused for their credential.
+    pub unauthorised: u64,
+    /// Requests over the rate limit.
+    pub rate_limited: u64,
+    /// Tokens given for codes and refresh tokens.
+    pub tokens_issued: u64,
+    /// Codes and refresh tokens refused.
+    pub tokens_refused: u64,
+}
+
+impl Stats {
+    pub(super) fn count(&mut self, path: &str) {
+        let is_id = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let parts: Vec<&str> = path.split('/').map(|part| if is_id(part) { "{id}" } else { part }).collect();
+        *self.requests.entry(parts.join("/")).or_default() += 1;
+    }
+}
+
+/// `POST /_sandbox/mutate`: what moved, id by id.
+pub async fn mutate(shared: Data<Shared>, mutation: Json<Mutation>) -> HttpResponse {
+    HttpResponse::Ok().json(shared.world().mutate(&mutation))
+}
+
+/// `GET /_sandbox/truth/{stream}`: every live record, one a line, byte for byte as the data routes give it.
+pub async fn truth(shared: Data<Shared>, stream: Path<String>) -> HttpResponse {
+    const ROWS_A_CHUNK: usize = 1000;
+    let Some(stream) = Stream::named(&stream) else {
+        return refusal(404, "there is no such stream");
+    };
+    let chunks = stream::unfold(1, move |first_id| {
+        let shared = shared.clone();
+        async move {
+            let world = shared.world();
+            let rows = world.table(stream).live_from(first_id, ROWS_A_CHUNK);
+            let last = rows.last()?.id;
+            let mut lines = String::with_capacity(rows.len() * 1200);
+            for row in &rows {
+                world.write(&mut lines, stream, row);
+                lines.push('\n');
+            }
+            Some((Ok::<_, std::convert::Infallible>(Bytes::from(lines)), last + 1))
+        }
+    });
+    HttpResponse::Ok().content_type("application/x-ndjson").streaming(chunks)
+}
+
+/// `POST /_sandbox/faults`.
+pub async fn arm_fault(shared: Data<Shared>, order: Json<FaultOrder>) -> HttpResponse {
+    held(&shared.faults).arm(order.into_inner());
+    HttpResponse::NoContent().finish()
+}
+
+/// `DELETE /_sandbox/faults`.
+pub async fn clear_faults(shared: Data<Shared>) -> HttpResponse {
+    held(&shared.faults).clear();
+    HttpResponse::NoContent().finish()
+}
+
+/// `DELETE /_sandbox/grants`: every sign-in ends, as when a person revokes the app.
+pub async fn revoke_grants(shared: Data<Shared>) -> HttpResponse {
+    shared.oauth().revoke_all();
+    HttpResponse::NoContent().finish()
+}
+
+/// `DELETE /_sandbox/access_tokens`: every access token ends; refresh tokens go on.
+pub async fn expire_access_tokens(shared: Data<Shared>) -> HttpResponse {
+    shared.oauth().expire_access_tokens();
+    HttpResponse::NoContent().finish()
+}
+
+/// `GET /_sandbox/stats`.
+pub async fn stats(shared: Data<Shared>) -> HttpResponse {
+    HttpResponse::Ok().json(&*shared.stats())
+}
