@@ -18,13 +18,12 @@ pub struct FaultOrder {
     #[serde(default = "one")]
     pub times: u64,
     /// What happens.
-    #[serde(flatten)]
     pub fault: Fault,
 }
 
 /// What can happen to an answer.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// This status instead of data.
     Status {
@@ -101,7 +100,7 @@ mod tests {
     #[test]
     fn a_fault_strikes_the_requests_it_was_ordered_for() {
         let mut faults = Faults::default();
-        let order = r#"{"path":"/contacts","nth":2,"times":2,"kind":"status","status":503}"#;
+        let order = r#"{"path":"/contacts","nth":2,"times":2,"fault":{"kind":"status","status":503}}"#;
         faults.arm(serde_json::from_str(order).unwrap());
         let strikes: Vec<bool> = ["/contacts", "/companies", "/contacts", "/contacts", "/contacts"]
             .into_iter()

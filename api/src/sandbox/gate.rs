@@ -9,6 +9,7 @@ use actix_web::{
     web::Data,
 };
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use serde_json::json;
 
 use super::{Shared, fault::Fault, held};
@@ -88,6 +89,12 @@ async fn cut(answer: HttpResponse) -> Result<HttpResponse, Error> {
     let (head, body) = answer.into_parts();
     let whole = actix_web::body::to_bytes(body).await.map_err(actix_web::error::ErrorInternalServerError)?;
     let half = whole.slice(..whole.len() / 2);
-    let broken = futures::stream::iter([Ok::<Bytes, std::io::Error>(half), Err(std::io::ErrorKind::BrokenPipe.into())]);
+    let first = stream::once(async move { Ok::<Bytes, std::io::Error>(half) });
+    let then = stream::once(async {
+        // Lets the server send the first half before it learns of the break.
+        tokio::task::yield_now().await;
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    });
+    let broken = Box::pin(first.chain(then));
     Ok(head.set_body(SizedStream::new(whole.len() as u64, broken)).map_into_boxed_body())
 }

@@ -89,7 +89,7 @@ impl Table {
     ///
     /// A row that changes while somebody reads moves to the end: it may be seen twice, and is never missed.
     pub fn moved_since(&self, since_s: i64, after: (i64, u64), with_deleted: bool, limit: usize) -> Vec<Row> {
-        let first_initial = (since_s.max(after.0) - FIRST_SECOND).max(1) as u64;
+        let first_initial = since_s.max(after.0).saturating_sub(FIRST_SECOND).max(1) as u64;
         let initial = (first_initial..=self.initial).filter(|id| !self.touched.contains_key(id));
         let moved = self.moved.range((Bound::Excluded(after), Bound::Unbounded)).map(|(_, id)| *id);
         initial
@@ -166,6 +166,7 @@ mod tests {
         assert_eq!(ids(&table.moved_since(0, START, true, 9)), [1, 4, 5, 2, 3, 6]);
         assert_eq!(ids(&table.moved_since(0, START, false, 9)), [1, 4, 5, 2, 6]);
         assert_eq!(ids(&table.moved_since(now, START, true, 9)), [2, 3, 6]);
+        assert_eq!(table.moved_since(i64::MIN, START, true, 9).len(), 6);
         let second = table.moved_since(0, (FIRST_SECOND + 4, 4), false, 2);
         assert_eq!(ids(&second), [5, 2]);
         assert_eq!(table.live_count(), 5);
