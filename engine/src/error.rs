@@ -105,6 +105,13 @@ impl Error {
         self
     }
 
+    /// Adds how long to wait before the next try.
+    #[must_use]
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

@@ -9,6 +9,7 @@ pub mod error;
 pub mod model;
 pub mod ports;
 pub mod run;
+pub mod secret;
 pub mod snapshot;
 pub mod store;
 pub mod tables;

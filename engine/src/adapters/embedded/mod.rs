@@ -1,1 +1,149 @@
 //! One process, one data directory: SQLite for rows and messages, files for objects.
+//!
+//! ```text
+//! <data dir>/            0700
+//!   lock                 exclusive for the one writer, holds its process id
+//!   master.key           32 random bytes, 0600; wraps every data key
+//!   listbackup.db        rows, messages, sign-in state (SQLite, WAL)
+//!   objects/accounts/…   objects, one file each, never overwritten
+//!   mail/                letters, one .eml file each
+//! ```
+//!
+//! It survives `kill -9` at any instant and a full disk: rows and messages are in one database whose every commit is
+//! flushed, and an object appears at its path only when all of its bytes are on the disk.
+
+mod blobs;
+mod database;
+mod events;
+mod files;
+mod identity;
+mod keys;
+mod lock;
+mod mail;
+mod queue;
+mod system;
+mod tables;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use system::{SystemClock, SystemRandom};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    ports::{Clock, Keys, Ports, Random},
+};
+
+/// What a process wants with a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Everything; at most one process at a time.
+    Write,
+    /// Looking only, beside a running writer or without one. Writes are `Denied`.
+    Read,
+}
+
+impl OpenMode {
+    /// Ends a write in a directory that was opened for reading.
+    fn check_writable(self) -> Result<()> {
+        match self {
+            Self::Write => Ok(()),
+            Self::Read => {
+                Err(Error::new(ErrorKind::Denied, "the data directory was opened for reading; nothing can be changed"))
+            }
+        }
+    }
+}
+
+/// The embedded stores of one data directory. The directory stays locked until this value, and all ports taken from
+/// it, are gone.
+pub struct EmbeddedStores {
+    ports: Ports,
+    data_dir: PathBuf,
+}
+
+impl EmbeddedStores {
+    /// Opens `data_dir` with the system's clock and randomness; a writer makes it when there is none.
+    ///
+    /// # Errors
+    /// `Conflict` when another process writes there (it names that process), `NotFound` when there is nothing to read,
+    /// `Invalid` when the directory or the master key is open to others, `Corrupt` when the master key is damaged or
+    /// missing from a used directory, `Exhausted` when the disk is full.
+    pub fn open(data_dir: impl AsRef<Path>, mode: OpenMode) -> Result<Self> {
+        Self::open_with(data_dir, mode, Arc::new(SystemClock), Arc::new(SystemRandom))
+    }
+
+    /// Opens `data_dir` with the given clock and randomness.
+    ///
+    /// # Errors
+    /// Those of [`EmbeddedStores::open`].
+    pub fn open_with(
+        data_dir: impl AsRef<Path>,
+        mode: OpenMode,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self> {
+        let data_dir = data_dir.as_ref();
+        let named = |error: Error| error.with("data directory", data_dir.display());
+        let lock = match mode {
+            OpenMode::Write => {
+                files::private_dir(data_dir).map_err(named)?;
+                Some(lock::DirectoryLock::acquire(data_dir)?)
+            }
+            OpenMode::Read => None,
+        };
+        // The key first: a used directory without its key must be refused before anything is written.
+        let keys: Arc<dyn Keys> = Arc::new(keys::MasterKey::open(data_dir, mode, random.clone()).map_err(named)?);
+        let database = database::Database::open(&data_dir.join(database::FILE_NAME), mode, lock).map_err(named)?;
+        database.set_up(|connection| set_up(connection, &*random)).map_err(named)?;
+        let queue = queue::EmbeddedQueue::new(database.clone(), clock.clone(), random.clone());
+        let blobs =
+            blobs::Directory::open(data_dir, mode, database.clone(), queue.clone(), random.clone()).map_err(named)?;
+        let mail = Arc::new(mail::MailFolder::open(data_dir, mode, clock.clone(), random.clone()).map_err(named)?);
+        let identity = identity::EmbeddedIdentity::open(
+            database.clone(),
+            keys.clone(),
+            mail.clone(),
+            clock.clone(),
+            random.clone(),
+        )
+        .map_err(named)?;
+        let ports = Ports {
+            tables: Arc::new(tables::EmbeddedTables::new(database, clock.clone())),
+            queue: Arc::new(queue),
+            blobs: Arc::new(blobs),
+            events: Arc::new(events::EmbeddedEvents::new()),
+            keys,
+            mail,
+            identity: Arc::new(identity),
+            clock,
+            random,
+        };
+        Ok(Self { ports, data_dir: data_dir.to_owned() })
+    }
+
+    /// The ports over this directory.
+    pub fn ports(&self) -> Ports {
+        self.ports.clone()
+    }
+
+    /// The directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The folder that letters are written to.
+    pub fn mail_dir(&self) -> PathBuf {
+        self.data_dir.join(mail::DIRECTORY)
+    }
+}
+
+/// Makes the tables that are missing.
+fn set_up(connection: &rusqlite::Connection, random: &dyn Random) -> Result<()> {
+    tables::set_up(connection)?;
+    queue::set_up(connection)?;
+    blobs::set_up(connection)?;
+    identity::set_up(connection, random)
+}

@@ -1,0 +1,75 @@
+//! Passwords: argon2id, off the async threads, a few at a time.
+
+use std::sync::Arc;
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    ports::Random,
+};
+
+/// OWASP's second recommendation for argon2id (Password Storage Cheat Sheet): 19 MiB, two passes, one lane.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+const SALT_BYTES: usize = 16;
+/// Hashes computed at once; each takes 19 MiB and a core for some 20 ms.
+const MAX_CONCURRENT: usize = 4;
+/// Compared with when there is nothing to compare with, so that an unknown address costs the same. No password has it.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Hashes passwords.
+pub(super) struct Passwords {
+    random: Arc<dyn Random>,
+    working: Semaphore,
+}
+
+impl Passwords {
+    pub(super) fn new(random: Arc<dyn Random>) -> Self {
+        Self { random, working: Semaphore::new(MAX_CONCURRENT) }
+    }
+
+    /// The hash of a password, in PHC form with its salt and parameters.
+    pub(super) async fn hash(&self, password: &SecretString) -> Result<String> {
+        let mut salt = [0; SALT_BYTES];
+        self.random.fill(&mut salt);
+        let password = password.clone();
+        self.work(move || {
+            let hash: password_hash::phc::PasswordHash =
+                argon2()?.hash_password_with_salt(password.expose_secret().as_bytes(), &salt).map_err(unusable)?;
+            Ok(hash.to_string())
+        })
+        .await
+    }
+
+    /// True when `hash` is of `password`; false, after the same work, when there is no hash.
+    pub(super) async fn verify(&self, password: &SecretString, hash: Option<&str>) -> Result<bool> {
+        let (password, hash) = (password.clone(), hash.unwrap_or(NOBODY).to_owned());
+        self.work(move || match argon2()?.verify_password(password.expose_secret().as_bytes(), hash.as_str()) {
+            Ok(()) => Ok(true),
+            Err(password_hash::Error::PasswordInvalid) => Ok(false),
+            Err(error) => Err(unusable(error)),
+        })
+        .await
+    }
+
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let stopped = || Error::new(ErrorKind::Retry, "the check of the password was interrupted");
+        let _permit = self.working.acquire().await.map_err(|_| stopped())?;
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+fn argon2() -> Result<Argon2<'static>> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None)
+        .map_err(|error| Error::new(ErrorKind::Bug, "the password hash's parameters are wrong").caused_by(error))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn unusable(error: password_hash::Error) -> Error {
+    Error::new(ErrorKind::Bug, "a password could not be hashed").caused_by(error)
+}

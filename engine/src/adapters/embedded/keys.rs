@@ -1,0 +1,115 @@
+//! The master key file, and the wrapping of data keys with it.
+//!
+//! A wrapped key is `version (1) | nonce (12) | sealed key (32) | tag (16)`, AES-256-GCM with the context as associated
+//! data. Nonces are random: one master key may wrap 2^32 keys before a repeat becomes thinkable.
+
+use std::{fs, io::ErrorKind as Io, path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use zeroize::Zeroizing;
+
+use super::{OpenMode, database, files};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    ports::{DataKey, Keys, Random},
+};
+
+const FILE_NAME: &str = "master.key";
+const KEY_BYTES: usize = 32;
+const FORMAT: u8 = 1;
+
+/// The key that wraps all others.
+pub(super) struct MasterKey {
+    key: RandomizedNonceKey,
+    random: Arc<dyn Random>,
+}
+
+impl MasterKey {
+    /// Reads the key of `data_dir`; a writer makes it in a new directory.
+    ///
+    /// # Errors
+    /// `Invalid` when others can read it, `Corrupt` when it is damaged, or missing although there is data.
+    pub(super) fn open(data_dir: &Path, mode: OpenMode, random: Arc<dyn Random>) -> Result<Self> {
+        let path = data_dir.join(FILE_NAME);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => Zeroizing::new(bytes),
+            Err(error) if error.kind() == Io::NotFound => create(data_dir, mode, &*random)?,
+            Err(error) => return Err(files::at(error, &path)),
+        };
+        files::refuse_open_to_others(&path, "600")?;
+        if bytes.len() != KEY_BYTES {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the master key must be {KEY_BYTES} bytes; put its copy back"),
+            )
+            .with("path", path.display())
+            .with("size in bytes", bytes.len()));
+        }
+        let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| unusable())?;
+        Ok(Self { key, random })
+    }
+}
+
+/// A new key, complete and durable before it has its name: a crash leaves no half of one.
+fn create(data_dir: &Path, mode: OpenMode, random: &dyn Random) -> Result<Zeroizing<Vec<u8>>> {
+    let path = data_dir.join(FILE_NAME);
+    if mode == OpenMode::Read {
+        return Err(Error::new(ErrorKind::NotFound, "there is no ListBackup data here").with("path", path.display()));
+    }
+    if data_dir.join(database::FILE_NAME).exists() {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            "the master key is missing although there is data, which cannot be read without it; put its copy back",
+        )
+        .with("path", path.display()));
+    }
+    let mut bytes = Zeroizing::new(vec![0; KEY_BYTES]);
+    random.fill(&mut bytes);
+    let draft = data_dir.join("master.key.new");
+    // One of an interrupted start; this process holds the directory's lock.
+    let _ = fs::remove_file(&draft);
+    files::write_new(&draft, &bytes)?;
+    fs::rename(&draft, &path).map_err(|error| files::at(error, &path))?;
+    files::sync_dir(data_dir)?;
+    Ok(bytes)
+}
+
+#[async_trait]
+impl Keys for MasterKey {
+    async fn generate(&self, context: &str) -> Result<DataKey> {
+        let mut plain = Zeroizing::new([0; KEY_BYTES]);
+        self.random.fill(&mut *plain);
+        // Room for the tag from the start: a vector that grows leaves a copy of the key behind.
+        let mut sealed = Vec::with_capacity(KEY_BYTES + AES_256_GCM.tag_len());
+        sealed.extend_from_slice(&*plain);
+        let nonce =
+            self.key.seal_in_place_append_tag(Aad::from(context.as_bytes()), &mut sealed).map_err(|_| unusable())?;
+        let wrapped = [&[FORMAT], nonce.as_ref().as_slice(), &sealed].concat();
+        Ok(DataKey { plain, wrapped })
+    }
+
+    async fn unwrap(&self, context: &str, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+        let refused = || {
+            Error::new(
+                ErrorKind::Corrupt,
+                "a wrapped key was altered, belongs elsewhere, or was wrapped with another master key",
+            )
+            .with("context", context)
+        };
+        let (format, rest) = wrapped.split_first().ok_or_else(refused)?;
+        let (nonce, sealed) = rest.split_at_checked(NONCE_LEN).ok_or_else(refused)?;
+        if *format != FORMAT {
+            return Err(refused());
+        }
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| refused())?;
+        let mut opened = Zeroizing::new(sealed.to_vec());
+        let plain = self.key.open_in_place(nonce, Aad::from(context.as_bytes()), &mut opened).map_err(|_| refused())?;
+        let plain: [u8; KEY_BYTES] = (&*plain).try_into().map_err(|_| refused())?;
+        Ok(Zeroizing::new(plain))
+    }
+}
+
+fn unusable() -> Error {
+    Error::new(ErrorKind::Bug, "the cryptographic library refused to work")
+}
