@@ -1,1 +1,3 @@
 //! A run as plain async functions.
+
+pub mod schedule;
