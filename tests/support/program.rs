@@ -51,7 +51,7 @@ impl Program {
 
     /// Backs a product up; `settings` are `name=value`.
     pub async fn backup(&self, manifest: &str, settings: &[String]) -> Report {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(manifest);
+        let manifest = Path::new("tests/fixtures").join(manifest);
         let mut command = self.command("backup");
         command.arg("--json").arg("--manifest").arg(manifest);
         for setting in settings {
