@@ -75,7 +75,7 @@ fn round(url: &str) -> io::Result<(Run, Run)> {
 
 fn backup(url: &str, directory: &Path) -> io::Result<(Run, Report)> {
     let size_before = measure::size_of(directory)?;
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/support/manifest.yaml");
+    let manifest = "benches/support/manifest.yaml";
     let mut command = Command::new(program()?);
     command.args(["backup", "--json", "--manifest", manifest, "--set"]).arg(format!("base_url={url}"));
     command.arg("--data-dir").arg(directory);

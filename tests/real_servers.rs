@@ -143,9 +143,10 @@ async fn assert_backed_up(program: &Program, report: &Report, before: &Content, 
 
 /// The snapshot of a run holds every record of the content, and no other.
 async fn assert_holds(program: &Program, report: &Report, content: &Content) {
+    let snapshot = report.snapshot_id.as_deref().expect("a run that succeeded made a snapshot");
     for (name, records) in content {
         let key = KEYS.iter().find(|(stream, _)| stream == name).map_or("id", |(_, key)| key);
-        let stored = program.export(&report.snapshot_id, name, key).await;
+        let stored = program.export(snapshot, name, key).await;
         let changes = difference(records, &stored);
         assert!(changes.is_empty(), "stream {name}: what the snapshot has otherwise than the product: {changes:?}");
     }

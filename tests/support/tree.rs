@@ -1,6 +1,7 @@
-//! The files of the checkout, for tests that read them.
+//! The files of the checkout, for tests that read them. Tests run in its root; a path fixed at compile time might be that
+//! of another checkout with the same target directory.
 
-use std::{path::Path, process::Command};
+use std::process::Command;
 
 /// A text file of the tree.
 pub struct SourceFile {
@@ -42,16 +43,13 @@ pub fn rust_files() -> Vec<SourceFile> {
 
 /// All text files that are, or would be, committed.
 pub fn text_files() -> Vec<SourceFile> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-    let output = Command::new("git").args(list).current_dir(root).output().expect("git lists the tree");
+    let output = Command::new("git").args(list).output().expect("git lists the tree");
     assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
     let paths = String::from_utf8(output.stdout).expect("paths are UTF-8");
     // What is not text, or was removed just now, is left out.
     paths
         .split_terminator('\0')
-        .filter_map(|path| {
-            Some(SourceFile { path: path.to_owned(), text: std::fs::read_to_string(root.join(path)).ok()? })
-        })
+        .filter_map(|path| Some(SourceFile { path: path.to_owned(), text: std::fs::read_to_string(path).ok()? }))
         .collect()
 }

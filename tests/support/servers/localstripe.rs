@@ -24,7 +24,7 @@ impl LocalStripe {
     /// An empty account.
     pub fn start() -> Self {
         let python = python().expect("`installed` was asked before");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/servers/serve_localstripe.py");
+        let script = "tests/support/servers/serve_localstripe.py";
         let server = Server::start(&[python.as_os_str(), script.as_ref()], &[]);
         Self { server, http: reqwest::Client::new() }
     }
