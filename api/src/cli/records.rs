@@ -47,12 +47,12 @@ pub async fn run(args: Args) -> Outcome {
     let snapshot = lookup::snapshot(&worker.ctx, &args.snapshot).await?;
     let reader = snapshot.reader();
     let stream = lookup::stream(&snapshot.loaded.manifest, &args.stream)?;
-    let parse = |text: &str| RecordKey::parse(text, stream.key_arity());
+    let arity = stream.primary_key.len();
     if let Some(text) = &args.key {
-        return one(&args, &reader, &parse(text)?).await;
+        return one(&args, &reader, &RecordKey::candidates(text, arity)?).await;
     }
-    let after = args.after.as_deref().map(parse).transpose()?;
-    let records = reader.browse(&args.stream, after, args.limit).await?;
+    let after = args.after.as_deref().map(|text| RecordKey::parse(text, arity)).transpose()?;
+    let records = reader.browse(&args.stream, after.as_ref(), args.limit).await?;
     if args.json {
         let documents = records.iter().map(document).collect::<Result<Vec<_>>>()?;
         output::json(&json!({ "records": documents, "next": next(&records, args.limit) }));
@@ -71,9 +71,19 @@ fn next(records: &[Record], limit: usize) -> Option<String> {
     records.last().filter(|_| records.len() == limit).map(|record| record.key.to_string())
 }
 
-async fn one(args: &Args, reader: &SnapshotReader, key: &RecordKey) -> Outcome {
-    let record = reader.get(&args.stream, key).await?.ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "the snapshot has no such record").with("stream", &args.stream).with("key", key)
+/// The first record that there is of the keys that the person may have meant.
+async fn one(args: &Args, reader: &SnapshotReader, keys: &[RecordKey]) -> Outcome {
+    let mut found = None;
+    for key in keys {
+        found = reader.get(&args.stream, key).await?;
+        if found.is_some() {
+            break;
+        }
+    }
+    let record = found.ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, "the snapshot has no such record")
+            .with("stream", &args.stream)
+            .with("key", args.key.as_deref().unwrap_or_default())
     })?;
     if args.json {
         output::json(&document(&record)?);

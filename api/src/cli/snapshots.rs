@@ -32,7 +32,7 @@ struct Row {
     integration: String,
     run_id: String,
     created_at: jiff::Timestamp,
-    status: listbackup_engine::snapshot::ManifestStatus,
+    status: listbackup_engine::snapshot::SnapshotStatus,
     is_head: bool,
     records: u64,
     streams: Vec<StreamRow>,

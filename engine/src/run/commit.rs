@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{Run, RunStatus, id::kind, run::RunError, source::Head},
-    snapshot::{LoadedManifest, Manifest, ManifestStatus, StreamState},
+    snapshot::{FORMAT_VERSION, LoadedManifest, Manifest, SnapshotStatus, StreamState},
 };
 
 /// Streams of a run with how each one ended.
@@ -102,7 +102,11 @@ pub fn manifest(session: &Session, outcomes: &Outcomes) -> Manifest {
             StreamOutcome::Stopped(_) => {}
         }
     }
-    Manifest::new(crate::snapshot::ManifestParts {
+    let has_failed_items =
+        session.progress.now().streams.values().any(|stream| !stream.failed_items.is_empty());
+    let is_whole = failed.is_empty() && !has_failed_items;
+    Manifest {
+        format: FORMAT_VERSION,
         snapshot_id: claim.order.run_id.of::<kind::Snapshot>(),
         account_id: claim.order.account_id,
         source_id: claim.order.source_id,
@@ -110,12 +114,13 @@ pub fn manifest(session: &Session, outcomes: &Outcomes) -> Manifest {
         integration: claim.source.integration.clone(),
         run_id: claim.order.run_id,
         epoch: claim.epoch,
-        parent: session.parent.as_ref().map(LoadedManifest::parent_link),
+        parent: session.parent.as_ref().map(LoadedManifest::as_parent),
         created_at: session.ctx.ports.clock.now(),
-        status: if failed.is_empty() { ManifestStatus::Complete } else { ManifestStatus::Partial },
+        status: if is_whole { SnapshotStatus::Complete } else { SnapshotStatus::Partial },
         failed_streams: failed,
+        totals: Manifest::totals_of(&streams),
         streams,
-    })
+    }
 }
 
 /// Every failed stream in one message.

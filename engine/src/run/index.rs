@@ -28,11 +28,11 @@ pub struct ObjectCreated {
 /// # Errors
 /// `Invalid` for a path that is no snapshot's; `Corrupt` for a damaged manifest; `Retry` from the stores.
 pub async fn index_object(ctx: &RunContext, created: &ObjectCreated) -> Result<usize> {
-    let place = paths::parse_snapshot(&created.path)
+    let (account_id, source_id, snapshot_id) = paths::parse_snapshot(&created.path)
         .ok_or_else(|| Error::new(ErrorKind::Invalid, "the object is not a snapshot").with("path", &created.path))?;
-    let scope = ctx.system.account(place.account_id);
-    let store = ctx.snapshots.source(&scope, place.source_id).await?;
-    let loaded = store.load(place.snapshot_id).await?;
+    let scope = ctx.system.account(account_id);
+    let store = ctx.snapshots.source(&scope, source_id).await?;
+    let loaded = store.load(snapshot_id).await?;
     if !is_committed(ctx, &scope, &loaded).await? {
         return Err(Error::new(ErrorKind::Retry, "the snapshot is not committed yet").with("path", &created.path));
     }

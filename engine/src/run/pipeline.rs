@@ -227,9 +227,9 @@ impl<'a> StreamRead<'a> {
         self.session.progress.stream(&self.plan.spec.name, |stream| stream.failed_items.clone_from(&end.failed_items));
         // Parts that failed may hold records that were not seen: nothing can be said to be gone then.
         let is_full = end.is_full && end.failed_items.is_empty();
-        let window = (self.began_at, self.session.ctx.ports.clock.now());
+        let ended_at = self.session.ctx.ports.clock.now();
         let Self { session, plan, writer, began_at, saved, .. } = self;
-        let finished = writer.finish(StreamEnd { is_full, cursor: end.state, window }).await?;
+        let finished = writer.finish(StreamEnd::new(is_full, end.state, began_at, ended_at)).await?;
         session.progress.add(0, 0, finished.figures.bytes_stored.saturating_sub(saved.bytes_stored));
         session.progress.stream(&plan.spec.name, |stream| tell(stream, &finished.figures));
         let stage = Stage::Done { finished: Box::new(finished.clone()) };
