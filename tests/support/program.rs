@@ -76,15 +76,26 @@ impl Program {
             .collect()
     }
 
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data.path().join("data")
+    }
+
+    /// What a command prints with `--json`.
+    pub async fn json(&self, name: &str, arguments: &[&str]) -> Value {
+        let printed = run(self.command(name).arg("--json").args(arguments)).await;
+        serde_json::from_slice(&printed).expect("one JSON document")
+    }
+
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(binary());
-        command.arg(name).arg("--data-dir").arg(self.data.path().join("data")).kill_on_drop(true);
+        command.arg(name).arg("--data-dir").arg(self.data_dir()).kill_on_drop(true);
         command
     }
 }
 
 /// The binary that `cargo build --workspace` put beside the tests.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("the test knows its own path");
     let binary = test.ancestors().nth(2).expect("tests are in deps/ of the target directory").join("listbackup");
     assert!(binary.exists(), "{} is missing: cargo build --workspace", binary.display());

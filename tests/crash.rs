@@ -1,0 +1,72 @@
+//! Pull the plug: `kill -9` of the running program at random moments of a backup, again and again. Nothing is lost,
+//! nothing comes twice, and what is stored verifies.
+
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/running.rs"]
+mod running;
+
+use std::time::Duration;
+
+use program::Program;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use running::{Api, Running, sandbox};
+use serde_json::{Value, json};
+
+/// Times that the program is killed.
+const KILLS: u32 = 20;
+/// Contacts in the product. With the limit below a backup takes a good while longer than a life of the program.
+const CONTACTS: u64 = 20_000;
+/// Requests a second that the product allows.
+const RATE_LIMIT: u32 = 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_kills_in_a_row_lose_nothing_and_the_snapshot_equals_the_source() {
+    let seed = seed();
+    println!("seed {seed} (LISTBACKUP_TEST_SEED sets it)");
+    let mut random = StdRng::seed_from_u64(seed);
+    let product = sandbox(CONTACTS, RATE_LIMIT);
+    let program = Program::new();
+
+    let mut up = Running::up(&program);
+    let source = up.api().connect_sandbox(&product.url()).await;
+    let mut run = up.api().sync(&source).await;
+    let mut backups = 0;
+    for kill in 0..KILLS {
+        // Some die while they start, some in the middle of a read.
+        let life = Duration::from_millis(random.random_range(0..1_500));
+        if up.api().ends_within(&run, life).await {
+            backups += 1;
+            product_changes(&product.url(), kill.into()).await;
+            run = up.api().sync(&source).await;
+        }
+        up.kill();
+        up = Running::up(&program);
+    }
+    println!("{backups} backups ended between the kills");
+    let ended = up.api().ended(&run).await;
+    assert_eq!(ended["status"], "succeeded", "seed {seed}: {ended}");
+    up.kill();
+
+    let verified = program.json("verify", &["--data"]).await;
+    assert_eq!(verified["clean"], true, "seed {seed}: {verified}");
+    let snapshot = ended["snapshot_id"].as_str().expect("a run that succeeded names its snapshot");
+    for stream in ["contacts", "companies", "events"] {
+        let stored = program.export(snapshot, stream, "id").await;
+        let truth = running::truth(&product.url(), stream).await;
+        assert_eq!(stored.len(), truth.len(), "seed {seed}: records of {stream}");
+        assert!(stored == truth, "seed {seed}: {stream} differs from the source");
+    }
+}
+
+async fn product_changes(product: &str, seed: u64) {
+    let body = json!({ "change": 0.01, "insert": 0.005, "delete": 0.002, "seed": seed });
+    let _: Value = Api::post(&format!("{product}/_sandbox/mutate"), &body).await;
+}
+
+fn seed() -> u64 {
+    match std::env::var("LISTBACKUP_TEST_SEED") {
+        Ok(seed) => seed.parse().expect("LISTBACKUP_TEST_SEED is a number"),
+        Err(_) => rand::rng().random(),
+    }
+}
