@@ -1,0 +1,277 @@
+//! A stored segment: its index, and its parts by ranged reads.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    Block, FingerprintTable, Footer, SegmentId, SegmentRef, TRAILER_BYTES,
+    footer::Trailer,
+    writer::{id_hasher, place},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{SourceId, scope::AccountScope},
+    ports::Blobs,
+    snapshot::{
+        digest::{Fingerprint, Hashers},
+        keys::{EpochKeys, KeyRing},
+        paths,
+        seal::{SealKey, Section, TAG_BYTES},
+    },
+};
+
+/// The first read takes so many bytes from the end; most footers are smaller.
+const TAIL_BYTES: u64 = 16 << 10;
+/// Smaller parts are opened on the spot, larger ones on a thread for blocking work (about half a millisecond).
+const INLINE_BYTES: usize = 64 << 10;
+
+/// An opened segment.
+pub(crate) struct SegmentFile {
+    reference: SegmentRef,
+    path: String,
+    /// What its parts are bound to.
+    place: Vec<u8>,
+    key: SealKey,
+    keys: Arc<EpochKeys>,
+    source_id: SourceId,
+    /// The footer in plain text with room for its seal, and the trailer: the end of what the id is a digest of.
+    tail: Vec<u8>,
+    footer: Arc<Footer>,
+    blobs: Arc<dyn Blobs>,
+    scope: AccountScope,
+}
+
+impl SegmentFile {
+    /// Reads the index of the segment that a manifest names for `stream`.
+    ///
+    /// # Errors
+    /// `Corrupt` when the segment is missing, damaged, or belongs elsewhere.
+    pub(crate) async fn open(
+        blobs: Arc<dyn Blobs>,
+        scope: AccountScope,
+        ring: &KeyRing,
+        source_id: SourceId,
+        stream: &str,
+        reference: &SegmentRef,
+    ) -> Result<Self> {
+        let path = paths::segment(scope.account_id(), source_id, reference.id);
+        let opened = async {
+            let keys = ring.epoch(reference.epoch).await?;
+            let key = keys.segment_key(reference.id)?;
+            let place = place(&path, stream);
+            let (trailer, sealed) = read_footer(&*blobs, &scope, &path, reference).await?;
+            let footer_place = [&place[..], &trailer.to_bytes()].concat();
+            let plain = key
+                .open(Section::Footer, 0, &footer_place, sealed)
+                .ok_or_else(|| corrupt("the segment's index was altered or belongs elsewhere"))?;
+            let footer = Footer::decode(&plain, trailer.footer_offset)?;
+            check_reference(&footer, stream, reference)?;
+            let tail = [&plain[..], &[0; TAG_BYTES], &trailer.to_bytes()].concat();
+            Ok((place, key, keys, tail, Arc::new(footer)))
+        };
+        let named = |error: Error| error.with("path", &path).with("stream", stream);
+        let (place, key, keys, tail, footer) = opened.await.map_err(missing_is_corrupt).map_err(named)?;
+        Ok(Self { reference: reference.clone(), path, place, key, keys, source_id, tail, footer, blobs, scope })
+    }
+
+    /// How manifests name it.
+    pub(crate) fn reference(&self) -> &SegmentRef {
+        &self.reference
+    }
+
+    /// Where it is stored.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Its index.
+    pub(crate) fn footer(&self) -> &Arc<Footer> {
+        &self.footer
+    }
+
+    /// A block.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is damaged.
+    pub(crate) async fn block(self: &Arc<Self>, number: usize) -> Result<Block> {
+        Ok(self.block_and_text(number).await?.0)
+    }
+
+    /// A block, and its compressed text as the id's digest needs it.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is damaged.
+    pub(crate) async fn block_and_text(self: &Arc<Self>, number: usize) -> Result<(Block, Vec<u8>)> {
+        let info = &self.footer.blocks[number];
+        let range = info.offset..info.offset + u64::from(info.sealed_bytes);
+        let opened = async {
+            let sealed = self.read(range).await?;
+            if sealed.len() < INLINE_BYTES && info.raw_bytes < INLINE_BYTES as u32 {
+                return self.open_block(number, sealed);
+            }
+            let file = self.clone();
+            tokio::task::spawn_blocking(move || file.open_block(number, sealed))
+                .await
+                .map_err(|error| Error::new(ErrorKind::Cancelled, "reading a block was stopped").caused_by(error))?
+        };
+        opened.await.map_err(|error| self.name_block(error, number))
+    }
+
+    /// A chunk of fingerprints.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is damaged.
+    pub(crate) async fn fingerprints(&self, number: usize) -> Result<FingerprintTable> {
+        let chunk = &self.footer.chunks[number];
+        let opened = async {
+            let sealed = self.read(chunk.offset..chunk.offset + chunk.sealed_bytes()).await?;
+            let rows = self
+                .key
+                .open(Section::Fingerprints, number as u32, &self.place, sealed.into())
+                .ok_or_else(|| corrupt("fingerprints were altered or belong elsewhere"))?;
+            Ok(FingerprintTable::new(Bytes::from(rows))?)
+        };
+        opened.await.map_err(|error: Error| {
+            error.with("path", &self.path).with("stream", &self.footer.stream).with("fingerprints", number)
+        })
+    }
+
+    /// A hasher for the segment's id. Feed it with every block's text and every chunk's rows, each through
+    /// [`SegmentFile::hash_part`], then ask [`SegmentFile::has_id`].
+    pub(crate) fn hasher(&self) -> Result<blake3::Hasher> {
+        id_hasher(&self.keys, self.scope.account_id(), self.source_id, &self.footer.stream)
+    }
+
+    /// Feeds one part.
+    pub(crate) fn hash_part(hasher: &mut blake3::Hasher, part: &[u8]) {
+        hasher.update(part).update(&[0; TAG_BYTES]);
+    }
+
+    /// True when the parts fed give the segment's id.
+    pub(crate) fn has_id(&self, hasher: &mut blake3::Hasher) -> bool {
+        SegmentId::from_hash(&hasher.update(&self.tail).finalize()) == self.reference.id
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let bytes = self.blobs.get_range(&self.scope, &self.path, range.clone()).await.map_err(missing_is_corrupt)?;
+        exact(bytes, range.end - range.start)
+    }
+
+    fn open_block(&self, number: usize, sealed: Bytes) -> Result<(Block, Vec<u8>)> {
+        let info = &self.footer.blocks[number];
+        let text = self
+            .key
+            .open(Section::Block, number as u32, &self.place, sealed.into())
+            .ok_or_else(|| corrupt("a block was altered or belongs elsewhere"))?;
+        let raw = zstd::bulk::decompress(&text, info.raw_bytes as usize)
+            .map_err(|error| corrupt("a block does not decompress").caused_by(error))?;
+        if raw.len() != info.raw_bytes as usize {
+            return Err(corrupt("a block has another size than the index says"));
+        }
+        let block = Block::decode(Bytes::from(raw))?;
+        if block.len() != info.entries as usize {
+            return Err(corrupt("a block holds another number of records than the index says"));
+        }
+        Ok((block, text))
+    }
+
+    fn name_block(&self, error: Error, number: usize) -> Error {
+        let info = &self.footer.blocks[number];
+        let named = error.with("path", &self.path).with("stream", &self.footer.stream).with("block", number);
+        match self.footer.blocks.get(number + 1) {
+            Some(next) => named.with("from key", &info.first_key).with("before key", &next.first_key),
+            None => named.with("from key", &info.first_key).with("to key", &self.footer.last_key),
+        }
+    }
+}
+
+/// The trailer and the sealed footer, in one read or two.
+async fn read_footer(
+    blobs: &dyn Blobs,
+    scope: &AccountScope,
+    path: &str,
+    reference: &SegmentRef,
+) -> Result<(Trailer, Vec<u8>)> {
+    let end = reference.size_bytes;
+    let start = end.saturating_sub(TAIL_BYTES);
+    let tail = exact(blobs.get_range(scope, path, start..end).await?, end - start)?;
+    let (rest, trailer) =
+        tail.split_last_chunk::<TRAILER_BYTES>().ok_or_else(|| corrupt("the segment is cut short"))?;
+    let trailer = Trailer::read(trailer, reference)?;
+    if let Some(at) = trailer.footer_offset.checked_sub(start) {
+        return Ok((trailer, rest[at as usize..].to_vec()));
+    }
+    let range = trailer.footer_offset..end - TRAILER_BYTES as u64;
+    let sealed = exact(blobs.get_range(scope, path, range).await?, trailer.footer_bytes.into())?;
+    Ok((trailer, sealed.into()))
+}
+
+fn check_reference(footer: &Footer, stream: &str, reference: &SegmentRef) -> Result<()> {
+    let agrees = footer.stream == stream
+        && footer.records() == reference.records
+        && footer.tombstones() == reference.tombstones
+        && footer.body_bytes() == reference.body_bytes
+        && footer.blocks.first().is_some_and(|block| block.first_key == reference.first_key)
+        && footer.last_key == reference.last_key;
+    if agrees { Ok(()) } else { Err(corrupt("the segment's index and the manifest disagree")) }
+}
+
+/// Compares a block with all that the index and the fingerprints say about it.
+///
+/// # Errors
+/// `Corrupt`.
+pub(crate) fn check_block(
+    file: &SegmentFile,
+    number: usize,
+    block: &Block,
+    rows: &FingerprintTable,
+    hashers: &Hashers,
+) -> Result<()> {
+    let info = &file.footer.blocks[number];
+    block.check_sorted()?;
+    let is_inside = file.footer.is_in_block(number, block.key(0))
+        && block.key(0) == info.first_key.as_bytes()
+        && file.footer.is_in_block(number, block.key(block.len() - 1));
+    let mut expected = Vec::with_capacity(block.len());
+    let (mut tombstones, mut body_bytes) = (0, 0);
+    for i in 0..block.len() {
+        let key = block.key(i);
+        expected.push(match block.body(i) {
+            Some(body) => {
+                body_bytes += body.len() as u64;
+                hashers.fingerprint(key, body)
+            }
+            None => {
+                tombstones += 1;
+                Fingerprint::tombstone(hashers.tag(key))
+            }
+        });
+    }
+    expected.sort_unstable_by_key(|fingerprint| fingerprint.tag);
+    let chunk = &file.footer.chunks[file.footer.chunk_of_entry(info.first_entry)];
+    let first_row = (info.first_entry - chunk.first_entry) as usize;
+    let agrees = expected.iter().enumerate().all(|(i, fingerprint)| rows.get(first_row + i) == *fingerprint);
+    if !is_inside || tombstones != info.tombstones || body_bytes != info.body_bytes {
+        return Err(file.name_block(corrupt("a block and the segment's index disagree"), number));
+    }
+    if !agrees {
+        return Err(file.name_block(corrupt("a block and its fingerprints disagree"), number));
+    }
+    Ok(())
+}
+
+fn exact(bytes: Bytes, len: u64) -> Result<Bytes> {
+    if bytes.len() as u64 == len { Ok(bytes) } else { Err(corrupt("the segment is cut short")) }
+}
+
+fn missing_is_corrupt(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => corrupt("a segment is missing").caused_by(error),
+        _ => error,
+    }
+}
+
+fn corrupt(message: &'static str) -> Error {
+    Error::new(ErrorKind::Corrupt, message)
+}

@@ -1,0 +1,110 @@
+//! Opening the segments of a source, with bounded caches of indexes and blocks shared by the whole store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use moka::future::Cache;
+
+use super::{
+    keys::KeyRing,
+    paths,
+    segment::{Block, SealedSegment, SegmentFile, SegmentId, SegmentRef},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{SourceId, scope::AccountScope},
+    ports::{Blobs, PutOutcome},
+};
+
+/// Indexes kept open.
+const FILES_MAX: u64 = 4096;
+
+/// Indexes and blocks that were read lately.
+#[derive(Clone)]
+pub(crate) struct Caches {
+    files: Cache<SegmentId, Arc<SegmentFile>>,
+    blocks: Cache<(SegmentId, usize), Arc<Block>>,
+}
+
+impl Caches {
+    /// With room for so many bytes of blocks.
+    pub(crate) fn new(block_cache_bytes: u64) -> Self {
+        let weigh =
+            |_: &(SegmentId, usize), block: &Arc<Block>| u32::try_from(block.memory_bytes()).unwrap_or(u32::MAX);
+        Self {
+            files: Cache::new(FILES_MAX),
+            blocks: Cache::builder().weigher(weigh).max_capacity(block_cache_bytes).build(),
+        }
+    }
+}
+
+/// The segments of one source.
+#[derive(Clone)]
+pub(crate) struct Segments {
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) scope: AccountScope,
+    pub(crate) source_id: SourceId,
+    pub(crate) ring: Arc<KeyRing>,
+    pub(crate) caches: Caches,
+}
+
+impl Segments {
+    /// Opens a segment of `stream`, or takes it from the cache.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is missing, damaged or belongs elsewhere.
+    pub(crate) async fn open(&self, stream: &str, reference: &SegmentRef) -> Result<Arc<SegmentFile>> {
+        if let Some(file) = self.caches.files.get(&reference.id).await
+            && file.reference() == reference
+            && file.footer().stream == stream
+        {
+            return Ok(file);
+        }
+        let file = Arc::new(self.open_fresh(stream, reference).await?);
+        self.caches.files.insert(reference.id, file.clone()).await;
+        Ok(file)
+    }
+
+    /// Opens a segment from the store, whatever the cache holds.
+    ///
+    /// # Errors
+    /// Those of [`Segments::open`].
+    pub(crate) async fn open_fresh(&self, stream: &str, reference: &SegmentRef) -> Result<SegmentFile> {
+        SegmentFile::open(self.blobs.clone(), self.scope, &self.ring, self.source_id, stream, reference).await
+    }
+
+    /// A block, through the cache.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is damaged.
+    pub(crate) async fn block(&self, file: &Arc<SegmentFile>, number: usize) -> Result<Arc<Block>> {
+        let key = (file.reference().id, number);
+        if let Some(block) = self.caches.blocks.get(&key).await {
+            return Ok(block);
+        }
+        let block = Arc::new(file.block(number).await?);
+        self.caches.blocks.insert(key, block.clone()).await;
+        Ok(block)
+    }
+
+    /// Stores a new segment; one with this content may be there already, of the right size.
+    ///
+    /// # Errors
+    /// `Corrupt` when an object of another size is in its place, and those of the port.
+    pub(crate) async fn put(&self, segment: &SealedSegment) -> Result<PutOutcome> {
+        let outcome = self.blobs.put_if_absent(&self.scope, &segment.path, Bytes::clone(&segment.object)).await?;
+        if outcome == PutOutcome::Exists {
+            let size_bytes = self.blobs.size(&self.scope, &segment.path).await?;
+            if size_bytes != Some(segment.reference.size_bytes) {
+                return Err(Error::new(ErrorKind::Corrupt, "a damaged object is in the place of a segment")
+                    .with("path", &segment.path));
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Where a segment is stored.
+    pub(crate) fn path(&self, reference: &SegmentRef) -> String {
+        paths::segment(self.scope.account_id(), self.source_id, reference.id)
+    }
+}

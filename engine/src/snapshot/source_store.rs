@@ -1,0 +1,200 @@
+//! One source's part of the store: its manifests, its checkpoints, and the writers and readers of its streams.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{
+    manifest::{FORMAT_VERSION, LoadedManifest, Manifest},
+    paths,
+    reader::SnapshotReader,
+    seal::{DocumentHeader, open_document, seal_document},
+    segments::Segments,
+    store::{Sealers, StoreSettings},
+    stream_writer::{StreamWriter, WriterSpec},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{RunId, SnapshotId},
+    ports::PutOutcome,
+};
+
+/// How hard manifests and checkpoints are compressed.
+const DOCUMENT_ZSTD_LEVEL: i32 = 3;
+
+/// One source's part of the store.
+#[derive(Clone)]
+pub struct SourceStore {
+    segments: Segments,
+    settings: Arc<StoreSettings>,
+    sealers: Arc<Sealers>,
+}
+
+impl SourceStore {
+    pub(super) fn new(segments: Segments, settings: Arc<StoreSettings>, sealers: Arc<Sealers>) -> Self {
+        Self { segments, settings, sealers }
+    }
+
+    /// A snapshot's manifest.
+    ///
+    /// # Errors
+    /// `NotFound`; `Corrupt` when it was altered or is that of another snapshot; `Invalid` when it was written by a newer
+    /// program.
+    pub async fn load(&self, snapshot_id: SnapshotId) -> Result<LoadedManifest> {
+        let path = self.snapshot_path(snapshot_id);
+        let object = self.segments.blobs.get(&self.segments.scope, &path).await?;
+        let text = self.open_text(&path, &object).await?;
+        let named = |error: Error| error.with("path", &path);
+        let Versioned { format } = parse(&text).map_err(named)?;
+        if format > FORMAT_VERSION {
+            return Err(named(Error::new(
+                ErrorKind::Invalid,
+                format!("the snapshot has format {format}, this program reads up to {FORMAT_VERSION}: update it"),
+            )));
+        }
+        let manifest: Manifest = parse(&text).map_err(named)?;
+        if manifest.snapshot_id != snapshot_id
+            || manifest.source_id != self.segments.source_id
+            || manifest.account_id != self.segments.scope.account_id()
+        {
+            return Err(named(Error::new(ErrorKind::Corrupt, "the manifest is that of another snapshot")));
+        }
+        Ok(LoadedManifest {
+            manifest,
+            digest: blake3::hash(&object).to_hex().to_string(),
+            size_bytes: object.len() as u64,
+        })
+    }
+
+    /// Ids of the source's snapshots, oldest first, after `after`; at most `max`.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn list(&self, after: Option<SnapshotId>, max: usize) -> Result<Vec<SnapshotId>> {
+        let (scope, source_id) = (&self.segments.scope, self.segments.source_id);
+        let prefix = paths::snapshots(scope.account_id(), source_id);
+        let after = after.map(|id| self.snapshot_path(id));
+        let entries = self.segments.blobs.list(scope, &prefix, after.as_deref(), max).await?;
+        Ok(entries.iter().filter_map(|entry| Some(paths::parse_snapshot(&entry.path)?.2)).collect())
+    }
+
+    /// Stores a manifest. A run makes at most one: when it made one before, that one is returned.
+    ///
+    /// # Errors
+    /// `Bug` for the manifest of another source; those of [`SourceStore::load`].
+    pub async fn put_manifest(&self, manifest: &Manifest) -> Result<LoadedManifest> {
+        if manifest.source_id != self.segments.source_id || manifest.account_id != self.segments.scope.account_id() {
+            return Err(Error::new(ErrorKind::Bug, "a manifest was given to another source's store")
+                .with("source", manifest.source_id));
+        }
+        let path = self.snapshot_path(manifest.snapshot_id);
+        let object = self.seal_json(&path, manifest)?;
+        let loaded = LoadedManifest {
+            manifest: manifest.clone(),
+            digest: blake3::hash(&object).to_hex().to_string(),
+            size_bytes: object.len() as u64,
+        };
+        match self.segments.blobs.put_if_absent(&self.segments.scope, &path, object).await? {
+            PutOutcome::Created => Ok(loaded),
+            PutOutcome::Exists => self.load(manifest.snapshot_id).await,
+        }
+    }
+
+    /// Stores a checkpoint of a run, the `number`-th under `epoch` of the source's lease, and returns its path. When there
+    /// is one already, it stays.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn put_checkpoint(
+        &self,
+        run_id: RunId,
+        epoch: u64,
+        number: u64,
+        body: &(impl Serialize + Sync),
+    ) -> Result<String> {
+        let scope = &self.segments.scope;
+        let path = paths::checkpoint(scope.account_id(), self.segments.source_id, run_id, epoch, number);
+        let object = self.seal_json(&path, body)?;
+        self.segments.blobs.put_if_absent(scope, &path, object).await?;
+        Ok(path)
+    }
+
+    /// The body of a checkpoint.
+    ///
+    /// # Errors
+    /// `NotFound`; `Corrupt` when it was altered or has another shape; `Denied` for a path that is not one of this
+    /// source's checkpoints.
+    pub async fn load_checkpoint<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.check_checkpoint_path(path)?;
+        let object = self.segments.blobs.get(&self.segments.scope, path).await?;
+        parse(&self.open_text(path, &object).await?).map_err(|error| error.with("path", path))
+    }
+
+    /// Removes a checkpoint; an absent one is no error.
+    ///
+    /// # Errors
+    /// `Denied` for a path that is not one of this source's checkpoints.
+    pub async fn delete_checkpoint(&self, path: &str) -> Result<()> {
+        self.check_checkpoint_path(path)?;
+        self.segments.blobs.delete(&self.segments.scope, path).await
+    }
+
+    /// A writer for one stream of a new snapshot.
+    ///
+    /// # Errors
+    /// `Conflict` when the checkpoint to resume from was made over another parent; those of reading its segments.
+    pub async fn stream_writer(&self, spec: WriterSpec) -> Result<StreamWriter> {
+        StreamWriter::open(self.segments.clone(), self.settings.clone(), self.sealers.clone(), spec).await
+    }
+
+    /// A reader of a snapshot of this source.
+    pub fn reader(&self, manifest: &Manifest) -> SnapshotReader {
+        SnapshotReader::new(self.clone(), self.segments.clone(), manifest.clone())
+    }
+
+    /// Where a snapshot's manifest is stored.
+    pub(super) fn snapshot_path(&self, snapshot_id: SnapshotId) -> String {
+        paths::snapshot(self.segments.scope.account_id(), self.segments.source_id, snapshot_id)
+    }
+
+    fn check_checkpoint_path(&self, path: &str) -> Result<()> {
+        let source = paths::source(self.segments.scope.account_id(), self.segments.source_id);
+        if path.starts_with(&format!("{source}runs/")) && path.ends_with(".checkpoint") {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Denied, "this path is not one of the source's checkpoints").with("path", path))
+    }
+
+    fn seal_json(&self, path: &str, body: &impl Serialize) -> Result<Bytes> {
+        let text = serde_json::to_vec(body)
+            .map_err(|error| Error::new(ErrorKind::Bug, "a document does not serialise").caused_by(error))?;
+        let compressed = zstd::bulk::compress(&text, DOCUMENT_ZSTD_LEVEL)
+            .map_err(|error| Error::new(ErrorKind::Exhausted, "a document could not be compressed").caused_by(error))?;
+        let keys = self.segments.ring.current();
+        let header = DocumentHeader { epoch: keys.epoch(), digest: keys.document_digest(path, &compressed)? };
+        let key = keys.document_key(&header.digest)?;
+        Ok(Bytes::from(seal_document(&header, &key, path, &compressed)?))
+    }
+
+    async fn open_text(&self, path: &str, object: &[u8]) -> Result<Vec<u8>> {
+        let opened = async {
+            let header = DocumentHeader::read(object)?;
+            let key = self.segments.ring.epoch(header.epoch).await?.document_key(&header.digest)?;
+            open_document(&header, &key, path, object)
+        };
+        opened.await.map_err(|error: Error| error.with("document", path))
+    }
+}
+
+/// What every version of a manifest has.
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
+    serde_json::from_slice(text).map_err(|error| {
+        Error::new(ErrorKind::Corrupt, format!("a document has another shape: {error}")).caused_by(error)
+    })
+}

@@ -1,0 +1,71 @@
+//! Checkpoints of a stream: what is durable, and what was seen.
+
+use serde::{Deserialize, Serialize};
+
+use super::{StreamFigures, StreamWriter, figures::Tally};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    snapshot::{
+        lookup::{KeyTables, SeenSet},
+        segment::SegmentRef,
+    },
+};
+
+/// Where the writing of a stream stands: everything pushed before is durable. Reading again from the last position (or an
+/// earlier one) into a writer resumed from it gives the same snapshot as an uninterrupted run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamCheckpoint {
+    /// Stands for the parent's segments.
+    parent: String,
+    /// Segments of this run.
+    segments: Vec<SegmentRef>,
+    /// Entries of the parent that came.
+    seen: String,
+    tally: Tally,
+}
+
+impl StreamCheckpoint {
+    /// What was read and written up to here.
+    pub fn figures(&self) -> StreamFigures {
+        self.tally.figures
+    }
+}
+
+impl StreamWriter {
+    /// Makes everything pushed so far durable.
+    ///
+    /// # Errors
+    /// Those of making and putting segments.
+    pub async fn checkpoint(&mut self) -> Result<StreamCheckpoint> {
+        self.flush().await?;
+        self.settle().await?;
+        self.unsaved = 0;
+        Ok(StreamCheckpoint {
+            parent: digest_of(&self.parent_tables),
+            segments: self.own_tables.references().cloned().collect(),
+            seen: self.seen.to_text()?,
+            tally: Tally { figures: self.figures(), ..self.tally.clone() },
+        })
+    }
+
+    /// Takes up a checkpoint; the index over its segments is still to be built.
+    pub(super) fn resume(&mut self, checkpoint: StreamCheckpoint) -> Result<()> {
+        if checkpoint.parent != digest_of(&self.parent_tables) {
+            return Err(Error::new(ErrorKind::Conflict, "the checkpoint was made over another snapshot: begin anew")
+                .with("stream", &self.spec.name));
+        }
+        self.own_tables = KeyTables::new(&self.spec.name, &checkpoint.segments)?;
+        self.seen = SeenSet::from_text(&checkpoint.seen, self.parent_tables.entries())?;
+        self.tally = checkpoint.tally;
+        Ok(())
+    }
+}
+
+fn digest_of(tables: &KeyTables) -> String {
+    let mut hasher = blake3::Hasher::new();
+    tables.references().for_each(|reference| {
+        hasher.update(reference.id.as_bytes());
+    });
+    hasher.finalize().to_hex().to_string()
+}

@@ -1,0 +1,220 @@
+//! Writing one stream of a new snapshot: pages in, segments with only what changed out.
+
+mod change;
+mod checkpoint;
+mod consolidate;
+mod figures;
+mod finish;
+mod outbox;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use listbackup_connectors::{Page, StreamSpec, page::RecordSlice};
+use serde_json::Value;
+
+pub use self::{checkpoint::StreamCheckpoint, figures::StreamFigures};
+use self::{figures::Tally, outbox::Outbox};
+use super::{
+    json,
+    key::{self, MAX_KEY_BYTES, RecordKey},
+    lookup::{KeyTables, SeenSet},
+    manifest::{ReadWindow, StreamState},
+    segment::{MAX_RECORD_BYTES, NOT_IN_BODY, SegmentContext, SortBuffer},
+    segments::Segments,
+    store::{Sealers, StoreSettings},
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Records are looked at for so many bytes before other tasks get their turn.
+const TURN_BYTES: usize = 256 << 10;
+
+/// What to write.
+#[derive(Clone, Debug)]
+pub struct WriterSpec {
+    /// The stream.
+    pub stream: Arc<StreamSpec>,
+    /// Its state in the snapshot before.
+    pub parent: Option<StreamState>,
+    /// Where an interrupted read of the same run stood.
+    pub resume: Option<StreamCheckpoint>,
+}
+
+/// How the read of a stream ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamEnd {
+    /// True when every record that exists was pushed, so that absence means deletion.
+    pub is_full: bool,
+    /// From where the next incremental read may start.
+    pub cursor: Option<Value>,
+    /// When the stream was read.
+    pub window: ReadWindow,
+}
+
+impl StreamEnd {
+    /// The end of a read between two instants.
+    pub fn new(is_full: bool, cursor: Option<Value>, started_at: Timestamp, ended_at: Timestamp) -> Self {
+        Self { is_full, cursor, window: ReadWindow { started_at, ended_at } }
+    }
+}
+
+/// What a page did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageOutcome {
+    /// Records and deletions in the page.
+    pub received: u64,
+    /// Of these, written to the new snapshot.
+    pub written: u64,
+    /// Pushed since the last checkpoint: a crash now would cost so many.
+    pub unsaved: u64,
+}
+
+/// A stream that was written to its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FinishedStream {
+    /// Its state, for the manifest.
+    pub state: StreamState,
+    /// What was read and written.
+    pub figures: StreamFigures,
+}
+
+/// Writes one stream. After an error it is of no use; a new one resumes from the last checkpoint.
+pub struct StreamWriter {
+    segments: Segments,
+    settings: Arc<StoreSettings>,
+    spec: Arc<StreamSpec>,
+    parent: Option<StreamState>,
+    /// The parent's records, and those of them that this run came across.
+    parent_tables: KeyTables,
+    seen: SeenSet,
+    /// Records written by this run: being gathered; in full buffers on their way to the store; stored.
+    building: SortBuffer,
+    outbox: Outbox,
+    own_tables: KeyTables,
+    tally: Tally,
+    unsaved: u64,
+    since_turn_bytes: usize,
+    current: Current,
+}
+
+/// The record being looked at, in memory that is used again for the next.
+#[derive(Default)]
+struct Current {
+    key: Vec<u8>,
+    places: Vec<u32>,
+    /// Its entries in the parent, and in this run's stored segments; newest first.
+    in_parent: Vec<u32>,
+    in_own: Vec<u32>,
+}
+
+impl StreamWriter {
+    pub(super) async fn open(
+        segments: Segments,
+        settings: Arc<StoreSettings>,
+        sealers: Arc<Sealers>,
+        spec: WriterSpec,
+    ) -> Result<Self> {
+        let WriterSpec { stream, parent, resume } = spec;
+        let arity = u8::try_from(stream.primary_key.len()).map_err(|_| {
+            Error::new(ErrorKind::Invalid, "a primary key has more than 255 fields").with("stream", &stream.name)
+        })?;
+        let context = SegmentContext {
+            account_id: segments.scope.account_id(),
+            source_id: segments.source_id,
+            stream: stream.name.clone(),
+            keys: segments.ring.current(),
+            zstd_level: settings.zstd_level,
+            block_bytes: settings.block_bytes,
+        };
+        let parent_segments = parent.as_ref().map_or(&[][..], |parent| &parent.segments);
+        let parent_tables = KeyTables::new(&stream.name, parent_segments)?;
+        let mut writer = Self {
+            seen: SeenSet::new(parent_tables.entries()),
+            parent_tables,
+            building: SortBuffer::new(arity),
+            outbox: Outbox::new(segments.clone(), sealers, context, settings.sealers_max),
+            own_tables: KeyTables::new(&stream.name, &[])?,
+            tally: Tally::new(parent.as_ref()),
+            segments,
+            settings,
+            spec: stream,
+            parent,
+            unsaved: 0,
+            since_turn_bytes: 0,
+            current: Current::default(),
+        };
+        if let Some(checkpoint) = resume {
+            writer.resume(checkpoint)?;
+        }
+        writer.own_tables.build_index(&writer.segments).await?;
+        Ok(writer)
+    }
+
+    /// Takes a page: finds out what changed and keeps that. Waits while the store is slower than the reader.
+    ///
+    /// # Errors
+    /// `Invalid` for a record whose key is no JSON or too long, that is too large, or that is no JSON in a stream
+    /// without primary key; `Corrupt` when the parent is damaged; those of the ports.
+    pub async fn push(&mut self, page: Page) -> Result<PageOutcome> {
+        let mut outcome = PageOutcome { received: page.records.len() as u64, ..PageOutcome::default() };
+        for record in &page.records {
+            self.read_key(&page, record).map_err(|error| error.with("stream", &self.spec.name))?;
+            let body = page.record_body(record);
+            if body.len() > MAX_RECORD_BYTES {
+                let key = RecordKey::trusted(&self.current.key);
+                let message = format!("a record takes {} bytes, more than {MAX_RECORD_BYTES}", body.len());
+                return Err(Error::new(ErrorKind::Invalid, message).with("stream", &self.spec.name).with("key", key));
+            }
+            outcome.written += u64::from(self.apply((!record.is_deletion).then_some(body)).await?);
+            self.give_turn(body.len()).await;
+        }
+        self.unsaved += outcome.received;
+        outcome.unsaved = self.unsaved;
+        Ok(outcome)
+    }
+
+    /// What was read and written so far.
+    pub fn figures(&self) -> StreamFigures {
+        let mut figures = self.tally.figures;
+        figures.bytes_stored += self.outbox.bytes_stored;
+        figures
+    }
+
+    /// Reads the key of a record, and where its values stand in the body.
+    fn read_key(&mut self, page: &Page, record: &RecordSlice) -> Result<()> {
+        let Current { key, places, .. } = &mut self.current;
+        key.clear();
+        places.clear();
+        if self.spec.primary_key.is_empty() {
+            let mut canonical = Vec::with_capacity(record.body.len());
+            json::canonicalise(page.record_body(record), &mut canonical)
+                .ok_or_else(|| Error::new(ErrorKind::Invalid, "a record is not JSON, or is nested too deeply"))?;
+            let digest = self.segments.ring.hashers().identity(&canonical);
+            key.extend_from_slice(RecordKey::from_digest(digest).as_bytes());
+            return Ok(());
+        }
+        let slices = record.key.as_slice();
+        if slices.len() != self.spec.primary_key.len() {
+            return Err(Error::new(ErrorKind::Bug, "a record has another number of key values than its stream's key"));
+        }
+        for slice in slices {
+            key::encode(page.slice(slice), key)?;
+            let is_inside = record.body.start <= slice.start && slice.end <= record.body.end;
+            let is_tight = page.slice(slice).trim_ascii_start().len() == slice.len();
+            places.push(if is_inside && is_tight { slice.start - record.body.start } else { NOT_IN_BODY });
+        }
+        if key.len() > MAX_KEY_BYTES {
+            return Err(key::too_long(key.len()));
+        }
+        Ok(())
+    }
+
+    /// Lets other tasks run after a share of work.
+    async fn give_turn(&mut self, bytes: usize) {
+        self.since_turn_bytes += bytes;
+        if self.since_turn_bytes >= TURN_BYTES {
+            self.since_turn_bytes = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Full buffers on their way to the store: packed on threads for blocking work and put, a bounded number at a time,
+//! collected in the order in which they were filled.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    ports::PutOutcome,
+    snapshot::{
+        digest::Tag,
+        segment::{SealedSegment, SegmentContext, SortBuffer},
+        segments::Segments,
+        store::Sealers,
+    },
+};
+
+/// Buffers being stored.
+pub(super) struct Outbox {
+    segments: Segments,
+    sealers: Arc<Sealers>,
+    context: Arc<SegmentContext>,
+    parcels: VecDeque<Parcel>,
+    parcels_max: usize,
+    /// Buffers to be used again.
+    spare: Vec<SortBuffer>,
+    /// Bytes of the objects made so far.
+    pub(super) bytes_stored: u64,
+}
+
+struct Parcel {
+    buffer: Arc<SortBuffer>,
+    task: AbortOnDropHandle<Result<(SealedSegment, PutOutcome)>>,
+}
+
+impl Outbox {
+    /// An empty one.
+    pub(super) fn new(segments: Segments, sealers: Arc<Sealers>, context: SegmentContext, parcels_max: usize) -> Self {
+        Self {
+            segments,
+            sealers,
+            context: Arc::new(context),
+            parcels: VecDeque::new(),
+            parcels_max: parcels_max.max(1),
+            spare: Vec::new(),
+            bytes_stored: 0,
+        }
+    }
+
+    /// The newest entry of a key in the buffers under way.
+    pub(super) fn find(&self, key: &[u8], tag: Tag) -> Option<(&SortBuffer, usize)> {
+        self.parcels.iter().rev().find_map(|parcel| Some((&*parcel.buffer, parcel.buffer.find(key, tag)?)))
+    }
+
+    /// Sends a buffer off once there is a free place, and leaves an empty one. Segments that arrived meanwhile, and
+    /// those that must arrive before there is room, come back.
+    ///
+    /// # Errors
+    /// Those of making and putting segments.
+    pub(super) async fn send(&mut self, buffer: &mut SortBuffer) -> Result<Vec<SealedSegment>> {
+        let mut arrived = Vec::new();
+        while self.parcels.len() >= self.parcels_max || self.parcels.front().is_some_and(|p| p.task.is_finished()) {
+            arrived.extend(self.receive().await?);
+        }
+        let place = self.sealers.place().await?;
+        let empty = self.spare.pop().unwrap_or_else(|| SortBuffer::new(buffer.arity()));
+        let full = Arc::new(std::mem::replace(buffer, empty));
+        let (segments, sealers, context) = (self.segments.clone(), self.sealers.clone(), self.context.clone());
+        let packing = full.clone();
+        let task = tokio::spawn(async move {
+            let segment = sealers.pack(packing, context).await?;
+            let outcome = segments.put(&segment).await?;
+            drop(place);
+            Ok((segment, outcome))
+        });
+        self.parcels.push_back(Parcel { buffer: full, task: AbortOnDropHandle::new(task) });
+        Ok(arrived)
+    }
+
+    /// Waits for the oldest buffer under way; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of making and putting the segment.
+    pub(super) async fn receive(&mut self) -> Result<Option<SealedSegment>> {
+        let Some(parcel) = self.parcels.front_mut() else { return Ok(None) };
+        let (mut segment, outcome) = (&mut parcel.task)
+            .await
+            .map_err(|error| Error::new(ErrorKind::Cancelled, "storing a segment was stopped").caused_by(error))??;
+        if let Some(parcel) = self.parcels.pop_front()
+            && let Ok(mut buffer) = Arc::try_unwrap(parcel.buffer)
+        {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+        if outcome == PutOutcome::Created {
+            self.bytes_stored += segment.reference.size_bytes;
+        }
+        segment.object = bytes::Bytes::new();
+        Ok(Some(segment))
+    }
+}

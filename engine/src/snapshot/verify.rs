@@ -1,0 +1,202 @@
+//! Verifying a snapshot: is everything there, and is every byte what was written?
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use super::{
+    checker::Checker,
+    digest::ContentDigest,
+    key::RecordKey,
+    manifest::{Manifest, ParentRef, StreamState},
+    merge::{Merge, Reading},
+    reader::SnapshotReader,
+    segment::SegmentRef,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::SnapshotId,
+};
+
+/// How thoroughly a snapshot is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyLevel {
+    /// The chain of manifests to its root, and that every segment they name is there with its size.
+    Structure,
+    /// All that, and every byte of this snapshot's segments: blocks authenticated, keys sorted, counts, fingerprints,
+    /// segment ids and content digests computed again from the records.
+    Data,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Manifests whose place in the chain was proved, this snapshot's included.
+    pub manifests: u64,
+    /// Segments looked at.
+    pub segments: u64,
+    /// Records read; 0 when only the structure was verified.
+    pub records: u64,
+    /// Bytes of blocks read.
+    pub bytes_read: u64,
+    /// What is damaged. Empty means sound.
+    pub damages: Vec<Damage>,
+}
+
+impl VerifyReport {
+    /// True when nothing is damaged.
+    pub fn is_sound(&self) -> bool {
+        self.damages.is_empty()
+    }
+}
+
+/// One damaged thing and what it touches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The object.
+    pub path: String,
+    /// The stream whose records it touches; `None` for a manifest.
+    pub stream: Option<String>,
+    /// Snapshots of the chain that use the object.
+    pub snapshots: Vec<SnapshotId>,
+    /// The least and the greatest key that can be touched.
+    pub keys: Option<(RecordKey, RecordKey)>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl SnapshotReader {
+    /// Verifies this snapshot.
+    ///
+    /// # Errors
+    /// Those of the ports. Damage is no error: it is in the report.
+    pub async fn verify(&self, level: VerifyLevel) -> Result<VerifyReport> {
+        let mut report = VerifyReport::default();
+        let users = self.verify_structure(&mut report).await?;
+        if level == VerifyLevel::Data {
+            for (stream, state) in &self.manifest.streams {
+                self.verify_stream(stream, state, &mut report).await?;
+            }
+        }
+        for damage in &mut report.damages {
+            if let Some(snapshots) = users.get(&damage.path) {
+                damage.snapshots.clone_from(snapshots);
+            }
+        }
+        Ok(report)
+    }
+
+    /// Walks the chain and looks at every segment. Returns which snapshots use which object.
+    async fn verify_structure(&self, report: &mut VerifyReport) -> Result<BTreeMap<String, Vec<SnapshotId>>> {
+        let mut users: BTreeMap<String, Vec<SnapshotId>> = BTreeMap::new();
+        let own_digest = self.store.load(self.manifest.snapshot_id).await;
+        match own_digest {
+            Ok(stored) if stored.manifest == self.manifest => {}
+            Ok(_) => report
+                .damages
+                .push(self.manifest_damage(self.manifest.snapshot_id, "the stored manifest is another one")),
+            Err(error) => report.damages.push(self.manifest_damage_of(self.manifest.snapshot_id, error)?),
+        }
+        let mut next = Some(self.manifest.clone());
+        while let Some(manifest) = next {
+            report.manifests += 1;
+            for (stream, state) in &manifest.streams {
+                for reference in &state.segments {
+                    self.look_at(&manifest, stream, reference, &mut users, report).await?;
+                }
+            }
+            next = match &manifest.parent {
+                Some(parent) => self.verify_parent(parent, report).await?,
+                None => None,
+            };
+        }
+        Ok(users)
+    }
+
+    async fn verify_parent(&self, parent: &ParentRef, report: &mut VerifyReport) -> Result<Option<Manifest>> {
+        match self.store.load(parent.snapshot_id).await {
+            Ok(loaded) if loaded.digest == parent.digest => return Ok(Some(loaded.manifest)),
+            Ok(_) => {
+                let what = "the manifest is not the one that the next snapshot was made from";
+                report.damages.push(self.manifest_damage(parent.snapshot_id, what));
+            }
+            Err(error) => report.damages.push(self.manifest_damage_of(parent.snapshot_id, error)?),
+        }
+        Ok(None)
+    }
+
+    async fn look_at(
+        &self,
+        manifest: &Manifest,
+        stream: &str,
+        reference: &SegmentRef,
+        users: &mut BTreeMap<String, Vec<SnapshotId>>,
+        report: &mut VerifyReport,
+    ) -> Result<()> {
+        let path = self.segments.path(reference);
+        let snapshots = match users.entry(path.clone()) {
+            Entry::Occupied(known) => {
+                known.into_mut().push(manifest.snapshot_id);
+                return Ok(());
+            }
+            Entry::Vacant(new) => new.insert(vec![manifest.snapshot_id]),
+        };
+        report.segments += 1;
+        let what = match self.segments.blobs.size(&self.segments.scope, &path).await? {
+            None => "the segment is missing".to_owned(),
+            Some(size) if size == reference.size_bytes => return Ok(()),
+            Some(size) => format!("the segment has {size} bytes instead of {}", reference.size_bytes),
+        };
+        let keys = Some((reference.first_key.clone(), reference.last_key.clone()));
+        report.damages.push(Damage { path, stream: Some(stream.to_owned()), snapshots: snapshots.clone(), keys, what });
+        Ok(())
+    }
+
+    async fn verify_stream(&self, stream: &str, state: &StreamState, report: &mut VerifyReport) -> Result<()> {
+        let reading = Reading::Checked(Box::new(Checker::new(stream)));
+        let mut merge = Merge::new(self.segments.clone(), stream, &state.segments, None, reading);
+        let hashers = self.segments.ring.hashers();
+        let (mut records, mut digest) = (0, ContentDigest::default());
+        while let Some(merged) = merge.next().await? {
+            if let Some(body) = merged.body() {
+                records += 1;
+                digest.add(hashers.content_term(&hashers.fingerprint(merged.key(), body)));
+            }
+        }
+        let Some(mut checker) = merge.into_checker() else { return Ok(()) };
+        report.records += records;
+        report.bytes_read += checker.bytes_read;
+        if checker.damages.is_empty() && (records, digest) != (state.records, state.content_digest) {
+            let what = format!(
+                "the stream holds {records} records with digest {digest}, its manifest says {} with {}",
+                state.records, state.content_digest
+            );
+            let mut damage = self.manifest_damage(self.manifest.snapshot_id, what);
+            damage.stream = Some(stream.to_owned());
+            checker.damages.push(damage);
+        }
+        for damage in checker.damages {
+            let is_known = report.damages.iter().any(|known| known.path == damage.path && known.what == damage.what);
+            if !is_known {
+                report.damages.push(damage);
+            }
+        }
+        Ok(())
+    }
+
+    fn manifest_damage(&self, snapshot_id: SnapshotId, what: impl Into<String>) -> Damage {
+        Damage {
+            path: self.store.snapshot_path(snapshot_id),
+            stream: None,
+            snapshots: vec![snapshot_id],
+            keys: None,
+            what: what.into(),
+        }
+    }
+
+    fn manifest_damage_of(&self, snapshot_id: SnapshotId, error: Error) -> Result<Damage> {
+        match error.kind() {
+            ErrorKind::Corrupt => Ok(self.manifest_damage(snapshot_id, error.message())),
+            ErrorKind::NotFound => Ok(self.manifest_damage(snapshot_id, "the manifest is missing")),
+            _ => Err(error),
+        }
+    }
+}
