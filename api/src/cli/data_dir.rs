@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use etcetera::{BaseStrategy, choose_base_strategy};
 use listbackup_engine::{Error, ErrorKind, Result, adapters::embedded::OpenMode};
 
 use crate::worker::{Worker, WorkerSettings};
@@ -21,7 +22,8 @@ impl DataDir {
     /// # Errors
     /// `Invalid` when the platform names no place and none was given.
     pub fn path(&self) -> Result<PathBuf> {
-        self.data_dir.clone().or_else(|| Some(dirs::data_dir()?.join("listbackup"))).ok_or_else(|| {
+        let of_platform = || Some(choose_base_strategy().ok()?.data_dir().join("listbackup"));
+        self.data_dir.clone().or_else(of_platform).ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "this system names no place for data; give one with --data-dir")
         })
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use listbackup_connectors::{Page, StreamSpec, page::RecordSlice};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{checkpoint::StreamCheckpoint, figures::StreamFigures};
@@ -70,7 +71,8 @@ pub struct PageOutcome {
 }
 
 /// A stream that was written to its end.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct FinishedStream {
     /// Its state, for the manifest.
     pub state: StreamState,
