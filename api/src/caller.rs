@@ -48,6 +48,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// A person whose role in the account was just read, without a request of their own.
+    pub fn of_member(state: &AppState, user_id: UserId, account_id: AccountId, role: Role) -> Self {
+        Self { user_id, role, key: None, scope: state.system.account(account_id) }
+    }
+
     /// The right to act in the caller's account.
     pub fn scope(&self) -> &AccountScope {
         &self.scope

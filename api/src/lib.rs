@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod caller;
+pub mod changes;
 pub mod check;
 pub mod cli;
 pub mod demo;

@@ -72,7 +72,12 @@ impl Problem {
 
     /// One wrong field (422).
     pub fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::invalid(vec![FieldProblem { pointer: pointer.into(), detail: detail.into() }])
+        Self::invalid(vec![Self::field(pointer, detail)])
+    }
+
+    /// One of several problems of an input.
+    pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> FieldProblem {
+        FieldProblem { pointer: pointer.into(), detail: detail.into() }
     }
 
     /// No such thing in this account (404). Says nothing of other accounts.

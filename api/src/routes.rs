@@ -9,7 +9,10 @@ use utoipa_actix_web::OpenApiFactory;
 
 use crate::{
     caller::Guard::{self, May, Member, Open, Operator, PersonMay},
-    services::{accounts, activity, auth, dead_letters, jobs, keys, me, runs, schedules, system},
+    services::{
+        accounts, activity, auth, connections, dead_letters, files, integrations, jobs, keys, me, records, runs,
+        schedules, sign_ins, snapshots, source_actions, sources, system,
+    },
     state::Service,
 };
 
@@ -35,7 +38,16 @@ pub struct Route {
 ///
 /// A path with a fixed word comes before one with a name in the same place: the first that fits is taken.
 pub fn served(services: &BTreeSet<Service>) -> Vec<Route> {
-    let all = [auth_routes(), account_routes(), job_routes(), activity_routes(), system_routes()];
+    let all = [
+        auth_routes(),
+        account_routes(),
+        integration_routes(),
+        source_routes(),
+        job_routes(),
+        data_routes(),
+        activity_routes(),
+        system_routes(),
+    ];
     let is_served = |route: &Route| route.service == Service::System || services.contains(&route.service);
     all.into_iter().flatten().filter(is_served).collect()
 }
@@ -69,6 +81,33 @@ fn account_routes() -> Vec<Route> {
     ]
 }
 
+fn integration_routes() -> Vec<Route> {
+    let [get, post, ..] = verbs(Service::Integrations);
+    vec![
+        get.at("/integrations", May(Read), integrations::list, &integrations::__path_list),
+        get.at("/integrations/oauth/callback", Open, sign_ins::callback, &sign_ins::__path_callback),
+        get.at("/integrations/{name}", May(Read), integrations::read, &integrations::__path_read),
+        post.at("/integrations/{name}/oauth/start", May(Operate), sign_ins::start, &sign_ins::__path_start),
+    ]
+}
+
+fn source_routes() -> Vec<Route> {
+    let [get, post, patch, delete] = verbs(Service::Sources);
+    vec![
+        get.at("/sources", May(Read), sources::list, &sources::__path_list),
+        post.at("/sources", May(Operate), sources::create, &sources::__path_create),
+        get.at("/sources/{id}", May(Read), sources::read, &sources::__path_read),
+        patch.at("/sources/{id}", May(Operate), sources::update, &sources::__path_update),
+        delete.at("/sources/{id}", May(Operate), sources::delete, &sources::__path_delete),
+        get.at("/sources/{id}/streams", May(Read), connections::streams, &connections::__path_streams),
+        post.at("/sources/{id}/test", May(Operate), connections::test, &connections::__path_test),
+        post.at("/sources/{id}/sync", May(Operate), source_actions::sync, &source_actions::__path_sync),
+        post.at("/sources/{id}/pause", May(Operate), source_actions::pause, &source_actions::__path_pause),
+        post.at("/sources/{id}/resume", May(Operate), source_actions::resume, &source_actions::__path_resume),
+        post.at("/sources/{id}/reconnect", May(Operate), sign_ins::reconnect, &sign_ins::__path_reconnect),
+    ]
+}
+
 fn job_routes() -> Vec<Route> {
     let [get, post, patch, delete] = verbs(Service::Jobs);
     vec![
@@ -89,6 +128,21 @@ fn job_routes() -> Vec<Route> {
         get.at("/runs/{id}/events", May(Read), runs::events, &runs::__path_events),
         post.at("/runs/{id}/cancel", May(Operate), runs::cancel, &runs::__path_cancel),
         post.at("/runs/{id}/retry", May(Operate), runs::retry, &runs::__path_retry),
+    ]
+}
+
+fn data_routes() -> Vec<Route> {
+    const RECORDS: &str = "/data/snapshots/{id}/streams/{stream}/records";
+    const RECORD: &str = "/data/snapshots/{id}/streams/{stream}/records/{key}";
+    let [get, ..] = verbs(Service::Data);
+    vec![
+        get.at("/data/files", May(Read), files::list, &files::__path_list),
+        get.at("/data/files/{id}", May(Read), files::read, &files::__path_read),
+        get.at("/data/files/{id}/download", May(Read), files::download, &files::__path_download),
+        get.at("/data/snapshots", May(Read), snapshots::list, &snapshots::__path_list),
+        get.at("/data/snapshots/{id}", May(Read), snapshots::read, &snapshots::__path_read),
+        get.at(RECORDS, May(Read), records::browse, &records::__path_browse),
+        get.at(RECORD, May(Read), records::read, &records::__path_read),
     ]
 }
 

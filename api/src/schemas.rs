@@ -87,3 +87,11 @@ pub fn run_status() -> Object {
 pub fn stream_state() -> Object {
     word(&["waiting", "reading", "done", "failed"])
 }
+/// How an integration is signed in to.
+pub fn sign_in() -> Object {
+    word(&["none", "settings", "oauth2"])
+}
+/// Whether a snapshot has all streams.
+pub fn snapshot_status() -> Object {
+    word(&["complete", "partial"])
+}

@@ -161,7 +161,7 @@ pub fn first_id_of(instant_ms: i64) -> EventId {
 fn message(event: ActivityEvent) -> Bytes {
     let view = EventView::of(event);
     let data = serde_json::to_string(&view).unwrap_or_default();
-    let id = if view.kind == "run.progress" { String::new() } else { format!("id: {}\n", view.event_id) };
+    let id = if view.kind == "run.progress" { String::new() } else { format!("id: {}\n", view.id) };
     Bytes::from(format!("{id}event: {}\ndata: {data}\n\n", view.kind))
 }
 

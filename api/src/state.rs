@@ -7,6 +7,7 @@ use listbackup_engine::{
     Error, ErrorKind,
     model::{Id, id::IdKind, scope::SystemScope},
     ports::Ports,
+    run::RunContext,
     store::Store,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -25,6 +26,8 @@ pub struct AppState {
     pub store: Store,
     /// Sign-in, subtrees and OAuth callbacks look across accounts; everything else goes through a caller's scope.
     pub system: SystemScope,
+    /// What runs are handed too: snapshots, integrations and the guarded HTTP client.
+    pub ctx: Arc<RunContext>,
     /// Checks access tokens.
     pub verifier: Arc<Verifier>,
     /// How this process serves.
@@ -38,17 +41,18 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// Over ports that are open already.
-    pub fn new(ports: Ports, system: SystemScope, settings: ApiSettings, metrics: PrometheusHandle) -> Self {
+    /// Over a worker's world.
+    pub fn new(ctx: Arc<RunContext>, settings: ApiSettings, metrics: PrometheusHandle) -> Self {
         Self {
-            store: Store::new(ports.tables.clone()),
-            verifier: Arc::new(Verifier::new(&ports)),
-            started_at: ports.clock.now(),
-            closing: CancellationToken::new(),
+            ports: ctx.ports.clone(),
+            store: ctx.store.clone(),
+            system: ctx.system,
+            verifier: Arc::new(Verifier::new(&ctx.ports)),
             settings: Arc::new(settings),
-            ports,
-            system,
             metrics,
+            started_at: ctx.ports.clock.now(),
+            closing: CancellationToken::new(),
+            ctx,
         }
     }
 

@@ -17,13 +17,14 @@ use listbackup_engine::{
     tables::{ACCOUNTS, USERS_ACCOUNTS},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, json};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::Answer;
 use crate::{
     body::{Body, Params},
     caller::{Caller, enter},
+    changes::{publish, told},
     etag::{ETag, IfMatch},
     paging::{Page, PageParams},
     problem::Problem,
@@ -36,7 +37,7 @@ use crate::{
 pub struct AccountView {
     /// Its id.
     #[schema(schema_with = schemas::account_id)]
-    account_id: AccountId,
+    id: AccountId,
     /// Name for people.
     name: String,
     /// The account above it; absent at the root.
@@ -117,14 +118,13 @@ pub async fn update(
         let Some(name) = body.value.name.clone().filter(|name| *name != account.name) else {
             return Ok(Decision::Keep(Ok((account, Vec::new()))));
         };
-        let details = Map::from_iter([("from".to_owned(), json!(account.name)), ("to".to_owned(), json!(name))]);
-        let kind = ActivityKind::AccountUpdated;
-        let told = event::event(&state.ports, *id, kind, &there.actor(), Subject::default(), details);
+        let details = [("from", json!(account.name)), ("to", json!(name))];
+        let told = told(&state, &there, ActivityKind::AccountUpdated, Subject::default(), details);
         account.name = name;
         Ok(Decision::Write(account.clone(), vec![event::keep(&told)?], Ok((account, vec![told]))))
     })
     .await??;
-    event::publish(&state.ports, &events).await;
+    publish(&state, there.scope(), &events).await;
     Ok(tag(&account).answer(StatusCode::OK, &AccountView::of(account)))
 }
 
@@ -152,7 +152,7 @@ pub async fn members(
 impl AccountView {
     fn of(account: Account) -> Self {
         let Account { account_id, name, parent_id, created_at, .. } = account;
-        Self { account_id, name, parent_id, created_at }
+        Self { id: account_id, name, parent_id, created_at }
     }
 }
 

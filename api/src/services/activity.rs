@@ -30,7 +30,7 @@ use crate::{
 pub struct EventView {
     /// Its id; time-ordered.
     #[schema(schema_with = schemas::event_id)]
-    pub event_id: EventId,
+    pub id: EventId,
     /// When.
     pub at: Timestamp,
     /// What, such as `run.succeeded`.
@@ -113,11 +113,10 @@ pub async fn stream(state: Data<AppState>, caller: Caller, request: HttpRequest)
 impl EventView {
     /// Shows an event.
     pub fn of(event: ActivityEvent) -> Self {
-        let kind = serde_json::to_value(event.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
         Self {
-            event_id: event.event_id,
+            id: event.event_id,
             at: Timestamp::from_millisecond(event.timestamp).unwrap_or_default(),
-            kind: kind.unwrap_or_default(),
+            kind: event.kind.code().to_owned(),
             actor: event.actor,
             source_id: event.source_id,
             job_id: event.job_id,

@@ -17,7 +17,7 @@ use serde_json::Map;
 use utoipa::ToSchema;
 
 use super::Answer;
-use crate::{body::Body, problem::Problem, schemas, state::AppState};
+use crate::{body::Body, changes::commit, problem::Problem, schemas, state::AppState};
 
 /// A new person.
 #[derive(Deserialize, ToSchema)]
@@ -203,7 +203,5 @@ async fn record_sign_in(state: &AppState, signed_in: &SignedIn) -> Result<(), Pr
     let actor = subject.user_id.to_string();
     let kind = ActivityKind::UserSignedIn;
     let signed = event::event(&state.ports, subject.account_id, kind, &actor, Subject::default(), Map::new());
-    state.store.transact(&scope, vec![event::keep(&signed)?]).await?;
-    event::publish(&state.ports, &[signed]).await;
-    Ok(())
+    Ok(commit(state, &scope, Vec::new(), signed).await?)
 }

@@ -8,7 +8,7 @@ use actix_web::{
 use jiff::Timestamp;
 use listbackup_engine::{
     Error, ErrorKind,
-    model::{ActivityKind, Job, JobId, JobState, Source, SourceId, job::Schedule},
+    model::{ActivityEvent, ActivityKind, Job, JobId, JobState, Source, SourceId, job::Schedule},
     ports::{Condition, Key, Write},
     run::{
         due::reschedule,
@@ -19,7 +19,7 @@ use listbackup_engine::{
     tables::JOBS,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, json};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -29,6 +29,7 @@ use super::{
 use crate::{
     body::{Body, Params},
     caller::Caller,
+    changes::{commit, publish, told},
     etag::{ETag, IfMatch},
     idempotency::IdempotencyKey,
     paging::{Page, PageParams},
@@ -42,7 +43,7 @@ use crate::{
 pub struct JobView {
     /// Its id.
     #[schema(schema_with = schemas::job_id)]
-    job_id: JobId,
+    id: JobId,
     /// The source that it backs up.
     #[schema(schema_with = schemas::source_id)]
     source_id: SourceId,
@@ -133,7 +134,7 @@ pub async fn create(
         return Ok(answer(StatusCode::CREATED, earlier.row));
     }
     let job = new_job(&state, &caller, job_id, source_id, body.value.name, schedule)?;
-    insert(&state, &caller, &job).await?;
+    let job = insert_or_find(&state, &caller, job).await?;
     Ok(answer(StatusCode::CREATED, job))
 }
 
@@ -180,11 +181,18 @@ pub async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let job = find(&state, &caller, *id).await?;
     if_match.check(&tag(&job))?;
-    let told = told(&state, &caller, ActivityKind::JobDeleted, &job);
-    let delete = Write::Delete { table: &JOBS, key: place(&caller, *id), condition: Condition::Any };
-    state.store.transact(caller.scope(), vec![delete, event::keep(&told)?]).await?;
-    event::publish(&state.ports, &[told]).await;
+    remove(&state, &caller, &job).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Removes a job.
+///
+/// # Errors
+/// Those of the store.
+pub async fn remove(state: &AppState, caller: &Caller, job: &Job) -> Result<(), Error> {
+    let told = event_of(state, caller, ActivityKind::JobDeleted, job);
+    let delete = Write::Delete { table: &JOBS, key: place(caller, job.job_id), condition: Condition::Any };
+    commit(state, caller.scope(), vec![delete], told).await
 }
 
 /// Stops a job's schedule. A live run goes on.
@@ -216,7 +224,7 @@ pub async fn resume(
 impl JobView {
     fn of(job: Job) -> Self {
         Self {
-            job_id: job.job_id,
+            id: job.job_id,
             source_id: job.source_id,
             name: job.name,
             schedule: ScheduleText::of(job.schedule),
@@ -254,15 +262,16 @@ pub fn new_job(
     Ok(job)
 }
 
-/// Stores a new job; one that is there already, made by a request at the same time, is left as it is.
-pub async fn insert(state: &AppState, caller: &Caller, job: &Job) -> Result<(), Problem> {
-    let told = told(state, caller, ActivityKind::JobCreated, job);
-    match state.store.transact(caller.scope(), vec![put(job, Condition::Absent)?, event::keep(&told)?]).await {
-        Ok(()) => event::publish(&state.ports, &[told]).await,
-        Err(error) if error.kind() == ErrorKind::Conflict => {}
-        Err(error) => return Err(error.into()),
+/// Stores a new job, or finds the one that a request at the same time stored under its id.
+///
+/// # Errors
+/// Those of the store.
+pub async fn insert_or_find(state: &AppState, caller: &Caller, job: Job) -> Result<Job, Problem> {
+    let told = event_of(state, caller, ActivityKind::JobCreated, &job);
+    match commit(state, caller.scope(), vec![put(&job, Condition::Absent)?], told).await {
+        Err(error) if error.kind() == ErrorKind::Conflict => find(state, caller, job.job_id).await,
+        done => Ok(done.map(|()| job)?),
     }
-    Ok(())
 }
 
 async fn change_job(
@@ -284,11 +293,11 @@ async fn change_job(
         let now = state.now();
         job.updated_at = now;
         reschedule(&mut job, now)?;
-        let told = told(state, caller, ActivityKind::JobUpdated, &job);
+        let told = event_of(state, caller, ActivityKind::JobUpdated, &job);
         Ok(Decision::Write(job.clone(), vec![event::keep(&told)?], Ok((job, vec![told]))))
     })
     .await??;
-    event::publish(&state.ports, &events).await;
+    publish(state, caller.scope(), &events).await;
     Ok(job)
 }
 
@@ -304,10 +313,9 @@ fn place(caller: &Caller, id: JobId) -> Key {
     key(caller.account_id(), id)
 }
 
-fn told(state: &AppState, caller: &Caller, kind: ActivityKind, job: &Job) -> listbackup_engine::model::ActivityEvent {
-    let details = Map::from_iter([("name".to_owned(), json!(job.name)), ("state".to_owned(), json!(job.state))]);
-    let subject = Subject::job(job.source_id, job.job_id);
-    event::event(&state.ports, job.account_id, kind, &caller.actor(), subject, details)
+fn event_of(state: &AppState, caller: &Caller, kind: ActivityKind, job: &Job) -> ActivityEvent {
+    let details = [("name", json!(job.name)), ("state", json!(job.state))];
+    told(state, caller, kind, Subject::job(job.source_id, job.job_id), details)
 }
 
 fn tag(job: &Job) -> ETag {

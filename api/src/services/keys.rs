@@ -11,18 +11,19 @@ use listbackup_engine::{
     Error, ErrorKind,
     model::{AccessKey, ActivityKind, KeyId, Role, UserId, role::Action},
     ports::{Condition, Item, Write},
-    run::event::{self, Subject},
+    run::event::Subject,
     store::{key1, put},
     tables::API_KEYS,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::Answer;
 use crate::{
     body::{Body, Params},
     caller::{Caller, KEY_PREFIX, secret_hash},
+    changes::{commit, told},
     idempotency::IdempotencyKey,
     paging::{Page, PageParams, filtered},
     problem::Problem,
@@ -49,7 +50,7 @@ pub struct NewKey {
 pub struct KeyView {
     /// Its id.
     #[schema(schema_with = schemas::key_id)]
-    key_id: KeyId,
+    id: KeyId,
     /// Name for people.
     name: String,
     /// The most that it may do.
@@ -103,7 +104,7 @@ pub async fn create(
         expires_at,
         created_at: state.now(),
     };
-    commit(&state, &caller, put(&row, Condition::Absent)?, ActivityKind::KeyCreated, &row).await?;
+    write(&state, &caller, put(&row, Condition::Absent)?, ActivityKind::KeyCreated, &row).await?;
     Ok(HttpResponse::build(StatusCode::CREATED).json(KeyView { secret: Some(secret), ..KeyView::of(row) }))
 }
 
@@ -113,14 +114,14 @@ pub async fn create(
 pub async fn delete(state: Data<AppState>, caller: Caller, key_id: Path<KeyId>) -> Result<HttpResponse, Problem> {
     let row = find(&state, &caller, *key_id).await?.ok_or_else(Problem::not_found)?;
     let delete = Write::Delete { table: &API_KEYS, key: key1(*key_id), condition: Condition::Any };
-    commit(&state, &caller, delete, ActivityKind::KeyDeleted, &row).await?;
+    write(&state, &caller, delete, ActivityKind::KeyDeleted, &row).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 impl KeyView {
     fn of(row: AccessKey) -> Self {
         let AccessKey { key_id, name, role, user_id, expires_at, created_at, .. } = row;
-        Self { key_id, name, role, user_id, expires_at, created_at, secret: None }
+        Self { id: key_id, name, role, user_id, expires_at, created_at, secret: None }
     }
 }
 
@@ -150,20 +151,14 @@ async fn find(state: &AppState, caller: &Caller, key_id: KeyId) -> Result<Option
     Ok(item.map(access_key).transpose()?.flatten())
 }
 
-async fn commit(
+async fn write(
     state: &AppState,
     caller: &Caller,
     write: Write,
     kind: ActivityKind,
     row: &AccessKey,
 ) -> Result<(), Problem> {
-    let details = Map::from_iter([
-        ("keyId".to_owned(), json!(row.key_id)),
-        ("name".to_owned(), json!(row.name)),
-        ("role".to_owned(), json!(row.role)),
-    ]);
-    let told = event::event(&state.ports, row.account_id, kind, &caller.actor(), Subject::default(), details);
-    state.store.transact(caller.scope(), vec![write, event::keep(&told)?]).await?;
-    event::publish(&state.ports, &[told]).await;
-    Ok(())
+    let details = [("keyId", json!(row.key_id)), ("name", json!(row.name)), ("role", json!(row.role))];
+    let told = told(state, caller, kind, Subject::default(), details);
+    Ok(commit(state, caller.scope(), vec![write], told).await?)
 }

@@ -31,7 +31,7 @@ use crate::{
 pub struct Me {
     /// Their id.
     #[schema(schema_with = schemas::user_id)]
-    user_id: UserId,
+    id: UserId,
     /// Their address.
     email: String,
     /// Their name, for people.
@@ -60,7 +60,7 @@ pub struct MeChanges {
 pub struct MyAccount {
     /// Its id.
     #[schema(schema_with = schemas::account_id)]
-    account_id: AccountId,
+    id: AccountId,
     /// Its name.
     name: String,
     /// The caller's role there.
@@ -109,7 +109,7 @@ pub async fn accounts(state: Data<AppState>, caller: Caller, page: Params<PagePa
         }
         if let Some(account) = state.store.find::<Account>(&state.system, key1(membership.account_id)).await? {
             let Account { account_id, name, .. } = account.row;
-            items.push(MyAccount { account_id, name, role: membership.role });
+            items.push(MyAccount { id: account_id, name, role: membership.role });
         }
     }
     Ok(Json(Page { items, next_cursor: found.next }))
@@ -118,7 +118,7 @@ pub async fn accounts(state: Data<AppState>, caller: Caller, page: Params<PagePa
 impl Me {
     fn of(user: User, caller: &Caller) -> Self {
         Self {
-            user_id: user.user_id,
+            id: user.user_id,
             email: user.email,
             name: user.name,
             account_id: caller.account_id(),

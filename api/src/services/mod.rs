@@ -3,12 +3,20 @@
 pub mod accounts;
 pub mod activity;
 pub mod auth;
+pub mod connections;
 pub mod dead_letters;
+pub mod files;
+pub mod integrations;
 pub mod jobs;
 pub mod keys;
 pub mod me;
+pub mod records;
 pub mod runs;
 pub mod schedules;
+pub mod sign_ins;
+pub mod snapshots;
+pub mod source_actions;
+pub mod sources;
 pub mod system;
 
 use actix_web::web::Json;

@@ -36,7 +36,7 @@ use crate::{
 pub struct RunView {
     /// Its id.
     #[schema(schema_with = schemas::run_id)]
-    run_id: RunId,
+    id: RunId,
     /// The job that it executes.
     #[schema(schema_with = schemas::job_id)]
     job_id: JobId,
@@ -244,7 +244,7 @@ impl RunView {
     /// Shows a run.
     pub fn of(run: Run) -> Self {
         Self {
-            run_id: run.run_id,
+            id: run.run_id,
             job_id: run.job_id,
             source_id: run.source_id,
             trigger: match run.trigger {

@@ -91,14 +91,27 @@ pub async fn connect_source(
 ) -> Result<Arc<dyn Connector>> {
     let integration = integration_of(ports, registry, scope, source).await?;
     let credentials = SourceCredentials { ports: ports.clone(), scope: *scope, key_id: source.credential_id };
-    let secrets = match source.credential_id {
-        Some(key_id) => open(ports, scope.account_id(), &read_credential(ports, scope, key_id).await?.row).await?,
-        None => Secrets::default(),
-    };
-    let mut settings = source.settings.clone();
-    merge(&mut settings, secrets.settings);
-    let link = Link { settings: Settings::new(settings), http: http.clone(), credentials: Arc::new(credentials) };
+    let settings = full_settings(ports, scope, source, source.settings.clone()).await?;
+    let link = Link { settings, http: http.clone(), credentials: Arc::new(credentials) };
     Ok(integration.connect(link)?)
+}
+
+/// Settings of a source with its secrets inside; what `given` says of a secret goes before what is stored.
+///
+/// # Errors
+/// `Corrupt` when the credential cannot be opened; `Retry` from the stores.
+pub async fn full_settings(
+    ports: &Ports,
+    scope: &AccountScope,
+    source: &Source,
+    given: Value,
+) -> Result<Settings> {
+    let mut full = match source.credential_id {
+        Some(key_id) => open(ports, scope.account_id(), &read_credential(ports, scope, key_id).await?.row).await?.settings,
+        None => Value::Null,
+    };
+    merge(&mut full, given);
+    Ok(Settings::new(full))
 }
 
 /// Takes the secrets out of a person's settings: what may be shown, and the credential that holds the rest sealed

@@ -1,0 +1,39 @@
+//! Changes by a caller: written in one transaction with the activity event that tells them, then published.
+
+use listbackup_engine::{
+    Result,
+    model::{ActivityEvent, ActivityKind, scope::AccountScope},
+    ports::Write,
+    run::event::{self, Subject},
+};
+use serde_json::{Map, Value};
+
+use crate::{caller::Caller, state::AppState};
+
+/// The event of a change by the caller in their account.
+pub fn told<const N: usize>(
+    state: &AppState,
+    caller: &Caller,
+    kind: ActivityKind,
+    subject: Subject,
+    details: [(&str, Value); N],
+) -> ActivityEvent {
+    let details: Map<_, _> = details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    event::event(&state.ports, caller.account_id(), kind, &caller.actor(), subject, details)
+}
+
+/// Writes a change with its event, all or nothing, and publishes the event.
+///
+/// # Errors
+/// Those of the store.
+pub async fn commit(state: &AppState, scope: &AccountScope, mut writes: Vec<Write>, told: ActivityEvent) -> Result<()> {
+    writes.push(event::keep(&told)?);
+    state.store.transact(scope, writes).await?;
+    publish(state, scope, &[told]).await;
+    Ok(())
+}
+
+/// Hands events on that were kept in the transaction of their change.
+pub async fn publish(state: &AppState, _scope: &AccountScope, events: &[ActivityEvent]) {
+    event::publish(&state.ports, events).await;
+}

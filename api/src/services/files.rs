@@ -1,0 +1,167 @@
+//! Files: what a person can browse and download, one a stream of a snapshot.
+
+use actix_web::{
+    HttpResponse,
+    http::header::{self, ContentDisposition, DispositionParam, DispositionType},
+    web::{Data, Json, Path},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::{Stream, StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use listbackup_engine::{
+    Error,
+    model::{ActivityKind, FileEntry, FileId, SnapshotId, SourceId},
+    ports::{Query, SortRange},
+    run::event::Subject,
+    snapshot::Record,
+    tables::FILES,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Answer, snapshots};
+use crate::{
+    body::Params,
+    caller::Caller,
+    changes::{commit, told},
+    paging::{Page, PageParams},
+    problem::Problem,
+    schemas,
+    state::AppState,
+};
+
+/// Records are sent in pieces of about this size, in bytes.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// A file.
+#[derive(Serialize, ToSchema)]
+pub struct FileView {
+    /// Its id.
+    #[schema(schema_with = schemas::file_id)]
+    id: FileId,
+    /// Of which source.
+    #[schema(schema_with = schemas::source_id)]
+    source_id: SourceId,
+    /// In which snapshot.
+    #[schema(schema_with = schemas::snapshot_id)]
+    snapshot_id: SnapshotId,
+    /// Path inside the source, such as `contacts.jsonl`.
+    path: String,
+    /// The stream that it shows.
+    stream: String,
+    /// Records in it.
+    records: u64,
+    /// Bytes of all record bodies.
+    size_bytes: u64,
+    /// Digest of the records, independent of their order.
+    content_digest: String,
+    /// When the snapshot was made.
+    created_at: Timestamp,
+}
+
+/// Which files.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FileParams {
+    /// At most so many files.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<usize>,
+    /// `next_cursor` of the page before; none for the first page.
+    cursor: Option<String>,
+    /// Only of this source, ordered by path; otherwise the newest come first.
+    #[param(schema_with = schemas::source_id, required = false)]
+    source_id: Option<SourceId>,
+    /// Only paths that start so; asks for `source_id`.
+    path: Option<String>,
+}
+
+/// The account's files.
+#[utoipa::path(get, path = "/data/files", params(FileParams), responses(
+    (status = 200, description = "A page of files.", body = Page<FileView>)))]
+pub async fn list(state: Data<AppState>, caller: Caller, params: Params<FileParams>) -> Answer<Page<FileView>> {
+    let page = PageParams::of(params.0.limit, params.0.cursor);
+    let account_id = caller.account_id();
+    let query = match (params.0.source_id, params.0.path) {
+        (Some(source_id), path) => Query {
+            sort: path.map_or(SortRange::All, SortRange::Prefix),
+            ..page.query(&FILES, None, &format!("{account_id}#{source_id}"))
+        },
+        (None, Some(_)) => return Err(Problem::invalid_field("?path", "asks for a source_id beside it")),
+        (None, None) => Query { descending: true, ..page.query(&FILES, Some("by-account"), &account_id) },
+    };
+    Ok(Json(Page::of(state.store.query::<FileEntry>(caller.scope(), query).await?, FileView::of)))
+}
+
+/// One file.
+#[utoipa::path(get, path = "/data/files/{id}", params(("id" = String, Path, description = "The file's id.")),
+    responses((status = 200, description = "The file.", body = FileView)))]
+pub async fn read(state: Data<AppState>, caller: Caller, id: Path<FileId>) -> Answer<FileView> {
+    Ok(Json(FileView::of(find(&state, &caller, *id).await?)))
+}
+
+/// A file's records: one JSON document a line, in the order of their keys, each as it was received.
+///
+/// Every block is authenticated as it is read: a damaged one breaks the answer off, it never arrives as good.
+#[utoipa::path(get, path = "/data/files/{id}/download", params(("id" = String, Path, description = "The file's id.")),
+    responses((status = 200, description = "The records.", body = String, content_type = "application/jsonl")))]
+pub async fn download(state: Data<AppState>, caller: Caller, id: Path<FileId>) -> Result<HttpResponse, Problem> {
+    let file = find(&state, &caller, *id).await?;
+    let found = snapshots::find(&state, &caller, file.snapshot_id).await?;
+    let records = found.reader.scan(&file.stream)?;
+    let details = [("snapshotId", json!(file.snapshot_id)), ("stream", json!(file.stream)), ("fileId", json!(*id))];
+    let told = told(&state, &caller, ActivityKind::DataExported, Subject::source(file.source_id), details);
+    commit(&state, caller.scope(), Vec::new(), told).await?;
+    let name = DispositionParam::Filename(file.path);
+    let attachment = ContentDisposition { disposition: DispositionType::Attachment, parameters: vec![name] };
+    Ok(HttpResponse::Ok()
+        .content_type("application/jsonl")
+        .insert_header((header::CONTENT_DISPOSITION, attachment))
+        .streaming(lines(records)))
+}
+
+/// Records as lines, joined into pieces, so that small records do not become small writes.
+fn lines(records: impl Stream<Item = Result<Record, Error>> + 'static) -> impl Stream<Item = Result<Bytes, Problem>> {
+    futures::stream::unfold(Box::pin(records.fuse()), |mut records| async move {
+        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+        while piece.len() < PIECE_BYTES {
+            match records.try_next().await {
+                Ok(Some(record)) => {
+                    piece.put_slice(&record.line());
+                    piece.put_u8(b'\n');
+                }
+                Ok(None) => break,
+                Err(error) => return Some((Err(error.into()), records)),
+            }
+        }
+        (!piece.is_empty()).then(|| (Ok(piece.freeze()), records))
+    })
+}
+
+/// Ids are unique, so the index by account finds one by its whole id as prefix.
+async fn find(state: &AppState, caller: &Caller, id: FileId) -> Result<FileEntry, Problem> {
+    let page = PageParams::of(Some(1), None);
+    let query = Query {
+        sort: SortRange::Prefix(id.to_string()),
+        ..page.query(&FILES, Some("by-account"), &caller.account_id())
+    };
+    let found = state.store.query::<FileEntry>(caller.scope(), query).await?.rows.pop();
+    found.map(|found| found.row).ok_or_else(Problem::not_found)
+}
+
+impl FileView {
+    fn of(file: FileEntry) -> Self {
+        Self {
+            id: file.file_id,
+            source_id: file.source_id,
+            snapshot_id: file.snapshot_id,
+            path: file.path,
+            stream: file.stream,
+            records: file.records,
+            size_bytes: file.size_bytes,
+            content_digest: file.content_digest,
+            created_at: file.created_at,
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Sources: connected products. Their settings are in [`super::connections`], what one can do with them in
+//! [`super::source_actions`].
+
+use actix_web::{
+    HttpResponse,
+    http::StatusCode,
+    web::{Data, Json, Path},
+};
+use jiff::Timestamp;
+use listbackup_engine::{
+    ErrorKind,
+    model::{
+        ActivityEvent, ActivityKind, Job, RunId, SnapshotId, Source, SourceId, SourceState,
+        source::{Head, Lease},
+    },
+    ports::{Condition, Key, Write},
+    run::{
+        event::{self, Subject},
+        update::{Decision, update as change},
+    },
+    store::{key, key1, put},
+    tables::{API_KEYS, JOBS, SOURCES},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Answer, connections, jobs};
+use crate::{
+    body::{Body, Params},
+    caller::Caller,
+    changes::{commit, publish, told},
+    etag::{ETag, IfMatch},
+    idempotency::IdempotencyKey,
+    paging::{Page, PageParams},
+    problem::Problem,
+    schemas,
+    state::AppState,
+};
+
+/// A connected product.
+#[derive(Serialize, ToSchema)]
+pub struct SourceView {
+    /// Its id.
+    #[schema(schema_with = schemas::source_id)]
+    id: SourceId,
+    /// Name for people.
+    name: String,
+    /// Name of the integration.
+    integration: String,
+    /// Settings without secrets.
+    #[schema(value_type = Object)]
+    settings: Value,
+    /// Streams to read; all when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streams: Option<Vec<String>>,
+    /// Whether it may run.
+    #[schema(schema_with = schemas::source_state)]
+    state: SourceState,
+    /// The newest snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<HeadView>,
+    /// The run that works on it now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schemas::run_id, required = false)]
+    live_run_id: Option<RunId>,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When a person last changed it.
+    updated_at: Timestamp,
+}
+
+/// The newest snapshot of a source.
+#[derive(Serialize, ToSchema)]
+pub struct HeadView {
+    /// Its id.
+    #[schema(schema_with = schemas::snapshot_id)]
+    snapshot_id: SnapshotId,
+    /// When it became the newest.
+    committed_at: Timestamp,
+}
+
+/// A product to connect.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSource {
+    /// Name for people; no other source of the account has it.
+    #[schema(min_length = 1, max_length = 200)]
+    pub name: String,
+    /// Name of the integration.
+    #[schema(max_length = 100)]
+    pub integration: String,
+    /// Settings by the integration's schema, secrets included; secrets are sealed and never shown again.
+    #[schema(value_type = Object)]
+    pub settings: Value,
+    /// Streams to read; all when absent.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub streams: Option<Vec<String>>,
+}
+
+/// Changes to a source.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceChanges {
+    /// A new name.
+    #[schema(min_length = 1, max_length = 200)]
+    pub name: Option<String>,
+    /// All settings anew; a secret that is left out keeps its value.
+    #[schema(value_type = Option<Object>)]
+    pub settings: Option<Value>,
+    /// Streams to read; `null` for all.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 1000)]
+    pub streams: Option<Option<Vec<String>>>,
+}
+
+/// Tells a field that is `null` from one that is absent.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Vec<String>>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Which sources.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SourceParams {
+    /// At most so many sources.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<usize>,
+    /// `next_cursor` of the page before; none for the first page.
+    cursor: Option<String>,
+    /// Only of this integration.
+    integration: Option<String>,
+}
+
+/// The account's sources.
+#[utoipa::path(get, path = "/sources", params(SourceParams), responses(
+    (status = 200, description = "A page of sources.", body = Page<SourceView>)))]
+pub async fn list(state: Data<AppState>, caller: Caller, params: Params<SourceParams>) -> Answer<Page<SourceView>> {
+    let page = PageParams::of(params.0.limit, params.0.cursor);
+    let query = match params.0.integration {
+        Some(integration) => page.query(&SOURCES, Some("by-integration"), &integration),
+        None => page.query(&SOURCES, None, &caller.account_id()),
+    };
+    let found = state.store.query::<Source>(caller.scope(), query).await?;
+    let now = state.now();
+    Ok(Json(Page::of(found, |source| SourceView::of(source, now))))
+}
+
+/// Connects a product. One that signs in by OAuth waits for `POST /integrations/{name}/oauth/start`.
+#[utoipa::path(post, path = "/sources", request_body = NewSource, responses(
+    (status = 201, description = "Made.", body = SourceView)))]
+pub async fn create(
+    state: Data<AppState>,
+    caller: Caller,
+    idempotency: IdempotencyKey,
+    body: Body<NewSource>,
+) -> Result<HttpResponse, Problem> {
+    let source_id: SourceId = idempotency.id(&state, &caller, &body.digest).await?;
+    if let Some(earlier) = state.store.find::<Source>(caller.scope(), place(&caller, source_id)).await? {
+        return Ok(answer(&state, StatusCode::CREATED, earlier.row));
+    }
+    check_name(&state, &caller, &body.value.name, None).await?;
+    let (settings, credential, first_state) = connections::accept(&state, &caller, source_id, &body.value).await?;
+    let now = state.now();
+    let source = Source {
+        account_id: caller.account_id(),
+        source_id,
+        name: body.value.name,
+        integration: body.value.integration,
+        manifest_digest: None,
+        settings,
+        credential_id: credential.as_ref().map(|credential| credential.key_id),
+        streams: body.value.streams,
+        state: first_state,
+        head: None,
+        lease: Lease::default(),
+        created_at: now,
+        updated_at: now,
+    };
+    let mut writes = vec![put(&source, Condition::Absent)?];
+    writes.extend(credential.map(|credential| put(&credential, Condition::Absent)).transpose()?);
+    let told = event_of(&state, &caller, ActivityKind::SourceCreated, &source);
+    let source = match commit(&state, caller.scope(), writes, told).await {
+        // A request at the same time, with the same Idempotency-Key, was first.
+        Err(error) if error.kind() == ErrorKind::Conflict => find(&state, &caller, source_id).await?,
+        done => done.map(|()| source)?,
+    };
+    Ok(answer(&state, StatusCode::CREATED, source))
+}
+
+/// One source.
+#[utoipa::path(get, path = "/sources/{id}", params(("id" = String, Path, description = "The source's id.")),
+    responses((status = 200, description = "The source, with its `ETag`.", body = SourceView)))]
+pub async fn read(state: Data<AppState>, caller: Caller, id: Path<SourceId>) -> Result<HttpResponse, Problem> {
+    let source = find(&state, &caller, *id).await?;
+    Ok(answer(&state, StatusCode::OK, source))
+}
+
+/// Changes a source.
+#[utoipa::path(patch, path = "/sources/{id}", params(("id" = String, Path, description = "The source's id.")),
+    request_body = SourceChanges, responses(
+    (status = 200, description = "The source as it is now.", body = SourceView),
+    (status = 412, description = "It has changed since it was read.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn update(
+    state: Data<AppState>,
+    caller: Caller,
+    id: Path<SourceId>,
+    if_match: IfMatch,
+    body: Body<SourceChanges>,
+) -> Result<HttpResponse, Problem> {
+    let source = find(&state, &caller, *id).await?;
+    if_match.check(&tag(&source))?;
+    let SourceChanges { name, settings, streams } = body.value;
+    if let Some(name) = &name {
+        check_name(&state, &caller, name, Some(*id)).await?;
+    }
+    let resettled = match settings {
+        Some(settings) => Some(connections::resettle(&state, &caller, &source, settings).await?),
+        None => None,
+    };
+    if let Some(Some(streams)) = &streams {
+        connections::check_streams(&state, &caller, &source, streams).await?;
+    }
+    let source = change_source(&state, &caller, *id, &if_match, ActivityKind::SourceUpdated, |source| {
+        source.name = name.clone().unwrap_or_else(|| source.name.clone());
+        source.streams = streams.clone().unwrap_or_else(|| source.streams.clone());
+        let Some(new) = &resettled else { return Ok(Vec::new()) };
+        source.settings = new.settings.clone();
+        source.credential_id = new.credential_id;
+        if let Some(state) = new.state {
+            source.state = state;
+        }
+        Ok(new.write.clone().into_iter().collect())
+    })
+    .await?;
+    Ok(answer(&state, StatusCode::OK, source))
+}
+
+/// Removes a source with its jobs and its credential; its snapshots stay.
+#[utoipa::path(delete, path = "/sources/{id}", params(("id" = String, Path, description = "The source's id.")),
+    responses((status = 204, description = "Removed."),
+    (status = 409, description = "A run works on it; cancel that first.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
+    (status = 412, description = "It has changed since it was read.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn delete(
+    state: Data<AppState>,
+    caller: Caller,
+    id: Path<SourceId>,
+    if_match: IfMatch,
+) -> Result<HttpResponse, Problem> {
+    let found = state.store.get::<Source>(caller.scope(), place(&caller, *id)).await?;
+    if_match.check(&tag(&found.row))?;
+    if live_run(&found.row.lease, state.now()).is_some() {
+        return Err(Problem::conflict("a run works on this source; cancel it or wait for its end"));
+    }
+    for job in jobs_of(&state, &caller, *id).await? {
+        jobs::remove(&state, &caller, &job).await?;
+    }
+    let told = event_of(&state, &caller, ActivityKind::SourceDeleted, &found.row);
+    let condition = Condition::Version(found.version);
+    let mut writes = vec![Write::Delete { table: &SOURCES, key: place(&caller, *id), condition }];
+    writes.extend(found.row.credential_id.map(|key_id| Write::Delete {
+        table: &API_KEYS,
+        key: key1(key_id),
+        condition: Condition::Any,
+    }));
+    commit(&state, caller.scope(), writes, told).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+impl SourceView {
+    fn of(source: Source, now: Timestamp) -> Self {
+        Self {
+            id: source.source_id,
+            live_run_id: live_run(&source.lease, now),
+            name: source.name,
+            integration: source.integration,
+            settings: source.settings,
+            streams: source.streams,
+            state: source.state,
+            head: source.head.as_ref().map(HeadView::of),
+            created_at: source.created_at,
+            updated_at: source.updated_at,
+        }
+    }
+}
+
+impl HeadView {
+    fn of(head: &Head) -> Self {
+        Self { snapshot_id: head.snapshot_id, committed_at: head.committed_at }
+    }
+}
+
+fn live_run(lease: &Lease, now: Timestamp) -> Option<RunId> {
+    lease.run_id.filter(|_| lease.owner.is_some() && lease.expires_at.is_some_and(|end| end > now))
+}
+
+/// Changes a source's row by an edit that may add writes of its own; an edit that changes nothing writes nothing.
+pub async fn change_source(
+    state: &AppState,
+    caller: &Caller,
+    id: SourceId,
+    if_match: &IfMatch,
+    kind: ActivityKind,
+    edit: impl Fn(&mut Source) -> Result<Vec<Write>, Problem>,
+) -> Result<Source, Problem> {
+    let (source, events) = change(&state.store, caller.scope(), place(caller, id), |mut source: Source| {
+        let before = source.clone();
+        let mut writes = match if_match.check(&tag(&source)).and_then(|()| edit(&mut source)) {
+            Ok(writes) => writes,
+            Err(problem) => return Ok(Decision::Keep(Err(problem))),
+        };
+        if source == before && writes.is_empty() {
+            return Ok(Decision::Keep(Ok((source, Vec::new()))));
+        }
+        source.updated_at = state.now();
+        let told = event_of(state, caller, kind, &source);
+        writes.push(event::keep(&told)?);
+        Ok(Decision::Write(source.clone(), writes, Ok((source, vec![told]))))
+    })
+    .await??;
+    publish(state, caller.scope(), &events).await;
+    Ok(source)
+}
+
+/// The caller's source of that id.
+///
+/// # Errors
+/// 404.
+pub async fn find(state: &AppState, caller: &Caller, id: SourceId) -> Result<Source, Problem> {
+    Ok(state.store.get::<Source>(caller.scope(), place(caller, id)).await?.row)
+}
+
+async fn check_name(state: &AppState, caller: &Caller, name: &str, own: Option<SourceId>) -> Result<(), Problem> {
+    let mut query = PageParams::of(Some(crate::paging::LIMIT_MAX), None).query(&SOURCES, None, &caller.account_id());
+    loop {
+        let page = state.store.query::<Source>(caller.scope(), query.clone()).await?;
+        if page.rows.iter().any(|found| found.row.name == name && Some(found.row.source_id) != own) {
+            return Err(Problem::invalid_field("/name", "another source has this name already"));
+        }
+        query.after = page.next;
+        if query.after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// The jobs of a source, oldest first.
+///
+/// # Errors
+/// Those of the store.
+pub async fn jobs_of(state: &AppState, caller: &Caller, id: SourceId) -> Result<Vec<Job>, Problem> {
+    let query = PageParams::of(Some(crate::paging::LIMIT_MAX), None).query(&JOBS, Some("by-source"), &id);
+    let page = state.store.query::<Job>(caller.scope(), query).await?;
+    Ok(page.rows.into_iter().map(|found| found.row).collect())
+}
+
+fn place(caller: &Caller, id: SourceId) -> Key {
+    key(caller.account_id(), id)
+}
+
+fn event_of(state: &AppState, caller: &Caller, kind: ActivityKind, source: &Source) -> ActivityEvent {
+    let details = [("name", json!(source.name)), ("integration", json!(source.integration))];
+    told(state, caller, kind, Subject::source(source.source_id), details)
+}
+
+fn tag(source: &Source) -> ETag {
+    ETag::of(source.updated_at)
+}
+
+/// A source, with its `ETag`.
+pub fn answer(state: &AppState, status: StatusCode, source: Source) -> HttpResponse {
+    tag(&source).answer(status, &SourceView::of(source, state.now()))
+}
