@@ -34,6 +34,6 @@ pub async fn commit(state: &AppState, scope: &AccountScope, mut writes: Vec<Writ
 }
 
 /// Hands events on that were kept in the transaction of their change.
-pub async fn publish(state: &AppState, _scope: &AccountScope, events: &[ActivityEvent]) {
-    event::publish(&state.ports, events).await;
+pub async fn publish(state: &AppState, scope: &AccountScope, events: &[ActivityEvent]) {
+    event::publish(&state.ports, scope, events).await;
 }

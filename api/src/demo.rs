@@ -5,13 +5,12 @@ use std::path::Path;
 
 use listbackup_engine::{
     Error, ErrorKind, Result,
-    connectors::http::{AddressGuard, HttpClient, Method, Request, Response},
+    connectors::http::{AUTHORIZATION, AddressGuard, HttpClient, Method, Request, Response},
 };
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::{
-    cli_output as output,
     sandbox::{Sandbox, SandboxSettings},
     worker::http_client,
 };
@@ -19,13 +18,24 @@ use crate::{
 /// Name of the source that the demonstration connects.
 const SOURCE: &str = "Sandbox";
 
-/// The make-believe product.
-pub struct Demo(Sandbox);
+/// The make-believe product, connected.
+pub struct Demo {
+    sandbox: Sandbox,
+    run_id: String,
+}
 
 impl Demo {
     /// Ends it.
-    pub async fn stop(self) {
-        self.0.stop().await;
+    ///
+    /// # Errors
+    /// When its server ended by a fault.
+    pub async fn stop(self) -> Result<()> {
+        Ok(self.sandbox.stop().await?)
+    }
+
+    /// What to tell the person who started it.
+    pub fn describe(&self) -> String {
+        format!("  sandbox   {} (connected by OAuth; backup {} is running)", self.sandbox.url(), self.run_id)
     }
 }
 
@@ -36,10 +46,9 @@ impl Demo {
 pub async fn start(api: &str, key_file: &Path) -> Result<Demo> {
     let sandbox = Sandbox::start(SandboxSettings::default()).await?;
     let client = Client::new(api, key_file)?;
-    let connected = client.connect(sandbox.url().as_str()).await?;
-    let run = client.call(Method::POST, &format!("/sources/{}/sync", id(&connected)?), Some(json!({}))).await?;
-    output::line(&format!("  sandbox   {} (connected by OAuth; backup {} is running)", sandbox.url(), id(&run)?));
-    Ok(Demo(sandbox))
+    let connected = client.connect(&sandbox.url()).await?;
+    let run = client.call(Method::POST, &format!("/sources/{}/sync", id(&connected)?), None).await?;
+    Ok(Demo { run_id: id(&run)?.to_owned(), sandbox })
 }
 
 struct Client {
@@ -56,7 +65,10 @@ impl Client {
 
     /// The source of the sandbox, signed in. The sandbox forgets its grants when it stops, so every start signs in anew.
     async fn connect(&self, sandbox: &str) -> Result<Value> {
-        let settings = json!({ "base_url": sandbox });
+        let defaults = SandboxSettings::default();
+        let settings = json!({ "base_url": sandbox, "credentials": {
+            "auth_type": "oauth", "client_id": defaults.client_id, "client_secret": defaults.client_secret,
+        }});
         let list = self.call(Method::GET, "/sources", None).await?;
         let sources = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
         let known = sources.into_iter().find(|source| source.get("name") == Some(&json!(SOURCE)));
@@ -86,8 +98,7 @@ impl Client {
             None => Request::get(url),
         };
         request.method = method;
-        let authorization = listbackup_engine::connectors::http::AUTHORIZATION;
-        let request = request.with_secret(authorization, &format!("Bearer {}", self.key))?;
+        let request = request.with_secret(AUTHORIZATION, &format!("Bearer {}", self.key))?;
         let response = self.accept(self.http.send_once(request).await?)?;
         serde_json::from_slice(&response.body)
             .map_err(|error| Error::new(ErrorKind::Bug, format!("the API did not answer JSON: {error}")))

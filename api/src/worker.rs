@@ -18,7 +18,7 @@ use listbackup_engine::{
 use tracing_subscriber::EnvFilter;
 
 /// How a process works.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WorkerSettings {
     /// Which addresses connectors may reach.
     pub guard: AddressGuard,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{catalog::Spec, connector::Integration, error::Result, manifest};
+use crate::{connector::Integration, error::Result, manifest};
 
 /// Our own manifests, by name.
 const MANIFESTS: &[(&str, &str)] = &[("sandbox", include_str!("../manifests/sandbox.yaml"))];
@@ -34,7 +34,7 @@ impl Registry {
     }
 
     /// What can be connected, in name order.
-    pub fn list(&self) -> Vec<&Spec> {
-        self.0.values().map(|integration| integration.spec()).collect()
+    pub fn list(&self) -> Vec<Arc<dyn Integration>> {
+        self.0.values().cloned().collect()
     }
 }

@@ -150,7 +150,7 @@ impl Chosen {
     fn integration(&self, ctx: &RunContext) -> Result<Arc<dyn Integration>> {
         let ours = || ctx.registry.get(&self.name);
         self.integration.clone().or_else(ours).ok_or_else(|| {
-            let known: Vec<_> = ctx.registry.list().iter().map(|spec| spec.name.clone()).collect();
+            let known: Vec<_> = ctx.registry.list().iter().map(|integration| integration.spec().name.clone()).collect();
             let message = format!("there is no such integration; there are: {}", known.join(", "));
             Error::new(ErrorKind::Invalid, message).with("integration", &self.name)
         })

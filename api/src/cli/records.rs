@@ -47,9 +47,9 @@ pub async fn run(args: Args) -> Outcome {
     let snapshot = lookup::snapshot(&worker.ctx, &args.snapshot).await?;
     let reader = snapshot.reader();
     let stream = lookup::stream(&snapshot.loaded.manifest, &args.stream)?;
-    let arity = stream.primary_key.len();
-    if let Some(text) = &args.key {
-        return one(&args, &reader, &RecordKey::candidates(text, arity)?).await;
+    let arity = stream.key_arity();
+    if let Some(key) = &args.key {
+        return one(&args, &reader, key).await;
     }
     let after = args.after.as_deref().map(|text| RecordKey::parse(text, arity)).transpose()?;
     let records = reader.browse(&args.stream, after.as_ref(), args.limit).await?;
@@ -71,19 +71,10 @@ fn next(records: &[Record], limit: usize) -> Option<String> {
     records.last().filter(|_| records.len() == limit).map(|record| record.key.to_string())
 }
 
-/// The first record that there is of the keys that the person may have meant.
-async fn one(args: &Args, reader: &SnapshotReader, keys: &[RecordKey]) -> Outcome {
-    let mut found = None;
-    for key in keys {
-        found = reader.get(&args.stream, key).await?;
-        if found.is_some() {
-            break;
-        }
-    }
+async fn one(args: &Args, reader: &SnapshotReader, key: &str) -> Outcome {
+    let found = reader.find(&args.stream, key).await?;
     let record = found.ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "the snapshot has no such record")
-            .with("stream", &args.stream)
-            .with("key", args.key.as_deref().unwrap_or_default())
+        Error::new(ErrorKind::NotFound, "the snapshot has no such record").with("stream", &args.stream).with("key", key)
     })?;
     if args.json {
         output::json(&document(&record)?);

@@ -15,7 +15,7 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example: listbackup sandbox --records 100000 --seed 7
-Then, elsewhere: listbackup backup --integration sandbox --set base_url=http://127.0.0.1:8710 --set api_key=sandbox
+Then, elsewhere: listbackup backup --integration sandbox --set base_url=http://127.0.0.1:8710 --set credentials.auth_type=api_key --set credentials.api_key=sandbox-key
 Change some records: curl -d '{\"change\":0.01,\"insert\":0.005,\"delete\":0.001}' http://127.0.0.1:8710/_sandbox/mutate")]
 pub struct Args {
     /// Contacts that the product has; its other streams are in proportion
@@ -25,8 +25,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Requests a second before it answers 429 [default: no limit]
-    #[arg(long, value_name = "N")]
-    rate_limit: Option<u32>,
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    rate_limit: u32,
     /// Address
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8710")]
     listen: SocketAddr,
@@ -44,6 +44,6 @@ pub async fn run(args: Args) -> Outcome {
     let sandbox = Sandbox::start(settings).await?;
     output::line(&format!("the sandbox is up at {}", sandbox.url()));
     signal::stop().await;
-    sandbox.stop().await;
+    sandbox.stop().await?;
     Ok(Done::Whole)
 }

@@ -68,13 +68,16 @@ pub async fn run(args: Args) -> Outcome {
         worker.stores.data_dir().join("master.key").display(),
     ));
     let demo = if args.sandbox { Some(demo::start(&address, &key_file).await?) } else { None };
+    if let Some(demo) = &demo {
+        output::line(&demo.describe());
+    }
     signal::stop().await;
     output::line("stopping: running backups reach a checkpoint first");
     // The engine is the only actor that could be gone, and then there is nothing to drain.
     let _gone = engine.send(Drain).await;
-    stop(server).await?;
+    server.stop().await?;
     if let Some(demo) = demo {
-        demo.stop().await;
+        demo.stop().await?;
     }
     Ok(Done::Whole)
 }

@@ -129,7 +129,7 @@ pub async fn accept(
         Problem::invalid_field("/integration", "there is no such integration; GET /integrations lists them")
     })?;
     let connector = connect(state, &*integration, Settings::new(wanted.settings.clone()))?;
-    if let (Some(streams), Some(connector)) = (&wanted.streams, connector) {
+    if let (Some(streams), Some(connector)) = (&wanted.streams, &connector) {
         // A product that must be asked, and cannot be yet, is taken at the person's word; the run tells.
         if let Ok(catalog) = connector.discover().await {
             known_streams(&catalog, streams)?;
@@ -138,10 +138,8 @@ pub async fn accept(
     let spec = integration.spec();
     let given = wanted.settings.clone();
     let (settings, credential) = seal_settings(&state.ports, caller.scope(), spec, source_id, given).await?;
-    let first_state = match spec.sign_in {
-        SignIn::OAuth2(_) => SourceState::NeedsAuthorisation,
-        SignIn::None | SignIn::Settings => SourceState::Active,
-    };
+    // Settings that hold all that a connection takes (a key instead of a sign-in, say) are ready as they are.
+    let first_state = if connector.is_some() { SourceState::Active } else { SourceState::NeedsAuthorisation };
     Ok((settings, credential, first_state))
 }
 

@@ -52,7 +52,7 @@ pub async fn browse(
     let after = page.0.cursor.as_deref().map(|text| RecordKey::parse(text, arity)).transpose();
     let after = after.map_err(|_| Problem::invalid_field("?cursor", "is not a cursor of this list"))?;
     let limit = page.0.limit();
-    let mut records = found.reader.browse(&name, after, limit + 1).await?;
+    let mut records = found.reader.browse(&name, after.as_ref(), limit + 1).await?;
     let is_last = records.len() <= limit;
     records.truncate(limit);
     let next_cursor = records.last().filter(|_| !is_last).map(|record| record.key.to_string());
@@ -74,9 +74,8 @@ pub async fn read(
 ) -> Answer<RecordView> {
     let (id, name, key) = path.into_inner();
     let found = snapshots::find(&state, &caller, id).await?;
-    let arity = found.stream(&name)?.key_arity();
-    let key = RecordKey::parse(&key, arity).map_err(|_| Problem::not_found())?;
-    let record = found.reader.get(&name, &key).await?.ok_or_else(Problem::not_found)?;
+    found.stream(&name)?;
+    let record = found.reader.find(&name, &key).await?.ok_or_else(Problem::not_found)?;
     let view = RecordView::of(&record)?;
     record_look(&state, &caller, &found, &name, 1).await?;
     Ok(Json(view))

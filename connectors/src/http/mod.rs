@@ -16,7 +16,7 @@ use std::fmt;
 use bytes::Bytes;
 pub use reqwest::{
     Method, StatusCode,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
 };
 use url::Url;
 

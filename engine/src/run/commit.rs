@@ -102,8 +102,7 @@ pub fn manifest(session: &Session, outcomes: &Outcomes) -> Manifest {
             StreamOutcome::Stopped(_) => {}
         }
     }
-    let has_failed_items =
-        session.progress.now().streams.values().any(|stream| !stream.failed_items.is_empty());
+    let has_failed_items = session.progress.now().streams.values().any(|stream| !stream.failed_items.is_empty());
     let is_whole = failed.is_empty() && !has_failed_items;
     Manifest {
         format: FORMAT_VERSION,

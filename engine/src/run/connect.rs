@@ -100,14 +100,11 @@ pub async fn connect_source(
 ///
 /// # Errors
 /// `Corrupt` when the credential cannot be opened; `Retry` from the stores.
-pub async fn full_settings(
-    ports: &Ports,
-    scope: &AccountScope,
-    source: &Source,
-    given: Value,
-) -> Result<Settings> {
+pub async fn full_settings(ports: &Ports, scope: &AccountScope, source: &Source, given: Value) -> Result<Settings> {
     let mut full = match source.credential_id {
-        Some(key_id) => open(ports, scope.account_id(), &read_credential(ports, scope, key_id).await?.row).await?.settings,
+        Some(key_id) => {
+            open(ports, scope.account_id(), &read_credential(ports, scope, key_id).await?.row).await?.settings
+        }
         None => Value::Null,
     };
     merge(&mut full, given);

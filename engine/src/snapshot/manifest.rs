@@ -119,6 +119,13 @@ pub struct StreamState {
     pub full_window: Option<ReadWindow>,
 }
 
+impl StreamState {
+    /// Values in the primary key; 0 when the record's digest is the key.
+    pub fn key_arity(&self) -> usize {
+        self.primary_key.len()
+    }
+}
+
 /// A time in which a stream was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

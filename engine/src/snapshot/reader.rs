@@ -70,6 +70,20 @@ impl SnapshotReader {
         Ok(None)
     }
 
+    /// The record that a person means by the text of its key: digits stand for a number, and where there is no such
+    /// record for the same text.
+    ///
+    /// # Errors
+    /// Those of [`SnapshotReader::get`]; `Invalid` when no key of the stream has such a text.
+    pub async fn find(&self, stream: &str, text: &str) -> Result<Option<Record>> {
+        for key in RecordKey::candidates(text, self.stream(stream)?.key_arity())? {
+            if let Some(record) = self.get(stream, &key).await? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
     /// Up to `limit` records in key order, after the one with key `after`.
     ///
     /// # Errors
