@@ -2,9 +2,6 @@
 
 #[path = "support/scripted.rs"]
 mod scripted;
-mod support {
-    pub use super::{scripted, world};
-}
 #[path = "support/world.rs"]
 mod world;
 

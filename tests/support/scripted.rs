@@ -155,8 +155,9 @@ impl Connector for Product {
     }
 
     async fn discover(&self) -> Result<Catalog> {
-        let streams = self.script().streams.keys().map(|name| StreamSpec {
-            name: name.clone(),
+        let names: Vec<String> = self.script().streams.keys().cloned().collect();
+        let streams = names.into_iter().map(|name| StreamSpec {
+            name,
             primary_key: vec![vec!["id".to_owned()]],
             cursor_field: Vec::new(),
             json_schema: json!({}),

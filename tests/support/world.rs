@@ -1,7 +1,6 @@
 //! A worker's world over a fresh data directory: real embedded stores, a clock that a test moves, seeded randomness.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, Ordering},
@@ -31,7 +30,7 @@ use listbackup_engine::{
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use super::scripted::{self, Product};
+use crate::scripted::{self, Product};
 
 /// Moves only when a test moves it.
 pub struct ManualClock(AtomicI64);
@@ -74,7 +73,8 @@ pub struct World {
     /// The product behind the source.
     pub product: Product,
     settings: RunSettings,
-    data_dir: tempfile::TempDir,
+    /// Removed with the world.
+    _data_dir: tempfile::TempDir,
 }
 
 impl World {
@@ -105,7 +105,7 @@ impl World {
             tick: Duration::from_millis(20),
             ..RunSettings::default()
         };
-        Self { clock, ports, scope, system, source_id: source.source_id, job, product, settings, data_dir }
+        Self { clock, ports, scope, system, source_id: source.source_id, job, product, settings, _data_dir: data_dir }
     }
 
     /// Another worker over the same stores.
@@ -148,11 +148,6 @@ impl World {
         let loaded = store.load(head.snapshot_id).await.expect("the head is whole");
         let records = store.reader(&loaded.manifest).browse(stream, None, 100_000).await.expect("records");
         records.iter().map(|record| serde_json::from_slice(&record.body).expect("JSON")).collect()
-    }
-
-    /// Where the world is on disk.
-    pub fn data_dir(&self) -> PathBuf {
-        self.data_dir.path().join("data")
     }
 }
 
