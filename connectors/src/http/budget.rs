@@ -194,7 +194,7 @@ fn number(headers: &HeaderMap, name: Option<&HeaderName>) -> Option<f64> {
 /// A quota under which no window ever sees more than `share` of the rate's requests.
 ///
 /// A bucket that holds `burst` and refills one a `period` lets out at most `burst + window / period` in a window; with
-/// the period stretched by the burst that sum is the rate itself.
+/// the period stretched by the burst that sum is the rate itself. It costs a tenth of the steady rate.
 fn quota(rate: Rate, share: f64) -> Result<Quota> {
     let requests = (f64::from(rate.requests) * share).floor().max(1.0) as u32;
     let burst = NonZeroU32::new(requests / 10).unwrap_or(NonZeroU32::MIN);
@@ -203,4 +203,107 @@ fn quota(rate: Rate, share: f64) -> Result<Quota> {
         let message = format!("a rate of {} requests in {:?} allows nothing", rate.requests, rate.window);
         Error::new(ErrorKind::Invalid, message)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use reqwest::header::RETRY_AFTER;
+
+    use super::*;
+
+    fn per_second(requests: u32) -> Rate {
+        Rate { requests, window: Duration::from_secs(1) }
+    }
+
+    /// When each of `count` requests, all asked for at once, went out.
+    async fn departures(budget: &RateBudget, count: usize) -> Vec<Duration> {
+        let began = Instant::now();
+        let waits = (0..count).map(|_| async {
+            budget.acquire().await.unwrap();
+            began.elapsed()
+        });
+        join_all(waits).await
+    }
+
+    fn busiest(departures: &[Duration], window: Duration) -> usize {
+        let within = |from: Duration| departures.iter().filter(|at| **at >= from && **at < from + window).count();
+        departures.iter().map(|at| within(*at)).max().unwrap_or_default()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_window_sees_more_requests_than_the_budget_allows() {
+        for (requests, window_s, share, allowed) in
+            [(1, 1, 1.0, 1), (10, 1, 1.0, 10), (100, 60, 1.0, 100), (100, 60, 0.6, 60)]
+        {
+            let window = Duration::from_secs(window_s);
+            let budget = RateBudget::new(&[Rate { requests, window }], share, QuotaHeaders::default()).unwrap();
+            let departures = departures(&budget, 4 * allowed).await;
+            let most = busiest(&departures, window);
+            assert!(most <= allowed, "{most} of {requests} a {window:?} at a share of {share}");
+            let took = departures.last().copied().unwrap_or_default();
+            assert!(took <= window * 9 / 2, "at most a tenth is left unused: {took:?} for four windows");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_rates_hold_together() {
+        let rates = [per_second(5), Rate { requests: 20, window: Duration::from_secs(60) }];
+        let budget = RateBudget::new(&rates, 1.0, QuotaHeaders::default()).unwrap();
+        let departures = departures(&budget, 40).await;
+        assert!(busiest(&departures, Duration::from_secs(1)) <= 5);
+        assert!(busiest(&departures, Duration::from_secs(60)) <= 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_holds_everybody_and_never_shrinks() {
+        let budget = RateBudget::by_server_hints();
+        let long = HeaderMap::from_iter([(RETRY_AFTER, "30".parse().unwrap())]);
+        let short = HeaderMap::from_iter([(RETRY_AFTER, "1".parse().unwrap())]);
+        budget.observe(StatusCode::TOO_MANY_REQUESTS, &long);
+        budget.observe(StatusCode::TOO_MANY_REQUESTS, &short);
+        let departures = departures(&budget, 5).await;
+        assert!(departures.iter().all(|at| *at >= Duration::from_secs(30)), "{departures:?}");
+        budget.observe(StatusCode::OK, &long);
+        assert_eq!(budget.pause_left(), None, "a success asks for nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_of_hours_is_an_error_that_says_when_to_come_back() {
+        let budget = RateBudget::by_server_hints();
+        budget.pause(Duration::from_secs(7200));
+        let error = budget.acquire().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RateLimited);
+        assert!(error.retry_after() > Some(Duration::from_secs(7100)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quota_headers_keep_the_share_of_others() {
+        let headers = QuotaHeaders {
+            remaining: Some(HeaderName::from_static("x-left")),
+            limit: Some(HeaderName::from_static("x-limit")),
+            reset: Some(HeaderName::from_static("x-reset")),
+        };
+        let budget = RateBudget::new(&[], 0.6, headers).unwrap();
+        let told = |left: &str, reset: &str| {
+            HeaderMap::from_iter(
+                [("x-left", left), ("x-limit", "100"), ("x-reset", reset)]
+                    .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())),
+            )
+        };
+        budget.observe(StatusCode::OK, &told("41", "20"));
+        assert_eq!(budget.pause_left(), None);
+        budget.observe(StatusCode::OK, &told("40", "20"));
+        assert_eq!(budget.pause_left().map(|left| left.as_secs()), Some(20));
+        let in_a_minute = clock::now().as_second() + 60;
+        budget.observe(StatusCode::OK, &told("0", &in_a_minute.to_string()));
+        assert!(budget.pause_left().is_some_and(|left| (58..=60).contains(&left.as_secs())));
+    }
+
+    #[test]
+    fn a_budget_of_nothing_is_refused() {
+        assert!(RateBudget::new(&[per_second(0)], 1.0, QuotaHeaders::default()).is_err());
+        assert!(RateBudget::new(&[per_second(1)], 0.0, QuotaHeaders::default()).is_err());
+        assert!(RateBudget::new(&[per_second(1)], f64::NAN, QuotaHeaders::default()).is_err());
+    }
 }

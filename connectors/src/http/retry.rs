@@ -147,3 +147,120 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let until = DateTimeParser::new().parse_timestamp(text).ok()?;
     Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn header(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())])
+    }
+
+    /// Runs attempts that fail as `faults` say and succeed after the last; tells the attempts and the time they took.
+    async fn attempts(policy: &RetryPolicy, faults: Vec<(ErrorKind, Option<u64>)>) -> (Result<()>, usize, Duration) {
+        let (made, began) = (AtomicUsize::new(0), Instant::now());
+        let outcome = policy
+            .run(async || match faults.get(made.fetch_add(1, Ordering::Relaxed)) {
+                None => Ok(()),
+                Some((kind, None)) => Err(Error::new(*kind, "fault")),
+                Some((kind, Some(seconds))) => Err(Error::new(*kind, "fault").after(Duration::from_secs(*seconds))),
+            })
+            .await;
+        (outcome, made.into_inner(), began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn faults_are_tried_again_with_growing_waits_and_then_told() {
+        let policy = RetryPolicy { seed: Some(7), ..RetryPolicy::default() };
+        let (outcome, made, took) = attempts(&policy, vec![(ErrorKind::Retry, None); 2]).await;
+        assert!(outcome.is_ok() && made == 3, "{made} attempts");
+        assert!((3.0..6.1).contains(&took.as_secs_f64()), "1 s and 2 s, up to doubled: {took:?}");
+        let (outcome, made, _) = attempts(&policy, vec![(ErrorKind::Retry, None); 99]).await;
+        assert_eq!((outcome.unwrap_err().kind(), made), (ErrorKind::Retry, 6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_help_is_not_tried_again() {
+        for kind in
+            [ErrorKind::Reauthorise, ErrorKind::Denied, ErrorKind::NotFound, ErrorKind::Invalid, ErrorKind::BadAnswer]
+        {
+            let (outcome, made, took) = attempts(&RetryPolicy::default(), vec![(kind, Some(5))]).await;
+            assert_eq!((outcome.unwrap_err().kind(), made, took), (kind, 1, Duration::ZERO));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_the_product_asks_for_is_kept_and_is_no_attempt() {
+        let policy = RetryPolicy { retries_max: 1, ..RetryPolicy::default() };
+        let (outcome, made, took) = attempts(&policy, vec![(ErrorKind::RateLimited, Some(30)); 8]).await;
+        assert!(outcome.is_ok());
+        assert_eq!(made, 9);
+        assert!((240.0..240.1).contains(&took.as_secs_f64()), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_waiting_together_is_capped() {
+        let policy = RetryPolicy::default();
+        let (outcome, made, took) = attempts(&policy, vec![(ErrorKind::RateLimited, Some(250)); 9]).await;
+        assert_eq!((outcome.unwrap_err().kind(), made), (ErrorKind::RateLimited, 3));
+        assert!(took < policy.total_wait_max, "{took:?}");
+        let (outcome, made, _) = attempts(&policy, vec![(ErrorKind::RateLimited, Some(86_400))]).await;
+        assert_eq!((outcome.unwrap_err().retry_after(), made), (Some(Duration::from_secs(86_400)), 1));
+        let (outcome, made, _) = attempts(&policy, vec![(ErrorKind::RateLimited, Some(0)); 9999]).await;
+        assert!(outcome.is_err() && made < 700, "a product that always says 0 s must not be asked {made} times");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_lengthens_a_wait_and_never_shortens_it() {
+        let policy = RetryPolicy { first_wait: Duration::from_secs(8), seed: Some(1), ..RetryPolicy::default() };
+        let (_, _, short) = attempts(&policy, vec![(ErrorKind::Retry, Some(1))]).await;
+        assert!(short >= Duration::from_secs(8), "{short:?}");
+        let (_, _, long) = attempts(&policy, vec![(ErrorKind::Retry, Some(100))]).await;
+        assert!(long >= Duration::from_secs(100), "{long:?}");
+    }
+
+    #[test]
+    fn retry_after_is_read_in_every_form_that_products_send() {
+        let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        for (value, seconds) in [
+            ("120", Some(120.0)),
+            (" 0 ", Some(0.0)),
+            ("1.5", Some(1.5)),
+            ("Sun, 22 Nov 2026 10:00:30 GMT", Some(30.0)),
+            ("Sun, 22 Nov 2026 09:00:00 GMT", Some(0.0)),
+            ("-1", None),
+            ("NaN", None),
+            ("1e300", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after(&header(value), now).map(|wait| wait.as_secs_f64()), seconds, "{value:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn every_status_says_what_to_do() {
+        for (status, kind) in [
+            (200, None),
+            (204, None),
+            (304, None),
+            (302, Some(ErrorKind::BadAnswer)),
+            (400, Some(ErrorKind::Invalid)),
+            (401, Some(ErrorKind::Reauthorise)),
+            (403, Some(ErrorKind::Denied)),
+            (404, Some(ErrorKind::NotFound)),
+            (408, Some(ErrorKind::Retry)),
+            (422, Some(ErrorKind::Invalid)),
+            (429, Some(ErrorKind::RateLimited)),
+            (500, Some(ErrorKind::Retry)),
+            (503, Some(ErrorKind::Retry)),
+        ] {
+            assert_eq!(classify(StatusCode::from_u16(status).unwrap()), kind, "{status}");
+        }
+    }
+}
