@@ -1,12 +1,8 @@
-//! What a run promises: one snapshot or none, whatever happens to the worker that makes it.
-
-#[path = "support/scripted.rs"]
-mod scripted;
-#[path = "support/world.rs"]
-mod world;
+//! The rules of a run, called as plain functions: one snapshot or none, whatever happens to the worker that makes it.
 
 use std::{sync::Arc, time::Duration};
 
+use crate::{scripted::Product, world::World};
 use listbackup_connectors::ErrorKind as ConnectorError;
 use listbackup_engine::{
     ErrorKind,
@@ -25,8 +21,6 @@ use listbackup_engine::{
     },
     store::{self, Store, key},
 };
-use scripted::Product;
-use world::World;
 
 const STREAM: &str = "contacts";
 

@@ -33,6 +33,7 @@ struct Script {
     streams: BTreeMap<String, BTreeMap<u64, Value>>,
     page_records: usize,
     failing: BTreeMap<String, ErrorKind>,
+    panicking: BTreeSet<String>,
     served: BTreeMap<String, Vec<usize>>,
 }
 
@@ -80,6 +81,11 @@ impl Product {
             Some(kind) => self.script().failing.insert(stream.to_owned(), kind),
             None => self.script().failing.remove(stream),
         };
+    }
+
+    /// Lets every read of a stream panic.
+    pub fn panic_on(&self, stream: &str) {
+        self.script().panicking.insert(stream.to_owned());
     }
 
     /// Numbers of the pages that were sent of a stream, in order.
@@ -173,6 +179,8 @@ impl Connector for Product {
         loop {
             self.0.permits.acquire().await.expect("never closed").forget();
             let failing = self.script().failing.get(stream).copied();
+            let is_panicking = self.script().panicking.contains(stream);
+            assert!(!is_panicking, "the script says so");
             if let Some(kind) = failing {
                 return Err(Error::new(kind, "the script says so"));
             }

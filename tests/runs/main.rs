@@ -1,0 +1,6 @@
+//! What runs promise, whatever happens to their workers.
+
+mod rules;
+mod scripted;
+mod supervision;
+mod world;
