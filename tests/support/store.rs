@@ -1,0 +1,264 @@
+//! A snapshot store over objects in memory, which counts what is written and lets a test damage it; and pages of small
+//! records.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use listbackup_engine::{
+    Error, ErrorKind, Result,
+    connectors::{
+        Deletions, Page, PageProgress, StreamSpec,
+        page::{KeySlices, RecordSlice},
+    },
+    model::{
+        AccountId, RunId, SnapshotId, SourceId,
+        scope::{AccountScope, SystemScope},
+    },
+    ports::{BlobEntry, Blobs, DataKey, Keys, PutOutcome},
+    snapshot::{
+        FORMAT_VERSION, FinishedStream, LoadedManifest, Manifest, ParentRef, SnapshotStatus, SnapshotStore,
+        SourceStore, StoreSettings, StreamEnd, StreamState,
+    },
+};
+use zeroize::Zeroizing;
+
+/// Objects in memory.
+#[derive(Default)]
+pub struct MemoryBlobs {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    puts: Mutex<Vec<String>>,
+}
+
+impl MemoryBlobs {
+    /// All objects, to look at or to damage.
+    pub fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
+        self.objects.lock().unwrap()
+    }
+
+    /// Paths of the objects made since the last call.
+    pub fn take_puts(&self) -> Vec<String> {
+        std::mem::take(&mut self.puts.lock().unwrap())
+    }
+
+    /// A copy with its own objects.
+    pub fn copy(&self) -> Arc<Self> {
+        Arc::new(Self { objects: Mutex::new(self.objects().clone()), puts: Mutex::default() })
+    }
+}
+
+#[async_trait]
+impl Blobs for MemoryBlobs {
+    async fn put_if_absent(&self, _: &AccountScope, path: &str, bytes: Bytes) -> Result<PutOutcome> {
+        let mut objects = self.objects();
+        if objects.contains_key(path) {
+            return Ok(PutOutcome::Exists);
+        }
+        objects.insert(path.to_owned(), bytes);
+        self.puts.lock().unwrap().push(path.to_owned());
+        Ok(PutOutcome::Created)
+    }
+
+    async fn get(&self, _: &AccountScope, path: &str) -> Result<Bytes> {
+        self.objects().get(path).cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, "no such object"))
+    }
+
+    async fn get_range(&self, scope: &AccountScope, path: &str, range: Range<u64>) -> Result<Bytes> {
+        let object = self.get(scope, path).await?;
+        if range.end > object.len() as u64 || range.start > range.end {
+            return Err(Error::new(ErrorKind::Corrupt, "a range past the end"));
+        }
+        Ok(object.slice(range.start as usize..range.end as usize))
+    }
+
+    async fn size(&self, _: &AccountScope, path: &str) -> Result<Option<u64>> {
+        Ok(self.objects().get(path).map(|object| object.len() as u64))
+    }
+
+    async fn list(&self, _: &AccountScope, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<BlobEntry>> {
+        let objects = self.objects();
+        let wanted =
+            objects.iter().filter(|(path, _)| path.starts_with(prefix) && after.is_none_or(|a| path.as_str() > a));
+        Ok(wanted
+            .take(max)
+            .map(|(path, object)| BlobEntry { path: path.clone(), size_bytes: object.len() as u64 })
+            .collect())
+    }
+
+    async fn delete(&self, _: &AccountScope, path: &str) -> Result<()> {
+        self.objects().remove(path);
+        Ok(())
+    }
+}
+
+/// Data keys that count up, wrapped with their context and a checksum.
+#[derive(Default)]
+pub struct CountingKeys(AtomicU8);
+
+#[async_trait]
+impl Keys for CountingKeys {
+    async fn generate(&self, context: &str) -> Result<DataKey> {
+        let plain = [self.0.fetch_add(1, Ordering::Relaxed); 32];
+        Ok(DataKey { plain: Zeroizing::new(plain), wrapped: wrap(context, &plain) })
+    }
+
+    async fn unwrap(&self, context: &str, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+        let plain: Option<[u8; 32]> = wrapped.get(..32).and_then(|plain| plain.try_into().ok());
+        plain
+            .filter(|plain| wrapped == wrap(context, plain))
+            .map(Zeroizing::new)
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a wrapped key was altered"))
+    }
+}
+
+fn wrap(context: &str, plain: &[u8]) -> Vec<u8> {
+    let sum = plain.iter().chain(context.as_bytes()).fold(7u64, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte));
+    [plain, &sum.to_le_bytes()].concat()
+}
+
+/// A store whose segments and blocks hold a few small records each.
+pub fn small_settings() -> StoreSettings {
+    StoreSettings { block_bytes: 300, segment_bytes: 6000, ..StoreSettings::default() }
+}
+
+/// A store in memory.
+pub struct World {
+    pub blobs: Arc<MemoryBlobs>,
+    pub keys: Arc<CountingKeys>,
+    pub settings: StoreSettings,
+}
+
+impl World {
+    /// An empty store.
+    pub fn new(settings: StoreSettings) -> Self {
+        Self { blobs: Arc::default(), keys: Arc::default(), settings }
+    }
+
+    /// The store of a source, opened as by a new process.
+    pub async fn source(&self, account: u8, source: u8) -> Result<SourceStore> {
+        let store = SnapshotStore::new(self.blobs.clone(), self.keys.clone(), self.settings.clone());
+        store.source(&scope(account), source_id(source)).await
+    }
+}
+
+/// The scope of the test account `number`.
+pub fn scope(number: u8) -> AccountScope {
+    SystemScope::of_this_process().account(AccountId::derived(1, [number; 10]))
+}
+
+/// The id of the test source `number`.
+pub fn source_id(number: u8) -> SourceId {
+    SourceId::derived(1, [number; 10])
+}
+
+/// The id of the test snapshot `number`.
+pub fn snapshot_id(number: u8) -> SnapshotId {
+    run_id(number).of()
+}
+
+/// The id of the test run `number`.
+pub fn run_id(number: u8) -> RunId {
+    RunId::derived(i64::from(number) + 1, [number; 10])
+}
+
+/// A stream with the primary key `id`, or with another number of key fields.
+pub fn stream(name: &str, arity: usize) -> Arc<StreamSpec> {
+    let fields = ["id", "part", "other"];
+    Arc::new(StreamSpec {
+        name: name.to_owned(),
+        primary_key: fields[..arity].iter().map(|field| vec![(*field).to_owned()]).collect(),
+        cursor_field: Vec::new(),
+        json_schema: serde_json::json!({"type": "object"}),
+        parents: Vec::new(),
+        deletions: Deletions::Absence,
+    })
+}
+
+/// A page of records: key values (slices of the body's text), body, and whether it is a deletion.
+pub fn page<'a>(records: impl IntoIterator<Item = (Vec<&'a str>, &'a str, bool)>) -> Page {
+    let mut text = String::from("{\"results\":[");
+    let mut slices = Vec::new();
+    for (keys, body, is_deletion) in records {
+        let start = text.len();
+        text.push_str(body);
+        let end = text.len();
+        text.push(',');
+        let ranges: Vec<_> = keys
+            .iter()
+            .map(|key| match body.find(key) {
+                Some(at) => (start + at) as u32..(start + at + key.len()) as u32,
+                None => {
+                    text.push_str(key);
+                    (text.len() - key.len()) as u32..text.len() as u32
+                }
+            })
+            .collect();
+        let key = match ranges.len() {
+            0 => KeySlices::None,
+            1 => KeySlices::One(ranges[0].clone()),
+            _ => KeySlices::Many(ranges.into()),
+        };
+        slices.push(RecordSlice { body: start as u32..end as u32, key, is_deletion });
+    }
+    text.push_str("]}");
+    Page { body: Bytes::from(text), records: slices, position: None, progress: PageProgress::default() }
+}
+
+/// The end of a read.
+pub fn end(is_full: bool) -> StreamEnd {
+    StreamEnd::new(is_full, None, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH)
+}
+
+/// A manifest of finished streams.
+pub fn manifest(
+    account: u8,
+    source: u8,
+    number: u8,
+    parent: Option<ParentRef>,
+    streams: impl IntoIterator<Item = (&'static str, StreamState)>,
+) -> Manifest {
+    let streams = streams.into_iter().map(|(name, state)| (name.to_owned(), state)).collect();
+    Manifest {
+        format: FORMAT_VERSION,
+        snapshot_id: snapshot_id(number),
+        account_id: scope(account).account_id(),
+        source_id: source_id(source),
+        source_name: "Test".to_owned(),
+        integration: "test".to_owned(),
+        run_id: run_id(number),
+        epoch: 1,
+        parent,
+        created_at: Timestamp::UNIX_EPOCH,
+        status: SnapshotStatus::Complete,
+        totals: Manifest::totals_of(&streams),
+        streams,
+        failed_streams: BTreeMap::new(),
+    }
+}
+
+/// Reads `pages` in full as the snapshot `number` of a source with one stream `contacts`.
+pub async fn back_up(
+    store: &SourceStore,
+    ids: (u8, u8, u8),
+    parent: Option<&LoadedManifest>,
+    pages: Vec<Page>,
+) -> (LoadedManifest, FinishedStream) {
+    let before = parent.map(|parent| parent.manifest.streams["contacts"].clone());
+    let spec = listbackup_engine::snapshot::WriterSpec { stream: stream("contacts", 1), parent: before, resume: None };
+    let mut writer = store.stream_writer(spec).await.unwrap();
+    for page in pages {
+        writer.push(page).await.unwrap();
+    }
+    let finished = writer.finish(end(true)).await.unwrap();
+    let parent = parent.map(LoadedManifest::as_parent);
+    let manifest = manifest(ids.0, ids.1, ids.2, parent, [("contacts", finished.state.clone())]);
+    (store.put_manifest(&manifest).await.unwrap(), finished)
+}
