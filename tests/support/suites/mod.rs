@@ -4,5 +4,6 @@ pub mod blobs;
 pub mod events;
 pub mod identity;
 pub mod keys;
+pub mod queries;
 pub mod queue;
 pub mod tables;
