@@ -3,7 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -19,12 +22,13 @@ use crate::{
 /// Name of the folder in the data directory.
 pub(super) const DIRECTORY: &str = "mail";
 
-/// The folder. A file's name begins with the time, so that names sort from the oldest letter to the newest.
+/// The folder. A file's name begins with the time and a count, so that names sort from the oldest letter to the newest.
 pub(super) struct MailFolder {
     directory: PathBuf,
     mode: OpenMode,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    sent: AtomicU32,
 }
 
 impl MailFolder {
@@ -39,7 +43,7 @@ impl MailFolder {
         if mode == OpenMode::Write {
             files::private_dir(&directory)?;
         }
-        Ok(Self { directory, mode, clock, random })
+        Ok(Self { directory, mode, clock, random, sent: AtomicU32::new(0) })
     }
 }
 
@@ -51,7 +55,8 @@ impl Mail for MailFolder {
         let text = compose(letter, now)?;
         let mut bytes = [0; 4];
         self.random.fill(&mut bytes);
-        let name = format!("{:013}-{:08x}", now.as_millisecond(), u32::from_le_bytes(bytes));
+        let count = self.sent.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{:013}-{count:06}-{:08x}", now.as_millisecond(), u32::from_le_bytes(bytes));
         let (draft, path) = (self.directory.join(format!(".{name}.new")), self.directory.join(format!("{name}.eml")));
         let directory = self.directory.clone();
         tokio::task::spawn_blocking(move || {

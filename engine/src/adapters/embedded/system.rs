@@ -9,6 +9,7 @@ use crate::ports::{Clock, Random};
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where time comes from")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

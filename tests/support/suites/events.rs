@@ -1,0 +1,60 @@
+//! The promises of the events port.
+
+use futures::StreamExt;
+use listbackup_engine::model::{ActivityEvent, ActivityKind, EventId, scope::AccountScope};
+use serde_json::{Map, json};
+
+use crate::support::Subject;
+
+/// Every promise, one after another.
+pub async fn keeps_all(subject: &Subject) {
+    followers_get_their_account_in_order_from_now_on(subject).await;
+    a_follower_that_lags_loses_the_oldest_only(subject).await;
+}
+
+fn event(subject: &Subject, account: &AccountScope, number: u64) -> ActivityEvent {
+    ActivityEvent {
+        event_id: EventId::new(&*subject.ports.clock, &*subject.ports.random),
+        timestamp: subject.ports.clock.now().as_millisecond(),
+        account_id: account.account_id(),
+        kind: ActivityKind::RunProgress,
+        actor: "system".to_owned(),
+        source_id: None,
+        job_id: None,
+        run_id: None,
+        details: Map::from_iter([("number".to_owned(), json!(number))]),
+    }
+}
+
+fn number(event: &ActivityEvent) -> u64 {
+    event.details["number"].as_u64().unwrap()
+}
+
+async fn followers_get_their_account_in_order_from_now_on(subject: &Subject) {
+    let (mine, other) = (subject.account(), subject.account());
+    let events = &subject.ports.events;
+    events.publish(&[event(subject, &mine, 0)]).await.unwrap();
+    let (one, two) = (events.follow(&mine), events.follow(&mine));
+    for n in 1..=10 {
+        events.publish(&[event(subject, &other, 100 + n), event(subject, &mine, n)]).await.unwrap();
+    }
+    for follower in [one, two] {
+        let seen: Vec<u64> = follower.take(10).map(|event| number(&event)).collect().await;
+        assert_eq!(seen, (1..=10).collect::<Vec<_>>());
+    }
+}
+
+async fn a_follower_that_lags_loses_the_oldest_only(subject: &Subject) {
+    let account = subject.account();
+    let events = &subject.ports.events;
+    let mut follower = events.follow(&account);
+    let last = 20_000;
+    for n in 0..=last {
+        events.publish(&[event(subject, &account, n)]).await.unwrap();
+    }
+    let mut seen = vec![number(&follower.next().await.unwrap())];
+    while seen.last() != Some(&last) {
+        seen.push(number(&follower.next().await.unwrap()));
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] + 1 == pair[1]), "what is left has no gaps");
+}

@@ -1,0 +1,340 @@
+//! The promises of the identity port.
+
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
+use listbackup_engine::{
+    ErrorKind,
+    model::{Account, Membership, Role, User, UserId, user::MembershipStatus},
+    ports::{Condition, Identity, Query, SignedIn, SortRange},
+    store::{self, Store},
+    tables::{Row, USERS, USERS_ACCOUNTS},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use crate::support::{Subject, pass};
+
+const PASSWORD: &str = "correct horse battery";
+
+/// The ports, and a way to read the letters that an address got, oldest first.
+pub struct Signing<'a> {
+    pub subject: &'a Subject,
+    pub letters: &'a dyn Fn(&str) -> Vec<String>,
+}
+
+/// Every promise, one after another.
+pub async fn keeps_all(signing: &Signing<'_>) {
+    signing.a_person_registers_proves_the_address_and_signs_in().await;
+    signing.registrations_are_checked_with_all_problems_at_once().await;
+    signing.codes_are_used_once_and_expire().await;
+    signing.a_registered_address_is_answered_like_a_new_one().await;
+    signing.a_stranger_cannot_slip_in_a_password().await;
+    signing.a_refresh_token_is_used_once_and_reuse_ends_the_family().await;
+    signing.signing_out_ends_the_session().await;
+    signing.who_loses_the_account_loses_the_session().await;
+    signing.failed_sign_ins_are_told_alike().await;
+    signing.guessing_is_slowed_down_and_denies_nobody().await;
+    signing.access_tokens_are_verified_by_the_published_keys().await;
+    signing.work_in_an_account_needs_a_place_there_or_above().await;
+}
+
+fn secret(text: &str) -> SecretString {
+    SecretString::from(text.to_owned())
+}
+
+impl Signing<'_> {
+    fn identity(&self) -> &dyn Identity {
+        &*self.subject.ports.identity
+    }
+
+    fn store(&self) -> Store {
+        Store::new(self.subject.ports.tables.clone())
+    }
+
+    fn address(&self) -> String {
+        format!("{}@example.com", self.subject.unique("ada"))
+    }
+
+    /// The code in the latest letter.
+    fn code(&self, email: &str) -> SecretString {
+        let letters = (self.letters)(email);
+        let code = letters.iter().rev().flat_map(|letter| letter.lines()).find_map(|line| line.strip_prefix("Code: "));
+        secret(code.expect("a letter with a code"))
+    }
+
+    async fn person(&self) -> (String, UserId) {
+        let email = self.address();
+        self.identity().register(&email, &secret(PASSWORD), "Ada").await.unwrap();
+        let user_id = self.identity().verify(&email, &self.code(&email)).await.unwrap();
+        (email, user_id)
+    }
+
+    async fn sign_in(&self, email: &str) -> SignedIn {
+        self.identity().sign_in(email, &secret(PASSWORD), None).await.unwrap()
+    }
+
+    async fn refused(&self, email: &str, password: &str) -> (ErrorKind, String) {
+        match self.identity().sign_in(email, &secret(password), None).await {
+            Ok(_) => panic!("{email} was let in"),
+            Err(error) => (error.kind(), error.to_string()),
+        }
+    }
+
+    async fn rows<R: Row>(&self, query: Query) -> Vec<R> {
+        let page = self.store().query::<R>(&self.subject.system, query).await.unwrap();
+        page.rows.into_iter().map(|found| found.row).collect()
+    }
+
+    async fn memberships(&self, user_id: UserId) -> Vec<Membership> {
+        self.rows(query(&USERS_ACCOUNTS, None, &user_id.to_string())).await
+    }
+
+    async fn a_person_registers_proves_the_address_and_signs_in(&self) {
+        let email = self.address();
+        self.identity().register(&email.to_uppercase(), &secret(PASSWORD), " Ada ").await.unwrap();
+        assert_eq!(self.refused(&email, PASSWORD).await.0, ErrorKind::Denied, "not before the address is proved");
+        let user_id = self.identity().verify(&email, &self.code(&email)).await.unwrap();
+
+        let users: Vec<User> = self.rows(query(&USERS, Some("by-email"), &email)).await;
+        assert_eq!(users.len(), 1);
+        assert_eq!((users[0].user_id, users[0].name.as_str()), (user_id, "Ada"));
+        assert!(users[0].verified_at.is_some());
+        let memberships = self.memberships(user_id).await;
+        assert_eq!(memberships.len(), 1);
+        assert_eq!((memberships[0].role, memberships[0].status), (Role::Owner, MembershipStatus::Active));
+        let account = self.store().get::<Account>(&self.subject.system, store::key1(memberships[0].account_id)).await;
+        assert_eq!(account.unwrap().row.name, "Ada");
+
+        let signed_in = self.sign_in(&email).await;
+        assert_eq!(signed_in.user_id, user_id);
+        assert!(signed_in.expires_in <= Duration::from_secs(900));
+        assert_eq!(self.refused(&email, "wrong horse battery").await.0, ErrorKind::Denied);
+    }
+
+    async fn registrations_are_checked_with_all_problems_at_once(&self) {
+        let error = self.identity().register("no address", &secret("short"), "").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        let places: Vec<_> = error.problems().iter().map(|problem| problem.place.as_str()).collect();
+        assert_eq!(places, ["/email", "/password", "/name"]);
+        for email in
+            ["a@b", "@example.com", "a b@example.com", "a@example..com", "a@example.com\nBcc: b@c.de", "<a@b.de>"]
+        {
+            let outcome = self.identity().register(email, &secret(PASSWORD), "Ada").await;
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Invalid, "{email:?}");
+        }
+    }
+
+    async fn codes_are_used_once_and_expire(&self) {
+        let email = self.address();
+        self.identity().register(&email, &secret(PASSWORD), "Ada").await.unwrap();
+        let first = self.code(&email);
+        let denied = async |code: &SecretString, why: &str| {
+            assert_eq!(self.identity().verify(&email, code).await.unwrap_err().kind(), ErrorKind::Denied, "{why}");
+        };
+        denied(&secret("aaaa-bbbb-cccc-dddd"), "wrong").await;
+        denied(&secret(""), "empty").await;
+        pass(Duration::from_secs(3601)).await;
+        denied(&first, "expired").await;
+        self.identity().resend(&email).await.unwrap();
+        let second = self.code(&email);
+        assert_ne!(first.expose_secret(), second.expose_secret());
+        denied(&first, "replaced").await;
+        let other = self.address();
+        assert!(self.identity().verify(&other, &second).await.is_err(), "of another address");
+        let typed = secret(&second.expose_secret().replace('-', " ").to_uppercase());
+        self.identity().verify(&email, &typed).await.unwrap();
+        denied(&second, "used").await;
+    }
+
+    async fn a_registered_address_is_answered_like_a_new_one(&self) {
+        let (known, _) = self.person().await;
+        let unknown = self.address();
+        for email in [&known, &unknown] {
+            let before = (self.letters)(email).len();
+            self.identity().register(email, &secret("another password"), "Mallory").await.unwrap();
+            assert_eq!((self.letters)(email).len(), before + 1, "each gets a letter");
+            self.identity().resend(email).await.unwrap();
+        }
+        assert!((self.letters)(&known).last().unwrap().contains("already"));
+        self.sign_in(&known).await;
+        assert_eq!(self.refused(&known, "another password").await.0, ErrorKind::Denied, "nothing came of it");
+        // However often: the answer stays the same and the letters end.
+        for _ in 0..10 {
+            self.identity().register(&known, &secret("another password"), "Mallory").await.unwrap();
+        }
+        assert!((self.letters)(&known).len() <= 7, "an address is not flooded with letters");
+    }
+
+    async fn a_stranger_cannot_slip_in_a_password(&self) {
+        let email = self.address();
+        self.identity().register(&email, &secret(PASSWORD), "Ada").await.unwrap();
+        let code = self.code(&email);
+        self.identity().register(&email, &secret("password of mallory"), "Mallory").await.unwrap();
+        self.identity().verify(&email, &code).await.unwrap();
+        self.sign_in(&email).await;
+        assert_eq!(self.refused(&email, "password of mallory").await.0, ErrorKind::Denied);
+        assert!(self.identity().verify(&email, &self.code(&email)).await.is_err(), "the other code ended with it");
+    }
+
+    async fn a_refresh_token_is_used_once_and_reuse_ends_the_family(&self) {
+        let (email, user_id) = self.person().await;
+        let first = self.sign_in(&email).await;
+        let elsewhere = self.sign_in(&email).await;
+        let second = self.identity().refresh(&first.refresh_token).await.unwrap();
+        assert_eq!(second.user_id, user_id);
+        let third = self.identity().refresh(&second.refresh_token).await.unwrap();
+        assert!(self.denied(&first.refresh_token).await, "used before");
+        assert!(self.denied(&third.refresh_token).await, "reuse ended the family");
+        assert!(!self.denied(&elsewhere.refresh_token).await, "another session goes on");
+        assert!(self.denied(&secret("lbr_unknown")).await);
+        // Used in parallel: one at most gets on, and the family ends.
+        let shared = self.sign_in(&email).await;
+        let racers = (0..8).map(|_| self.identity().refresh(&shared.refresh_token));
+        let winners: Vec<_> = futures::future::join_all(racers).await.into_iter().flatten().collect();
+        assert_eq!(winners.len(), 1);
+        assert!(self.denied(&winners[0].refresh_token).await);
+        let idle = self.sign_in(&email).await;
+        pass(Duration::from_secs(31 * 24 * 3600)).await;
+        assert!(self.denied(&idle.refresh_token).await, "expired");
+    }
+
+    async fn denied(&self, refresh_token: &SecretString) -> bool {
+        match self.identity().refresh(refresh_token).await {
+            Ok(_) => false,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Denied);
+                true
+            }
+        }
+    }
+
+    async fn signing_out_ends_the_session(&self) {
+        let (email, _) = self.person().await;
+        let first = self.sign_in(&email).await;
+        let second = self.identity().refresh(&first.refresh_token).await.unwrap();
+        self.identity().sign_out(&second.refresh_token).await.unwrap();
+        assert!(self.denied(&second.refresh_token).await);
+        self.identity().sign_out(&secret("lbr_unknown")).await.unwrap();
+    }
+
+    async fn who_loses_the_account_loses_the_session(&self) {
+        let (email, user_id) = self.person().await;
+        let signed_in = self.sign_in(&email).await;
+        let account_id = self.memberships(user_id).await[0].account_id;
+        let delete = listbackup_engine::ports::Write::Delete {
+            table: &USERS_ACCOUNTS,
+            key: store::key(user_id, account_id),
+            condition: Condition::Any,
+        };
+        self.store().transact(&self.subject.system, vec![delete]).await.unwrap();
+        assert!(self.denied(&signed_in.refresh_token).await);
+        assert_eq!(self.refused(&email, PASSWORD).await.0, ErrorKind::Denied);
+    }
+
+    async fn failed_sign_ins_are_told_alike(&self) {
+        let (known, _) = self.person().await;
+        let unproved = self.address();
+        self.identity().register(&unproved, &secret(PASSWORD), "Ada").await.unwrap();
+        let answers = [
+            self.refused(&known, "wrong horse battery").await,
+            self.refused(&self.address(), PASSWORD).await,
+            self.refused(&unproved, PASSWORD).await,
+            self.refused("no address", PASSWORD).await,
+            self.refused("", "").await,
+        ];
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    }
+
+    async fn guessing_is_slowed_down_and_denies_nobody(&self) {
+        let (known, _) = self.person().await;
+        let session = self.sign_in(&known).await;
+        for email in [known.clone(), self.address()] {
+            let guesses = (0..100).map(|n| {
+                let (email, guess) = (email.clone(), format!("guess number {n}"));
+                async move { self.identity().sign_in(&email, &secret(&guess), None).await.err().unwrap() }
+            });
+            let errors = futures::future::join_all(guesses).await;
+            let tried = errors.iter().filter(|error| error.kind() == ErrorKind::Denied).count();
+            assert_eq!(tried, 10, "so many guesses were looked at");
+            let waits: Vec<_> = errors.iter().filter_map(listbackup_engine::Error::retry_after).collect();
+            assert_eq!(waits.len(), 90);
+            assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(30)), "{waits:?}");
+        }
+        let again = self.identity().refresh(&session.refresh_token).await;
+        assert!(again.is_ok(), "who is signed in is not touched");
+        let (kind, _) = self.refused(&known, PASSWORD).await;
+        assert_eq!(kind, ErrorKind::RateLimited);
+        pass(Duration::from_secs(30)).await;
+        self.sign_in(&known).await;
+        assert_eq!(self.refused(&known, "one more guess").await.0, ErrorKind::Denied, "a success forgives");
+    }
+
+    async fn access_tokens_are_verified_by_the_published_keys(&self) {
+        let (email, user_id) = self.person().await;
+        let token = self.sign_in(&email).await.access_token;
+        let jwks: JwkSet = serde_json::from_value(self.identity().jwks().await.unwrap()).unwrap();
+        let header = jsonwebtoken::decode_header(token.expose_secret()).unwrap();
+        let key = jwks.find(&header.kid.unwrap()).expect("the key is published");
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_issuer(&[self.identity().issuer()]);
+        validation.set_audience(&["listbackup"]);
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        // The token's times are those of the test's clock.
+        (validation.validate_exp, validation.validate_nbf) = (false, false);
+        let key = DecodingKey::from_jwk(key).unwrap();
+        let claims = jsonwebtoken::decode::<Value>(token.expose_secret(), &key, &validation).unwrap().claims;
+        let now_s = self.subject.ports.clock.now().as_second();
+        let account_id = self.memberships(user_id).await[0].account_id;
+        assert_eq!(claims["sub"], user_id.to_string());
+        assert_eq!(claims["account"], account_id.to_string());
+        assert_eq!(claims["token_use"], "access");
+        assert!(claims["exp"].as_i64().unwrap() - now_s <= 900);
+        assert!(claims["nbf"].as_i64().unwrap() <= now_s);
+        assert!(claims["jti"].as_str().unwrap().len() >= 16);
+        let mut forged = token.expose_secret().to_owned();
+        forged.insert(forged.len() - 10, 'A');
+        assert!(jsonwebtoken::decode::<Value>(&forged, &key, &validation).is_err());
+    }
+
+    async fn work_in_an_account_needs_a_place_there_or_above(&self) {
+        let (email, user_id) = self.person().await;
+        let (other_email, other_id) = self.person().await;
+        let own = self.memberships(user_id).await[0].account_id;
+        let foreign = self.memberships(other_id).await[0].account_id;
+        let parent = self.store().get::<Account>(&self.subject.system, store::key1(own)).await.unwrap().row;
+        let child_id = self.subject.account().account_id();
+        let child = Account {
+            account_id: child_id,
+            parent_id: Some(own),
+            path: format!("{}{child_id}/", parent.path),
+            ..parent.clone()
+        };
+        let write = store::put(&child, Condition::Absent).unwrap();
+        self.store().transact(&self.subject.system, vec![write]).await.unwrap();
+        for account_id in [own, child_id] {
+            let signed_in = self.identity().sign_in(&email, &secret(PASSWORD), Some(account_id)).await;
+            assert!(signed_in.is_ok(), "in {account_id}");
+        }
+        let refused = self.identity().sign_in(&email, &secret(PASSWORD), Some(foreign)).await.err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Denied);
+        let refused = self.identity().sign_in(&other_email, &secret(PASSWORD), Some(child_id)).await.err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Denied);
+    }
+}
+
+fn query(
+    table: &'static listbackup_engine::tables::TableSchema,
+    index: Option<&'static str>,
+    partition: &str,
+) -> Query {
+    Query {
+        table,
+        index,
+        partition: partition.to_owned(),
+        sort: SortRange::All,
+        descending: false,
+        limit: 10,
+        after: None,
+    }
+}
