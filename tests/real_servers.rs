@@ -1,6 +1,8 @@
 //! Backups of real products: what is exported is, record by record, what the product itself says, and a second backup
 //! reports exactly what was changed in between.
 
+#[path = "support/backup.rs"]
+mod backup;
 #[path = "support/program.rs"]
 mod program;
 #[path = "support/servers/mod.rs"]
@@ -8,7 +10,8 @@ mod servers;
 
 use std::collections::BTreeMap;
 
-use program::{Program, Report};
+use backup::Report;
+use program::Program;
 use servers::{Records, localstripe, localstripe::LocalStripe, mediawiki, mediawiki::MediaWiki};
 
 /// All streams of a product at one moment.

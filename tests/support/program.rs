@@ -1,11 +1,7 @@
 //! The built program, run as a user runs it.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -15,52 +11,10 @@ pub struct Program {
     data: TempDir,
 }
 
-/// What `listbackup backup --json` reports.
-#[derive(Debug, Deserialize)]
-pub struct Report {
-    /// The snapshot that the run made, if it made one.
-    pub snapshot_id: Option<String>,
-    /// How the run ended.
-    pub status: String,
-    /// Parts that could not be read.
-    pub failed: u64,
-    /// Figures of each stream.
-    pub streams: Vec<StreamReport>,
-}
-
-/// Figures of one stream of a run.
-#[derive(Debug, Deserialize)]
-pub struct StreamReport {
-    /// The stream.
-    pub name: String,
-    /// Records that are new.
-    pub added: u64,
-    /// Records that differ from the last snapshot's.
-    pub changed: u64,
-    /// Records that are gone.
-    pub removed: u64,
-    /// Parts that could not be read.
-    pub failed: u64,
-}
-
 impl Program {
     /// With an empty data directory.
     pub fn new() -> Self {
         Self { data: tempfile::tempdir().expect("a data directory") }
-    }
-
-    /// Backs a product up; `settings` are `name=value`.
-    pub async fn backup(&self, manifest: &str, settings: &[String]) -> Report {
-        let manifest = Path::new("tests/fixtures").join(manifest);
-        let mut command = self.command("backup");
-        command.arg("--json").arg("--manifest").arg(manifest);
-        for setting in settings {
-            command.args(["--set", setting]);
-        }
-        let report = run(&mut command).await;
-        serde_json::from_slice(&report).unwrap_or_else(|error| {
-            panic!("backup --json printed something else: {error}\n{}", String::from_utf8_lossy(&report))
-        })
     }
 
     /// The records of one stream of a snapshot, by the text of their key.
@@ -87,7 +41,8 @@ impl Program {
         serde_json::from_slice(&printed).expect("one JSON document")
     }
 
-    fn command(&self, name: &str) -> Command {
+    /// A command over the data directory.
+    pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(binary());
         command.arg(name).arg("--data-dir").arg(self.data_dir()).kill_on_drop(true);
         command
@@ -102,7 +57,11 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-async fn run(command: &mut Command) -> Vec<u8> {
+/// Runs a command that must succeed; returns what it printed.
+///
+/// # Panics
+/// With all that it printed, when it fails.
+pub async fn run(command: &mut Command) -> Vec<u8> {
     let output = command.output().await.expect("the program can be started");
     let printed = [&output.stderr[..], &output.stdout].map(String::from_utf8_lossy).concat();
     assert!(output.status.success(), "{:?} ended with {}:\n{printed}", command.as_std(), output.status);

@@ -1,6 +1,6 @@
 //! `listbackup backup`: one run, now, through the same engine as everywhere.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use listbackup_engine::{
     Error, ErrorKind, Result,
@@ -24,7 +24,7 @@ use listbackup_engine::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     data_dir::DataDir,

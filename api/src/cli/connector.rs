@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use clap::Subcommand;
-use jiff::Timestamp;
 use listbackup_engine::{
     Error, ErrorKind, Result,
+    adapters::embedded::SystemClock,
     connectors::{
         Connector, Integration, Link, Page, Problem, ReadRequest, Settings, StreamSpec, http::AddressGuard, manifest,
         oauth::MemoryCredentials, registry::Registry,
@@ -231,6 +231,10 @@ async fn read_stream(
     Ok(())
 }
 
+fn now_ms() -> i64 {
+    SystemClock.now().as_millisecond()
+}
+
 /// A record's text goes out as it came in: large numbers keep their digits.
 #[derive(serde::Serialize)]
 struct RecordMessage<'a> {
@@ -253,7 +257,7 @@ fn print_records(stream: &str, page: &Page, left: &mut u64) -> Result<()> {
         *left -= 1;
         let data: &RawValue = serde_json::from_slice(page.record_body(record))
             .map_err(|error| Error::new(ErrorKind::Bug, format!("a record is not JSON: {error}")))?;
-        let emitted_at = Timestamp::now().as_millisecond();
+        let emitted_at = now_ms();
         let message = RecordMessage { r#type: "RECORD", record: Record { stream, data, emitted_at } };
         if let Ok(text) = serde_json::to_string(&message) {
             // A message is one line, however the product laid out its JSON: a line break can only be between tokens.
@@ -268,7 +272,7 @@ fn trace(stream: &str, error: &Error) -> Value {
         "type": "TRACE",
         "trace": {
             "type": "ERROR",
-            "emitted_at": Timestamp::now().as_millisecond(),
+            "emitted_at": now_ms(),
             "error": { "message": error.to_string(), "failure_type": error.kind().code(), "stream_descriptor": { "name": stream } },
         },
     })

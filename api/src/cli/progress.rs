@@ -1,9 +1,6 @@
 //! How far a run is: bars on a terminal, a plain line now and then elsewhere.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -11,7 +8,7 @@ use listbackup_engine::model::{
     ActivityEvent, ActivityKind, RunId,
     run::{Progress, StreamState},
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::output;
 

@@ -69,7 +69,7 @@ impl TagIndex {
 
     /// Where the search begins. Tags are keyed hashes already, so their own bits spread well.
     fn home(&self, check: u32) -> usize {
-        (u64::from(check) * self.slots.len() as u64 >> 32) as usize
+        ((u64::from(check) * self.slots.len() as u64) >> 32) as usize
     }
 }
 
