@@ -10,6 +10,7 @@ use listbackup_engine::{
         Connector, Integration, Link, Page, Problem, ReadRequest, Settings, StreamSpec, http::AddressGuard, manifest,
         oauth::MemoryCredentials, registry::Registry,
     },
+    ports::Clock,
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -96,7 +97,7 @@ fn integration(product: &Product) -> Result<Arc<dyn Integration>> {
     if let Some(path) = &product.manifest {
         let text = settings::manifest_text(path)?;
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let parsed = manifest::parse(&name, &text);
+        let parsed = manifest::ManifestIntegration::parse(&name, &text);
         return Ok(Arc::new(parsed.map_err(|error| Error::from(error).with("file", path.display()))?));
     }
     let name = product.integration.clone().unwrap_or_default();
