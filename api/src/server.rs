@@ -48,7 +48,7 @@ pub fn configure(state: AppState) -> impl FnOnce(&mut ServiceConfig) {
             .configure(|config| mount(config, routes))
             .service(web::redirect("/system/docs", "/system/docs/"))
             .service(SwaggerUi::new("/system/docs/{_:.*}").config(Config::from("/system/openapi.json")))
-            .default_service(web::route().wrap(from_fn(gate::finish)).to(gate::no_such_route));
+            .default_service(web::route().to(gate::no_such_route).wrap(from_fn(gate::finish)));
     }
 }
 

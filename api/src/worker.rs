@@ -1,6 +1,6 @@
 //! The only place that picks adapters: from a data directory to a worker's world.
 
-use std::{path::Path, sync::Arc};
+use std::{io::IsTerminal, path::Path, sync::Arc};
 
 use actix::{System, SystemRunner};
 use listbackup_engine::{
@@ -91,7 +91,10 @@ pub fn system() -> Result<SystemRunner> {
 /// Sends the log to standard error.
 pub fn start_log(default: &str) {
     let filter = EnvFilter::try_from_env("LISTBACKUP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first.
     let _already = log.try_init();
 }

@@ -51,7 +51,8 @@ pub async fn run(args: Args) -> Outcome {
     let worker = args.data_dir.open_to_read()?;
     let mut rows = Vec::new();
     for (scope, source) in lookup::sources(&worker.ctx).await? {
-        if args.source.as_ref().is_some_and(|name| *name != source.name) {
+        let is_other = args.source.as_ref().is_some_and(|name| *name != source.name);
+        if is_other || source.head.is_none() {
             continue;
         }
         let store = worker.ctx.snapshots.source(&scope, source.source_id).await?;

@@ -162,9 +162,9 @@ pub struct Resettled {
 pub async fn resettle(state: &AppState, caller: &Caller, source: &Source, given: Value) -> Result<Resettled, Problem> {
     let scope = caller.scope();
     let integration = integration_of(&state.ports, &state.ctx.registry, scope, source).await?;
-    let full = full_settings(&state.ports, scope, source, given.clone()).await?;
-    connect(state, &*integration, full)?;
     let spec = integration.spec();
+    let full = full_settings(&state.ports, scope, spec, source, given.clone()).await?;
+    connect(state, &*integration, full)?;
     let signs_in_by_settings = !matches!(spec.sign_in, SignIn::OAuth2(_));
     let is_waiting = source.state == SourceState::NeedsAuthorisation;
     let (settings, credential_id, write) = match source.credential_id {

@@ -167,7 +167,8 @@ async fn begin(state: &AppState, caller: &Caller, source: &Source) -> Result<Sig
 async fn flow(state: &AppState, caller: &Caller, source: &Source) -> Result<AuthorizationFlow, Problem> {
     let integration = integration_of(&state.ports, &state.ctx.registry, caller.scope(), source).await?;
     let sign_in = oauth(&integration.spec().sign_in)?;
-    let settings = full_settings(&state.ports, caller.scope(), source, source.settings.clone()).await?;
+    let settings =
+        full_settings(&state.ports, caller.scope(), integration.spec(), source, source.settings.clone()).await?;
     Ok(AuthorizationFlow::new(sign_in, &settings, state.ctx.http.clone()).map_err(Error::from)?)
 }
 

@@ -50,7 +50,10 @@ fn oauth(auth: &Value) -> Option<OAuth2SignIn> {
     let input = block.get("oauth_connector_input_specification")?;
     let text = |name: &str| input.get(name).and_then(Value::as_str).map(str::to_owned);
     let path = |group: &str, name: &str| -> Option<Vec<String>> {
-        let steps = block.get(group)?.get(name)?.get("path_in_connector_config")?.as_array()?;
+        // A JSON schema by the book; published manifests also name the fields without `properties`.
+        let group = block.get(group)?;
+        let field = group.get("properties").unwrap_or(group).get(name)?;
+        let steps = field.get("path_in_connector_config")?.as_array()?;
         steps.iter().map(|step| step.as_str().map(str::to_owned)).collect()
     };
     let output = |name: &str| path("complete_oauth_output_specification", name);

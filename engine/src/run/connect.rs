@@ -91,7 +91,8 @@ pub async fn connect_source(
 ) -> Result<Arc<dyn Connector>> {
     let integration = integration_of(ports, registry, scope, source).await?;
     let credentials = SourceCredentials { ports: ports.clone(), scope: *scope, key_id: source.credential_id };
-    let settings = full_settings(ports, scope, source, source.settings.clone()).await?;
+    let spec = integration.spec();
+    let settings = full_settings(ports, scope, spec, source, source.settings.clone()).await?;
     let link = Link { settings, http: http.clone(), credentials: Arc::new(credentials) };
     Ok(integration.connect(link)?)
 }
@@ -100,15 +101,35 @@ pub async fn connect_source(
 ///
 /// # Errors
 /// `Corrupt` when the credential cannot be opened; `Retry` from the stores.
-pub async fn full_settings(ports: &Ports, scope: &AccountScope, source: &Source, given: Value) -> Result<Settings> {
-    let mut full = match source.credential_id {
-        Some(key_id) => {
-            open(ports, scope.account_id(), &read_credential(ports, scope, key_id).await?.row).await?.settings
-        }
-        None => Value::Null,
+pub async fn full_settings(
+    ports: &Ports,
+    scope: &AccountScope,
+    spec: &Spec,
+    source: &Source,
+    given: Value,
+) -> Result<Settings> {
+    let secrets = match source.credential_id {
+        Some(key_id) => open(ports, scope.account_id(), &read_credential(ports, scope, key_id).await?.row).await?,
+        None => Secrets::default(),
     };
+    let mut full = secrets.settings;
     merge(&mut full, given);
+    if let (connectors::SignIn::OAuth2(sign_in), Some(tokens)) = (&spec.sign_in, &secrets.tokens) {
+        fill_in(&mut full, &sign_in.access_token_path, Some(&tokens.access_token));
+        fill_in(&mut full, &sign_in.refresh_token_path, tokens.refresh_token.as_ref());
+        fill_in(&mut full, &sign_in.expires_at_path, tokens.expires_at.map(|at| at.to_string()).as_ref());
+    }
     Ok(Settings::new(full))
+}
+
+/// Sets what a sign-in brought at its place in the settings, where the connector looks for it.
+fn fill_in(settings: &mut Value, path: &[String], text: Option<&String>) {
+    let (Some(text), false) = (text, path.is_empty()) else { return };
+    let mut value = Value::String(text.clone());
+    for name in path.iter().rev() {
+        value = Value::Object(Map::from_iter([(name.clone(), value)]));
+    }
+    merge(settings, value);
 }
 
 /// Takes the secrets out of a person's settings: what may be shown, and the credential that holds the rest sealed
