@@ -1,0 +1,2 @@
+//! Templates.
+pub(crate) mod python;
