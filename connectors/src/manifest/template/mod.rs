@@ -1,2 +1,351 @@
-//! Templates.
+//! Templates: text with `{{ … }}` inside, evaluated as the reference evaluates them.
+//!
+//! A template is rendered to text, and the text is read as a Python literal; a text that is no literal stays text.
+
+use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
+
+use minijinja::{
+    Environment, ErrorKind, UndefinedBehavior, Value,
+    value::{Enumerator, Object, ObjectRepr},
+};
+
+use crate::{Error, ErrorKind as Kind, Result};
+
+mod filters;
+mod lower;
+mod macros;
+mod methods;
+mod operators;
+mod printf;
 pub(crate) mod python;
+pub(crate) mod values;
+
+pub(crate) use python::Python;
+
+/// Steps that one evaluation may take.
+const MAX_STEPS: u64 = 2_000_000;
+/// Calls inside calls that one evaluation may have.
+const MAX_DEPTH: usize = 64;
+/// Bytes that one evaluation may write.
+const MAX_OUTPUT_BYTES: usize = 4 << 20;
+
+/// Every name that some place of the language offers to templates.
+const KNOWN_NAMES: [&str; 24] = [
+    "config", "parameters", "response", "headers", "record", "last_record", "last_page_size", "page_size", "stream_slice", "stream_interval",
+    "stream_partition", "next_page_token", "value", "path", "property", "session_token", "components_values", "creation_response",
+    "polling_response", "download_target", "request_url", "raw_schema", "stream_template", "stream_parameters",
+];
+
+/// Compiles templates while a manifest is loaded.
+pub(crate) struct Compiler {
+    env: RefCell<Environment<'static>>,
+}
+
+/// Evaluates the templates of one manifest.
+pub(crate) struct Engine {
+    env: Environment<'static>,
+}
+
+/// One text of the manifest, ready to be evaluated.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    source: Arc<str>,
+    /// The compiled form's name; `None` for a text without `{{`.
+    compiled: Option<Arc<str>>,
+    /// Names that must come from the scope.
+    names: Arc<BTreeSet<String>>,
+    parameters: Value,
+    /// Where it stands, for errors.
+    place: Arc<str>,
+}
+
+/// The kinds of value that a literal may become; any other stays text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Only {
+    /// No restriction.
+    Any,
+    /// Text or a list.
+    TextOrList,
+    /// Text.
+    Text,
+    /// A whole number.
+    Integer,
+    /// A number with a point.
+    Number,
+    /// A truth value.
+    Boolean,
+}
+
+impl Only {
+    fn allows(self, value: &Python) -> bool {
+        match self {
+            Self::Any => true,
+            Self::TextOrList => matches!(value, Python::Text(_) | Python::List(_)),
+            Self::Text => matches!(value, Python::Text(_)),
+            Self::Integer => matches!(value, Python::Int(_) | Python::BigInt(_) | Python::Bool(_)),
+            Self::Number => matches!(value, Python::Float(_)),
+            Self::Boolean => matches!(value, Python::Bool(_)),
+        }
+    }
+}
+
+/// What rendering gave.
+enum Rendered {
+    Text(String),
+    /// Something missing was used: the reference takes its default.
+    Missing(String),
+    /// Kinds that do not go together: the reference takes the template's own text.
+    Mismatch(String),
+}
+
+impl Compiler {
+    /// Starts with the language's functions and filters.
+    pub(crate) fn new() -> Self {
+        let mut env = Environment::new();
+        env.set_undefined_behavior(UndefinedBehavior::Lenient);
+        env.set_fuel(Some(MAX_STEPS));
+        env.set_recursion_limit(MAX_DEPTH);
+        env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        env.set_formatter(|out, _, value| {
+            out.write_str(&values::text(value)).map_err(|_| minijinja::Error::from(ErrorKind::WriteFailure))
+        });
+        env.set_unknown_method_callback(methods::call);
+        operators::register(&mut env);
+        macros::register(&mut env);
+        filters::register(&mut env);
+        Self { env: RefCell::new(env) }
+    }
+
+    /// Compiles `source`, which stands at `place` and sees `parameters`. `extra` are further names it may use.
+    ///
+    /// # Errors
+    /// What is wrong with it, with the expression.
+    pub(crate) fn compile(&self, source: &Arc<str>, parameters: Value, place: &str, extra: &BTreeSet<String>) -> Result<Template, String> {
+        let quoted = |reason: String| format!("the template `{}` cannot be used: {reason}", shortened(source));
+        let plain = Template {
+            source: Arc::clone(source),
+            compiled: None,
+            names: Arc::default(),
+            parameters,
+            place: place.into(),
+        };
+        if source.contains("stream_state") {
+            return Err(quoted("`stream_state` no longer exists; use `stream_interval`".into()));
+        }
+        if !["{{", "{%", "{#"].iter().any(|mark| source.contains(mark)) {
+            return Ok(plain);
+        }
+        let lowered = lower::lower(source).map_err(quoted)?;
+        let mut env = self.env.borrow_mut();
+        if env.get_template(&lowered).is_err() {
+            env.add_template_owned(lowered.clone(), lowered.clone()).map_err(|error| quoted(reason(&error)))?;
+        }
+        let compiled = env.get_template(&lowered).map_err(|error| quoted(reason(&error)))?;
+        let is_global = |name: &str| env.globals().any(|(global, _)| global == name);
+        let names: BTreeSet<String> = compiled.undeclared_variables(false).into_iter().filter(|name| !is_global(name)).collect();
+        let unknown = names.iter().find(|name| !KNOWN_NAMES.contains(&name.as_str()) && !extra.contains(*name));
+        match unknown {
+            Some(name) => Err(quoted(format!("nothing is called `{name}` here"))),
+            None => Ok(Template { compiled: Some(lowered.into()), names: Arc::new(names), ..plain }),
+        }
+    }
+
+    /// Ends the loading.
+    pub(crate) fn finish(self) -> Engine {
+        Engine { env: self.env.into_inner() }
+    }
+}
+
+fn reason(error: &minijinja::Error) -> String {
+    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
+}
+
+/// A template's text in one line of bounded length.
+fn shortened(source: &str) -> String {
+    let line = source.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(160) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
+/// The names that templates see at one place of the language.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    names: Vec<(String, Value)>,
+}
+
+impl Scope {
+    /// A scope with the settings alone.
+    pub(crate) fn new(settings: &Value) -> Self {
+        Self { names: vec![("config".into(), settings.clone())] }
+    }
+
+    /// Adds a name; a later one hides an earlier one.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.names.push((name.to_owned(), value));
+        self
+    }
+
+    /// Adds the slice under its three names.
+    #[must_use]
+    pub(crate) fn with_slice(self, slice: &Value) -> Self {
+        ["stream_slice", "stream_interval", "stream_partition"].into_iter().fold(self, |scope, name| scope.with(name, slice.clone()))
+    }
+
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.names.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+}
+
+/// A scope with a template's parameters, as the engine wants it.
+#[derive(Debug)]
+struct Names {
+    scope: Scope,
+    parameters: Value,
+}
+
+impl Object for Names {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        if key == "parameters" { Some(self.parameters.clone()) } else { self.scope.get(key).cloned() }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::NonEnumerable
+    }
+}
+
+impl Template {
+    /// The text as written.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// True when the text is the same whatever the scope.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.compiled.is_none()
+    }
+
+    /// True when the template uses `name`.
+    pub(crate) fn uses(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// The value; something missing is an empty text where it is printed and an error where it is looked into.
+    ///
+    /// # Errors
+    /// `Invalid` with the expression, its place and the reason.
+    pub(crate) fn value(&self, engine: &Engine, scope: &Scope) -> Result<Python> {
+        self.value_of(engine, scope, Only::Any)
+    }
+
+    /// As [`Template::value`], but only some kinds of literal count.
+    ///
+    /// # Errors
+    /// As for [`Template::value`].
+    pub(crate) fn value_of(&self, engine: &Engine, scope: &Scope, only: Only) -> Result<Python> {
+        match self.render(engine, scope)? {
+            Rendered::Text(text) => Ok(literal(text, only)),
+            Rendered::Missing(reason) => Err(self.error(&reason)),
+            Rendered::Mismatch(reason) => Ok(self.own_text(&reason)),
+        }
+    }
+
+    /// The value as text.
+    ///
+    /// # Errors
+    /// As for [`Template::value`].
+    pub(crate) fn text(&self, engine: &Engine, scope: &Scope) -> Result<String> {
+        Ok(self.value(engine, scope)?.text())
+    }
+
+    /// The value of a mapping's member: `None` when it is empty or something is missing.
+    ///
+    /// # Errors
+    /// As for [`Template::value`].
+    pub(crate) fn member(&self, engine: &Engine, scope: &Scope, only: Only) -> Result<Python> {
+        match self.render(engine, scope)? {
+            Rendered::Text(text) if text.is_empty() => Ok(Python::None),
+            Rendered::Text(text) => Ok(literal(text, only)),
+            Rendered::Missing(_) => Ok(Python::None),
+            Rendered::Mismatch(reason) => Ok(self.own_text(&reason)),
+        }
+    }
+
+    /// Whether the condition holds; something missing makes it false.
+    ///
+    /// # Errors
+    /// As for [`Template::value`].
+    pub(crate) fn is_met(&self, engine: &Engine, scope: &Scope) -> Result<bool> {
+        match self.render(engine, scope)? {
+            Rendered::Text(text) => Ok(literal(text, Only::Any).is_condition_met()),
+            Rendered::Missing(_) => Ok(false),
+            Rendered::Mismatch(reason) => Ok(self.own_text(&reason).is_condition_met()),
+        }
+    }
+
+    /// What the reference makes of kinds that do not go together: the text itself, which as a condition is true.
+    fn own_text(&self, reason: &str) -> Python {
+        tracing::warn!(place = %self.place, template = %shortened(&self.source), reason, "a template mixes kinds that do not go together");
+        Python::Text(self.source.to_string())
+    }
+
+    fn render(&self, engine: &Engine, scope: &Scope) -> Result<Rendered> {
+        let Some(compiled) = &self.compiled else {
+            return Ok(Rendered::Text(plain_text(&self.source)));
+        };
+        if let Some(unknown) = self.names.iter().find(|name| *name != "parameters" && scope.get(name).is_none()) {
+            return Err(self.error(&format!("nothing is called `{unknown}` here")));
+        }
+        let names = Value::from_object(Names { scope: scope.clone(), parameters: self.parameters.clone() });
+        let template = engine.env.get_template(compiled).map_err(|error| self.error(&reason(&error)))?;
+        match template.render(names) {
+            Ok(text) if text.len() > MAX_OUTPUT_BYTES => Err(self.error("it writes more than 4 MiB")),
+            Ok(text) => Ok(Rendered::Text(text)),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn failed(&self, error: &minijinja::Error) -> Result<Rendered> {
+        let reason = reason(error);
+        match error.kind() {
+            ErrorKind::UndefinedError | ErrorKind::UnknownMethod => Ok(Rendered::Missing(reason)),
+            ErrorKind::InvalidOperation if reason.starts_with("ValueError: ") => Err(self.error(&reason)),
+            ErrorKind::InvalidOperation | ErrorKind::MissingArgument | ErrorKind::TooManyArguments => Ok(Rendered::Mismatch(reason)),
+            _ => Err(self.error(&reason)),
+        }
+    }
+
+    fn error(&self, reason: &str) -> Error {
+        Error::new(Kind::Invalid, format!("the template `{}` failed: {reason}", shortened(&self.source)))
+            .with("at", self.place.to_string())
+    }
+}
+
+/// A text without templates, as the engine would print it: one line end at its end is dropped.
+fn plain_text(source: &str) -> String {
+    let text = if source.contains('\r') { source.replace("\r\n", "\n") } else { source.to_owned() };
+    match text.strip_suffix('\n') {
+        Some(shorter) => shorter.to_owned(),
+        None => text,
+    }
+}
+
+fn literal(text: String, only: Only) -> Python {
+    match python::evaluate(&text) {
+        Some(value) if only.allows(&value) => value,
+        _ => Python::Text(text),
+    }
+}
+
+#[cfg(test)]
+mod tests;

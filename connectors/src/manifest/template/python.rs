@@ -77,7 +77,7 @@ impl Python {
             Self::None => out.push_str("None"),
             Self::Bool(true) => out.push_str("True"),
             Self::Bool(false) => out.push_str("False"),
-            Self::Int(value) => drop(write!(out, "{value}")),
+            Self::Int(value) => ignore(write!(out, "{value}")),
             Self::BigInt(digits) => out.push_str(digits),
             Self::Float(value) => out.push_str(&float_text(*value)),
             Self::Text(text) => write_text_repr(text, out),
@@ -104,8 +104,8 @@ impl Python {
         use super::super::json::write_text;
         match self {
             Self::None => out.push_str("null"),
-            Self::Bool(value) => drop(write!(out, "{value}")),
-            Self::Int(value) => drop(write!(out, "{value}")),
+            Self::Bool(value) => ignore(write!(out, "{value}")),
+            Self::Int(value) => ignore(write!(out, "{value}")),
             Self::BigInt(digits) => out.push_str(digits),
             Self::Float(value) if value.is_finite() => out.push_str(&float_text(*value)),
             Self::Float(_) => out.push_str("null"),
@@ -183,6 +183,11 @@ impl From<&serde_json::Value> for Python {
     }
 }
 
+/// Writing to a `String` cannot fail.
+fn ignore(written: std::fmt::Result) {
+    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+}
+
 fn write_items(items: &[Python], open: &str, close: &str, out: &mut String) {
     out.push_str(open);
     for (index, item) in items.iter().enumerate() {
@@ -218,10 +223,10 @@ pub(crate) fn write_text_repr(text: &str, out: &mut String) {
                 out.push(found);
             }
             found if found < ' ' || ('\u{7f}'..='\u{a0}').contains(&found) || found == '\u{ad}' => {
-                drop(write!(out, "\\x{:02x}", u32::from(found)));
+                ignore(write!(out, "\\x{:02x}", u32::from(found)));
             }
             '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{feff}' => {
-                drop(write!(out, "\\u{:04x}", u32::from(character)));
+                ignore(write!(out, "\\u{:04x}", u32::from(character)));
             }
             found => out.push(found),
         }
@@ -238,7 +243,7 @@ fn write_bytes_repr(bytes: &[u8], out: &mut String) {
                 out.push(char::from(byte));
             }
             b' '..=b'~' => out.push(char::from(byte)),
-            other => drop(write!(out, "\\x{other:02x}")),
+            other => ignore(write!(out, "\\x{other:02x}")),
         }
     }
     out.push('\'');

@@ -1,0 +1,254 @@
+//! Filters of the language, and those of the engine that differ from the reference's.
+
+use std::sync::{LazyLock, Mutex};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, Mac};
+use minijinja::{Environment, Error, Value, value::ValueKind};
+use regex::Regex;
+use sha2::Digest as _;
+
+use super::{
+    operators::{type_error, value_error},
+    values::{text, write_repr},
+};
+
+/// Compiled expressions kept at once; manifests have a handful.
+const MAX_PATTERNS: usize = 256;
+
+/// Registers the filters.
+pub(super) fn register(env: &mut Environment<'static>) {
+    env.add_filter("string", string);
+    env.add_filter("hash", hash);
+    env.add_filter("hmac", hmac_sha256);
+    env.add_filter("base64encode", |value: &str| STANDARD.encode(value));
+    env.add_filter("base64decode", base64_decode);
+    // The reference encodes here, despite the name.
+    env.add_filter("base64binascii_decode", |value: &str| STANDARD.encode(value));
+    env.add_filter("regex_search", regex_search);
+    env.add_filter("regex_replace", regex_replace);
+    env.add_filter("urlencode", url_encode);
+    env.add_filter("int", int);
+    env.add_filter("float", float);
+    env.add_filter("tojson", to_json);
+    env.add_filter("lower", |value: Value| text(&value).to_lowercase());
+    env.add_filter("upper", |value: Value| text(&value).to_uppercase());
+    env.add_filter("trim", |value: Value, characters: Option<&str>| {
+        let text = text(&value);
+        match characters {
+            Some(set) => text.trim_matches(|c| set.contains(c)).to_owned(),
+            None => text.trim().to_owned(),
+        }
+    });
+    env.add_filter("join", join);
+}
+
+/// Text stays; anything else becomes JSON in triple quotes, which evaluates back to a text.
+fn string(value: Value) -> String {
+    match value.as_str() {
+        Some(text) => text.to_owned(),
+        None => format!("\"\"\"{}\"\"\"", python_json(&value)),
+    }
+}
+
+/// `json.dumps`: non-ASCII characters escaped, `, ` and `: ` between.
+fn python_json(value: &Value) -> String {
+    let mut out = String::new();
+    write_json(value, false, &mut out);
+    out
+}
+
+fn write_json(value: &Value, is_sorted: bool, out: &mut String) {
+    match value.kind() {
+        ValueKind::Undefined | ValueKind::None => out.push_str("null"),
+        ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
+        ValueKind::Seq | ValueKind::Iterable => {
+            out.push('[');
+            for (index, item) in value.try_iter().into_iter().flatten().enumerate() {
+                out.push_str(if index > 0 { ", " } else { "" });
+                write_json(&item, is_sorted, out);
+            }
+            out.push(']');
+        }
+        ValueKind::Map => {
+            let mut keys: Vec<Value> = value.try_iter().into_iter().flatten().collect();
+            if is_sorted {
+                keys.sort();
+            }
+            out.push('{');
+            for (index, key) in keys.iter().enumerate() {
+                out.push_str(if index > 0 { ", " } else { "" });
+                write_ascii(&text(key), out);
+                out.push_str(": ");
+                write_json(&value.get_item(key).unwrap_or_default(), is_sorted, out);
+            }
+            out.push('}');
+        }
+        ValueKind::Number => write_repr(value, out),
+        _ => write_ascii(&text(value), out),
+    }
+}
+
+/// A JSON text in ASCII.
+fn write_ascii(text: &str, out: &mut String) {
+    let mut plain = String::with_capacity(text.len() + 2);
+    super::super::json::write_text(text, &mut plain);
+    for character in plain.chars() {
+        if character.is_ascii() {
+            out.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+}
+
+/// JSON that is safe inside HTML, with sorted keys.
+fn to_json(value: Value) -> String {
+    let mut out = String::new();
+    write_json(&value, true, &mut out);
+    out.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\'', "\\u0027")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hash(value: Value, kind: Option<&str>, salt: Option<Value>) -> Result<String, Error> {
+    let salt = salt.filter(Value::is_true).map(|salt| text(&salt)).unwrap_or_default();
+    let input = text(&value) + &salt;
+    match kind.unwrap_or("md5") {
+        "md5" => Ok(hex(&md5::Md5::digest(&input))),
+        "sha1" => Ok(hex(&sha1::Sha1::digest(&input))),
+        "sha224" => Ok(hex(&sha2::Sha224::digest(&input))),
+        "sha256" => Ok(hex(&sha2::Sha256::digest(&input))),
+        "sha384" => Ok(hex(&sha2::Sha384::digest(&input))),
+        "sha512" => Ok(hex(&sha2::Sha512::digest(&input))),
+        other => Err(value_error(format!("no hash function named `{other}`"))),
+    }
+}
+
+fn hmac_sha256(value: Value, key: Value, kind: Option<&str>) -> Result<String, Error> {
+    if kind.is_some_and(|kind| kind != "sha256") {
+        return Err(value_error("hmac knows sha256 only"));
+    }
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(text(&key).as_bytes()).map_err(|_| value_error("hmac: the key does not fit"))?;
+    mac.update(text(&value).as_bytes());
+    Ok(hex(&mac.finalize().into_bytes()))
+}
+
+fn base64_decode(value: &str) -> Result<String, Error> {
+    let bytes = STANDARD.decode(value).map_err(|_| value_error("base64decode: not base64"))?;
+    String::from_utf8(bytes).map_err(|_| value_error("base64decode: not text"))
+}
+
+fn pattern(source: &str) -> Result<Regex, Error> {
+    static PATTERNS: LazyLock<Mutex<std::collections::HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
+    let mut patterns = PATTERNS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(known) = patterns.get(source) {
+        return Ok(known.clone());
+    }
+    let compiled = Regex::new(source).map_err(|error| value_error(format!("`{source}` is not a regular expression: {error}")))?;
+    if patterns.len() >= MAX_PATTERNS {
+        patterns.clear();
+    }
+    patterns.insert(source.to_owned(), compiled.clone());
+    Ok(compiled)
+}
+
+/// The first group of the first match, or nothing.
+fn regex_search(value: &str, expression: &str) -> Result<String, Error> {
+    let found = pattern(expression)?;
+    let group = found.captures(value).and_then(|captures| captures.get(1).map(|group| group.as_str().to_owned()));
+    Ok(group.unwrap_or_default())
+}
+
+/// Replaces every match; the replacement names groups as `\1`.
+fn regex_replace(value: &str, expression: &str, replacement: &str) -> Result<String, Error> {
+    let groups = pattern(r"\\(\d+)")?;
+    let replacement = replacement.replace('$', "$$");
+    let replacement = groups.replace_all(&replacement, "$${$1}");
+    Ok(pattern(expression)?.replace_all(value, replacement.as_ref()).into_owned())
+}
+
+/// Percent-encodes all but letters, digits, `_.-~` and `safe`.
+pub(super) fn percent_encode(text: &str, safe: &str, is_plus_for_space: bool) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for byte in text.bytes() {
+        let is_plain = byte.is_ascii_alphanumeric() || b"_.-~".contains(&byte) || safe.as_bytes().contains(&byte);
+        if is_plain {
+            out.push(char::from(byte));
+        } else if byte == b' ' && is_plus_for_space {
+            out.push('+');
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// A text for a path; a mapping or pairs for a query.
+fn url_encode(value: Value) -> Result<String, Error> {
+    let pair = |key: &Value, value: &Value| {
+        format!("{}={}", percent_encode(&text(key), "", true), percent_encode(&text(value), "", true))
+    };
+    match value.kind() {
+        ValueKind::Map => {
+            let keys = value.try_iter()?;
+            Ok(keys.map(|key| pair(&key, &value.get_item(&key).unwrap_or_default())).collect::<Vec<_>>().join("&"))
+        }
+        ValueKind::Seq => {
+            let pairs = value.try_iter()?.map(|item| {
+                let (key, value) = (item.get_item_by_index(0)?, item.get_item_by_index(1)?);
+                Ok(pair(&key, &value))
+            });
+            Ok(pairs.collect::<Result<Vec<_>, Error>>()?.join("&"))
+        }
+        _ => Ok(percent_encode(&text(&value), "/", false)),
+    }
+}
+
+/// A whole number, or the default (0) for what is none.
+fn int(value: Value, default: Option<Value>, base: Option<u32>) -> Result<Value, Error> {
+    let fallback = default.unwrap_or_else(|| Value::from(0));
+    if value.is_undefined() {
+        return Err(Error::new(minijinja::ErrorKind::UndefinedError, "`int` on a missing value"));
+    }
+    let Some(written) = value.as_str() else {
+        return Ok(match value.kind() {
+            ValueKind::Bool => Value::from(i64::from(value.is_true())),
+            ValueKind::Number if value.is_integer() => value,
+            ValueKind::Number => f64::try_from(value).map_or(fallback, |number| Value::from(number.trunc() as i64)),
+            _ => fallback,
+        });
+    };
+    let clean = written.trim().replace('_', "");
+    let parsed = i128::from_str_radix(&clean, base.unwrap_or(10)).ok();
+    let parsed = parsed.map(Value::from).or_else(|| clean.parse::<f64>().ok().map(|number| Value::from(number.trunc() as i64)));
+    Ok(parsed.unwrap_or(fallback))
+}
+
+fn float(value: Value, default: Option<Value>) -> Result<Value, Error> {
+    if value.is_undefined() {
+        return Err(Error::new(minijinja::ErrorKind::UndefinedError, "`float` on a missing value"));
+    }
+    let number = match value.as_str() {
+        Some(written) => written.trim().replace('_', "").parse().ok(),
+        None if value.kind() == ValueKind::Bool => Some(f64::from(u8::from(value.is_true()))),
+        None => f64::try_from(value).ok(),
+    };
+    Ok(number.map(Value::from).or(default).unwrap_or_else(|| Value::from(0.0)))
+}
+
+fn join(value: Value, separator: Option<&str>, attribute: Option<&str>) -> Result<String, Error> {
+    if value.is_undefined() {
+        return Ok(String::new());
+    }
+    let items = value.try_iter().map_err(|_| type_error(format!("`join` needs a list, not {}", value.kind())))?;
+    let texts = items.map(|item| match attribute {
+        Some(name) => item.get_attr(name).map(|found| text(&found)),
+        None => Ok(text(&item)),
+    });
+    Ok(texts.collect::<Result<Vec<_>, Error>>()?.join(separator.unwrap_or("")))
+}
