@@ -1,0 +1,114 @@
+//! From the manifest's text to typed parts: references, parameters, default types, and every problem at once.
+
+mod parameters;
+mod refs;
+mod view;
+
+use std::{cell::RefCell, collections::{BTreeSet, HashMap}, rc::Rc, sync::Arc};
+
+pub(crate) use view::{Skip, Take, View};
+
+use super::{
+    stream::Stream,
+    template::Compiler,
+    yaml::{self, Data, Node},
+};
+use crate::Problem;
+
+/// What loading needs in every corner: the template compiler and the list of problems.
+pub(crate) struct Loader {
+    /// Compiles templates.
+    pub(crate) compiler: Compiler,
+    file: String,
+    problems: RefCell<Vec<Problem>>,
+    /// Names that parents give to the templates of their children.
+    extra_names: BTreeSet<String>,
+    /// Streams loaded already, by the node they come from: parents are shared by their children.
+    streams: RefCell<HashMap<*const Node, Rc<Loaded>>>,
+}
+
+/// A stream's state while its manifest is loaded.
+pub(crate) enum Loaded {
+    /// Being loaded: to meet it again means that it is its own ancestor.
+    Open,
+    /// Done; `None` when it has problems.
+    Done(Option<Arc<Stream>>),
+}
+
+impl Loader {
+    /// Reads `text` (of the file called `file`) and resolves its references.
+    ///
+    /// # Errors
+    /// Everything that is wrong with YAML and references.
+    pub(crate) fn read(file: &str, text: &str) -> Result<(Self, Arc<Node>), Vec<Problem>> {
+        let in_file = |problem: Problem| Problem { place: format!("{file}:{}", problem.place), ..problem };
+        let root = yaml::parse(text).map_err(|problem| vec![in_file(problem)])?;
+        let root = refs::resolve(&root).map_err(|problems| problems.into_iter().map(in_file).collect::<Vec<_>>())?;
+        let mut extra_names = BTreeSet::new();
+        collect_extra_names(&root, &mut extra_names, &mut std::collections::HashSet::new());
+        let loader = Self {
+            compiler: Compiler::new(),
+            file: file.to_owned(),
+            problems: RefCell::default(),
+            extra_names,
+            streams: RefCell::default(),
+        };
+        Ok((loader, root))
+    }
+
+    /// The manifest as a component.
+    pub(crate) fn root<'l>(&'l self, node: &Arc<Node>) -> View<'l> {
+        View::root(self, node)
+    }
+
+    /// Notes a problem at `node`.
+    pub(crate) fn note(&self, node: &Node, path: &str, message: String) {
+        let place = format!("{}:{}:{}{}{path}", self.file, node.place.line, node.place.column, if path.is_empty() { "" } else { " " });
+        let problem = Problem { place, message };
+        let mut problems = self.problems.borrow_mut();
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+
+    /// The stream loaded from `node`, if it was met before.
+    pub(crate) fn known(&self, node: &Arc<Node>) -> Option<Rc<Loaded>> {
+        self.streams.borrow().get(&Arc::as_ptr(node)).cloned()
+    }
+
+    /// Remembers how far the stream at `node` is.
+    pub(crate) fn remember(&self, node: &Arc<Node>, loaded: Loaded) {
+        self.streams.borrow_mut().insert(Arc::as_ptr(node), Rc::new(loaded));
+    }
+
+    /// Every problem found, in the order of the text's lines.
+    pub(crate) fn into_parts(self) -> (Compiler, Vec<Problem>) {
+        (self.compiler, self.problems.into_inner())
+    }
+}
+
+/// The last part of each `extra_fields` path: children's request templates see it by name.
+fn collect_extra_names(node: &Arc<Node>, names: &mut BTreeSet<String>, seen: &mut std::collections::HashSet<*const Node>) {
+    if !seen.insert(Arc::as_ptr(node)) {
+        return;
+    }
+    match &node.data {
+        Data::List(items) => items.iter().for_each(|item| collect_extra_names(item, names, seen)),
+        Data::Map(members) => {
+            for (key, value) in members {
+                if &**key == "extra_fields"
+                    && let Data::List(paths) = &value.data
+                {
+                    names.extend(paths.iter().map(joined_path));
+                }
+                collect_extra_names(value, names, seen);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn joined_path(path: &Arc<Node>) -> String {
+    let Data::List(steps) = &path.data else { return String::new() };
+    steps.iter().filter_map(|step| step.as_text().map(|text| text.to_string())).collect::<Vec<_>>().join(".")
+}
