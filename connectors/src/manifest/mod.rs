@@ -1,6 +1,112 @@
-//! Runs connectors written in the published low-code manifest language.
+//! Runs connectors written in the published low-code manifest language, unmodified.
+//!
+//! A manifest is loaded once ([`ManifestIntegration::parse`]): references, parameters, templates and types are checked, and every
+//! problem is told with its line and its path in the tree. Bound to a person's settings it is a [`crate::Connector`].
+//! Pages stay as they were received: records are slices of them, unless a stream changes its records.
 
+mod connector;
+mod cursor;
+mod extract;
+mod headers;
 mod json;
+mod load;
+mod paginate;
+mod partition;
+mod request;
+mod retriever;
+mod run;
+mod session;
+mod settings;
+mod slice;
+mod spec;
+mod stream;
 mod template;
 mod time;
+mod transform;
 mod yaml;
+
+use std::sync::Arc;
+
+use self::{
+    connector::{Manifest, ManifestConnector},
+    load::{Loader, Take, View},
+    session::Session,
+    stream::Stream,
+    template::Engine,
+};
+use crate::{Connector, Error, Integration, Link, Result, Spec};
+
+/// A loaded manifest.
+pub struct ManifestIntegration {
+    spec: Spec,
+    manifest: Arc<Manifest>,
+    engine: Arc<Engine>,
+}
+
+impl ManifestIntegration {
+    /// Loads a manifest. `name` is the integration's name in URLs and on the command line; errors call the file `manifest.yaml`.
+    ///
+    /// # Errors
+    /// `Invalid` with every problem: what is not YAML, what is missing, what is not supported, templates that cannot work.
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
+        let refused = |problems| Error::invalid(format!("the manifest of {name} cannot be used"), problems);
+        let (loader, root) = Loader::read("manifest.yaml", text).map_err(refused)?;
+        let loaded = {
+            let source = loader.root(&root);
+            let spec = spec::load(&source, name);
+            (spec, manifest(&source))
+        };
+        let (compiler, problems) = loader.into_parts();
+        match loaded {
+            (Ok(spec), Ok(manifest)) if problems.is_empty() => {
+                Ok(Self { spec, manifest: Arc::new(manifest), engine: Arc::new(compiler.finish()) })
+            }
+            _ => Err(refused(problems)),
+        }
+    }
+}
+
+impl Integration for ManifestIntegration {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn connect(&self, link: Link) -> Result<Arc<dyn Connector>> {
+        let settings = link.settings.expose().clone();
+        let problems = settings::check(&self.spec.settings_schema, &settings);
+        if !problems.is_empty() {
+            return Err(Error::invalid(format!("the settings of {} are not complete", self.spec.name), problems));
+        }
+        let session = Arc::new(Session::new(Arc::clone(&self.engine), link, settings));
+        Ok(Arc::new(ManifestConnector { manifest: Arc::clone(&self.manifest), session }))
+    }
+}
+
+/// The streams and what else stands at the top.
+fn manifest(source: &View<'_>) -> Take<Manifest> {
+    let refused = source.refuse(&["dynamic_streams", "stream_groups"]);
+    let checked = check(source);
+    let concurrency = match source.child("concurrency_level") {
+        None => Ok((None, None)),
+        Some(level) if level.kind() == "ConcurrencyLevel" => {
+            level.template("default_concurrency").and_then(|wanted| Ok((wanted, level.template("max_concurrency")?)))
+        }
+        Some(level) => Err(level.unsupported("concurrency level")),
+    };
+    let streams: Vec<Take<Arc<Stream>>> = source.children("streams").iter().map(Stream::load).collect();
+    let streams = streams.into_iter().collect::<Take<Vec<_>>>()?;
+    refused?;
+    if streams.is_empty() {
+        return Err(source.problem("the manifest has no `streams`"));
+    }
+    Ok(Manifest { streams, checked: checked?, concurrency: concurrency? })
+}
+
+fn check(source: &View<'_>) -> Take<Vec<String>> {
+    let Some(check) = source.child("check") else { return Ok(Vec::new()) };
+    if check.kind() != "CheckStream" {
+        return Err(check.unsupported("check"));
+    }
+    check.refuse(&["dynamic_streams_check_configs", "config_overrides"])?;
+    Ok(check.texts("stream_names")?.unwrap_or_default())
+}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 pub(crate) mod scan;
 
-pub(crate) use scan::{NotJson, Scan, Scanner};
+pub(crate) use scan::{Scan, Scanner};
 
 /// A slice of valid JSON text: one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -264,6 +264,11 @@ impl<'a> Scanner<'a> {
         if self.at == start { self.wrong("expected a digit") } else { Ok(()) }
     }
 
+    /// The text at `range`.
+    pub(crate) fn text_at(&self, range: &Range<usize>) -> &'a str {
+        &self.text[range.clone()]
+    }
+
     /// The offset of the next byte.
     pub(crate) fn position(&self) -> usize {
         self.at

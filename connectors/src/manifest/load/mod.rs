@@ -6,7 +6,7 @@ mod view;
 
 use std::{cell::RefCell, collections::{BTreeSet, HashMap}, rc::Rc, sync::Arc};
 
-pub(crate) use view::{Skip, Take, View};
+pub(crate) use view::{Skip, Take, View, scalar_text};
 
 use super::{
     stream::Stream,

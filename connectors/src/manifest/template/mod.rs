@@ -22,6 +22,11 @@ pub(crate) mod values;
 
 pub(crate) use python::Python;
 
+/// Percent-encodes a name or value of a form or query.
+pub(crate) fn percent_encode(text: &str) -> String {
+    filters::percent_encode(text, "", true)
+}
+
 /// Steps that one evaluation may take.
 const MAX_STEPS: u64 = 2_000_000;
 /// Calls inside calls that one evaluation may have.

@@ -18,7 +18,7 @@ const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 impl Moment {
     /// The present, in UTC.
     pub(crate) fn now() -> Self {
-        let now = jiff::Timestamp::now();
+        let now = crate::clock::now();
         Self { local: now.to_zoned(jiff::tz::TimeZone::UTC).datetime(), offset_s: Some(0) }.truncated()
     }
 

@@ -1,0 +1,10 @@
+//! Requests: what goes into them, who signs them, what their answers mean.
+
+pub(crate) mod auth;
+pub(crate) mod body;
+pub(crate) mod oauth;
+pub(crate) mod options;
+pub(crate) mod outcome;
+pub(crate) mod requester;
+pub(crate) mod session_token;
+pub(crate) mod url;

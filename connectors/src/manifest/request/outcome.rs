@@ -1,0 +1,337 @@
+//! What an answer means: take it, try again, wait, skip, or fail; and how long to wait.
+
+use std::time::Duration;
+
+use minijinja::Value;
+use regex::Regex;
+
+use super::super::{
+    headers,
+    load::{Take, View},
+    session::Session,
+    template::{Scope, Template, values::Lazy},
+};
+use crate::{Error, ErrorKind, Result, clock, http::{self, Response}};
+
+/// Retries when the manifest does not say how many.
+const MAX_RETRIES: u32 = 5;
+
+/// What to do with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Take it.
+    Success,
+    /// Try again after a wait.
+    Retry,
+    /// The product asks for a pause.
+    RateLimited,
+    /// Go on without it: the slice ends here.
+    Ignore,
+    /// Get a new token, then try again.
+    RefreshToken,
+    /// End the stream.
+    Fail,
+}
+
+/// `HttpResponseFilter`: an action for answers of a kind.
+#[derive(Clone, Debug)]
+struct Filter {
+    action: Option<Action>,
+    codes: Vec<u16>,
+    contains: Option<String>,
+    predicate: Option<Template>,
+    message: Option<Template>,
+}
+
+/// How long to wait before the next try.
+#[derive(Clone, Debug)]
+enum Backoff {
+    Constant(Template),
+    Exponential(Option<Template>),
+    Header { header: Template, regex: Option<Template>, max_s: Option<Template> },
+    UntilHeader { header: Template, regex: Option<Template>, min_s: Option<Template>, max_s: Option<Template> },
+}
+
+/// `DefaultErrorHandler`.
+#[derive(Clone, Debug, Default)]
+struct Handler {
+    filters: Vec<Filter>,
+    max_retries: Option<Template>,
+    backoffs: Vec<Backoff>,
+}
+
+/// The handlers of a requester, one or several in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ErrorHandler {
+    handlers: Vec<Handler>,
+}
+
+/// An action with what the manifest says about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolution {
+    /// What to do.
+    pub(crate) action: Action,
+    /// The manifest's own message.
+    pub(crate) message: Option<String>,
+}
+
+impl ErrorHandler {
+    /// Reads the component in the field called `error_handler`.
+    pub(crate) fn load(requester: &View<'_>) -> Take<Self> {
+        let handlers = requester.child("error_handler").map_or(Ok(vec![Handler::default()]), |view| load_handlers(&view))?;
+        Ok(Self { handlers })
+    }
+
+    /// The rule for one answer.
+    ///
+    /// # Errors
+    /// As for [`Template::value`].
+    pub(crate) fn interpret(&self, session: &Session, response: &Response) -> Result<Resolution> {
+        let mut last = Resolution { action: default_action(response), message: None };
+        for handler in &self.handlers {
+            last = handler.interpret(session, response)?;
+            if matches!(last.action, Action::Success | Action::Retry | Action::Ignore) {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// How many times to try again.
+    ///
+    /// # Errors
+    /// `Invalid` when the manifest's template gives no number.
+    pub(crate) fn max_retries(&self, session: &Session) -> Result<u32> {
+        let Some(template) = self.handlers.first().and_then(|handler| handler.max_retries.as_ref()) else { return Ok(MAX_RETRIES) };
+        let text = template.text(&session.engine, session.scope())?;
+        let parsed = text.parse::<i64>().or_else(|_| text.parse::<f64>().map(|number| number as i64));
+        let retries = parsed.map_err(|_| Error::new(ErrorKind::Invalid, format!("`max_retries` gives `{text}`, which is no number")))?;
+        Ok(u32::try_from(retries.max(0)).unwrap_or(MAX_RETRIES))
+    }
+
+    /// The wait before try number `attempt` + 1, lengthened to what `Retry-After` asks for.
+    ///
+    /// # Errors
+    /// `RateLimited` when the product asks for a longer wait than the manifest allows.
+    pub(crate) fn wait(&self, session: &Session, response: Option<&Response>, attempt: u32) -> Result<Duration> {
+        let asked = response.and_then(|response| http::retry_after(&response.headers, clock::now())).unwrap_or_default();
+        for backoff in self.handlers.iter().flat_map(|handler| &handler.backoffs) {
+            if let Some(seconds) = backoff.seconds(session, response, attempt)?.filter(|seconds| *seconds > 0.0) {
+                let own = Duration::try_from_secs_f64(seconds + 1.0).unwrap_or(Duration::MAX);
+                return Ok(own.max(asked));
+            }
+        }
+        Ok(Duration::from_secs(1 << (attempt.saturating_sub(1)).min(9)).max(asked))
+    }
+}
+
+fn load_handlers(view: &View<'_>) -> Take<Vec<Handler>> {
+    match view.kind() {
+        "DefaultErrorHandler" => Handler::load(view).map(|handler| vec![handler]),
+        "CompositeErrorHandler" => {
+            let inner: Vec<_> = view.children("error_handlers").iter().map(load_handlers).collect();
+            let handlers: Vec<Handler> = inner.into_iter().collect::<Take<Vec<_>>>()?.into_iter().flatten().collect();
+            if handlers.is_empty() { Err(view.problem("a CompositeErrorHandler needs `error_handlers`")) } else { Ok(handlers) }
+        }
+        _ => Err(view.unsupported("error handler")),
+    }
+}
+
+impl Handler {
+    fn load(view: &View<'_>) -> Take<Self> {
+        let filters: Vec<_> = view.children("response_filters").iter().map(Filter::load).collect();
+        let backoffs: Vec<_> = view.children("backoff_strategies").iter().map(Backoff::load).collect();
+        Ok(Self {
+            max_retries: view.template("max_retries")?,
+            filters: filters.into_iter().collect::<Take<_>>()?,
+            backoffs: backoffs.into_iter().collect::<Take<_>>()?,
+        })
+    }
+
+    fn interpret(&self, session: &Session, response: &Response) -> Result<Resolution> {
+        for filter in &self.filters {
+            if let Some(resolution) = filter.resolve(session, response)? {
+                return Ok(resolution);
+            }
+        }
+        Ok(Resolution { action: default_action(response), message: None })
+    }
+}
+
+/// The rule for answers that no filter names.
+fn default_action(response: &Response) -> Action {
+    match response.status.as_u16() {
+        0..=399 => Action::Success,
+        400 | 401 | 403 | 404 | 405 => Action::Fail,
+        429 => Action::RateLimited,
+        _ => Action::Retry,
+    }
+}
+
+impl Filter {
+    fn load(view: &View<'_>) -> Take<Self> {
+        if view.kind() != "HttpResponseFilter" {
+            return Err(view.unsupported("response filter"));
+        }
+        let action = match view.text("action")?.as_deref() {
+            None => None,
+            Some("SUCCESS") => Some(Action::Success),
+            Some("FAIL") => Some(Action::Fail),
+            Some("RETRY") => Some(Action::Retry),
+            Some("IGNORE") => Some(Action::Ignore),
+            Some("RATE_LIMITED") => Some(Action::RateLimited),
+            Some("REFRESH_TOKEN_THEN_RETRY") => Some(Action::RefreshToken),
+            Some(other) => return Err(view.problem(format!("the response action `{other}` is not supported"))),
+        };
+        let codes = view.texts("http_codes")?.unwrap_or_default();
+        let codes = codes.iter().map(|code| code.parse().map_err(|_| view.problem(format!("`{code}` is no HTTP status"))));
+        Ok(Self {
+            action,
+            codes: codes.collect::<Take<_>>()?,
+            contains: view.text("error_message_contains")?.filter(|text| !text.is_empty()),
+            predicate: view.template("predicate")?.filter(|template| !template.source().is_empty()),
+            message: view.template("error_message")?.filter(|template| !template.source().is_empty()),
+        })
+    }
+
+    fn resolve(&self, session: &Session, response: &Response) -> Result<Option<Resolution>> {
+        let Some(action) = self.action else { return Ok(None) };
+        let matches = self.codes.contains(&response.status.as_u16())
+            || self.predicate.as_ref().map_or(Ok(false), |predicate| predicate.is_met(&session.engine, &answer_scope(session, response)))?
+            || self.contains.as_ref().is_some_and(|part| error_text(response).is_some_and(|text| text.contains(part)));
+        if !matches {
+            return Ok(None);
+        }
+        let message = self.message.as_ref().map(|message| message.text(&session.engine, &answer_scope(session, response))).transpose()?;
+        Ok(Some(Resolution { action, message: message.filter(|text| !text.is_empty()) }))
+    }
+}
+
+/// The names that templates see of an answer.
+fn answer_scope(session: &Session, response: &Response) -> Scope {
+    session
+        .scope()
+        .clone()
+        .with("response", json_of(response))
+        .with("headers", headers::plain(&response.headers))
+        .with("request_url", Value::from(http::redact_url(&response.url)))
+}
+
+/// The body as JSON; an empty mapping when it is none.
+fn json_of(response: &Response) -> Value {
+    let text = std::str::from_utf8(&response.body).unwrap_or("");
+    let is_json = super::super::json::Slice::parse(text).is_ok();
+    if !is_json {
+        return Value::from_pairs(Vec::<(String, Value)>::new());
+    }
+    let start = text.len() - text.trim_start().len();
+    Lazy::value(&response.body, start..text.trim_end().len())
+}
+
+/// The error message inside a JSON answer, where products usually put it.
+fn error_text(response: &Response) -> Option<String> {
+    let text = std::str::from_utf8(&response.body).ok()?;
+    message_in(super::super::json::Slice::parse(text).ok()?)
+}
+
+fn message_in(value: super::super::json::Slice<'_>) -> Option<String> {
+    const NAMES: [&str; 12] =
+        ["message", "messages", "error", "errors", "failures", "failure", "detail", "err", "error_message", "msg", "reason", "status_message"];
+    match value.first() {
+        b'"' => value.as_text().map(|text| text.into_owned()),
+        b'[' => Some(value.items().into_iter().filter_map(message_in).collect::<Vec<_>>().join(", ")),
+        b'{' => NAMES.iter().filter_map(|name| value.get(name)).find(|found| !found.is_falsy()).and_then(message_in),
+        _ => None,
+    }
+}
+
+/// The error that a failed answer stands for.
+pub(crate) fn failure(response: &Response, message: Option<String>) -> Error {
+    let standard = http::failure(response, clock::now());
+    let kind = standard.as_ref().map_or(ErrorKind::BadAnswer, Error::kind);
+    match (message, standard) {
+        (Some(message), _) => {
+            let error = Error::new(kind, format!("{message} (HTTP {})", response.status.as_u16()));
+            error.with("url", http::redact_url(&response.url))
+        }
+        (None, Some(error)) => error,
+        (None, None) => Error::new(kind, "the manifest counts this answer as a failure").with("url", http::redact_url(&response.url)),
+    }
+}
+
+impl Backoff {
+    fn load(view: &View<'_>) -> Take<Self> {
+        Ok(match view.kind() {
+            "ConstantBackoffStrategy" => Self::Constant(view.required_template("backoff_time_in_seconds")?),
+            "ExponentialBackoffStrategy" => Self::Exponential(view.template("factor")?),
+            "WaitTimeFromHeader" => Self::Header {
+                header: view.required_template("header")?,
+                regex: view.template("regex")?,
+                max_s: view.template("max_waiting_time_in_seconds")?,
+            },
+            "WaitUntilTimeFromHeader" => Self::UntilHeader {
+                header: view.required_template("header")?,
+                regex: view.template("regex")?,
+                min_s: view.template("min_wait")?,
+                max_s: view.template("max_waiting_time_in_seconds")?,
+            },
+            _ => return Err(view.unsupported("back-off strategy")),
+        })
+    }
+
+    /// Seconds to wait, if this strategy has an answer.
+    fn seconds(&self, session: &Session, response: Option<&Response>, attempt: u32) -> Result<Option<f64>> {
+        match self {
+            Self::Constant(seconds) => number(session, seconds).map(Some),
+            Self::Exponential(factor) => {
+                let factor = factor.as_ref().map_or(Ok(5.0), |factor| number(session, factor))?;
+                Ok(Some(factor * 2_f64.powi(attempt.min(20) as i32)))
+            }
+            Self::Header { header, regex, max_s } => {
+                let seconds = header_number(session, response, header, regex.as_ref())?;
+                capped(session, seconds, max_s.as_ref())
+            }
+            Self::UntilHeader { header, regex, min_s, max_s } => {
+                let until = header_number(session, response, header, regex.as_ref())?.filter(|until| *until != 0.0);
+                let min_s = min_s.as_ref().map(|min| number(session, min)).transpose()?.filter(|min| *min > 0.0);
+                let wait = until.map(|until| until - clock::now().as_millisecond() as f64 / 1000.0);
+                let seconds = match (wait, min_s) {
+                    (None, min) => min,
+                    (Some(wait), Some(min)) => Some(wait.max(min)),
+                    (Some(wait), None) => Some(wait).filter(|wait| *wait >= 0.0),
+                };
+                capped(session, seconds, max_s.as_ref())
+            }
+        }
+    }
+}
+
+fn number(session: &Session, template: &Template) -> Result<f64> {
+    let text = template.text(&session.engine, session.scope())?;
+    text.parse().map_err(|_| Error::new(ErrorKind::Invalid, format!("a back-off strategy gives `{text}`, which is no number")))
+}
+
+/// The number in a header, after the pattern if there is one.
+fn header_number(session: &Session, response: Option<&Response>, header: &Template, regex: Option<&Template>) -> Result<Option<f64>> {
+    let name = header.text(&session.engine, session.scope())?;
+    let Some(found) = response.and_then(|response| response.headers.get(&name)).and_then(|value| value.to_str().ok()) else { return Ok(None) };
+    let mut text = found.to_owned();
+    if let Some(regex) = regex {
+        let source = regex.text(&session.engine, session.scope())?;
+        let compiled = Regex::new(&format!("^(?:{source})"));
+        let compiled = compiled.map_err(|error| Error::new(ErrorKind::Invalid, format!("a back-off strategy has a wrong pattern: {error}")))?;
+        if let Some(matched) = compiled.find(found) {
+            text = matched.as_str().to_owned();
+        }
+    }
+    Ok(text.trim().parse().ok())
+}
+
+fn capped(session: &Session, seconds: Option<f64>, max_s: Option<&Template>) -> Result<Option<f64>> {
+    let (Some(seconds), Some(max_s)) = (seconds, max_s) else { return Ok(seconds) };
+    if seconds < number(session, max_s)? {
+        return Ok(Some(seconds));
+    }
+    let wait = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    Err(Error::new(ErrorKind::RateLimited, "the product asks for a longer pause than the manifest allows").after(wait))
+}

@@ -1,0 +1,265 @@
+//! `HttpRequester`: builds a request, signs it, sends it, and reads its answer by the manifest's rules.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use minijinja::Value;
+
+use super::{
+    super::{
+        load::{Take, View},
+        session::Session,
+        slice::Slice,
+        template::{Only, Python, Scope, Template, values},
+    },
+    auth::Auth,
+    body::{Inputs, Tree},
+    options::{Fields, Injections},
+    outcome::{self, Action, ErrorHandler},
+    url::{add_query, encode, is_at_home, join, push_pairs},
+};
+use crate::{
+    Error, ErrorKind, Result,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode},
+};
+
+/// All waits of one request together; then the error goes up and the run tries again later.
+const MAX_WAIT: Duration = Duration::from_secs(600);
+
+/// `HttpRequester`.
+#[derive(Debug)]
+pub(crate) struct Requester {
+    base: Template,
+    path: Option<Template>,
+    method: Method,
+    parameters: Inputs,
+    headers: Inputs,
+    form: Inputs,
+    json: Option<Tree>,
+    auth: Auth,
+    errors: ErrorHandler,
+}
+
+/// What one call adds to a requester's own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Call {
+    /// The slice being read.
+    pub(crate) slice: Slice,
+    /// The page token.
+    pub(crate) token: Option<Python>,
+    /// An address that replaces the requester's path.
+    pub(crate) path: Option<String>,
+    /// Values from pagination and slices.
+    pub(crate) injections: Injections,
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    /// An answer to read.
+    Answer(Response),
+    /// A refusal that the manifest wants ignored.
+    Ignored(StatusCode),
+}
+
+impl Sent {
+    /// Refusals are never read, whatever the manifest calls them.
+    fn of(response: Response) -> Self {
+        if response.status.as_u16() < 400 { Self::Answer(response) } else { Self::Ignored(response.status) }
+    }
+}
+
+impl Requester {
+    /// Reads the component.
+    pub(crate) fn load(view: &View<'_>) -> Take<Self> {
+        if view.kind() != "HttpRequester" {
+            return Err(view.unsupported("requester"));
+        }
+        let refused = view.refuse(&["fetch_properties_from_endpoint", "query_properties"]);
+        let base = match (view.template("url_base")?, view.template("url")?) {
+            (Some(base), _) | (None, Some(base)) => Ok(base),
+            (None, None) => Err(view.problem("an HttpRequester needs `url` or `url_base`")),
+        };
+        let method = view.text("http_method")?.unwrap_or_else(|| "GET".into());
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| view.problem(format!("`{method}` is no HTTP method")));
+        let (parameters, headers) = (Inputs::load(view, "request_parameters"), Inputs::load(view, "request_headers"));
+        let (auth, errors) = (Auth::load(view), ErrorHandler::load(view));
+        let (form, json) = load_body(view)?;
+        refused?;
+        Ok(Self {
+            base: base?,
+            path: view.template("path")?,
+            method: method?,
+            parameters: parameters?,
+            headers: headers?,
+            form,
+            json,
+            auth: auth?,
+            errors: errors?,
+        })
+    }
+
+    /// Sends, tries again as the manifest says, and returns the answer.
+    ///
+    /// # Errors
+    /// What the answer asks of the caller, after all tries.
+    pub(crate) async fn send(&self, session: &Session, call: &Call) -> Result<Sent> {
+        let max_retries = self.errors.max_retries(session)?;
+        let mut waited = Duration::ZERO;
+        let mut has_renewed = false;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let request = self.build(session, call).await?;
+            let sent = session.send(request).await;
+            let (error, response) = match sent {
+                Err(error) if error.kind() == ErrorKind::Retry => (error, None),
+                Err(error) => return Err(error),
+                Ok(response) => {
+                    let resolution = self.errors.interpret(session, &response)?;
+                    match resolution.action {
+                        Action::Success | Action::Ignore => return Ok(Sent::of(response)),
+                        Action::Fail | Action::RefreshToken if !has_renewed && may_renew(&response, resolution.action) => {
+                            has_renewed = true;
+                            if self.auth.renew(session).await? {
+                                continue;
+                            }
+                        }
+                        _ => {}
+                    }
+                    if matches!(resolution.action, Action::Fail | Action::RefreshToken) {
+                        return Err(outcome::failure(&response, resolution.message));
+                    }
+                    (outcome::failure(&response, resolution.message), Some(response))
+                }
+            };
+            let wait = self.errors.wait(session, response.as_ref(), attempt)?;
+            if attempt > max_retries || waited + wait > MAX_WAIT {
+                return Err(given_up(error, attempt).after(wait));
+            }
+            tracing::info!(reason = error.message(), wait_s = wait.as_secs_f64(), attempt, "trying again");
+            tokio::time::sleep(wait).await;
+            waited += wait;
+        }
+    }
+
+    async fn build(&self, session: &Session, call: &Call) -> Result<Request> {
+        let scope = call.scope(session);
+        let engine = &session.engine;
+        let home = self.base.text(engine, &scope)?;
+        let path = match (&call.path, &self.path) {
+            (Some(path), _) => path.clone(),
+            (None, Some(path)) => path.text(engine, &scope)?.trim_start_matches('/').to_owned(),
+            (None, None) => String::new(),
+        };
+        let mut url = join(&home, &path)?;
+        check_home(&home, &url)?;
+        let signed = self.auth.sign(session).await?;
+        let mut query = self.parameters.evaluate(engine, &scope, Only::TextOrList)?;
+        query.merge(signed.query, false)?;
+        query.merge(call.injections.query.clone(), false)?;
+        add_query(&mut url, query)?;
+        let mut headers = self.headers.evaluate(engine, &scope, Only::Any)?;
+        headers.merge(signed.headers, false)?;
+        headers.merge(call.injections.headers.clone(), false)?;
+        let mut map = HeaderMap::new();
+        for (name, value) in headers.0 {
+            insert_header(&mut map, &name, &value.text())?;
+        }
+        let body = self.body(session, call, &scope, signed.form, signed.json, &mut map)?;
+        Ok(Request { method: self.method.clone(), url, headers: map, body })
+    }
+
+    fn body(&self, session: &Session, call: &Call, scope: &Scope, form: Fields, json: Fields, headers: &mut HeaderMap) -> Result<Bytes> {
+        if !matches!(self.method, Method::GET | Method::POST | Method::PUT | Method::PATCH) {
+            return Ok(Bytes::new());
+        }
+        let mut document = self.json.as_ref().map_or(Ok(Fields::default()), |tree| tree.evaluate(&session.engine, scope))?;
+        document.merge(json, true)?;
+        document.merge(call.injections.json.clone(), true)?;
+        if let Some(text) = self.form.as_text(&session.engine, scope)?.filter(|text| !text.is_empty()) {
+            return Ok(Bytes::from(text));
+        }
+        let mut fields = self.form.evaluate(&session.engine, scope, Only::TextOrList)?;
+        fields.merge(form, false)?;
+        fields.merge(call.injections.form.clone(), false)?;
+        if !document.is_empty() && !fields.is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, "a request can have a JSON body or a form, not both"));
+        }
+        if !document.is_empty() {
+            default_content_type(headers, "application/json");
+            return Ok(Bytes::from(document.into_python().to_json()));
+        }
+        if fields.is_empty() {
+            return Ok(Bytes::new());
+        }
+        default_content_type(headers, "application/x-www-form-urlencoded");
+        let mut pairs = Vec::new();
+        for (name, value) in fields.0 {
+            push_pairs(&mut pairs, &name, value)?;
+        }
+        Ok(Bytes::from(encode(&pairs)))
+    }
+}
+
+/// The form and the JSON tree, from the old fields or from `request_body`.
+fn load_body(view: &View<'_>) -> Take<(Inputs, Option<Tree>)> {
+    let (form, json) = (Inputs::load(view, "request_body_data")?, Tree::load(view, "request_body_json")?);
+    let Some(body) = view.child("request_body") else {
+        let both = !form.is_none() && json.is_some();
+        return if both { Err(view.problem("`request_body_data` and `request_body_json` exclude each other")) } else { Ok((form, json)) };
+    };
+    match body.kind() {
+        "RequestBodyUrlEncodedForm" | "RequestBodyPlainText" => Ok((Inputs::load(&body, "value")?, None)),
+        "RequestBodyJsonObject" | "RequestBodyGraphQL" => Ok((Inputs::None, Tree::load(&body, "value")?)),
+        _ => Err(body.unsupported("request body")),
+    }
+}
+
+impl Call {
+    fn scope(&self, session: &Session) -> Scope {
+        let token = match &self.token {
+            Some(token) => Value::from_pairs([("next_page_token", values::from_python(token))]),
+            None => Value::from(()),
+        };
+        let scope = session.scope().clone().with_slice(&self.slice.to_value()).with("next_page_token", token);
+        self.slice.extra.iter().fold(scope, |scope, (name, value)| scope.with(name, values::from_python(value)))
+    }
+}
+
+/// A refused token is renewed once: products end tokens before their time.
+fn may_renew(response: &Response, action: Action) -> bool {
+    action == Action::RefreshToken || response.status.as_u16() == 401
+}
+
+fn given_up(error: Error, attempts: u32) -> Error {
+    error.with("attempts", attempts.to_string())
+}
+
+/// Credentials of one host do not go to another, wherever an answer points.
+fn check_home(home: &str, url: &url::Url) -> Result<()> {
+    let home = join(home, "")?;
+    if is_at_home(&home, url) {
+        return Ok(());
+    }
+    let message = format!("the next page is at {}, outside {}", url.host_str().unwrap_or("?"), home.host_str().unwrap_or("?"));
+    Err(Error::new(ErrorKind::Denied, message))
+}
+
+fn default_content_type(headers: &mut HeaderMap, value: &'static str) {
+    let name = HeaderName::from_static("content-type");
+    headers.entry(name).or_insert(HeaderValue::from_static(value));
+}
+
+/// Adds a header; any may hold a secret, so none is ever printed.
+///
+/// # Errors
+/// `Invalid` without the value when it cannot stand in a header.
+pub(super) fn insert_header(headers: &mut HeaderMap, name: &str, value: &str) -> Result<()> {
+    let wrong = || Error::new(ErrorKind::Invalid, format!("the header `{name}` holds characters that no header can carry"));
+    let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+    let mut value = HeaderValue::from_str(value.trim()).map_err(|_| wrong())?;
+    value.set_sensitive(true);
+    headers.insert(key, value);
+    Ok(())
+}

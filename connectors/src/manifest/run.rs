@@ -1,0 +1,341 @@
+//! One read of one stream: slices side by side, pages in an order in which every prefix is a place to stop.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use futures::FutureExt as _;
+use serde_json::{Map, Value, json};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{
+    cursor::{Progress, named_from_json, named_json},
+    retriever::{Batch, Reader},
+    session::Session,
+    slice::Slice,
+    stream::Stream,
+    template::Python,
+    time::{self, Moment},
+};
+use crate::{Error, ErrorKind, FailedItem, Page, PageProgress, ReadEnd, Result, http::StatusCode};
+
+/// Partitions found ahead of the slices being read.
+const PARTITIONS_AHEAD: usize = 64;
+/// A position is written again after as many pages as it has this many entries, so that positions cost a constant a page.
+const ENTRIES_PER_PAGE: usize = 64;
+
+/// A slice being read.
+#[derive(Clone)]
+struct Open {
+    slice: Slice,
+    /// The token of its next page; `None` for its first.
+    token: Option<Python>,
+    latest: Option<Moment>,
+}
+
+/// What the reader of a slice tells.
+enum Event {
+    Page { id: u64, batch: Batch },
+    End { id: u64, ignored: Option<StatusCode> },
+    Failed(Error),
+}
+
+/// One read.
+pub(crate) struct Run {
+    stream: Arc<Stream>,
+    session: Arc<Session>,
+    state: Option<Value>,
+    /// Cuts partitions into slices; keeps to the state as it was when the read began.
+    planner: Option<Progress>,
+    /// Notes what has been read.
+    recorder: Option<Progress>,
+    concurrency: usize,
+    /// Slices that are finished, by a hash of their identity.
+    done: HashSet<u64>,
+    open: BTreeMap<u64, Open>,
+    ready: VecDeque<(u64, Open)>,
+    next_id: u64,
+    failed: Vec<FailedItem>,
+    partitions: (u32, u32),
+    requests_told: u64,
+    pages_since_position: usize,
+}
+
+impl Run {
+    /// Starts from `state`, or goes on from `position`.
+    ///
+    /// # Errors
+    /// As for templates; `Invalid` for a state or position that does not fit.
+    pub(crate) fn new(
+        stream: Arc<Stream>,
+        session: Arc<Session>,
+        state: Option<Value>,
+        position: Option<Value>,
+        concurrency: usize,
+    ) -> Result<Self> {
+        let end = position.as_ref().and_then(|position| position.get("end")).and_then(Value::as_str).and_then(|end| time::parse_iso(end).ok());
+        let planner = stream.progress(&session, state.as_ref(), end)?;
+        let end = planner.as_ref().map(|planner| planner.cursor().end);
+        let recorder = stream.progress(&session, state.as_ref(), end)?;
+        let requests_told = session.requests();
+        let mut run = Self {
+            stream,
+            session,
+            state,
+            planner,
+            recorder,
+            concurrency,
+            done: HashSet::new(),
+            open: BTreeMap::new(),
+            ready: VecDeque::new(),
+            next_id: 0,
+            failed: Vec::new(),
+            partitions: (0, 0),
+            requests_told,
+            pages_since_position: usize::MAX,
+        };
+        if let Some(position) = position {
+            run.resume(&position).ok_or_else(|| Error::new(ErrorKind::Invalid, "the position to go on from was not written by this stream"))?;
+        }
+        Ok(run)
+    }
+
+    /// Reads to the end.
+    ///
+    /// # Errors
+    /// The first thing that fails; pages sent before stay valid.
+    pub(crate) async fn read(mut self, pages: mpsc::Sender<Page>) -> Result<ReadEnd> {
+        let requests_before = self.session.requests();
+        let mut tasks = JoinSet::new();
+        let (found_to, mut found_from) = mpsc::channel(PARTITIONS_AHEAD);
+        let (events_to, mut events_from) = mpsc::channel(self.concurrency);
+        let search = find_partitions(Arc::clone(&self.stream), Arc::clone(&self.session), self.state.clone(), found_to);
+        let mut search = std::pin::pin!(search.fuse());
+        let mut parents = None;
+        let mut is_finding = true;
+        while is_finding || parents.is_none() || !self.open.is_empty() || !self.ready.is_empty() {
+            self.start_readers(&mut tasks, &events_to);
+            tokio::select! {
+                outcome = &mut search, if parents.is_none() => parents = Some(outcome?),
+                Some(event) = events_from.recv(), if !self.open.is_empty() => self.take(event, &pages).await?,
+                found = found_from.recv(), if is_finding && self.ready.len() < self.concurrency => match found {
+                    Some(partition) => self.plan(&partition)?,
+                    None => is_finding = false,
+                },
+            }
+        }
+        let parents = parents.unwrap_or_default();
+        Ok(self.end(parents, requests_before))
+    }
+
+    fn end(mut self, parents: Map<String, Value>, requests_before: u64) -> ReadEnd {
+        let state = self.recorder.as_mut().map(|recorder| {
+            recorder.set_parents(parents);
+            recorder.final_state()
+        });
+        let used_state = self.recorder.is_some() && self.state.is_some();
+        ReadEnd {
+            state,
+            is_full: !used_state && self.failed.is_empty(),
+            failed_items: self.failed,
+            requests: self.session.requests() - requests_before,
+        }
+    }
+
+    /// Tries the first page of the first slice.
+    ///
+    /// # Errors
+    /// As for requests; `NotFound` when there is no slice to try.
+    pub(crate) async fn try_first_page(mut self) -> Result<()> {
+        let (found_to, mut found_from) = mpsc::channel(1);
+        let search = find_partitions(Arc::clone(&self.stream), Arc::clone(&self.session), None, found_to);
+        let mut search = std::pin::pin!(search.fuse());
+        loop {
+            let found = tokio::select! {
+                outcome = &mut search => {
+                    outcome?;
+                    found_from.recv().await
+                }
+                found = found_from.recv() => found,
+            };
+            let Some(partition) = found else { break };
+            self.plan(&partition)?;
+            if let Some((_, open)) = self.ready.pop_front() {
+                let mut reader = Reader::new(Arc::clone(&self.stream), Arc::clone(&self.session), open.slice, None);
+                return reader.next_page().await.map(drop);
+            }
+        }
+        Err(Error::new(ErrorKind::NotFound, "there is nothing to try the connection with: no parent record and no window of time"))
+    }
+
+    /// Cuts a partition into slices and queues those that are not read yet.
+    fn plan(&mut self, partition: &Slice) -> Result<()> {
+        let slices = match &mut self.planner {
+            Some(planner) => planner.open(partition)?,
+            None => vec![partition.clone()],
+        };
+        let resumed: HashSet<u64> = self.open.values().chain(self.ready.iter().map(|(_, open)| open)).map(|open| hash(&open.slice)).collect();
+        let left: Vec<Slice> = slices.into_iter().filter(|slice| !self.done.contains(&hash(slice)) && !resumed.contains(&hash(slice))).collect();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.begin(partition, left.len())?;
+        }
+        self.partitions.1 += 1;
+        for slice in left {
+            self.queue(Open { slice, token: None, latest: None });
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, open: Open) {
+        self.ready.push_back((self.next_id, open));
+        self.next_id += 1;
+    }
+
+    fn start_readers(&mut self, tasks: &mut JoinSet<()>, events: &mpsc::Sender<Event>) {
+        while self.open.len() < self.concurrency
+            && let Some((id, open)) = self.ready.pop_front()
+        {
+            let mut reader = Reader::new(Arc::clone(&self.stream), Arc::clone(&self.session), open.slice.clone(), open.token.clone());
+            reader.resume_latest(open.latest);
+            reader.filter_from(self.planner.as_ref().map(|planner| planner.from(&open.slice)));
+            self.open.insert(id, open);
+            tasks.spawn(read_slice(id, reader, events.clone()));
+        }
+    }
+
+    async fn take(&mut self, event: Event, pages: &mpsc::Sender<Page>) -> Result<()> {
+        match event {
+            Event::Failed(error) => Err(error),
+            Event::End { id, ignored } => {
+                if let (Some(status), Some(open)) = (ignored, self.open.get(&id)) {
+                    self.note_ignored(status, &open.slice.clone());
+                }
+                self.close(id)
+            }
+            Event::Page { id, batch } => {
+                self.note(id, &batch)?;
+                let page = self.page(batch);
+                pages.send(page).await.map_err(|_| Error::new(ErrorKind::Cancelled, "the reader of the pages went away"))
+            }
+        }
+    }
+
+    /// A part that the product denies is no part that is gone.
+    fn note_ignored(&mut self, status: StatusCode, slice: &Slice) {
+        if !matches!(status.as_u16(), 404 | 410) {
+            let item = if slice.partition.is_empty() { "the stream".to_owned() } else { slice.partition_key() };
+            self.failed.push(FailedItem { item, reason: format!("the product refused it (HTTP {}); the manifest goes on without it", status.as_u16()) });
+        }
+    }
+
+    fn note(&mut self, id: u64, batch: &Batch) -> Result<()> {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.token.clone_from(&batch.next);
+            open.latest = batch.latest;
+        }
+        if let (Some(recorder), Some(latest)) = (&mut self.recorder, &batch.latest) {
+            recorder.observe(latest);
+        }
+        if batch.next.is_none() { self.close(id) } else { Ok(()) }
+    }
+
+    fn close(&mut self, id: u64) -> Result<()> {
+        let Some(open) = self.open.remove(&id) else { return Ok(()) };
+        self.done.insert(hash(&open.slice));
+        self.partitions.0 += 1;
+        match &mut self.recorder {
+            Some(recorder) => recorder.close(&open.slice, open.latest),
+            None => Ok(()),
+        }
+    }
+
+    fn page(&mut self, batch: Batch) -> Page {
+        let requests = self.session.requests();
+        let told = requests.saturating_sub(std::mem::replace(&mut self.requests_told, requests));
+        self.pages_since_position = self.pages_since_position.saturating_add(1);
+        let is_due = self.pages_since_position > self.done.len() / ENTRIES_PER_PAGE;
+        let position = is_due.then(|| self.position());
+        if is_due {
+            self.pages_since_position = 0;
+        }
+        Page {
+            body: batch.body,
+            records: batch.records,
+            position,
+            progress: PageProgress {
+                bytes_received: batch.received,
+                requests: u32::try_from(told).unwrap_or(u32::MAX),
+                partitions_done: self.partitions.0,
+                partitions_known: self.partitions.1,
+            },
+        }
+    }
+
+    /// What a later read of the same run needs to go on after the pages sent so far.
+    fn position(&self) -> Value {
+        let open = self.open.values().map(|open| {
+            json!({
+                "partition": named_json(&open.slice.partition),
+                "window": named_json(&open.slice.window),
+                "extra": named_json(&open.slice.extra),
+                "token": open.token.as_ref().and_then(|token| serde_json::from_str::<Value>(&token.to_json()).ok()),
+                "latest": open.latest.map(|latest| latest.iso('T')),
+            })
+        });
+        json!({
+            "end": self.planner.as_ref().map(|planner| planner.cursor().end.iso('T')),
+            "open": open.collect::<Vec<_>>(),
+            "done": self.done.iter().collect::<Vec<_>>(),
+            "recorder": self.recorder.as_ref().map(Progress::to_position),
+            "failed": self.failed,
+        })
+    }
+
+    fn resume(&mut self, position: &Value) -> Option<()> {
+        self.done = position.get("done")?.as_array()?.iter().map(Value::as_u64).collect::<Option<_>>()?;
+        if let Some(recorder) = &mut self.recorder
+            && !recorder.resume(position.get("recorder")?)
+        {
+            return None;
+        }
+        self.failed = serde_json::from_value(position.get("failed")?.clone()).ok()?;
+        for entry in position.get("open")?.as_array()? {
+            let named = |name: &str| entry.get(name).map(named_from_json);
+            let slice = Slice { partition: named("partition")?, window: named("window")?, extra: named("extra")? };
+            let token = entry.get("token").filter(|token| !token.is_null()).map(Python::from);
+            let latest = entry.get("latest").and_then(Value::as_str).and_then(|text| time::parse_iso(text).ok());
+            if let Some(recorder) = &mut self.recorder {
+                recorder.begin(&slice, 1).ok()?;
+            }
+            self.queue(Open { slice, token, latest });
+        }
+        Some(())
+    }
+}
+
+fn hash(slice: &Slice) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    slice.identity().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Sends partitions as they are found; ends with the states of incremental parents.
+async fn find_partitions(stream: Arc<Stream>, session: Arc<Session>, state: Option<Value>, to: mpsc::Sender<Slice>) -> Result<Map<String, Value>> {
+    stream.retriever.router.partitions(&session, state.as_ref(), &to).await
+}
+
+async fn read_slice(id: u64, mut reader: Reader, events: mpsc::Sender<Event>) {
+    loop {
+        let event = match reader.next_page().await {
+            Ok(Some(batch)) => Event::Page { id, batch },
+            Ok(None) => Event::End { id, ignored: reader.ignored() },
+            Err(error) => Event::Failed(error),
+        };
+        let is_last = !matches!(&event, Event::Page { batch, .. } if batch.next.is_some());
+        if events.send(event).await.is_err() || is_last {
+            return;
+        }
+    }
+}

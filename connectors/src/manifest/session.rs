@@ -1,0 +1,79 @@
+//! A manifest bound to one person's settings: what every request needs.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use minijinja::Value;
+use secrecy::SecretString;
+
+use super::template::{Engine, Scope, values};
+use crate::{
+    CredentialStore, Link, Result,
+    http::{HttpClient, Request, Response},
+    oauth::TokenSource,
+};
+
+/// Shared by all streams of one connector.
+pub(crate) struct Session {
+    /// Evaluates the manifest's templates.
+    pub(crate) engine: Arc<Engine>,
+    /// The person's settings.
+    pub(crate) settings: serde_json::Value,
+    /// Where rotated tokens are kept.
+    pub(crate) credentials: Arc<dyn CredentialStore>,
+    /// Sends requests.
+    pub(crate) http: HttpClient,
+    scope: Scope,
+    requests: AtomicU64,
+    /// Owners of tokens by what they sign in to, so that streams share them.
+    tokens: Mutex<HashMap<String, TokenSource>>,
+    /// Tokens from login requests, with their ends, by the login.
+    pub(crate) logins: tokio::sync::Mutex<HashMap<String, (SecretString, jiff::Timestamp)>>,
+}
+
+impl Session {
+    /// Binds `link` to the templates of a manifest.
+    pub(crate) fn new(engine: Arc<Engine>, link: Link, settings: serde_json::Value) -> Self {
+        let config: Value = values::from_json(&settings);
+        Self {
+            engine,
+            scope: Scope::new(&config),
+            settings,
+            credentials: link.credentials,
+            http: link.http,
+            requests: AtomicU64::new(0),
+            tokens: Mutex::default(),
+            logins: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The names that every template sees.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Sends once and counts.
+    ///
+    /// # Errors
+    /// As for [`HttpClient::send_once`].
+    pub(crate) async fn send(&self, request: Request) -> Result<Response> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.http.send_once(request).await
+    }
+
+    /// Requests sent so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The owner of the tokens for `what`, made by `make` at the first call.
+    pub(crate) fn tokens(&self, what: String, make: impl FnOnce() -> TokenSource) -> TokenSource {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.entry(what).or_insert_with(make).clone()
+    }
+}

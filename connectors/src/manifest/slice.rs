@@ -1,0 +1,118 @@
+//! One unit of reading: a partition, a window of time, or both.
+
+use std::sync::Arc;
+
+use minijinja::{
+    Value,
+    value::{Enumerator, Object, ObjectRepr},
+};
+
+use super::template::{Python, values::from_python};
+
+/// Named values in order.
+pub(crate) type Named = Vec<(String, Python)>;
+
+/// What the requests of one unit share.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Slice {
+    /// The partition: one value of each router, with the parents' own under `parent_slice`.
+    pub(crate) partition: Named,
+    /// The window of time.
+    pub(crate) window: Named,
+    /// Further fields of the parent record.
+    pub(crate) extra: Named,
+}
+
+impl Slice {
+    /// The value called `name`, of the partition or the window.
+    pub(crate) fn get(&self, name: &str) -> Option<&Python> {
+        self.partition.iter().chain(&self.window).rev().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// What templates see.
+    pub(crate) fn to_value(&self) -> Value {
+        Value::from_object(Shown(self.clone()))
+    }
+
+    /// The partition as one text that is the same whatever the order of its fields.
+    pub(crate) fn partition_key(&self) -> String {
+        canonical(&dict(&self.partition))
+    }
+
+    /// Partition and window as one text.
+    pub(crate) fn identity(&self) -> String {
+        format!("{}{}", self.partition_key(), canonical(&dict(&self.window)))
+    }
+}
+
+/// Named values as a dictionary.
+pub(crate) fn dict(named: &Named) -> Python {
+    Python::Dict(named.iter().map(|(name, value)| (Python::Text(name.clone()), value.clone())).collect())
+}
+
+/// JSON with sorted keys.
+pub(crate) fn canonical(value: &Python) -> String {
+    sorted(value).to_json()
+}
+
+fn sorted(value: &Python) -> Python {
+    match value {
+        Python::Json(text) => sorted(&Python::from_json(super::json::Slice::checked(text))),
+        Python::List(items) | Python::Tuple(items) | Python::Set(items) => Python::List(items.iter().map(sorted).collect()),
+        Python::Dict(members) => {
+            let mut members: Vec<_> = members.iter().map(|(key, value)| (key.key_text(), sorted(value))).collect();
+            members.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Python::Dict(members.into_iter().map(|(key, value)| (Python::Text(key), value)).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+/// A slice as templates see it: a mapping with a few attributes beside.
+#[derive(Debug)]
+struct Shown(Slice);
+
+fn mapping(named: &Named) -> Value {
+    Value::from_pairs(named.iter().map(|(name, value)| (name.clone(), from_python(value))))
+}
+
+impl Object for Shown {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        match self.0.get(key) {
+            Some(value) => Some(from_python(value)),
+            None => match key {
+                "extra_fields" => Some(mapping(&self.0.extra)),
+                "partition" | "_partition" => Some(mapping(&self.0.partition)),
+                "cursor_slice" => Some(mapping(&self.0.window)),
+                _ => None,
+            },
+        }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let names = self.0.partition.iter().chain(&self.0.window).map(|(name, _)| Value::from(name.as_str()));
+        Enumerator::Values(names.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_has_one_key_whatever_the_order_of_its_fields() {
+        let field = |name: &str, value: Python| (name.to_owned(), value);
+        let one = Slice { partition: vec![field("b", Python::Int(1)), field("a", Python::Json(r#"{"y":1,"x":[2]}"#.into()))], ..Slice::default() };
+        let other = Slice { partition: vec![field("a", Python::Json(r#"{"x":[2],"y":1}"#.into())), field("b", Python::Int(1))], ..Slice::default() };
+        assert_eq!(one.partition_key(), other.partition_key());
+        assert_eq!(one.partition_key(), r#"{"a":{"x":[2],"y":1},"b":1}"#);
+    }
+}

@@ -1,0 +1,192 @@
+//! `DeclarativeStream`: one stream of the manifest.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    cursor::{Cursor, CursorSpec, Progress},
+    extract::Plan,
+    load::{Loaded, Skip, Take, View},
+    retriever::Retriever,
+    session::Session,
+    time::Moment,
+    transform::Transformation,
+    yaml::Data,
+};
+use crate::{Deletions, Result, StreamSpec};
+
+/// A stream as the manifest writes it.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) name: String,
+    pub(crate) primary_key: Vec<Vec<String>>,
+    pub(crate) retriever: Retriever,
+    pub(crate) cursor: Option<CursorSpec>,
+    pub(crate) transformations: Vec<Transformation>,
+    schema: Value,
+    deletions: Deletions,
+}
+
+/// A stream with the settings filled in.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) cursor: Option<Cursor>,
+    pub(crate) plan: Plan,
+}
+
+impl Stream {
+    /// Reads the component; the same node gives the same stream.
+    pub(crate) fn load(view: &View<'_>) -> Take<Arc<Self>> {
+        let loader = view.loader();
+        let is_shared = view.is_free_of_parameters();
+        if is_shared && let Some(known) = loader.known(view.node()) {
+            return match &*known {
+                Loaded::Open => Err(view.problem("this stream is its own ancestor")),
+                Loaded::Done(stream) => stream.clone().ok_or(Skip),
+            };
+        }
+        if is_shared {
+            loader.remember(view.node(), Loaded::Open);
+        }
+        let stream = Self::read(view).map(Arc::new);
+        if is_shared {
+            loader.remember(view.node(), Loaded::Done(stream.as_ref().ok().cloned()));
+        }
+        stream
+    }
+
+    fn read(view: &View<'_>) -> Take<Self> {
+        if view.kind() != "DeclarativeStream" {
+            return Err(view.unsupported("stream"));
+        }
+        let refused = view.refuse(&["file_uploader"]);
+        let migrations: Vec<_> = view.children("state_migrations").iter().map(check_migration).collect();
+        let name = view.required_text("name");
+        let key = primary_key(view);
+        let schema = schema(view);
+        let (retriever, cursor) = (Retriever::load(view), CursorSpec::load(view));
+        let transformations: Vec<_> = view.children("transformations").iter().map(Transformation::load).collect();
+        let deletions = deletions(view);
+        refused?;
+        migrations.into_iter().collect::<Take<Vec<()>>>()?;
+        Ok(Self {
+            name: name?,
+            primary_key: key?,
+            retriever: retriever?,
+            cursor: cursor?,
+            transformations: transformations.into_iter().collect::<Take<_>>()?,
+            schema: schema?,
+            deletions: deletions?,
+        })
+    }
+
+    /// The stream with the settings filled in.
+    ///
+    /// # Errors
+    /// As for templates.
+    pub(crate) fn bound(&self, session: &Session) -> Result<Arc<Bound>> {
+        let cursor = self.cursor.as_ref().map(|cursor| cursor.bind(session, None)).transpose()?;
+        let plan = Plan::of(self, session, cursor.as_ref())?;
+        Ok(Arc::new(Bound { cursor, plan }))
+    }
+
+    /// What is remembered of the stream, from `state`; `None` for streams that have no state.
+    ///
+    /// # Errors
+    /// As for templates; `Invalid` for a state that does not fit.
+    pub(crate) fn progress(&self, session: &Session, state: Option<&Value>, end: Option<Moment>) -> Result<Option<Progress>> {
+        let Some(spec) = &self.cursor else { return Ok(None) };
+        let cursor = spec.bind(session, end)?;
+        let has_partitions = !self.retriever.router.is_single();
+        Progress::new(cursor, state, has_partitions, spec.is_global).map(Some)
+    }
+
+    /// What the catalog says of it.
+    ///
+    /// # Errors
+    /// As for templates.
+    pub(crate) fn describe(&self, session: &Session) -> Result<StreamSpec> {
+        let field = self.cursor.as_ref().map(|cursor| cursor.field.text(&session.engine, session.scope())).transpose()?;
+        let mut parents: Vec<String> = Vec::new();
+        for parent in self.retriever.router.parents() {
+            if !parents.contains(&parent.stream.name) {
+                parents.push(parent.stream.name.clone());
+            }
+        }
+        Ok(StreamSpec {
+            name: self.name.clone(),
+            primary_key: self.primary_key.clone(),
+            cursor_field: field.into_iter().collect(),
+            json_schema: self.schema.clone(),
+            parents,
+            deletions: self.deletions.clone(),
+        })
+    }
+
+    /// The field that marks deleted records.
+    pub(crate) fn deletion_path(&self) -> Option<Vec<String>> {
+        match &self.deletions {
+            Deletions::Marked { field } => Some(field.clone()),
+            Deletions::Absence | Deletions::Never => None,
+        }
+    }
+}
+
+/// Old states of other programs are the only thing that this migration changes; none of them gets here.
+fn check_migration(view: &View<'_>) -> Take<()> {
+    match view.kind() {
+        "LegacyToPerPartitionStateMigration" => Ok(()),
+        _ => Err(view.unsupported("state migration")),
+    }
+}
+
+/// A name, a list of names, or a list of paths.
+fn primary_key(view: &View<'_>) -> Take<Vec<Vec<String>>> {
+    let Some(node) = view.field("primary_key") else { return Ok(Vec::new()) };
+    let wrong = || view.problem("`primary_key` must be a name, a list of names, or a list of paths");
+    let text = |node: &Arc<super::yaml::Node>| node.as_text().map(|text| text.to_string());
+    match &node.data {
+        Data::Text(name) if name.is_empty() => Ok(Vec::new()),
+        Data::Text(name) => Ok(vec![vec![name.to_string()]]),
+        Data::List(parts) => {
+            let path = |part: &Arc<super::yaml::Node>| match &part.data {
+                Data::List(steps) if !steps.is_empty() => steps.iter().map(text).collect::<Option<Vec<_>>>(),
+                _ => text(part).map(|name| vec![name]),
+            };
+            parts.iter().map(|part| path(part).ok_or_else(wrong)).collect()
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// The schema of the records; several loaders are merged.
+fn schema(view: &View<'_>) -> Take<Value> {
+    let mut merged = json!({});
+    for loader in view.children("schema_loader") {
+        if loader.kind() != "InlineSchemaLoader" {
+            return Err(loader.unsupported("schema loader"));
+        }
+        let schema = loader.field("schema").map_or_else(|| json!({}), |node| node.to_json());
+        match (&mut merged, schema) {
+            (Value::Object(known), Value::Object(new)) if !known.is_empty() => {
+                for (name, value) in new {
+                    match (known.get_mut(&name), value) {
+                        (Some(Value::Object(known)), Value::Object(new)) => known.extend(new),
+                        (_, value) => drop(known.insert(name, value)),
+                    }
+                }
+            }
+            (slot, schema) => *slot = schema,
+        }
+    }
+    Ok(merged)
+}
+
+/// `x-listbackup: {deletions: …}`: how a deletion in the product shows.
+fn deletions(view: &View<'_>) -> Take<Deletions> {
+    let Some(own) = view.child("x-listbackup") else { return Ok(Deletions::Absence) };
+    let Some(node) = own.field("deletions") else { return Ok(Deletions::Absence) };
+    serde_json::from_value(node.to_json())
+        .map_err(|error| view.problem(format!("`x-listbackup.deletions` must be {{kind: absence | never | marked, field: […]}}: {error}")))
+}

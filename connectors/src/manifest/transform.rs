@@ -1,0 +1,364 @@
+//! Changes of records, in the order in which the manifest lists them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use minijinja::{
+    Value,
+    value::{Enumerator, Object, ObjectRepr},
+};
+
+use super::{
+    json,
+    load::{Skip, Take, View, scalar_text},
+    session::Session,
+    template::{Only, Template, values::Lazy},
+    yaml::Data,
+};
+use crate::Result;
+
+/// A record opened one level: its members as JSON text. Values that nobody changes stay as they were received.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record(Arc<Vec<(String, String)>>);
+
+impl Record {
+    /// Opens a record.
+    pub(crate) fn open(slice: json::Slice<'_>) -> Self {
+        Self(Arc::new(slice.members().into_iter().map(|(name, value)| (name, value.text().to_owned())).collect()))
+    }
+
+    /// The record as JSON.
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::with_capacity(self.0.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>() + 2);
+        out.push('{');
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            out.push_str(if index > 0 { "," } else { "" });
+            json::write_text(name, &mut out);
+            out.push(':');
+            out.push_str(value);
+        }
+        out.push('}');
+        out
+    }
+
+    /// What templates see.
+    pub(crate) fn to_value(&self) -> Value {
+        Value::from_object(Opened(self.clone()))
+    }
+
+    fn members(&mut self) -> &mut Vec<(String, String)> {
+        Arc::make_mut(&mut self.0)
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn set(&mut self, name: &str, value: String) {
+        match self.members().iter_mut().find(|(known, _)| known == name) {
+            Some((_, slot)) => *slot = value,
+            None => self.members().push((name.to_owned(), value)),
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.members().retain(|(known, _)| known != name);
+    }
+}
+
+#[derive(Debug)]
+struct Opened(Record);
+
+impl Object for Opened {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        let body = Bytes::from(self.0.get(key)?.to_owned());
+        let range = 0..body.len();
+        Some(Lazy::value(&body, range))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.0.iter().map(|(name, _)| Value::from(name.as_str())).collect())
+    }
+}
+
+/// One change.
+#[derive(Debug)]
+pub(crate) enum Transformation {
+    /// `AddFields`.
+    Add { fields: Vec<AddedField>, condition: Option<Template> },
+    /// `RemoveFields`.
+    Remove { paths: Vec<Vec<String>>, condition: Option<Template> },
+    /// `KeysToLower`.
+    KeysToLower,
+    /// `KeysReplace`.
+    KeysReplace { old: Template, new: Template },
+    /// `DpathFlattenFields`.
+    Flatten { path: Vec<Template>, deletes_origin: bool, replaces_record: bool, prefix: Option<Template>, suffix: Option<Template> },
+}
+
+/// `AddedFieldDefinition`.
+#[derive(Debug)]
+pub(crate) struct AddedField {
+    path: Vec<String>,
+    value: Template,
+    only: Only,
+}
+
+impl Transformation {
+    /// Reads one component of the list `transformations`.
+    pub(crate) fn load(view: &View<'_>) -> Take<Self> {
+        let condition = |view: &View<'_>| Ok::<_, Skip>(view.template("condition")?.filter(|template| !template.source().is_empty()));
+        Ok(match view.kind() {
+            "AddFields" => {
+                let fields: Vec<_> = view.children("fields").iter().map(AddedField::load).collect();
+                Self::Add { fields: fields.into_iter().collect::<Take<_>>()?, condition: condition(view)? }
+            }
+            "RemoveFields" => Self::Remove { paths: load_paths(view, "field_pointers")?, condition: condition(view)? },
+            "KeysToLower" => Self::KeysToLower,
+            "KeysReplace" => Self::KeysReplace { old: view.required_template("old")?, new: view.required_template("new")? },
+            "DpathFlattenFields" => {
+                let keys = view.child("key_transformation");
+                let affix = |name: &str| keys.as_ref().map_or(Ok(None), |keys| keys.template(name));
+                Self::Flatten {
+                    path: view.templates("field_path")?.unwrap_or_default(),
+                    deletes_origin: view.flag("delete_origin_value")?.unwrap_or(false),
+                    replaces_record: view.flag("replace_record")?.unwrap_or(false),
+                    prefix: affix("prefix")?,
+                    suffix: affix("suffix")?,
+                }
+            }
+            _ => return Err(view.unsupported("transformation")),
+        })
+    }
+
+    /// Changes `record`.
+    ///
+    /// # Errors
+    /// As for templates.
+    pub(crate) fn apply(&self, session: &Session, slice: &Value, record: &mut Record) -> Result<()> {
+        match self {
+            Self::Add { fields, condition } => fields.iter().try_for_each(|field| field.apply(session, slice, condition.as_ref(), record)),
+            Self::Remove { paths, condition } => paths.iter().try_for_each(|path| remove(session, path, condition.as_ref(), record)),
+            Self::KeysToLower => {
+                let mut lower = Record::default();
+                for (name, value) in record.0.iter() {
+                    lower.set(&name.to_lowercase(), value.clone());
+                }
+                *record = lower;
+                Ok(())
+            }
+            Self::KeysReplace { old, new } => {
+                let scope = session.scope().clone().with_slice(slice).with("record", record.to_value());
+                let (old, new) = (old.text(&session.engine, &scope)?, new.text(&session.engine, &scope)?);
+                *record = Record::open(json::Slice::checked(&with_replaced_keys(&record.text(), &old, &new)));
+                Ok(())
+            }
+            Self::Flatten { path, deletes_origin, replaces_record, prefix, suffix } => {
+                let text = |template: &Template| template.text(&session.engine, session.scope());
+                let path = path.iter().map(text).collect::<Result<Vec<_>>>()?;
+                let affix = |template: &Option<Template>| template.as_ref().map_or(Ok(String::new()), text);
+                flatten(record, &path, *deletes_origin, *replaces_record, (&affix(prefix)?, &affix(suffix)?));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn load_paths(view: &View<'_>, name: &str) -> Take<Vec<Vec<String>>> {
+    let wrong = || view.problem(format!("`{name}` must be a list of paths"));
+    let Some(node) = view.field(name) else { return Err(wrong()) };
+    let Data::List(paths) = &node.data else { return Err(wrong()) };
+    let path = |node: &Arc<super::yaml::Node>| match &node.data {
+        Data::List(steps) => steps.iter().map(|step| scalar_text(step).map(|text| text.to_string())).collect::<Option<Vec<_>>>(),
+        _ => None,
+    };
+    paths.iter().map(|node| path(node).ok_or_else(wrong)).collect()
+}
+
+impl AddedField {
+    fn load(view: &View<'_>) -> Take<Self> {
+        let only = match view.text("value_type")?.as_deref() {
+            None => Only::Any,
+            Some("string") => Only::Text,
+            Some("integer") => Only::Integer,
+            Some("number") => Only::Number,
+            Some("boolean") => Only::Boolean,
+            Some(other) => return Err(view.problem(format!("`value_type` cannot be `{other}`"))),
+        };
+        let path = view.texts("path")?.unwrap_or_default();
+        if path.is_empty() {
+            return Err(view.problem("an added field needs a `path`"));
+        }
+        Ok(Self { path, value: view.required_template("value")?, only })
+    }
+
+    fn apply(&self, session: &Session, slice: &Value, condition: Option<&Template>, record: &mut Record) -> Result<()> {
+        let scope = session.scope().clone().with_slice(slice).with("record", record.to_value());
+        let value = self.value.value_of(&session.engine, &scope, self.only)?;
+        if let Some(condition) = condition {
+            let path = Value::from(self.path.clone());
+            let scope = scope.with("value", super::template::values::from_python(&value)).with("path", path);
+            if !condition.is_met(&session.engine, &scope)? {
+                return Ok(());
+            }
+        }
+        set_at(record, &self.path, value.to_json());
+        Ok(())
+    }
+}
+
+/// Sets the value at `path`, making objects on the way.
+fn set_at(record: &mut Record, path: &[String], value: String) {
+    match path {
+        [] => {}
+        [name] => record.set(name, value),
+        [name, rest @ ..] => {
+            let mut inner = record.get(name).map(json::Slice::checked).filter(|inner| inner.is_object()).map(Record::open).unwrap_or_default();
+            set_at(&mut inner, rest, value);
+            record.set(name, inner.text());
+        }
+    }
+}
+
+fn remove(session: &Session, path: &[String], condition: Option<&Template>, record: &mut Record) -> Result<()> {
+    let [name, rest @ ..] = path else { return Ok(()) };
+    let names: Vec<String> = match name.as_str() {
+        "*" | "**" => record.0.iter().map(|(name, _)| name.clone()).collect(),
+        _ => record.get(name).map(|_| name.clone()).into_iter().collect(),
+    };
+    for name in names {
+        let Some(value) = record.get(&name).map(str::to_owned) else { continue };
+        if !rest.is_empty() {
+            if let Some(changed) = removed_inside(session, rest, condition, &value)? {
+                record.set(&name, changed);
+            }
+        } else if is_removed(session, condition, &value)? {
+            record.remove(&name);
+        }
+    }
+    Ok(())
+}
+
+/// The value without what stands at `path` inside it; `None` when nothing changes.
+fn removed_inside(session: &Session, path: &[String], condition: Option<&Template>, value: &str) -> Result<Option<String>> {
+    let slice = json::Slice::checked(value);
+    if slice.is_object() {
+        let mut inner = Record::open(slice);
+        remove(session, path, condition, &mut inner)?;
+        return Ok(Some(inner.text()));
+    }
+    if slice.first() != b'[' {
+        return Ok(None);
+    }
+    let [step, rest @ ..] = path else { return Ok(None) };
+    let mut kept = Vec::new();
+    for (index, item) in slice.items().into_iter().enumerate() {
+        let is_meant = step == "*" || step.parse() == Ok(index);
+        if !is_meant {
+            kept.push(item.text().to_owned());
+        } else if !rest.is_empty() {
+            kept.push(removed_inside(session, rest, condition, item.text())?.unwrap_or_else(|| item.text().to_owned()));
+        } else if !is_removed(session, condition, item.text())? {
+            kept.push(item.text().to_owned());
+        }
+    }
+    Ok(Some(format!("[{}]", kept.join(","))))
+}
+
+fn is_removed(session: &Session, condition: Option<&Template>, value: &str) -> Result<bool> {
+    let Some(condition) = condition else { return Ok(true) };
+    let body = Bytes::from(value.to_owned());
+    let range = 0..body.len();
+    condition.is_met(&session.engine, &session.scope().clone().with("property", Lazy::value(&body, range)))
+}
+
+/// Replaces `old` in the names of an object and of the objects inside it.
+fn with_replaced_keys(text: &str, old: &str, new: &str) -> String {
+    let mut record = Record::default();
+    for (name, value) in json::Slice::checked(text).members() {
+        let value = if value.is_object() { with_replaced_keys(value.text(), old, new) } else { value.text().to_owned() };
+        let name = if old.is_empty() { name } else { name.replace(old, new) };
+        record.set(&name, value);
+    }
+    record.text()
+}
+
+fn flatten(record: &mut Record, path: &[String], deletes_origin: bool, replaces_record: bool, (prefix, suffix): (&str, &str)) {
+    let text = record.text();
+    let found = match path.iter().position(|step| step == "*") {
+        None => json::Slice::checked(&text).at(path),
+        Some(at) => {
+            let outer = json::Slice::checked(&text).at(&path[..at]);
+            let first = outer.and_then(|outer| outer.members().into_iter().map(|(_, value)| value).chain(outer.items()).next());
+            first.and_then(|first| first.at(&path[at + 1..]))
+        }
+    };
+    let Some(inner) = found.filter(|found| found.is_object()) else { return };
+    let members: Vec<(String, String)> =
+        inner.members().into_iter().map(|(name, value)| (format!("{prefix}{name}{suffix}"), value.text().to_owned())).collect();
+    if replaces_record && !members.is_empty() {
+        *record = Record::default();
+    } else if members.iter().any(|(name, _)| record.get(name).is_some()) {
+        return;
+    } else if deletes_origin {
+        delete_at(record, path);
+    }
+    for (name, value) in members {
+        record.set(&name, value);
+    }
+}
+
+fn delete_at(record: &mut Record, path: &[String]) {
+    match path {
+        [] => {}
+        [name] => record.remove(name),
+        [name, rest @ ..] => {
+            if let Some(inner) = record.get(name).map(json::Slice::checked).filter(|inner| inner.is_object()) {
+                let mut inner = Record::open(inner);
+                delete_at(&mut inner, rest);
+                record.set(name, inner.text());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(text: &str) -> Record {
+        Record::open(json::Slice::parse(text).unwrap())
+    }
+
+    #[test]
+    fn values_that_nobody_changes_stay_as_received() {
+        let mut changed = record(r#"{"big": 123456789012345678901234567890, "n": 1.50, "o": {"a" : 1}}"#);
+        set_at(&mut changed, &["o".into(), "b".into()], "2".into());
+        set_at(&mut changed, &["x".into(), "y".into()], "true".into());
+        assert_eq!(changed.text(), r#"{"big":123456789012345678901234567890,"n":1.50,"o":{"a":1,"b":2},"x":{"y":true}}"#);
+    }
+
+    #[test]
+    fn objects_are_flattened_unless_names_meet() {
+        let path = ["a".to_owned()];
+        let mut flat = record(r#"{"id":1,"a":{"x":2}}"#);
+        flatten(&mut flat, &path, true, false, ("p_", ""));
+        assert_eq!(flat.text(), r#"{"id":1,"p_x":2}"#);
+        let mut kept = record(r#"{"x":1,"a":{"x":2}}"#);
+        flatten(&mut kept, &path, true, false, ("", ""));
+        assert_eq!(kept.text(), r#"{"x":1,"a":{"x":2}}"#);
+    }
+
+    #[test]
+    fn keys_are_replaced_inside_objects_too() {
+        assert_eq!(with_replaced_keys(r#"{"a b":{"c d":1},"l":[{"e f":1}]}"#, " ", "_"), r#"{"a_b":{"c_d":1},"l":[{"e f":1}]}"#);
+    }
+}
