@@ -1,4 +1,12 @@
 //! What the manifest runtime promises: published manifests load unmodified, and streams are read as their manifests say.
 
+#[path = "connectors/failures.rs"]
+mod failures;
+#[path = "connectors/kit.rs"]
+mod kit;
+#[path = "connectors/pages.rs"]
+mod pages;
 #[path = "connectors/published.rs"]
 mod published;
+#[path = "connectors/slices.rs"]
+mod slices;

@@ -5,12 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{
-    run::Run,
-    session::Session,
-    stream::Stream,
-    template::Template,
-};
+use super::{run::Run, session::Session, stream::Stream, template::Template};
 use crate::{Catalog, Connector, Error, ErrorKind, Page, ReadEnd, ReadRequest, Result};
 
 /// Slices read at once when the manifest does not say.
@@ -48,7 +43,8 @@ impl ManifestConnector {
         let number = |template: &Option<Template>| -> Result<Option<usize>> {
             let Some(template) = template else { return Ok(None) };
             let text = template.text(&self.session.engine, self.session.scope())?;
-            let wrong = |_| Error::new(ErrorKind::Invalid, format!("the concurrency level gives `{text}`, which is no number"));
+            let wrong =
+                |_| Error::new(ErrorKind::Invalid, format!("the concurrency level gives `{text}`, which is no number"));
             text.parse().map(Some).map_err(wrong)
         };
         let (wanted, most) = &self.manifest.concurrency;
@@ -78,7 +74,8 @@ impl Connector for ManifestConnector {
         let name = stream.name.clone();
         let in_stream = |error: Error| error.with("stream", name.clone());
         let concurrency = self.concurrency()?;
-        let run = Run::new(stream, Arc::clone(&self.session), request.state, request.position, concurrency).map_err(in_stream)?;
+        let run = Run::new(stream, Arc::clone(&self.session), request.state, request.position, concurrency)
+            .map_err(in_stream)?;
         run.read(pages).await.map_err(in_stream)
     }
 }

@@ -78,12 +78,18 @@ struct Walker<'p> {
 /// `BadAnswer` when the body is not JSON, or something else than records stands at the path.
 pub(crate) fn extract(body: Bytes, plan: &Plan) -> Result<Extracted> {
     let too_large = body.len() > u32::MAX as usize;
-    let text = std::str::from_utf8(&body).map_err(|error| bad_answer(&format!("the page is not UTF-8 at byte {}", error.valid_up_to())))?;
+    let text = std::str::from_utf8(&body)
+        .map_err(|error| bad_answer(&format!("the page is not UTF-8 at byte {}", error.valid_up_to())))?;
     if too_large {
         return Err(bad_answer("the page is larger than 4 GiB"));
     }
-    let mut walker =
-        Walker { plan, records: Vec::new(), misplaced: None, is_each: plan.path.contains(&Step::Each), members: Vec::new() };
+    let mut walker = Walker {
+        plan,
+        records: Vec::new(),
+        misplaced: None,
+        is_each: plan.path.contains(&Step::Each),
+        members: Vec::new(),
+    };
     let mut scanner = Scanner::new(text);
     let response = walker.page(&mut scanner).and_then(|response| scanner.end().map(|()| response));
     let response = response.map_err(|error| bad_answer(&format!("the page is not JSON: {error}")))?;
@@ -138,7 +144,11 @@ impl Walker<'_> {
                 scanner.object(|scanner, key| {
                     scanner.peek();
                     let from = scanner.position();
-                    if step.takes(&key) { self.descend(scanner, rest)? } else { scanner.value().map(drop)? }
+                    if step.takes(&key) {
+                        self.descend(scanner, rest)?
+                    } else {
+                        scanner.value().map(drop)?
+                    }
                     self.members.push((key.decode(), from..scanner.position()));
                     Ok(())
                 })?;
@@ -150,9 +160,13 @@ impl Walker<'_> {
     fn descend(&mut self, scanner: &mut Scanner<'_>, path: &[Step]) -> Scan<()> {
         let Some((step, rest)) = path.split_first() else { return self.records_at(scanner) };
         match scanner.peek() {
-            b'{' => scanner.object(|scanner, key| {
-                if step.takes(&key) { self.descend(scanner, rest) } else { scanner.value().map(drop) }
-            }),
+            b'{' => {
+                scanner.object(
+                    |scanner, key| {
+                        if step.takes(&key) { self.descend(scanner, rest) } else { scanner.value().map(drop) }
+                    },
+                )
+            }
             b'[' => scanner.array(|scanner, index| {
                 if step.takes_index(index) { self.descend(scanner, rest) } else { scanner.value().map(drop) }
             }),
@@ -291,7 +305,8 @@ pub(crate) fn rewritten(texts: &[String], plan: &Plan) -> Result<(Bytes, Vec<Fou
         let start = body.len();
         body.push_str(text);
         let mut scanner = Scanner::at(&body, start);
-        let wanted = wanted_of(plan, &mut scanner).map_err(|error| bad_answer(&format!("a changed record is no object: {error}")))?;
+        let wanted = wanted_of(plan, &mut scanner)
+            .map_err(|error| bad_answer(&format!("a changed record is no object: {error}")))?;
         let end = scanner.position();
         found.push(wanted.into_found(plan, start..end));
         body.push('\n');
@@ -344,8 +359,13 @@ mod tests {
     #[test]
     fn what_is_not_json_or_not_records_is_an_error_and_never_nothing() {
         let cases: [(&str, &[&str]); 7] = [
-            ("", &["data"]), ("<html>", &["data"]), (r#"{"data":[{"id":1}"#, &["data"]), (r#"{"data":5}"#, &["data"]),
-            (r#"{"data":[1,2]}"#, &["data"]), ("\"x\"", &[]), (r#"{"data":[{"id":1}]} trailing"#, &["data"]),
+            ("", &["data"]),
+            ("<html>", &["data"]),
+            (r#"{"data":[{"id":1}"#, &["data"]),
+            (r#"{"data":5}"#, &["data"]),
+            (r#"{"data":[1,2]}"#, &["data"]),
+            ("\"x\"", &[]),
+            (r#"{"data":[{"id":1}]} trailing"#, &["data"]),
         ];
         for (body, path) in cases {
             assert_eq!(records(body, path).unwrap_err().kind(), ErrorKind::BadAnswer, "{body}");
@@ -360,6 +380,9 @@ mod tests {
         let keys: Vec<_> = found.records.iter().map(|record| record.slice.key.as_slice().first().map(slice)).collect();
         assert_eq!(keys, [Some("12345678901234567890"), Some("\"b\""), None]);
         assert_eq!(found.records[0].cursor.clone().map(|range| &body[range]), Some("\"2024\""));
-        assert_eq!(found.records.iter().map(|record| record.slice.is_deletion).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(
+            found.records.iter().map(|record| record.slice.is_deletion).collect::<Vec<_>>(),
+            [false, true, false]
+        );
     }
 }

@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn the_link_header_is_found_by_relation() {
-        let parsed = links(r#"<https://a.example/?p=1,2>; rel="previous"; results="false", <https://a.example/?p=3>; rel="next""#);
+        let parsed = links(
+            r#"<https://a.example/?p=1,2>; rel="previous"; results="false", <https://a.example/?p=3>; rel="next""#,
+        );
         let at = |relation: &str, name: &str| parsed.get_attr(relation).unwrap().get_attr(name).unwrap().to_string();
         assert_eq!(at("next", "url"), "https://a.example/?p=3");
         assert_eq!(at("previous", "results"), "false");

@@ -115,14 +115,19 @@ impl Paginator {
         let Some(template) = &self.page_size else { return Ok(None) };
         match template.value_of(&session.engine, session.scope(), Only::Any)? {
             Python::Int(size) => Ok(Some(size)),
-            other => Err(Error::new(ErrorKind::Invalid, format!("`page_size` gives `{}`, which is no whole number", other.text()))),
+            other => Err(Error::new(
+                ErrorKind::Invalid,
+                format!("`page_size` gives `{}`, which is no whole number", other.text()),
+            )),
         }
     }
 
     /// True when finding the next page needs the last record.
     pub(crate) fn wants_last_record(&self) -> bool {
         match &self.strategy {
-            Strategy::Cursor { value, stop } => value.uses("last_record") || stop.as_ref().is_some_and(|stop| stop.uses("last_record")),
+            Strategy::Cursor { value, stop } => {
+                value.uses("last_record") || stop.as_ref().is_some_and(|stop| stop.uses("last_record"))
+            }
             _ => false,
         }
     }
@@ -184,7 +189,9 @@ impl Turn<'_> {
     fn response(&self) -> Value {
         match &self.page.response {
             Shown::Empty => Value::from_pairs(Vec::<(String, Value)>::new()),
-            Shown::Object(range, members) if !members.is_empty() => Lazy::object(&self.page.body, range.clone(), members.clone()),
+            Shown::Object(range, members) if !members.is_empty() => {
+                Lazy::object(&self.page.body, range.clone(), members.clone())
+            }
             Shown::Object(range, _) | Shown::Other(range) => Lazy::value(&self.page.body, range.clone()),
         }
     }

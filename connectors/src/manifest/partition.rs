@@ -74,7 +74,11 @@ impl Router {
             "SubstreamPartitionRouter" => {
                 let parents: Vec<_> = view.children("parent_stream_configs").iter().map(Parent::load).collect();
                 let parents = parents.into_iter().collect::<Take<Vec<_>>>()?;
-                if parents.is_empty() { Err(view.problem("a SubstreamPartitionRouter needs `parent_stream_configs`")) } else { Ok(Self::Substream(parents)) }
+                if parents.is_empty() {
+                    Err(view.problem("a SubstreamPartitionRouter needs `parent_stream_configs`"))
+                } else {
+                    Ok(Self::Substream(parents))
+                }
             }
             _ => Err(view.unsupported("partition router")),
         }
@@ -85,7 +89,9 @@ impl Router {
         let values = match &node.data {
             Data::List(items) => {
                 let texts = items.iter().map(|item| scalar_text(item).map(|text| Python::Text(text.to_string())));
-                Values::Fixed(texts.collect::<Option<_>>().ok_or_else(|| view.problem("`values` must be a list of texts"))?)
+                Values::Fixed(
+                    texts.collect::<Option<_>>().ok_or_else(|| view.problem("`values` must be a list of texts"))?,
+                )
             }
             _ => Values::Template(view.required_template("values")?),
         };
@@ -213,8 +219,13 @@ impl Values {
         };
         match template.value(&session.engine, session.scope())? {
             Python::List(items) | Python::Tuple(items) | Python::Set(items) => Ok(items),
+            // A setting that was left empty: no partition.
+            Python::Text(text) if text.is_empty() => Ok(Vec::new()),
             other => {
-                let message = format!("`values` of a ListPartitionRouter gives `{}`, which is no list: check the setting it comes from", other.text());
+                let message = format!(
+                    "`values` of a ListPartitionRouter gives `{}`, which is no list: check the setting it comes from",
+                    other.text()
+                );
                 Err(Error::new(ErrorKind::Invalid, message))
             }
         }
@@ -228,11 +239,16 @@ impl Parent {
         let option = view.child("request_option").map(|option| RequestOption::load(&option)).transpose();
         let mut extra = Vec::new();
         if let Some(node) = view.field("extra_fields") {
-            let Data::List(paths) = &node.data else { return Err(view.problem("`extra_fields` must be a list of paths")) };
+            let Data::List(paths) = &node.data else {
+                return Err(view.problem("`extra_fields` must be a list of paths"));
+            };
             for path in paths {
-                let Data::List(steps) = &path.data else { return Err(view.problem("`extra_fields` must be a list of paths")) };
+                let Data::List(steps) = &path.data else {
+                    return Err(view.problem("`extra_fields` must be a list of paths"));
+                };
                 let steps = steps.iter().map(|step| {
-                    let text = scalar_text(step).ok_or_else(|| view.problem("a path in `extra_fields` must be a list of texts"))?;
+                    let text = scalar_text(step)
+                        .ok_or_else(|| view.problem("a path in `extra_fields` must be a list of texts"))?;
                     view.template_of(&text, step, "extra_fields")
                 });
                 extra.push(steps.collect::<Take<Vec<_>>>()?);
@@ -249,11 +265,17 @@ impl Parent {
     }
 
     /// One partition a record of the parent; returns the parent's state if it is kept.
-    async fn partitions(&self, session: &Arc<Session>, state: Option<&Value>, to: &Sender<Slice>) -> Result<Option<Value>> {
+    async fn partitions(
+        &self,
+        session: &Arc<Session>,
+        state: Option<&Value>,
+        to: &Sender<Slice>,
+    ) -> Result<Option<Value>> {
         let text = |template: &Template| template.text(&session.engine, session.scope());
         let key: Vec<String> = text(&self.key)?.split('/').map(str::to_owned).collect();
         let field = text(&self.field)?;
-        let extra = self.extra.iter().map(|path| path.iter().map(text).collect()).collect::<Result<Vec<Vec<String>>>>()?;
+        let extra =
+            self.extra.iter().map(|path| path.iter().map(text).collect()).collect::<Result<Vec<Vec<String>>>>()?;
         let parent_state = if self.is_incremental { state.and_then(|state| self.state_of(state)) } else { None };
         let mut slices = self.slices(session, parent_state.as_ref()).await?;
         while let Some(slice) = slices.next() {
@@ -325,7 +347,13 @@ impl ParentSlices {
 }
 
 /// The partition that a parent record makes; none when its key is missing or null.
-fn partition_of(record: json::Slice<'_>, key: &[String], field: &str, extra: &[Vec<String>], parent: &Slice) -> Option<Slice> {
+fn partition_of(
+    record: json::Slice<'_>,
+    key: &[String],
+    field: &str,
+    extra: &[Vec<String>],
+    parent: &Slice,
+) -> Option<Slice> {
     let value = record.at(key).filter(|value| !value.is_null())?;
     let parent_slice = super::slice::dict(&parent.partition);
     let extra = extra.iter().map(|path| (path.join("."), record.at(path).map_or(Python::None, Python::from_json)));

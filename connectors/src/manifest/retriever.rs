@@ -58,7 +58,8 @@ impl Retriever {
         let requester = view.required_child("requester").and_then(|requester| Requester::load(&requester));
         let (paginator, router) = (Paginator::load(&view), Router::load(&view));
         let selector = view.required_child("record_selector").and_then(|selector| load_selector(&selector));
-        (refused?, decoder?);
+        refused?;
+        decoder?;
         let (path, filter, transforms_first) = selector?;
         Ok(Self {
             requester: requester?,
@@ -67,7 +68,9 @@ impl Retriever {
             path,
             filter,
             transforms_first,
-            drops_slice_on_later_pages: view.flag("ignore_stream_slicer_parameters_on_paginated_requests")?.unwrap_or(false),
+            drops_slice_on_later_pages: view
+                .flag("ignore_stream_slicer_parameters_on_paginated_requests")?
+                .unwrap_or(false),
         })
     }
 
@@ -78,7 +81,9 @@ impl Retriever {
     pub(crate) fn steps(&self, session: &Session) -> Result<Vec<Step>> {
         let step = |template: &Template| match template.text(&session.engine, session.scope())?.as_str() {
             "*" => Ok(Step::Each),
-            pattern if pattern.contains("**") => Err(Error::new(ErrorKind::Invalid, "`**` in a record path is not supported")),
+            pattern if pattern.contains("**") => {
+                Err(Error::new(ErrorKind::Invalid, "`**` in a record path is not supported"))
+            }
             name => Ok(Step::Name(name.to_owned())),
         };
         self.path.iter().map(step).collect()
@@ -101,7 +106,9 @@ fn load_selector(view: &View<'_>) -> Take<Selector> {
     let path = extractor.templates("field_path")?.unwrap_or_default();
     let filter = match view.child("record_filter") {
         None => None,
-        Some(filter) if filter.kind() == "RecordFilter" => filter.template("condition")?.filter(|template| !template.source().is_empty()),
+        Some(filter) if filter.kind() == "RecordFilter" => {
+            filter.template("condition")?.filter(|template| !template.source().is_empty())
+        }
         Some(filter) => return Err(filter.unsupported("record filter")),
     };
     normalisation?;
@@ -150,7 +157,18 @@ impl Reader {
     pub(crate) fn new(stream: Arc<Stream>, session: Arc<Session>, slice: Slice, token: Option<Python>) -> Self {
         let first = stream.retriever.paginator.as_ref().and_then(Paginator::first_token);
         let token = token.or(first);
-        Self { stream, session, slice, bound: None, token, is_done: false, ignored: None, seen: HashSet::new(), latest: None, from: None }
+        Self {
+            stream,
+            session,
+            slice,
+            bound: None,
+            token,
+            is_done: false,
+            ignored: None,
+            seen: HashSet::new(),
+            latest: None,
+            from: None,
+        }
     }
 
     /// Records older than this are left out, where the manifest says that it is done here.
@@ -191,7 +209,7 @@ impl Reader {
         };
         let call = self.call(&bound)?;
         let response = match self.stream.retriever.requester.send(&self.session, &call).await? {
-            Sent::Answer(response) => response,
+            Sent::Answer(response) => *response,
             Sent::Ignored(status) => {
                 self.is_done = true;
                 self.ignored = Some(status);
@@ -214,7 +232,7 @@ impl Reader {
                     retriever.router.inject(&self.session, &self.slice, &mut sliced)?;
                     let mut windowed = Injections::default();
                     spec.inject(&self.session, cursor, &self.slice, &mut windowed)?;
-                    sliced.overlay(windowed);
+                    sliced.overlay(&windowed);
                 }
                 _ => retriever.router.inject(&self.session, &self.slice, &mut sliced)?,
             }
@@ -229,7 +247,8 @@ impl Reader {
         let received = response.body.len() as u64;
         let no_content = response.status.as_u16() == 204 && response.body.is_empty();
         let body = if no_content { Bytes::from_static(b"[]") } else { response.body };
-        let page = extract::extract(body, &bound.plan).map_err(|error| error.with("url", crate::http::redact_url(&response.url)))?;
+        let page = extract::extract(body, &bound.plan)
+            .map_err(|error| error.with("url", crate::http::redact_url(&response.url)))?;
         let found = page.records.len();
         let (body, kept) = self.select(bound, &page)?;
         let (kept, has_old) = self.observe(bound, &body, kept);
@@ -256,11 +275,23 @@ impl Reader {
         self.changed(bound, page, filter.as_ref(), transforms_first)
     }
 
-    fn changed(&self, bound: &Bound, page: &Extracted, filter: Option<&Template>, transforms_first: bool) -> Result<(Bytes, Vec<Found>)> {
+    fn changed(
+        &self,
+        bound: &Bound,
+        page: &Extracted,
+        filter: Option<&Template>,
+        transforms_first: bool,
+    ) -> Result<(Bytes, Vec<Found>)> {
         let slice = self.slice.to_value();
         let keeps = |record: &Record| -> Result<bool> {
             let Some(filter) = filter else { return Ok(true) };
-            let scope = self.session.scope().clone().with_slice(&slice).with("next_page_token", Value::from(())).with("record", record.to_value());
+            let scope = self
+                .session
+                .scope()
+                .clone()
+                .with_slice(&slice)
+                .with("next_page_token", Value::from(()))
+                .with("record", record.to_value());
             filter.is_met(&self.session.engine, &scope)
         };
         let text = std::str::from_utf8(&page.body).unwrap_or("");
@@ -280,7 +311,13 @@ impl Reader {
         extract::rewritten(&texts, &bound.plan)
     }
 
-    fn filtered(&self, records: Vec<Found>, filter: &Template, slice: &Value, value: impl Fn(&Found) -> Value) -> Result<Vec<Found>> {
+    fn filtered(
+        &self,
+        records: Vec<Found>,
+        filter: &Template,
+        slice: &Value,
+        value: impl Fn(&Found) -> Value,
+    ) -> Result<Vec<Found>> {
         let scope = self.session.scope().clone().with_slice(slice).with("next_page_token", Value::from(()));
         let mut kept = Vec::with_capacity(records.len());
         for found in records {
@@ -331,7 +368,15 @@ impl Reader {
         }
         let last = kept.last().filter(|_| paginator.wants_last_record());
         let last_record = last.map(|found| Lazy::value(body, wide(&found.slice.body)));
-        let turn = Turn { page, headers, slice: &self.slice, found, kept: kept.len(), last_record, token: self.token.as_ref() };
+        let turn = Turn {
+            page,
+            headers,
+            slice: &self.slice,
+            found,
+            kept: kept.len(),
+            last_record,
+            token: self.token.as_ref(),
+        };
         let next = paginator.next(&self.session, &turn)?;
         if let Some(token) = &next {
             self.remember(token)?;
@@ -356,7 +401,12 @@ impl Reader {
 }
 
 /// The cursor value at `range`; equal texts in a row are read once.
-fn moment_at(cursor: &Cursor, body: &Bytes, range: &Range<usize>, last: &mut (Range<usize>, Option<Moment>)) -> Option<Moment> {
+fn moment_at(
+    cursor: &Cursor,
+    body: &Bytes,
+    range: &Range<usize>,
+    last: &mut (Range<usize>, Option<Moment>),
+) -> Option<Moment> {
     if !last.0.is_empty() && body[last.0.clone()] == body[range.clone()] {
         return last.1;
     }

@@ -75,7 +75,11 @@ impl Run {
         position: Option<Value>,
         concurrency: usize,
     ) -> Result<Self> {
-        let end = position.as_ref().and_then(|position| position.get("end")).and_then(Value::as_str).and_then(|end| time::parse_iso(end).ok());
+        let end = position
+            .as_ref()
+            .and_then(|position| position.get("end"))
+            .and_then(Value::as_str)
+            .and_then(|end| time::parse_iso(end).ok());
         let planner = stream.progress(&session, state.as_ref(), end)?;
         let end = planner.as_ref().map(|planner| planner.cursor().end);
         let recorder = stream.progress(&session, state.as_ref(), end)?;
@@ -97,7 +101,9 @@ impl Run {
             pages_since_position: usize::MAX,
         };
         if let Some(position) = position {
-            run.resume(&position).ok_or_else(|| Error::new(ErrorKind::Invalid, "the position to go on from was not written by this stream"))?;
+            run.resume(&position).ok_or_else(|| {
+                Error::new(ErrorKind::Invalid, "the position to go on from was not written by this stream")
+            })?;
         }
         Ok(run)
     }
@@ -167,7 +173,10 @@ impl Run {
                 return reader.next_page().await.map(drop);
             }
         }
-        Err(Error::new(ErrorKind::NotFound, "there is nothing to try the connection with: no parent record and no window of time"))
+        Err(Error::new(
+            ErrorKind::NotFound,
+            "there is nothing to try the connection with: no parent record and no window of time",
+        ))
     }
 
     /// Cuts a partition into slices and queues those that are not read yet.
@@ -176,8 +185,12 @@ impl Run {
             Some(planner) => planner.open(partition)?,
             None => vec![partition.clone()],
         };
-        let resumed: HashSet<u64> = self.open.values().chain(self.ready.iter().map(|(_, open)| open)).map(|open| hash(&open.slice)).collect();
-        let left: Vec<Slice> = slices.into_iter().filter(|slice| !self.done.contains(&hash(slice)) && !resumed.contains(&hash(slice))).collect();
+        let resumed: HashSet<u64> =
+            self.open.values().chain(self.ready.iter().map(|(_, open)| open)).map(|open| hash(&open.slice)).collect();
+        let left: Vec<Slice> = slices
+            .into_iter()
+            .filter(|slice| !self.done.contains(&hash(slice)) && !resumed.contains(&hash(slice)))
+            .collect();
         if let Some(recorder) = &mut self.recorder {
             recorder.begin(partition, left.len())?;
         }
@@ -197,7 +210,12 @@ impl Run {
         while self.open.len() < self.concurrency
             && let Some((id, open)) = self.ready.pop_front()
         {
-            let mut reader = Reader::new(Arc::clone(&self.stream), Arc::clone(&self.session), open.slice.clone(), open.token.clone());
+            let mut reader = Reader::new(
+                Arc::clone(&self.stream),
+                Arc::clone(&self.session),
+                open.slice.clone(),
+                open.token.clone(),
+            );
             reader.resume_latest(open.latest);
             reader.filter_from(self.planner.as_ref().map(|planner| planner.from(&open.slice)));
             self.open.insert(id, open);
@@ -217,7 +235,10 @@ impl Run {
             Event::Page { id, batch } => {
                 self.note(id, &batch)?;
                 let page = self.page(batch);
-                pages.send(page).await.map_err(|_| Error::new(ErrorKind::Cancelled, "the reader of the pages went away"))
+                pages
+                    .send(page)
+                    .await
+                    .map_err(|_| Error::new(ErrorKind::Cancelled, "the reader of the pages went away"))
             }
         }
     }
@@ -226,7 +247,10 @@ impl Run {
     fn note_ignored(&mut self, status: StatusCode, slice: &Slice) {
         if !matches!(status.as_u16(), 404 | 410) {
             let item = if slice.partition.is_empty() { "the stream".to_owned() } else { slice.partition_key() };
-            self.failed.push(FailedItem { item, reason: format!("the product refused it (HTTP {}); the manifest goes on without it", status.as_u16()) });
+            self.failed.push(FailedItem {
+                item,
+                reason: format!("the product refused it (HTTP {}); the manifest goes on without it", status.as_u16()),
+            });
         }
     }
 
@@ -322,7 +346,12 @@ fn hash(slice: &Slice) -> u64 {
 }
 
 /// Sends partitions as they are found; ends with the states of incremental parents.
-async fn find_partitions(stream: Arc<Stream>, session: Arc<Session>, state: Option<Value>, to: mpsc::Sender<Slice>) -> Result<Map<String, Value>> {
+async fn find_partitions(
+    stream: Arc<Stream>,
+    session: Arc<Session>,
+    state: Option<Value>,
+    to: mpsc::Sender<Slice>,
+) -> Result<Map<String, Value>> {
     stream.retriever.router.partitions(&session, state.as_ref(), &to).await
 }
 

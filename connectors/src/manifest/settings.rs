@@ -20,7 +20,10 @@ fn problem(problems: &mut Vec<Problem>, pointer: &str, message: impl Into<String
 fn check_at(schema: &Value, value: &Value, pointer: &str, problems: &mut Vec<Problem>) {
     let Some(rules) = schema.as_object() else { return };
     if let Some(kinds) = rules.get("type") {
-        let kinds: Vec<&str> = kinds.as_str().map_or_else(|| kinds.as_array().into_iter().flatten().filter_map(Value::as_str).collect(), |kind| vec![kind]);
+        let kinds: Vec<&str> = kinds.as_str().map_or_else(
+            || kinds.as_array().into_iter().flatten().filter_map(Value::as_str).collect(),
+            |kind| vec![kind],
+        );
         if !kinds.is_empty() && !kinds.iter().any(|kind| is_kind(value, kind)) {
             problem(problems, pointer, format!("must be {}, is {}", kinds.join(" or "), kind_of(value)));
             return;
@@ -126,7 +129,9 @@ fn check_members(rules: &Map<String, Value>, members: &Map<String, Value>, point
 /// `oneOf` and `anyOf`: at least one must fit; the problems told are those of the one that fits best.
 fn check_choices(rules: &Map<String, Value>, value: &Value, pointer: &str, problems: &mut Vec<Problem>) {
     for name in ["oneOf", "anyOf"] {
-        let Some(choices) = rules.get(name).and_then(Value::as_array).filter(|choices| !choices.is_empty()) else { continue };
+        let Some(choices) = rules.get(name).and_then(Value::as_array).filter(|choices| !choices.is_empty()) else {
+            continue;
+        };
         let mut attempts: Vec<(bool, Vec<Problem>)> = Vec::with_capacity(choices.len());
         for choice in choices {
             let mut found = Vec::new();
@@ -145,7 +150,9 @@ fn check_choices(rules: &Map<String, Value>, value: &Value, pointer: &str, probl
 fn says_another_kind(choice: &Value, value: &Value) -> bool {
     let properties = choice.get("properties").and_then(Value::as_object);
     properties.into_iter().flatten().any(|(name, schema)| {
-        let constant = schema.get("const").or_else(|| schema.get("enum").and_then(|choices| choices.as_array()).filter(|one| one.len() == 1).map(|one| &one[0]));
+        let constant = schema.get("const").or_else(|| {
+            schema.get("enum").and_then(|choices| choices.as_array()).filter(|one| one.len() == 1).map(|one| &one[0])
+        });
         constant.is_some_and(|constant| value.get(name).is_some_and(|found| found != constant))
     })
 }
@@ -153,7 +160,9 @@ fn says_another_kind(choice: &Value, value: &Value) -> bool {
 /// True when the schema has a secret field anywhere.
 pub(crate) fn has_secrets(schema: &Value) -> bool {
     match schema {
-        Value::Object(members) => members.get("airbyte_secret") == Some(&Value::Bool(true)) || members.values().any(has_secrets),
+        Value::Object(members) => {
+            members.get("airbyte_secret") == Some(&Value::Bool(true)) || members.values().any(has_secrets)
+        }
         Value::Array(items) => items.iter().any(has_secrets),
         _ => false,
     }
@@ -177,13 +186,16 @@ mod tests {
                 {"required": ["kind", "user"], "properties": {"kind": {"const": "basic"}, "user": {"type": "string"}}}]}}});
         let settings = json!({"since": "hunter2", "size": 0, "region": "mars", "auth": {"kind": "basic"}});
         let problems: Vec<String> = check(&schema, &settings).iter().map(ToString::to_string).collect();
-        assert_eq!(problems, [
-            "/key: is required and missing",
-            "/since: must look like ^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
-            "/size: must be at least 1",
-            "/region: must be one of \"eu\", \"us\"",
-            "/auth/user: is required and missing",
-        ]);
+        assert_eq!(
+            problems,
+            [
+                "/key: is required and missing",
+                "/since: must look like ^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+                "/size: must be at least 1",
+                "/region: must be one of \"eu\", \"us\"",
+                "/auth/user: is required and missing",
+            ]
+        );
         let good = json!({"key": "x", "since": "2024-01-01", "auth": {"kind": "token", "token": "t"}});
         assert!(check(&schema, &good).is_empty());
         assert!(has_secrets(&schema));

@@ -10,14 +10,20 @@ use crate::{OAuth2SignIn, SignIn, Spec};
 
 /// Reads the component in the field called `spec`; a manifest without one has no settings.
 pub(crate) fn load(source: &View<'_>, name: &str) -> Take<Spec> {
-    let title = source.node().get("metadata").and_then(|metadata| metadata.get("name")).and_then(|title| title.as_text().cloned());
+    let title = source
+        .node()
+        .get("metadata")
+        .and_then(|metadata| metadata.get("name"))
+        .and_then(|title| title.as_text().cloned());
     let description = source.text("description")?.unwrap_or_default();
     let title = title.map_or_else(|| titled(name), |title| title.to_string());
     let Some(view) = source.child("spec") else {
         let settings_schema = json!({"type": "object", "properties": {}});
         return Ok(Spec { name: name.into(), title, description, settings_schema, sign_in: SignIn::None });
     };
-    let schema = view.field("connection_specification").map_or_else(|| json!({"type": "object", "properties": {}}), |node| node.to_json());
+    let schema = view
+        .field("connection_specification")
+        .map_or_else(|| json!({"type": "object", "properties": {}}), |node| node.to_json());
     if let Some(rules) = view.child("config_normalization_rules") {
         rules.refuse(&["config_migrations", "transformations", "validations"])?;
     }
@@ -26,7 +32,8 @@ pub(crate) fn load(source: &View<'_>, name: &str) -> Take<Spec> {
         None if has_secrets(&schema) => SignIn::Settings,
         None => SignIn::None,
     };
-    let title = schema.get("title").and_then(Value::as_str).map_or(title, |title| title.trim_end_matches(" Spec").to_owned());
+    let title =
+        schema.get("title").and_then(Value::as_str).map_or(title, |title| title.trim_end_matches(" Spec").to_owned());
     Ok(Spec { name: name.into(), title, description, settings_schema: schema, sign_in })
 }
 
@@ -54,7 +61,8 @@ fn oauth(auth: &Value) -> Option<OAuth2SignIn> {
             .unwrap_or_else(|| vec![name.to_owned()])
     };
     let listed = input.get("scopes").and_then(Value::as_array).into_iter().flatten();
-    let mut scopes: Vec<String> = listed.filter_map(|scope| scope.get("scope").and_then(Value::as_str).map(str::to_owned)).collect();
+    let mut scopes: Vec<String> =
+        listed.filter_map(|scope| scope.get("scope").and_then(Value::as_str).map(str::to_owned)).collect();
     if scopes.is_empty() {
         scopes = text("scope").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
     }

@@ -95,7 +95,12 @@ impl Stream {
     ///
     /// # Errors
     /// As for templates; `Invalid` for a state that does not fit.
-    pub(crate) fn progress(&self, session: &Session, state: Option<&Value>, end: Option<Moment>) -> Result<Option<Progress>> {
+    pub(crate) fn progress(
+        &self,
+        session: &Session,
+        state: Option<&Value>,
+        end: Option<Moment>,
+    ) -> Result<Option<Progress>> {
         let Some(spec) = &self.cursor else { return Ok(None) };
         let cursor = spec.bind(session, end)?;
         let has_partitions = !self.retriever.router.is_single();
@@ -107,7 +112,8 @@ impl Stream {
     /// # Errors
     /// As for templates.
     pub(crate) fn describe(&self, session: &Session) -> Result<StreamSpec> {
-        let field = self.cursor.as_ref().map(|cursor| cursor.field.text(&session.engine, session.scope())).transpose()?;
+        let field =
+            self.cursor.as_ref().map(|cursor| cursor.field.text(&session.engine, session.scope())).transpose()?;
         let mut parents: Vec<String> = Vec::new();
         for parent in self.retriever.router.parents() {
             if !parents.contains(&parent.stream.name) {
@@ -187,6 +193,9 @@ fn schema(view: &View<'_>) -> Take<Value> {
 fn deletions(view: &View<'_>) -> Take<Deletions> {
     let Some(own) = view.child("x-listbackup") else { return Ok(Deletions::Absence) };
     let Some(node) = own.field("deletions") else { return Ok(Deletions::Absence) };
-    serde_json::from_value(node.to_json())
-        .map_err(|error| view.problem(format!("`x-listbackup.deletions` must be {{kind: absence | never | marked, field: […]}}: {error}")))
+    serde_json::from_value(node.to_json()).map_err(|error| {
+        view.problem(format!(
+            "`x-listbackup.deletions` must be {{kind: absence | never | marked, field: […]}}: {error}"
+        ))
+    })
 }

@@ -29,7 +29,8 @@ impl Record {
 
     /// The record as JSON.
     pub(crate) fn text(&self) -> String {
-        let mut out = String::with_capacity(self.0.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>() + 2);
+        let mut out =
+            String::with_capacity(self.0.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>() + 2);
         out.push('{');
         for (index, (name, value)) in self.0.iter().enumerate() {
             out.push_str(if index > 0 { "," } else { "" });
@@ -101,7 +102,13 @@ pub(crate) enum Transformation {
     /// `KeysReplace`.
     KeysReplace { old: Template, new: Template },
     /// `DpathFlattenFields`.
-    Flatten { path: Vec<Template>, deletes_origin: bool, replaces_record: bool, prefix: Option<Template>, suffix: Option<Template> },
+    Flatten {
+        path: Vec<Template>,
+        deletes_origin: bool,
+        replaces_record: bool,
+        prefix: Option<Template>,
+        suffix: Option<Template>,
+    },
 }
 
 /// `AddedFieldDefinition`.
@@ -115,7 +122,9 @@ pub(crate) struct AddedField {
 impl Transformation {
     /// Reads one component of the list `transformations`.
     pub(crate) fn load(view: &View<'_>) -> Take<Self> {
-        let condition = |view: &View<'_>| Ok::<_, Skip>(view.template("condition")?.filter(|template| !template.source().is_empty()));
+        let condition = |view: &View<'_>| {
+            Ok::<_, Skip>(view.template("condition")?.filter(|template| !template.source().is_empty()))
+        };
         Ok(match view.kind() {
             "AddFields" => {
                 let fields: Vec<_> = view.children("fields").iter().map(AddedField::load).collect();
@@ -123,7 +132,9 @@ impl Transformation {
             }
             "RemoveFields" => Self::Remove { paths: load_paths(view, "field_pointers")?, condition: condition(view)? },
             "KeysToLower" => Self::KeysToLower,
-            "KeysReplace" => Self::KeysReplace { old: view.required_template("old")?, new: view.required_template("new")? },
+            "KeysReplace" => {
+                Self::KeysReplace { old: view.required_template("old")?, new: view.required_template("new")? }
+            }
             "DpathFlattenFields" => {
                 let keys = view.child("key_transformation");
                 let affix = |name: &str| keys.as_ref().map_or(Ok(None), |keys| keys.template(name));
@@ -145,8 +156,12 @@ impl Transformation {
     /// As for templates.
     pub(crate) fn apply(&self, session: &Session, slice: &Value, record: &mut Record) -> Result<()> {
         match self {
-            Self::Add { fields, condition } => fields.iter().try_for_each(|field| field.apply(session, slice, condition.as_ref(), record)),
-            Self::Remove { paths, condition } => paths.iter().try_for_each(|path| remove(session, path, condition.as_ref(), record)),
+            Self::Add { fields, condition } => {
+                fields.iter().try_for_each(|field| field.apply(session, slice, condition.as_ref(), record))
+            }
+            Self::Remove { paths, condition } => {
+                paths.iter().try_for_each(|path| remove(session, path, condition.as_ref(), record))
+            }
             Self::KeysToLower => {
                 let mut lower = Record::default();
                 for (name, value) in record.0.iter() {
@@ -177,7 +192,9 @@ fn load_paths(view: &View<'_>, name: &str) -> Take<Vec<Vec<String>>> {
     let Some(node) = view.field(name) else { return Err(wrong()) };
     let Data::List(paths) = &node.data else { return Err(wrong()) };
     let path = |node: &Arc<super::yaml::Node>| match &node.data {
-        Data::List(steps) => steps.iter().map(|step| scalar_text(step).map(|text| text.to_string())).collect::<Option<Vec<_>>>(),
+        Data::List(steps) => {
+            steps.iter().map(|step| scalar_text(step).map(|text| text.to_string())).collect::<Option<Vec<_>>>()
+        }
         _ => None,
     };
     paths.iter().map(|node| path(node).ok_or_else(wrong)).collect()
@@ -202,15 +219,16 @@ impl AddedField {
 
     fn apply(&self, session: &Session, slice: &Value, condition: Option<&Template>, record: &mut Record) -> Result<()> {
         let scope = session.scope().clone().with_slice(slice).with("record", record.to_value());
+        let Some(condition) = condition else {
+            set_at(record, &self.path, self.value.json(&session.engine, &scope, self.only)?);
+            return Ok(());
+        };
         let value = self.value.value_of(&session.engine, &scope, self.only)?;
-        if let Some(condition) = condition {
-            let path = Value::from(self.path.clone());
-            let scope = scope.with("value", super::template::values::from_python(&value)).with("path", path);
-            if !condition.is_met(&session.engine, &scope)? {
-                return Ok(());
-            }
+        let path = Value::from(self.path.clone());
+        let scope = scope.with("value", super::template::values::from_python(&value)).with("path", path);
+        if condition.is_met(&session.engine, &scope)? {
+            set_at(record, &self.path, value.to_json());
         }
-        set_at(record, &self.path, value.to_json());
         Ok(())
     }
 }
@@ -221,7 +239,12 @@ fn set_at(record: &mut Record, path: &[String], value: String) {
         [] => {}
         [name] => record.set(name, value),
         [name, rest @ ..] => {
-            let mut inner = record.get(name).map(json::Slice::checked).filter(|inner| inner.is_object()).map(Record::open).unwrap_or_default();
+            let mut inner = record
+                .get(name)
+                .map(json::Slice::checked)
+                .filter(|inner| inner.is_object())
+                .map(Record::open)
+                .unwrap_or_default();
             set_at(&mut inner, rest, value);
             record.set(name, inner.text());
         }
@@ -248,7 +271,12 @@ fn remove(session: &Session, path: &[String], condition: Option<&Template>, reco
 }
 
 /// The value without what stands at `path` inside it; `None` when nothing changes.
-fn removed_inside(session: &Session, path: &[String], condition: Option<&Template>, value: &str) -> Result<Option<String>> {
+fn removed_inside(
+    session: &Session,
+    path: &[String],
+    condition: Option<&Template>,
+    value: &str,
+) -> Result<Option<String>> {
     let slice = json::Slice::checked(value);
     if slice.is_object() {
         let mut inner = Record::open(slice);
@@ -284,26 +312,37 @@ fn is_removed(session: &Session, condition: Option<&Template>, value: &str) -> R
 fn with_replaced_keys(text: &str, old: &str, new: &str) -> String {
     let mut record = Record::default();
     for (name, value) in json::Slice::checked(text).members() {
-        let value = if value.is_object() { with_replaced_keys(value.text(), old, new) } else { value.text().to_owned() };
+        let value =
+            if value.is_object() { with_replaced_keys(value.text(), old, new) } else { value.text().to_owned() };
         let name = if old.is_empty() { name } else { name.replace(old, new) };
         record.set(&name, value);
     }
     record.text()
 }
 
-fn flatten(record: &mut Record, path: &[String], deletes_origin: bool, replaces_record: bool, (prefix, suffix): (&str, &str)) {
+fn flatten(
+    record: &mut Record,
+    path: &[String],
+    deletes_origin: bool,
+    replaces_record: bool,
+    (prefix, suffix): (&str, &str),
+) {
     let text = record.text();
     let found = match path.iter().position(|step| step == "*") {
         None => json::Slice::checked(&text).at(path),
         Some(at) => {
             let outer = json::Slice::checked(&text).at(&path[..at]);
-            let first = outer.and_then(|outer| outer.members().into_iter().map(|(_, value)| value).chain(outer.items()).next());
+            let first =
+                outer.and_then(|outer| outer.members().into_iter().map(|(_, value)| value).chain(outer.items()).next());
             first.and_then(|first| first.at(&path[at + 1..]))
         }
     };
     let Some(inner) = found.filter(|found| found.is_object()) else { return };
-    let members: Vec<(String, String)> =
-        inner.members().into_iter().map(|(name, value)| (format!("{prefix}{name}{suffix}"), value.text().to_owned())).collect();
+    let members: Vec<(String, String)> = inner
+        .members()
+        .into_iter()
+        .map(|(name, value)| (format!("{prefix}{name}{suffix}"), value.text().to_owned()))
+        .collect();
     if replaces_record && !members.is_empty() {
         *record = Record::default();
     } else if members.iter().any(|(name, _)| record.get(name).is_some()) {
@@ -343,7 +382,10 @@ mod tests {
         let mut changed = record(r#"{"big": 123456789012345678901234567890, "n": 1.50, "o": {"a" : 1}}"#);
         set_at(&mut changed, &["o".into(), "b".into()], "2".into());
         set_at(&mut changed, &["x".into(), "y".into()], "true".into());
-        assert_eq!(changed.text(), r#"{"big":123456789012345678901234567890,"n":1.50,"o":{"a":1,"b":2},"x":{"y":true}}"#);
+        assert_eq!(
+            changed.text(),
+            r#"{"big":123456789012345678901234567890,"n":1.50,"o":{"a":1,"b":2},"x":{"y":true}}"#
+        );
     }
 
     #[test]
@@ -359,6 +401,9 @@ mod tests {
 
     #[test]
     fn keys_are_replaced_inside_objects_too() {
-        assert_eq!(with_replaced_keys(r#"{"a b":{"c d":1},"l":[{"e f":1}]}"#, " ", "_"), r#"{"a_b":{"c_d":1},"l":[{"e f":1}]}"#);
+        assert_eq!(
+            with_replaced_keys(r#"{"a b":{"c d":1},"l":[{"e f":1}]}"#, " ", "_"),
+            r#"{"a_b":{"c_d":1},"l":[{"e f":1}]}"#
+        );
     }
 }

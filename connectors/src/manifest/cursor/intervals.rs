@@ -3,7 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::Cursor;
-use crate::{Error, ErrorKind, Result, manifest::time::{Duration, Moment}};
+use crate::{
+    Error, ErrorKind, Result,
+    manifest::time::{Duration, Moment},
+};
 
 /// Closed windows, and where reading goes on.
 #[derive(Clone, Debug)]
@@ -50,7 +53,9 @@ impl Intervals {
     }
 
     fn from_windows(cursor: &Cursor, windows: &[Value]) -> Result<Self> {
-        let part = |window: &Value, name: &str| window.get(name).filter(|value| !value.is_null()).map(|value| read(cursor, value)).transpose();
+        let part = |window: &Value, name: &str| {
+            window.get(name).filter(|value| !value.is_null()).map(|value| read(cursor, value)).transpose()
+        };
         let closed = windows.iter().map(|window| {
             let wrong = || Error::new(ErrorKind::Invalid, "a window of the state lacks `start` or `end`");
             let (start, end) = (part(window, "start")?.ok_or_else(wrong)?, part(window, "end")?.ok_or_else(wrong)?);
@@ -136,7 +141,11 @@ impl Intervals {
     pub(crate) fn from_position(value: &Value) -> Option<Self> {
         let moment = |value: &Value| crate::manifest::time::parse_iso(value.as_str()?).ok();
         let closed = value.get("closed")?.as_array()?.iter().map(|window| {
-            Some(Interval { start: moment(window.get(0)?)?, end: moment(window.get(1)?)?, latest: window.get(2).and_then(moment) })
+            Some(Interval {
+                start: moment(window.get(0)?)?,
+                end: moment(window.get(1)?)?,
+                latest: window.get(2).and_then(moment),
+            })
         });
         Some(Self {
             closed: closed.collect::<Option<_>>()?,
@@ -156,7 +165,13 @@ fn read(cursor: &Cursor, value: &Value) -> Result<Moment> {
 }
 
 /// Cuts `lower..upper` into windows of one step.
-fn split(cursor: &Cursor, lower: Moment, upper: Moment, is_last: bool, windows: &mut Vec<(Moment, Moment)>) -> Result<()> {
+fn split(
+    cursor: &Cursor,
+    lower: Moment,
+    upper: Moment,
+    is_last: bool,
+    windows: &mut Vec<(Moment, Moment)>,
+) -> Result<()> {
     if lower > upper || (lower == upper && cursor.granularity.is_none()) || upper < cursor.start {
         return Ok(());
     }
@@ -216,8 +231,8 @@ mod tests {
         }
     }
 
-    fn windows(cursor: &Cursor, state: Option<Value>) -> Vec<String> {
-        let mut intervals = Intervals::from_state(cursor, state.as_ref(), None).unwrap();
+    fn windows(cursor: &Cursor, state: impl Into<Option<Value>>) -> Vec<String> {
+        let mut intervals = Intervals::from_state(cursor, state.into().as_ref(), None).unwrap();
         let windows = intervals.open_windows(cursor).unwrap();
         windows.iter().map(|(start, end)| format!("{}..{}", cursor.text(start), cursor.text(end))).collect()
     }
@@ -226,7 +241,10 @@ mod tests {
     #[test]
     fn windows_are_cut_as_in_the_reference() {
         let monthly = cursor("2024-01-31", "2024-04-10", Some("P1M"), Some("P1D"), None);
-        assert_eq!(windows(&monthly, None), ["2024-01-31..2024-02-28", "2024-02-29..2024-03-28", "2024-03-29..2024-04-10"]);
+        assert_eq!(
+            windows(&monthly, None),
+            ["2024-01-31..2024-02-28", "2024-02-29..2024-03-28", "2024-03-29..2024-04-10"]
+        );
         let whole = cursor("2024-01-01", "2024-01-10", None, None, None);
         assert_eq!(windows(&whole, None), ["2024-01-01..2024-01-10"]);
         assert_eq!(windows(&whole, Some(json!({"at": "2024-01-05"}))), ["2024-01-05..2024-01-10"]);
@@ -236,7 +254,10 @@ mod tests {
         assert_eq!(windows(&daily, Some(json!({"at": "2024-01-03"}))), ["2024-01-03..2024-01-03"]);
         let back = cursor("2024-01-01", "2024-01-10", Some("P5D"), Some("P1D"), Some("P3D"));
         assert_eq!(windows(&back, Some(json!({"at": "2024-01-08"}))), ["2024-01-05..2024-01-10"]);
-        assert_eq!(windows(&back, Some(json!({"at": "2024-01-02"}))), ["2024-01-01..2024-01-05", "2024-01-06..2024-01-10"]);
+        assert_eq!(
+            windows(&back, Some(json!({"at": "2024-01-02"}))),
+            ["2024-01-01..2024-01-05", "2024-01-06..2024-01-10"]
+        );
     }
 
     #[test]

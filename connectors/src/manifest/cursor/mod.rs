@@ -73,7 +73,7 @@ impl CursorSpec {
         if view.kind() != "DatetimeBasedCursor" {
             return Err(view.unsupported("incremental sync"));
         }
-        view.refuse(&["clamping"])?;
+        let refused = view.refuse(&["clamping"]);
         let granularity = match view.text("cursor_granularity")? {
             Some(text) => Some(Duration::parse(&text).map_err(|reason| view.problem(reason))?),
             None => None,
@@ -83,8 +83,10 @@ impl CursorSpec {
             return Err(view.problem("`step` and `cursor_granularity` need each other"));
         }
         let option = |name: &str| view.child(name).map(|option| RequestOption::load(&option)).transpose();
+        refused?;
         let (field, start) = (view.required_template("cursor_field"), MinMax::load(&view, "start_datetime"));
-        let (end, start_option, end_option) = (MinMax::load(&view, "end_datetime"), option("start_time_option"), option("end_time_option"));
+        let (end, start_option, end_option) =
+            (MinMax::load(&view, "end_datetime"), option("start_time_option"), option("end_time_option"));
         Ok(Some(Self {
             field: field?,
             format: view.required_text("datetime_format")?,
@@ -139,7 +141,13 @@ impl CursorSpec {
     ///
     /// # Errors
     /// As for templates.
-    pub(crate) fn inject(&self, session: &Session, cursor: &Cursor, slice: &Slice, into: &mut Injections) -> Result<()> {
+    pub(crate) fn inject(
+        &self,
+        session: &Session,
+        cursor: &Cursor,
+        slice: &Slice,
+        into: &mut Injections,
+    ) -> Result<()> {
         for (option, name) in [(&self.start_option, &cursor.start_name), (&self.end_option, &cursor.end_name)] {
             if let Some(option) = option {
                 let value = slice.get(name).cloned().unwrap_or(Python::None);
@@ -186,7 +194,12 @@ impl MinMax {
             }
             time::parse(&text, format).map(Some).map_err(|reason| Error::new(ErrorKind::Invalid, reason))
         };
-        let missing = || Error::new(ErrorKind::Invalid, "a start or end datetime of the manifest is empty: check the settings it is made of");
+        let missing = || {
+            Error::new(
+                ErrorKind::Invalid,
+                "a start or end datetime of the manifest is empty: check the settings it is made of",
+            )
+        };
         let mut moment = read(&self.datetime)?.ok_or_else(missing)?;
         if let Some(min) = self.min.as_ref().map(read).transpose()?.flatten() {
             moment = moment.max(min);
@@ -233,7 +246,9 @@ impl Cursor {
 
     /// The window of a slice, read back.
     pub(crate) fn window_of(&self, slice: &Slice) -> Option<(Moment, Moment)> {
-        let read = |name: &str| slice.window.iter().find(|(known, _)| known == name).and_then(|(_, value)| self.parse(&value.text()));
+        let read = |name: &str| {
+            slice.window.iter().find(|(known, _)| known == name).and_then(|(_, value)| self.parse(&value.text()))
+        };
         Some((read(&self.start_name)?, read(&self.end_name)?))
     }
 

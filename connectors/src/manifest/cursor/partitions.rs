@@ -5,7 +5,14 @@ use std::collections::{HashMap, hash_map::Entry};
 use serde_json::{Map, Value, json};
 
 use super::{Cursor, Intervals};
-use crate::{Result, manifest::{slice::{Named, Slice, canonical, dict}, template::Python, time::{Duration, Moment}}};
+use crate::{
+    Result,
+    manifest::{
+        slice::{Named, Slice, canonical, dict},
+        template::Python,
+        time::{Duration, Moment},
+    },
+};
 
 /// The states of a stream's partitions.
 #[derive(Debug)]
@@ -78,7 +85,8 @@ impl Progress {
             }
         };
         let cursor = &self.cursor;
-        let slices = windows.iter().map(|(start, end)| Slice { window: cursor.window(start, end), ..partition.clone() });
+        let slices =
+            windows.iter().map(|(start, end)| Slice { window: cursor.window(start, end), ..partition.clone() });
         Ok(slices.collect())
     }
 
@@ -172,7 +180,11 @@ impl Progress {
         match &self.kind {
             Kind::Single(intervals) => json!({"one": intervals.to_position(), "seen": self.has_seen_values}),
             Kind::Many(many) => {
-                let states: Vec<_> = many.order.iter().filter_map(|key| Some(json!([key, many.states.get(key)?.to_position()]))).collect();
+                let states: Vec<_> = many
+                    .order
+                    .iter()
+                    .filter_map(|key| Some(json!([key, many.states.get(key)?.to_position()])))
+                    .collect();
                 json!({"many": states, "seen": self.has_seen_values, "global": many.global, "new_global": many.new_global,
                        "lookback": many.lookback_s, "is_global": many.is_global})
             }
@@ -190,7 +202,8 @@ impl Progress {
             Kind::Many(many) => {
                 let Some(states) = position.get("many").and_then(Value::as_array) else { return false };
                 for entry in states {
-                    let parts = entry.get(0).and_then(Value::as_str).zip(entry.get(1).and_then(Intervals::from_position));
+                    let parts =
+                        entry.get(0).and_then(Value::as_str).zip(entry.get(1).and_then(Intervals::from_position));
                     let Some((key, state)) = parts else { return false };
                     many.put(key.to_owned(), state);
                 }
@@ -207,7 +220,9 @@ impl Progress {
 impl Many {
     fn from_state(cursor: &Cursor, state: Option<&Value>, is_global: bool) -> Result<Self> {
         let mut many = Self { is_global, ..Self::default() };
-        let Some(members) = state.and_then(Value::as_object).filter(|members| !members.is_empty()) else { return Ok(many) };
+        let Some(members) = state.and_then(Value::as_object).filter(|members| !members.is_empty()) else {
+            return Ok(many);
+        };
         if !members.contains_key("states") && !members.contains_key("state") {
             many.set_global(cursor, members);
         } else {

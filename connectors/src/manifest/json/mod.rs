@@ -195,7 +195,10 @@ mod tests {
 
     #[test]
     fn a_value_is_found_without_reading_the_rest_into_memory() {
-        let slice = Slice::parse(r#" {"a": {"b": [1, {"c": "x\u00e9\ud83d\ude00"}]}, "big": 123456789012345678901, "n": 1.0} "#).unwrap();
+        let slice = Slice::parse(
+            r#" {"a": {"b": [1, {"c": "x\u00e9\ud83d\ude00"}]}, "big": 123456789012345678901, "n": 1.0} "#,
+        )
+        .unwrap();
         let path = ["a", "b", "1", "c"].map(String::from);
         assert_eq!(slice.at(&path).unwrap().as_text().unwrap(), "xé😀");
         assert_eq!(slice.get("big").unwrap().text(), "123456789012345678901");

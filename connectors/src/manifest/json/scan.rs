@@ -290,8 +290,34 @@ mod tests {
     #[test]
     fn the_same_texts_are_json_as_for_serde_json() {
         let texts = [
-            "1", "-0", "-0.0e+7", "01", "1.", ".5", "1e", "+1", "null", "nul", "true ", "tru", "\"a\\u00e9\\n\"", "\"\\x\"", "\"\\u12\"",
-            "\"a\nb\"", "{}", "{\"a\":1,}", "{\"a\" : [1, {\"b\":null}] }", "[1,2", "[]]", "[,]", "", " ", "{a:1}", "NaN", "1 2", "\"open",
+            "1",
+            "-0",
+            "-0.0e+7",
+            "01",
+            "1.",
+            ".5",
+            "1e",
+            "+1",
+            "null",
+            "nul",
+            "true ",
+            "tru",
+            "\"a\\u00e9\\n\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"a\nb\"",
+            "{}",
+            "{\"a\":1,}",
+            "{\"a\" : [1, {\"b\":null}] }",
+            "[1,2",
+            "[]]",
+            "[,]",
+            "",
+            " ",
+            "{a:1}",
+            "NaN",
+            "1 2",
+            "\"open",
         ];
         for text in texts {
             assert_eq!(is_json(text), serde_json::from_str::<&RawValue>(text).is_ok(), "{text:?}");

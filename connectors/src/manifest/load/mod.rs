@@ -4,7 +4,12 @@ mod parameters;
 mod refs;
 mod view;
 
-use std::{cell::RefCell, collections::{BTreeSet, HashMap}, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+    sync::Arc,
+};
 
 pub(crate) use view::{Skip, Take, View, scalar_text};
 
@@ -63,7 +68,13 @@ impl Loader {
 
     /// Notes a problem at `node`.
     pub(crate) fn note(&self, node: &Node, path: &str, message: String) {
-        let place = format!("{}:{}:{}{}{path}", self.file, node.place.line, node.place.column, if path.is_empty() { "" } else { " " });
+        let place = format!(
+            "{}:{}:{}{}{path}",
+            self.file,
+            node.place.line,
+            node.place.column,
+            if path.is_empty() { "" } else { " " }
+        );
         let problem = Problem { place, message };
         let mut problems = self.problems.borrow_mut();
         if !problems.contains(&problem) {
@@ -88,7 +99,11 @@ impl Loader {
 }
 
 /// The last part of each `extra_fields` path: children's request templates see it by name.
-fn collect_extra_names(node: &Arc<Node>, names: &mut BTreeSet<String>, seen: &mut std::collections::HashSet<*const Node>) {
+fn collect_extra_names(
+    node: &Arc<Node>,
+    names: &mut BTreeSet<String>,
+    seen: &mut std::collections::HashSet<*const Node>,
+) {
     if !seen.insert(Arc::as_ptr(node)) {
         return;
     }

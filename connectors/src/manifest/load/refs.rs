@@ -10,7 +10,13 @@ use crate::Problem;
 /// # Errors
 /// Every reference that leads nowhere or back to itself.
 pub(super) fn resolve(root: &Arc<Node>) -> Result<Arc<Node>, Vec<Problem>> {
-    let mut resolver = Resolver { root: Arc::clone(root), done: HashMap::new(), targets: HashMap::new(), open: Vec::new(), problems: Vec::new() };
+    let mut resolver = Resolver {
+        root: Arc::clone(root),
+        done: HashMap::new(),
+        targets: HashMap::new(),
+        open: Vec::new(),
+        problems: Vec::new(),
+    };
     let resolved = resolver.node(root);
     if resolver.problems.is_empty() { Ok(resolved) } else { Err(resolver.problems) }
 }
@@ -52,7 +58,9 @@ impl Resolver {
             .iter()
             .filter(|(key, _)| &**key != "$ref")
             // Settings values may look like references.
-            .map(|(key, value)| (Arc::clone(key), if &**key == "config_overrides" { Arc::clone(value) } else { self.node(value) }))
+            .map(|(key, value)| {
+                (Arc::clone(key), if &**key == "config_overrides" { Arc::clone(value) } else { self.node(value) })
+            })
             .collect();
         let Some(reference) = node.get("$ref") else {
             let is_same = own.iter().zip(members).all(|((_, new), (_, old))| Arc::ptr_eq(new, old));
@@ -127,18 +135,29 @@ mod tests {
 
     fn resolved(text: &str) -> Result<String, String> {
         let root = yaml::parse(text).unwrap();
-        resolve(&root).map(|node| node.to_json().to_string()).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+        resolve(&root)
+            .map(|node| node.to_json().to_string())
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
     /// Facts taken from the reference.
     #[test]
     fn references_resolve_as_in_the_reference() {
-        assert_eq!(resolved("a: {x: 1, y: 2}\nb: {$ref: '#/a', y: 3, z: 4}").unwrap(), r#"{"a":{"x":1,"y":2},"b":{"x":1,"y":3,"z":4}}"#);
+        assert_eq!(
+            resolved("a: {x: 1, y: 2}\nb: {$ref: '#/a', y: 3, z: 4}").unwrap(),
+            r#"{"a":{"x":1,"y":2},"b":{"x":1,"y":3,"z":4}}"#
+        );
         assert_eq!(resolved("a: 5\nb: '#/a'\nc: ['#/a', '#/b']").unwrap(), r#"{"a":5,"b":5,"c":[5,5]}"#);
         assert_eq!(resolved("n: {path: 1}\nn/path: 2\nv: '#/n/path'").unwrap(), r#"{"n":{"path":1},"n/path":2,"v":2}"#);
         assert_eq!(resolved("l: [{a: 1}, {a: 2}]\nv: '#/l/1/a'").unwrap(), r##"{"l":[{"a":1},{"a":2}],"v":2}"##);
-        assert_eq!(resolved("a: {$ref: '#/b'}\nb: {c: 1}\nd: {$ref: '#/a', e: 2}").unwrap(), r#"{"a":{"c":1},"b":{"c":1},"d":{"c":1,"e":2}}"#);
-        assert_eq!(resolved("check: {config_overrides: {x: '#/nowhere'}}").unwrap(), r##"{"check":{"config_overrides":{"x":"#/nowhere"}}}"##);
+        assert_eq!(
+            resolved("a: {$ref: '#/b'}\nb: {c: 1}\nd: {$ref: '#/a', e: 2}").unwrap(),
+            r#"{"a":{"c":1},"b":{"c":1},"d":{"c":1,"e":2}}"#
+        );
+        assert_eq!(
+            resolved("check: {config_overrides: {x: '#/nowhere'}}").unwrap(),
+            r##"{"check":{"config_overrides":{"x":"#/nowhere"}}}"##
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::{
         template::{Template, values},
         yaml::{Data, Node},
     },
-    Loader, parameters::default_type,
+    Loader,
+    parameters::default_type,
 };
 
 /// Says that a problem has been noted and the part cannot be built.
@@ -34,14 +35,16 @@ pub(crate) struct View<'l> {
 impl<'l> View<'l> {
     /// The manifest itself.
     pub(super) fn root(loader: &'l Loader, node: &Arc<Node>) -> Self {
-        let above = View { loader, node: Arc::clone(node), kind: "".into(), parameters: Arc::default(), path: String::new() };
+        let above =
+            View { loader, node: Arc::clone(node), kind: "".into(), parameters: Arc::default(), path: String::new() };
         Self { kind: "DeclarativeSource".into(), ..above.component("", node, String::new()) }
     }
 
     /// The child component that `node` is, in the field called `field`.
     fn component(&self, field: &str, node: &Arc<Node>, path: String) -> Self {
         let written = node.get("type").and_then(|kind| kind.as_text().cloned());
-        let kind = written.unwrap_or_else(|| default_type(&self.kind, field, node.get("class_name").is_some()).unwrap_or("").into());
+        let kind = written
+            .unwrap_or_else(|| default_type(&self.kind, field, node.get("class_name").is_some()).unwrap_or("").into());
         let own = match node.get("$parameters").map(|own| &own.data) {
             Some(Data::Map(own)) => own.as_slice(),
             _ => &[],
@@ -85,7 +88,9 @@ impl<'l> View<'l> {
     /// Notes that this type is not supported where it stands.
     pub(crate) fn unsupported(&self, what: &str) -> Skip {
         if let Some(class) = self.node.get("class_name").and_then(|class| class.as_text().cloned()) {
-            return self.problem(format!("the custom component `{class}` is not built in; this {what} needs its code as a Rust type"));
+            return self.problem(format!(
+                "the custom component `{class}` is not built in; this {what} needs its code as a Rust type"
+            ));
         }
         match self.kind() {
             "" => self.problem(format!("this {what} has no `type`")),
@@ -95,7 +100,8 @@ impl<'l> View<'l> {
 
     /// Notes each of `fields` that is used: they would change what is read and are not supported.
     pub(crate) fn refuse(&self, fields: &[&str]) -> Take<()> {
-        let used: Vec<_> = fields.iter().filter(|field| self.field(field).is_some_and(|node| !node.is_falsy())).collect();
+        let used: Vec<_> =
+            fields.iter().filter(|field| self.field(field).is_some_and(|node| !node.is_falsy())).collect();
         for field in &used {
             self.at(field).problem(format!("`{field}` of `{}` is not supported", self.kind));
         }
@@ -141,7 +147,11 @@ impl<'l> View<'l> {
         match &node.data {
             Data::List(items) => {
                 let path = self.path_of(name);
-                items.iter().enumerate().map(|(index, item)| self.component(name, item, format!("{path}[{index}]"))).collect()
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, item)| self.component(name, item, format!("{path}[{index}]")))
+                    .collect()
             }
             _ => vec![self.component(name, &node, self.path_of(name))],
         }
@@ -172,7 +182,9 @@ impl<'l> View<'l> {
     pub(crate) fn text(&self, name: &str) -> Take<Option<String>> {
         match self.field(name) {
             None => Ok(None),
-            Some(node) => scalar_text(&node).map(|text| Some(text.to_string())).ok_or_else(|| self.wrong(name, "text", &node)),
+            Some(node) => {
+                scalar_text(&node).map(|text| Some(text.to_string())).ok_or_else(|| self.wrong(name, "text", &node))
+            }
         }
     }
 
@@ -254,14 +266,18 @@ impl<'l> View<'l> {
 
     /// The parameters as templates see them.
     fn parameters_value(&self) -> Value {
-        Value::from_pairs(self.parameters.iter().map(|(name, node)| (name.to_string(), values::from_json(&node.to_json()))))
+        Value::from_pairs(
+            self.parameters.iter().map(|(name, node)| (name.to_string(), values::from_json(&node.to_json()))),
+        )
     }
 
     /// A list of texts as written; `None` when the field is missing.
     pub(crate) fn texts(&self, name: &str) -> Take<Option<Vec<String>>> {
         let Some(node) = self.field(name) else { return Ok(None) };
         let Data::List(items) = &node.data else { return Err(self.wrong(name, "a list", &node)) };
-        let texts = items.iter().map(|item| scalar_text(item).map(|text| text.to_string()).ok_or_else(|| self.wrong(name, "a list of texts", item)));
+        let texts = items.iter().map(|item| {
+            scalar_text(item).map(|text| text.to_string()).ok_or_else(|| self.wrong(name, "a list of texts", item))
+        });
         texts.collect::<Take<Vec<_>>>().map(Some)
     }
 }

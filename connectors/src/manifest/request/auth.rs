@@ -10,6 +10,7 @@ use super::{
         session::Session,
         template::{Python, Template},
     },
+    legacy_token::LegacyToken,
     oauth::OAuth,
     options::{Injections, RequestOption},
     session_token::SessionToken,
@@ -29,9 +30,11 @@ pub(crate) enum Auth {
     /// `Authorization: Basic …`.
     Basic { username: Template, password: Option<Template> },
     /// OAuth 2.
-    OAuth(Arc<OAuth>),
+    Grant(Arc<OAuth>),
     /// A token from a login request.
     SessionToken(Arc<SessionToken>),
+    /// A token from the settings while it works, else from a login.
+    LegacyToken(Arc<LegacyToken>),
     /// One of several, chosen by a setting.
     Selective { path: Vec<String>, choices: Arc<HashMap<String, Auth>> },
 }
@@ -39,10 +42,10 @@ pub(crate) enum Auth {
 impl Auth {
     /// Reads the component in the field called `authenticator`.
     pub(crate) fn load(requester: &View<'_>) -> Take<Self> {
-        requester.child("authenticator").map_or(Ok(Self::None), |view| Self::read(&view))
+        requester.child("authenticator").map_or(Ok(Self::None), |view| Self::read(&view, requester))
     }
 
-    fn read(view: &View<'_>) -> Take<Self> {
+    fn read(view: &View<'_>, requester: &View<'_>) -> Take<Self> {
         Ok(match view.kind() {
             "NoAuth" => Self::None,
             "ApiKeyAuthenticator" => Self::api_key(view)?,
@@ -51,11 +54,16 @@ impl Auth {
                 let (username, password) = (view.required_template("username"), view.template("password"));
                 Self::Basic { username: username?, password: password? }
             }
-            "OAuthAuthenticator" => Self::OAuth(Arc::new(OAuth::load(view)?)),
+            "OAuthAuthenticator" => Self::Grant(Arc::new(OAuth::load(view)?)),
             "SessionTokenAuthenticator" => Self::SessionToken(Arc::new(SessionToken::load(view)?)),
+            "LegacySessionTokenAuthenticator" => Self::LegacyToken(Arc::new(LegacyToken::load(view, requester)?)),
             "SelectiveAuthenticator" => {
                 let path = view.texts("authenticator_selection_path")?;
-                let choices: Vec<_> = view.named_children("authenticators").iter().map(|(name, view)| Ok((name.to_string(), Self::read(view)?))).collect();
+                let choices: Vec<_> = view
+                    .named_children("authenticators")
+                    .iter()
+                    .map(|(name, view)| Ok((name.to_string(), Self::read(view, requester)?)))
+                    .collect();
                 let choices = Arc::new(choices.into_iter().collect::<Take<_>>()?);
                 Self::Selective { path: path.unwrap_or_default(), choices }
             }
@@ -90,12 +98,14 @@ impl Auth {
             }
             Self::Basic { username, password } => {
                 let username = username.text(&session.engine, session.scope())?;
-                let password = password.as_ref().map(|password| password.text(&session.engine, session.scope())).transpose()?;
+                let password =
+                    password.as_ref().map(|password| password.text(&session.engine, session.scope())).transpose()?;
                 let pair = format!("{username}:{}", password.unwrap_or_default());
                 authorize(&mut injections, format!("Basic {}", STANDARD.encode(pair)));
             }
-            Self::OAuth(oauth) => authorize(&mut injections, format!("Bearer {}", oauth.access_token(session).await?)),
+            Self::Grant(oauth) => authorize(&mut injections, format!("Bearer {}", oauth.access_token(session).await?)),
             Self::SessionToken(token) => token.sign(session, &mut injections).await?,
+            Self::LegacyToken(token) => token.sign(session, &mut injections).await?,
         }
         Ok(injections)
     }
@@ -106,23 +116,29 @@ impl Auth {
     /// As for [`Auth::sign`].
     pub(crate) async fn renew(&self, session: &Session) -> Result<bool> {
         match self.chosen(session)? {
-            Self::OAuth(oauth) => oauth.renew(session).await,
+            Self::Grant(oauth) => oauth.renew(session).await,
             _ => Ok(false),
         }
     }
 
     fn chosen(&self, session: &Session) -> Result<&Self> {
         let Self::Selective { path, choices } = self else { return Ok(self) };
-        let pointer = path.iter().fold(String::new(), |pointer, step| format!("{pointer}/{}", step.replace('~', "~0").replace('/', "~1")));
+        let pointer = path
+            .iter()
+            .fold(String::new(), |pointer, step| format!("{pointer}/{}", step.replace('~', "~0").replace('/', "~1")));
         let key = session.settings.pointer(&pointer).map(|value| Python::from(value).text());
-        let key = key.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("the setting {pointer} says how to sign in and is missing")))?;
+        let key = key.ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, format!("the setting {pointer} says how to sign in and is missing"))
+        })?;
         let known = || {
             let mut names: Vec<&str> = choices.keys().map(String::as_str).collect();
             names.sort_unstable();
             names.join(", ")
         };
         let chosen = choices.get(&key);
-        chosen.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("the setting {pointer} must be one of {}", known())))?.chosen(session)
+        chosen
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, format!("the setting {pointer} must be one of {}", known())))?
+            .chosen(session)
     }
 }
 

@@ -50,7 +50,13 @@ impl Inputs {
         match self {
             Self::None => Ok(Fields::default()),
             Self::Text(template) => match template.value(engine, scope)? {
-                Python::Dict(members) => Ok(Fields(members.into_iter().filter(|(_, value)| *value != Python::None).map(|(key, value)| (key.text(), value)).collect())),
+                Python::Dict(members) => Ok(Fields(
+                    members
+                        .into_iter()
+                        .filter(|(_, value)| *value != Python::None)
+                        .map(|(key, value)| (key.text(), value))
+                        .collect(),
+                )),
                 _ => Ok(Fields::default()),
             },
             Self::Map(pairs) => {
@@ -117,7 +123,8 @@ impl Tree {
                 Self::Map(pairs.collect::<Take<_>>()?)
             }
             Data::List(items) => {
-                let items = items.iter().enumerate().map(|(index, item)| Self::read(view, item, &format!("{step}[{index}]")));
+                let items =
+                    items.iter().enumerate().map(|(index, item)| Self::read(view, item, &format!("{step}[{index}]")));
                 Self::List(items.collect::<Take<_>>()?)
             }
             _ => Self::Constant(Python::from(&node.to_json())),
@@ -134,7 +141,9 @@ impl Tree {
             other => other.value(engine, scope)?,
         };
         match value {
-            Python::Dict(members) => Ok(Fields(members.into_iter().map(|(key, value)| (key.key_text(), value)).collect())),
+            Python::Dict(members) => {
+                Ok(Fields(members.into_iter().map(|(key, value)| (key.key_text(), value)).collect()))
+            }
             Python::None => Ok(Fields::default()),
             Python::Text(text) if text.is_empty() => Ok(Fields::default()),
             _ => Err(Error::new(ErrorKind::Invalid, "`request_body_json` must give an object")),
@@ -145,7 +154,9 @@ impl Tree {
         Ok(match self {
             Self::Text(template) => template.member(engine, scope, Only::Any)?,
             Self::Constant(value) => value.clone(),
-            Self::List(items) => Python::List(items.iter().map(|item| item.value(engine, scope)).collect::<Result<_>>()?),
+            Self::List(items) => {
+                Python::List(items.iter().map(|item| item.value(engine, scope)).collect::<Result<_>>()?)
+            }
             Self::Map(pairs) => {
                 let mut members = Vec::with_capacity(pairs.len());
                 for (key, value) in pairs {

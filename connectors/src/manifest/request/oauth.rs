@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     super::{
-        load::{Take, View},
         json::Slice,
+        load::{Take, View},
         session::Session,
         template::{Only, Python, Template},
     },
@@ -95,7 +95,9 @@ impl OAuth {
     pub(crate) async fn access_token(&self, session: &Session) -> Result<String> {
         match self.source(session)? {
             Some(source) => Ok(source.access_token().await?.expose_secret().to_owned()),
-            None => self.fixed(session)?.ok_or_else(|| Error::new(ErrorKind::Reauthorise, "there is no access token: sign in first")),
+            None => self
+                .fixed(session)?
+                .ok_or_else(|| Error::new(ErrorKind::Reauthorise, "there is no access token: sign in first")),
         }
     }
 
@@ -138,9 +140,9 @@ impl OAuth {
         template.map_or(Ok(default.to_owned()), |template| template.text(&session.engine, session.scope()))
     }
 
+    /// As the settings have it; an empty one is sent too, as the reference does.
     fn configured_refresh_token(&self, session: &Session) -> Result<Option<String>> {
-        let token = self.refresh_token.as_ref().map(|token| token.text(&session.engine, session.scope())).transpose()?;
-        Ok(token.filter(|token| !token.is_empty()))
+        self.refresh_token.as_ref().map(|token| token.text(&session.engine, session.scope())).transpose()
     }
 
     fn exchange(&self, session: &Session) -> Result<Exchange> {
@@ -200,17 +202,21 @@ impl Exchange {
         request.headers.extend(self.headers.clone());
         let response = http.send(request, &RetryPolicy::default()).await.map_err(refused)?;
         let text = std::str::from_utf8(&response.body).unwrap_or("");
-        let answer = Slice::parse(text).map_err(|_| Error::new(ErrorKind::BadAnswer, "the token endpoint did not answer with JSON"))?;
+        let answer = Slice::parse(text)
+            .map_err(|_| Error::new(ErrorKind::BadAnswer, "the token endpoint did not answer with JSON"))?;
         let found = |name: &str| find(answer, name, 0);
         let token = found(&self.access_token_name).and_then(|token| token.as_text().map(|text| text.into_owned()));
         let token = token.ok_or_else(|| {
             Error::new(ErrorKind::BadAnswer, format!("the token endpoint's answer has no `{}`", self.access_token_name))
         })?;
-        let rotated = found(&self.refresh_token_name).and_then(|token| token.as_text().map(|text| SecretString::from(text.into_owned())));
+        let rotated = found(&self.refresh_token_name)
+            .and_then(|token| token.as_text().map(|text| SecretString::from(text.into_owned())));
         Ok(Tokens {
             access_token: token.into(),
             refresh_token: rotated.or_else(|| old.refresh_token.clone()),
-            expires_at: Some(clock::now() + found(&self.expires_in_name).and_then(lifetime).unwrap_or(Duration::from_secs(3600))),
+            expires_at: Some(
+                clock::now() + found(&self.expires_in_name).and_then(lifetime).unwrap_or(Duration::from_secs(3600)),
+            ),
             version: old.version + 1,
         })
     }
@@ -219,9 +225,10 @@ impl Exchange {
 /// A refused refresh means that a person must sign in again.
 fn refused(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Reauthorise => {
-            Error::new(ErrorKind::Reauthorise, "the product refuses to renew the sign-in: sign in again, and check client id and secret")
-        }
+        ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::Reauthorise => Error::new(
+            ErrorKind::Reauthorise,
+            "the product refuses to renew the sign-in: sign in again, and check client id and secret",
+        ),
         _ => error,
     }
 }

@@ -93,7 +93,7 @@ impl Injections {
     }
 
     /// Adds what another side injects; that side wins.
-    pub(crate) fn overlay(&mut self, other: Self) {
+    pub(crate) fn overlay(&mut self, other: &Self) {
         for target in [Target::Query, Target::Header, Target::Form, Target::Json] {
             let fields = match target {
                 Target::Query => &other.query,
@@ -136,7 +136,9 @@ impl Fields {
         for (name, value) in other.0 {
             match self.0.iter_mut().find(|(known, _)| *known == name) {
                 None => self.0.push((name, value)),
-                Some((_, present)) => merge_values(present, value, allows_same).map_err(|path| collision(&format!("{name}{path}")))?,
+                Some((_, present)) => {
+                    merge_values(present, value, allows_same).map_err(|path| collision(&format!("{name}{path}")))?
+                }
             }
         }
         Ok(())
@@ -149,7 +151,10 @@ impl Fields {
 }
 
 fn collision(name: &str) -> Error {
-    Error::new(ErrorKind::Invalid, format!("two parts of the manifest set `{name}` of the same request: remove one of them"))
+    Error::new(
+        ErrorKind::Invalid,
+        format!("two parts of the manifest set `{name}` of the same request: remove one of them"),
+    )
 }
 
 fn set_nested(slot: &mut Python, path: &[String], value: Python) {
@@ -161,10 +166,11 @@ fn set_nested(slot: &mut Python, path: &[String], value: Python) {
         *slot = Python::Dict(Vec::new());
     }
     let Python::Dict(members) = slot else { return };
-    let at = members.iter().position(|(key, _)| matches!(key, Python::Text(known) if known == name)).unwrap_or_else(|| {
-        members.push((Python::Text(name.clone()), Python::Dict(Vec::new())));
-        members.len() - 1
-    });
+    let at =
+        members.iter().position(|(key, _)| matches!(key, Python::Text(known) if known == name)).unwrap_or_else(|| {
+            members.push((Python::Text(name.clone()), Python::Dict(Vec::new())));
+            members.len() - 1
+        });
     set_nested(&mut members[at].1, rest, value);
 }
 
@@ -178,7 +184,9 @@ fn merge_values(present: &mut Python, new: Python, allows_same: bool) -> std::re
             for (key, value) in others {
                 match members.iter_mut().find(|(known, _)| *known == key) {
                     None => members.push((key, value)),
-                    Some((_, present)) => merge_values(present, value, true).map_err(|path| format!(".{}{path}", key.text()))?,
+                    Some((_, present)) => {
+                        merge_values(present, value, true).map_err(|path| format!(".{}{path}", key.text()))?
+                    }
                 }
             }
             Ok(())

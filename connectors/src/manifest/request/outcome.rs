@@ -11,7 +11,10 @@ use super::super::{
     session::Session,
     template::{Scope, Template, values::Lazy},
 };
-use crate::{Error, ErrorKind, Result, clock, http::{self, Response}};
+use crate::{
+    Error, ErrorKind, Result, clock,
+    http::{self, Response},
+};
 
 /// Retries when the manifest does not say how many.
 const MAX_RETRIES: u32 = 5;
@@ -78,7 +81,8 @@ pub(crate) struct Resolution {
 impl ErrorHandler {
     /// Reads the component in the field called `error_handler`.
     pub(crate) fn load(requester: &View<'_>) -> Take<Self> {
-        let handlers = requester.child("error_handler").map_or(Ok(vec![Handler::default()]), |view| load_handlers(&view))?;
+        let handlers =
+            requester.child("error_handler").map_or(Ok(vec![Handler::default()]), |view| load_handlers(&view))?;
         Ok(Self { handlers })
     }
 
@@ -102,10 +106,13 @@ impl ErrorHandler {
     /// # Errors
     /// `Invalid` when the manifest's template gives no number.
     pub(crate) fn max_retries(&self, session: &Session) -> Result<u32> {
-        let Some(template) = self.handlers.first().and_then(|handler| handler.max_retries.as_ref()) else { return Ok(MAX_RETRIES) };
+        let Some(template) = self.handlers.first().and_then(|handler| handler.max_retries.as_ref()) else {
+            return Ok(MAX_RETRIES);
+        };
         let text = template.text(&session.engine, session.scope())?;
         let parsed = text.parse::<i64>().or_else(|_| text.parse::<f64>().map(|number| number as i64));
-        let retries = parsed.map_err(|_| Error::new(ErrorKind::Invalid, format!("`max_retries` gives `{text}`, which is no number")))?;
+        let retries = parsed
+            .map_err(|_| Error::new(ErrorKind::Invalid, format!("`max_retries` gives `{text}`, which is no number")))?;
         Ok(u32::try_from(retries.max(0)).unwrap_or(MAX_RETRIES))
     }
 
@@ -114,7 +121,8 @@ impl ErrorHandler {
     /// # Errors
     /// `RateLimited` when the product asks for a longer wait than the manifest allows.
     pub(crate) fn wait(&self, session: &Session, response: Option<&Response>, attempt: u32) -> Result<Duration> {
-        let asked = response.and_then(|response| http::retry_after(&response.headers, clock::now())).unwrap_or_default();
+        let asked =
+            response.and_then(|response| http::retry_after(&response.headers, clock::now())).unwrap_or_default();
         for backoff in self.handlers.iter().flat_map(|handler| &handler.backoffs) {
             if let Some(seconds) = backoff.seconds(session, response, attempt)?.filter(|seconds| *seconds > 0.0) {
                 let own = Duration::try_from_secs_f64(seconds + 1.0).unwrap_or(Duration::MAX);
@@ -131,7 +139,11 @@ fn load_handlers(view: &View<'_>) -> Take<Vec<Handler>> {
         "CompositeErrorHandler" => {
             let inner: Vec<_> = view.children("error_handlers").iter().map(load_handlers).collect();
             let handlers: Vec<Handler> = inner.into_iter().collect::<Take<Vec<_>>>()?.into_iter().flatten().collect();
-            if handlers.is_empty() { Err(view.problem("a CompositeErrorHandler needs `error_handlers`")) } else { Ok(handlers) }
+            if handlers.is_empty() {
+                Err(view.problem("a CompositeErrorHandler needs `error_handlers`"))
+            } else {
+                Ok(handlers)
+            }
         }
         _ => Err(view.unsupported("error handler")),
     }
@@ -184,7 +196,8 @@ impl Filter {
             Some(other) => return Err(view.problem(format!("the response action `{other}` is not supported"))),
         };
         let codes = view.texts("http_codes")?.unwrap_or_default();
-        let codes = codes.iter().map(|code| code.parse().map_err(|_| view.problem(format!("`{code}` is no HTTP status"))));
+        let codes =
+            codes.iter().map(|code| code.parse().map_err(|_| view.problem(format!("`{code}` is no HTTP status"))));
         Ok(Self {
             action,
             codes: codes.collect::<Take<_>>()?,
@@ -197,12 +210,19 @@ impl Filter {
     fn resolve(&self, session: &Session, response: &Response) -> Result<Option<Resolution>> {
         let Some(action) = self.action else { return Ok(None) };
         let matches = self.codes.contains(&response.status.as_u16())
-            || self.predicate.as_ref().map_or(Ok(false), |predicate| predicate.is_met(&session.engine, &answer_scope(session, response)))?
+            || self
+                .predicate
+                .as_ref()
+                .map_or(Ok(false), |predicate| predicate.is_met(&session.engine, &answer_scope(session, response)))?
             || self.contains.as_ref().is_some_and(|part| error_text(response).is_some_and(|text| text.contains(part)));
         if !matches {
             return Ok(None);
         }
-        let message = self.message.as_ref().map(|message| message.text(&session.engine, &answer_scope(session, response))).transpose()?;
+        let message = self
+            .message
+            .as_ref()
+            .map(|message| message.text(&session.engine, &answer_scope(session, response)))
+            .transpose()?;
         Ok(Some(Resolution { action, message: message.filter(|text| !text.is_empty()) }))
     }
 }
@@ -235,8 +255,20 @@ fn error_text(response: &Response) -> Option<String> {
 }
 
 fn message_in(value: super::super::json::Slice<'_>) -> Option<String> {
-    const NAMES: [&str; 12] =
-        ["message", "messages", "error", "errors", "failures", "failure", "detail", "err", "error_message", "msg", "reason", "status_message"];
+    const NAMES: [&str; 12] = [
+        "message",
+        "messages",
+        "error",
+        "errors",
+        "failures",
+        "failure",
+        "detail",
+        "err",
+        "error_message",
+        "msg",
+        "reason",
+        "status_message",
+    ];
     match value.first() {
         b'"' => value.as_text().map(|text| text.into_owned()),
         b'[' => Some(value.items().into_iter().filter_map(message_in).collect::<Vec<_>>().join(", ")),
@@ -255,7 +287,8 @@ pub(crate) fn failure(response: &Response, message: Option<String>) -> Error {
             error.with("url", http::redact_url(&response.url))
         }
         (None, Some(error)) => error,
-        (None, None) => Error::new(kind, "the manifest counts this answer as a failure").with("url", http::redact_url(&response.url)),
+        (None, None) => Error::new(kind, "the manifest counts this answer as a failure")
+            .with("url", http::redact_url(&response.url)),
     }
 }
 
@@ -308,18 +341,29 @@ impl Backoff {
 
 fn number(session: &Session, template: &Template) -> Result<f64> {
     let text = template.text(&session.engine, session.scope())?;
-    text.parse().map_err(|_| Error::new(ErrorKind::Invalid, format!("a back-off strategy gives `{text}`, which is no number")))
+    text.parse()
+        .map_err(|_| Error::new(ErrorKind::Invalid, format!("a back-off strategy gives `{text}`, which is no number")))
 }
 
 /// The number in a header, after the pattern if there is one.
-fn header_number(session: &Session, response: Option<&Response>, header: &Template, regex: Option<&Template>) -> Result<Option<f64>> {
+fn header_number(
+    session: &Session,
+    response: Option<&Response>,
+    header: &Template,
+    regex: Option<&Template>,
+) -> Result<Option<f64>> {
     let name = header.text(&session.engine, session.scope())?;
-    let Some(found) = response.and_then(|response| response.headers.get(&name)).and_then(|value| value.to_str().ok()) else { return Ok(None) };
+    let Some(found) = response.and_then(|response| response.headers.get(&name)).and_then(|value| value.to_str().ok())
+    else {
+        return Ok(None);
+    };
     let mut text = found.to_owned();
     if let Some(regex) = regex {
         let source = regex.text(&session.engine, session.scope())?;
         let compiled = Regex::new(&format!("^(?:{source})"));
-        let compiled = compiled.map_err(|error| Error::new(ErrorKind::Invalid, format!("a back-off strategy has a wrong pattern: {error}")))?;
+        let compiled = compiled.map_err(|error| {
+            Error::new(ErrorKind::Invalid, format!("a back-off strategy has a wrong pattern: {error}"))
+        })?;
         if let Some(matched) = compiled.find(found) {
             text = matched.as_str().to_owned();
         }

@@ -57,7 +57,7 @@ pub(crate) struct Call {
 #[derive(Debug)]
 pub(crate) enum Sent {
     /// An answer to read.
-    Answer(Response),
+    Answer(Box<Response>),
     /// A refusal that the manifest wants ignored.
     Ignored(StatusCode),
 }
@@ -65,7 +65,7 @@ pub(crate) enum Sent {
 impl Sent {
     /// Refusals are never read, whatever the manifest calls them.
     fn of(response: Response) -> Self {
-        if response.status.as_u16() < 400 { Self::Answer(response) } else { Self::Ignored(response.status) }
+        if response.status.as_u16() < 400 { Self::Answer(Box::new(response)) } else { Self::Ignored(response.status) }
     }
 }
 
@@ -76,19 +76,19 @@ impl Requester {
             return Err(view.unsupported("requester"));
         }
         let refused = view.refuse(&["fetch_properties_from_endpoint", "query_properties"]);
-        let base = match (view.template("url_base")?, view.template("url")?) {
-            (Some(base), _) | (None, Some(base)) => Ok(base),
-            (None, None) => Err(view.problem("an HttpRequester needs `url` or `url_base`")),
-        };
+        let base = load_base(view);
+        let path = view.template("path");
         let method = view.text("http_method")?.unwrap_or_else(|| "GET".into());
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| view.problem(format!("`{method}` is no HTTP method")));
+        let method =
+            Method::from_bytes(method.as_bytes()).map_err(|_| view.problem(format!("`{method}` is no HTTP method")));
         let (parameters, headers) = (Inputs::load(view, "request_parameters"), Inputs::load(view, "request_headers"));
         let (auth, errors) = (Auth::load(view), ErrorHandler::load(view));
-        let (form, json) = load_body(view)?;
+        let body = load_body(view);
         refused?;
+        let (form, json) = body?;
         Ok(Self {
             base: base?,
-            path: view.template("path")?,
+            path: path?,
             method: method?,
             parameters: parameters?,
             headers: headers?,
@@ -119,7 +119,9 @@ impl Requester {
                     let resolution = self.errors.interpret(session, &response)?;
                     match resolution.action {
                         Action::Success | Action::Ignore => return Ok(Sent::of(response)),
-                        Action::Fail | Action::RefreshToken if !has_renewed && may_renew(&response, resolution.action) => {
+                        Action::Fail | Action::RefreshToken
+                            if !has_renewed && may_renew(&response, resolution.action) =>
+                        {
                             has_renewed = true;
                             if self.auth.renew(session).await? {
                                 continue;
@@ -170,11 +172,20 @@ impl Requester {
         Ok(Request { method: self.method.clone(), url, headers: map, body })
     }
 
-    fn body(&self, session: &Session, call: &Call, scope: &Scope, form: Fields, json: Fields, headers: &mut HeaderMap) -> Result<Bytes> {
+    fn body(
+        &self,
+        session: &Session,
+        call: &Call,
+        scope: &Scope,
+        form: Fields,
+        json: Fields,
+        headers: &mut HeaderMap,
+    ) -> Result<Bytes> {
         if !matches!(self.method, Method::GET | Method::POST | Method::PUT | Method::PATCH) {
             return Ok(Bytes::new());
         }
-        let mut document = self.json.as_ref().map_or(Ok(Fields::default()), |tree| tree.evaluate(&session.engine, scope))?;
+        let mut document =
+            self.json.as_ref().map_or(Ok(Fields::default()), |tree| tree.evaluate(&session.engine, scope))?;
         document.merge(json, true)?;
         document.merge(call.injections.json.clone(), true)?;
         if let Some(text) = self.form.as_text(&session.engine, scope)?.filter(|text| !text.is_empty()) {
@@ -202,12 +213,23 @@ impl Requester {
     }
 }
 
+fn load_base(view: &View<'_>) -> Take<Template> {
+    match (view.template("url_base")?, view.template("url")?) {
+        (Some(base), _) | (None, Some(base)) => Ok(base),
+        (None, None) => Err(view.problem("an HttpRequester needs `url` or `url_base`")),
+    }
+}
+
 /// The form and the JSON tree, from the old fields or from `request_body`.
 fn load_body(view: &View<'_>) -> Take<(Inputs, Option<Tree>)> {
     let (form, json) = (Inputs::load(view, "request_body_data")?, Tree::load(view, "request_body_json")?);
     let Some(body) = view.child("request_body") else {
         let both = !form.is_none() && json.is_some();
-        return if both { Err(view.problem("`request_body_data` and `request_body_json` exclude each other")) } else { Ok((form, json)) };
+        return if both {
+            Err(view.problem("`request_body_data` and `request_body_json` exclude each other"))
+        } else {
+            Ok((form, json))
+        };
     };
     match body.kind() {
         "RequestBodyUrlEncodedForm" | "RequestBodyPlainText" => Ok((Inputs::load(&body, "value")?, None)),
@@ -242,7 +264,8 @@ fn check_home(home: &str, url: &url::Url) -> Result<()> {
     if is_at_home(&home, url) {
         return Ok(());
     }
-    let message = format!("the next page is at {}, outside {}", url.host_str().unwrap_or("?"), home.host_str().unwrap_or("?"));
+    let message =
+        format!("the next page is at {}, outside {}", url.host_str().unwrap_or("?"), home.host_str().unwrap_or("?"));
     Err(Error::new(ErrorKind::Denied, message))
 }
 
@@ -256,7 +279,8 @@ fn default_content_type(headers: &mut HeaderMap, value: &'static str) {
 /// # Errors
 /// `Invalid` without the value when it cannot stand in a header.
 pub(super) fn insert_header(headers: &mut HeaderMap, name: &str, value: &str) -> Result<()> {
-    let wrong = || Error::new(ErrorKind::Invalid, format!("the header `{name}` holds characters that no header can carry"));
+    let wrong =
+        || Error::new(ErrorKind::Invalid, format!("the header `{name}` holds characters that no header can carry"));
     let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
     let mut value = HeaderValue::from_str(value.trim()).map_err(|_| wrong())?;
     value.set_sensitive(true);

@@ -14,9 +14,12 @@ pub(crate) fn join(base: &str, path: &str) -> Result<Url> {
         Url::parse(base)
     } else {
         let base = if base.ends_with('/') { base.to_owned() } else { format!("{base}/") };
-        Url::parse(&base).and_then(|base| base.join(path))
+        Url::parse(&base)
+            .and_then(|base| base.join(path))
+            .map(|url| if is_relative(path) { without_empty_steps(url) } else { url })
     };
-    let url = joined.map_err(|error| Error::new(ErrorKind::Invalid, format!("the manifest's address is not a URL: {error}")))?;
+    let url = joined
+        .map_err(|error| Error::new(ErrorKind::Invalid, format!("the manifest's address is not a URL: {error}")))?;
     if matches!(url.scheme(), "http" | "https") {
         Ok(url)
     } else {
@@ -24,15 +27,33 @@ pub(crate) fn join(base: &str, path: &str) -> Result<Url> {
     }
 }
 
+fn is_relative(path: &str) -> bool {
+    !path.starts_with(['/', '?', '#']) && Url::parse(path).is_err()
+}
+
+/// `/a//b` becomes `/a/b`, as the reference has it for joined paths.
+fn without_empty_steps(mut url: Url) -> Url {
+    if url.path().contains("//") {
+        let mut path = url.path().to_owned();
+        while path.contains("//") {
+            path = path.replace("//", "/");
+        }
+        url.set_path(&path);
+    }
+    url
+}
+
 /// Adds `fields` to the query of `url`, leaving out what stands there with the same value.
 ///
 /// # Errors
 /// `Invalid` for a value that is an object.
 pub(crate) fn add_query(url: &mut Url, fields: Fields) -> Result<()> {
-    let present: Vec<(String, String)> = url.query_pairs().filter(|(_, value)| !value.is_empty()).map(|(k, v)| (k.into(), v.into())).collect();
+    let present: Vec<(String, String)> =
+        url.query_pairs().filter(|(_, value)| !value.is_empty()).map(|(k, v)| (k.into(), v.into())).collect();
     let mut pairs = Vec::new();
     for (name, value) in fields.0 {
-        let is_there = present.iter().find(|(known, _)| *known == name).is_some_and(|(_, known)| *known == value.text());
+        let is_there =
+            present.iter().find(|(known, _)| *known == name).is_some_and(|(_, known)| *known == value.text());
         if !is_there {
             push_pairs(&mut pairs, &name, value)?;
         }
@@ -53,7 +74,7 @@ pub(crate) fn add_query(url: &mut Url, fields: Fields) -> Result<()> {
 pub(crate) fn push_pairs(pairs: &mut Vec<(String, String)>, name: &str, value: Python) -> Result<()> {
     match value {
         Python::None => {}
-        Python::Dict(_) | Python::Json(_) => {
+        Python::Dict(_) => {
             return Err(Error::new(ErrorKind::Invalid, format!("the request parameter `{name}` cannot be an object")));
         }
         Python::List(items) | Python::Tuple(items) | Python::Set(items) => {
@@ -97,6 +118,7 @@ mod tests {
             ("https://a.example/v1", "?p=2", "https://a.example/v1/?p=2"),
             ("https://a.example/v1", "https://b.example/z", "https://b.example/z"),
             ("https://a.example/v1", "a b", "https://a.example/v1/a%20b"),
+            ("https://a.example//v1//", "x", "https://a.example/v1/x"),
         ];
         for (base, path, expected) in facts {
             assert_eq!(join(base, path).unwrap().as_str(), expected, "{base} {path}");
@@ -107,7 +129,11 @@ mod tests {
     #[test]
     fn a_parameter_that_the_address_has_already_is_not_sent_twice() {
         let mut url = Url::parse("https://a.example/?page=2&q=a%20b").unwrap();
-        let fields = [("page", Python::Int(2)), ("q", Python::Text("other".into())), ("l", Python::List(vec![Python::Int(1), Python::Bool(true)]))];
+        let fields = [
+            ("page", Python::Int(2)),
+            ("q", Python::Text("other".into())),
+            ("l", Python::List(vec![Python::Int(1), Python::Bool(true)])),
+        ];
         add_query(&mut url, Fields(fields.map(|(name, value)| (name.to_owned(), value)).to_vec())).unwrap();
         assert_eq!(url.query(), Some("page=2&q=a%20b&q=other&l=1&l=True"));
     }

@@ -4,11 +4,15 @@ use std::sync::{LazyLock, Mutex};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac};
-use minijinja::{Environment, Error, Value, value::ValueKind};
+use minijinja::{
+    Environment, Error, Value,
+    value::{Rest, ValueKind, ValueOrKwargs},
+};
 use regex::Regex;
 use sha2::Digest as _;
 
 use super::{
+    arguments::Arguments,
     operators::{type_error, value_error},
     values::{text, write_repr},
 };
@@ -19,18 +23,35 @@ const MAX_PATTERNS: usize = 256;
 /// Registers the filters.
 pub(super) fn register(env: &mut Environment<'static>) {
     env.add_filter("string", string);
-    env.add_filter("hash", hash);
-    env.add_filter("hmac", hmac_sha256);
+    env.add_filter("hash", |given: Rest<ValueOrKwargs>| {
+        hash(&Arguments::of(&given.into_values(), &["value", "hash_type", "salt"])?)
+    });
+    env.add_filter("hmac", |given: Rest<ValueOrKwargs>| {
+        hmac_sha256(&Arguments::of(&given.into_values(), &["value", "key", "hash_type"])?)
+    });
     env.add_filter("base64encode", |value: &str| STANDARD.encode(value));
     env.add_filter("base64decode", base64_decode);
     // The reference encodes here, despite the name.
     env.add_filter("base64binascii_decode", |value: &str| STANDARD.encode(value));
-    env.add_filter("regex_search", regex_search);
-    env.add_filter("regex_replace", regex_replace);
+    env.add_filter("regex_search", |given: Rest<ValueOrKwargs>| {
+        regex_search(&Arguments::of(&given.into_values(), &["value", "regex"])?)
+    });
+    env.add_filter("regex_replace", |given: Rest<ValueOrKwargs>| {
+        regex_replace(&Arguments::of(&given.into_values(), &["value", "regex", "replacement"])?)
+    });
     env.add_filter("urlencode", url_encode);
-    env.add_filter("int", int);
-    env.add_filter("float", float);
+    env.add_filter("int", |given: Rest<ValueOrKwargs>| {
+        int(&Arguments::of(&given.into_values(), &["value", "default", "base"])?)
+    });
+    env.add_filter("float", |given: Rest<ValueOrKwargs>| {
+        float(&Arguments::of(&given.into_values(), &["value", "default"])?)
+    });
     env.add_filter("tojson", to_json);
+    for name in ["default", "d"] {
+        env.add_filter(name, |given: Rest<ValueOrKwargs>| {
+            default(&Arguments::of(&given.into_values(), &["value", "default_value", "boolean"])?)
+        });
+    }
     env.add_filter("lower", |value: Value| text(&value).to_lowercase());
     env.add_filter("upper", |value: Value| text(&value).to_uppercase());
     env.add_filter("trim", |value: Value, characters: Option<&str>| {
@@ -40,14 +61,16 @@ pub(super) fn register(env: &mut Environment<'static>) {
             None => text.trim().to_owned(),
         }
     });
-    env.add_filter("join", join);
+    env.add_filter("join", |given: Rest<ValueOrKwargs>| {
+        join(&Arguments::of(&given.into_values(), &["value", "d", "attribute"])?)
+    });
 }
 
 /// Text stays; anything else becomes JSON in triple quotes, which evaluates back to a text.
-fn string(value: Value) -> String {
+fn string(value: &Value) -> String {
     match value.as_str() {
         Some(text) => text.to_owned(),
-        None => format!("\"\"\"{}\"\"\"", python_json(&value)),
+        None => format!("\"\"\"{}\"\"\"", python_json(value)),
     }
 }
 
@@ -105,9 +128,9 @@ fn write_ascii(text: &str, out: &mut String) {
 }
 
 /// JSON that is safe inside HTML, with sorted keys.
-fn to_json(value: Value) -> String {
+fn to_json(value: &Value) -> String {
     let mut out = String::new();
-    write_json(&value, true, &mut out);
+    write_json(value, true, &mut out);
     out.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\'', "\\u0027")
 }
 
@@ -115,10 +138,10 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn hash(value: Value, kind: Option<&str>, salt: Option<Value>) -> Result<String, Error> {
-    let salt = salt.filter(Value::is_true).map(|salt| text(&salt)).unwrap_or_default();
-    let input = text(&value) + &salt;
-    match kind.unwrap_or("md5") {
+fn hash(given: &Arguments) -> Result<String, Error> {
+    let salt = given.optional(2).filter(|salt| salt.is_true()).map(text).unwrap_or_default();
+    let input = text(given.value(0)?) + &salt;
+    match given.optional_text(1)?.unwrap_or("md5") {
         "md5" => Ok(hex(&md5::Md5::digest(&input))),
         "sha1" => Ok(hex(&sha1::Sha1::digest(&input))),
         "sha224" => Ok(hex(&sha2::Sha224::digest(&input))),
@@ -129,12 +152,14 @@ fn hash(value: Value, kind: Option<&str>, salt: Option<Value>) -> Result<String,
     }
 }
 
-fn hmac_sha256(value: Value, key: Value, kind: Option<&str>) -> Result<String, Error> {
-    if kind.is_some_and(|kind| kind != "sha256") {
+fn hmac_sha256(given: &Arguments) -> Result<String, Error> {
+    let (value, key) = (given.value(0)?, given.value(1)?);
+    if given.optional_text(2)?.is_some_and(|kind| kind != "sha256") {
         return Err(value_error("hmac knows sha256 only"));
     }
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(text(&key).as_bytes()).map_err(|_| value_error("hmac: the key does not fit"))?;
-    mac.update(text(&value).as_bytes());
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(text(key).as_bytes())
+        .map_err(|_| value_error("hmac: the key does not fit"))?;
+    mac.update(text(value).as_bytes());
     Ok(hex(&mac.finalize().into_bytes()))
 }
 
@@ -149,7 +174,8 @@ fn pattern(source: &str) -> Result<Regex, Error> {
     if let Some(known) = patterns.get(source) {
         return Ok(known.clone());
     }
-    let compiled = Regex::new(source).map_err(|error| value_error(format!("`{source}` is not a regular expression: {error}")))?;
+    let compiled =
+        Regex::new(source).map_err(|error| value_error(format!("`{source}` is not a regular expression: {error}")))?;
     if patterns.len() >= MAX_PATTERNS {
         patterns.clear();
     }
@@ -158,14 +184,16 @@ fn pattern(source: &str) -> Result<Regex, Error> {
 }
 
 /// The first group of the first match, or nothing.
-fn regex_search(value: &str, expression: &str) -> Result<String, Error> {
+fn regex_search(given: &Arguments) -> Result<String, Error> {
+    let (value, expression) = (given.text(0)?, given.text(1)?);
     let found = pattern(expression)?;
     let group = found.captures(value).and_then(|captures| captures.get(1).map(|group| group.as_str().to_owned()));
     Ok(group.unwrap_or_default())
 }
 
 /// Replaces every match; the replacement names groups as `\1`.
-fn regex_replace(value: &str, expression: &str, replacement: &str) -> Result<String, Error> {
+fn regex_replace(given: &Arguments) -> Result<String, Error> {
+    let (value, expression, replacement) = (given.text(0)?, given.text(1)?, given.text(2)?);
     let groups = pattern(r"\\(\d+)")?;
     let replacement = replacement.replace('$', "$$");
     let replacement = groups.replace_all(&replacement, "$${$1}");
@@ -189,7 +217,7 @@ pub(super) fn percent_encode(text: &str, safe: &str, is_plus_for_space: bool) ->
 }
 
 /// A text for a path; a mapping or pairs for a query.
-fn url_encode(value: Value) -> Result<String, Error> {
+fn url_encode(value: &Value) -> Result<String, Error> {
     let pair = |key: &Value, value: &Value| {
         format!("{}={}", percent_encode(&text(key), "", true), percent_encode(&text(value), "", true))
     };
@@ -205,13 +233,16 @@ fn url_encode(value: Value) -> Result<String, Error> {
             });
             Ok(pairs.collect::<Result<Vec<_>, Error>>()?.join("&"))
         }
-        _ => Ok(percent_encode(&text(&value), "/", false)),
+        _ => Ok(percent_encode(&text(value), "/", false)),
     }
 }
 
 /// A whole number, or the default (0) for what is none.
-fn int(value: Value, default: Option<Value>, base: Option<u32>) -> Result<Value, Error> {
-    let fallback = default.unwrap_or_else(|| Value::from(0));
+fn int(given: &Arguments) -> Result<Value, Error> {
+    let value = given.value(0)?.clone();
+    let fallback = given.optional(1).cloned().unwrap_or_else(|| Value::from(0));
+    let base =
+        given.optional(2).and_then(|base| u32::try_from(base.as_i64()?).ok()).filter(|base| (2..=36).contains(base));
     if value.is_undefined() {
         return Err(Error::new(minijinja::ErrorKind::UndefinedError, "`int` on a missing value"));
     }
@@ -225,11 +256,13 @@ fn int(value: Value, default: Option<Value>, base: Option<u32>) -> Result<Value,
     };
     let clean = written.trim().replace('_', "");
     let parsed = i128::from_str_radix(&clean, base.unwrap_or(10)).ok();
-    let parsed = parsed.map(Value::from).or_else(|| clean.parse::<f64>().ok().map(|number| Value::from(number.trunc() as i64)));
+    let parsed =
+        parsed.map(Value::from).or_else(|| clean.parse::<f64>().ok().map(|number| Value::from(number.trunc() as i64)));
     Ok(parsed.unwrap_or(fallback))
 }
 
-fn float(value: Value, default: Option<Value>) -> Result<Value, Error> {
+fn float(given: &Arguments) -> Result<Value, Error> {
+    let (value, default) = (given.value(0)?.clone(), given.optional(1).cloned());
     if value.is_undefined() {
         return Err(Error::new(minijinja::ErrorKind::UndefinedError, "`float` on a missing value"));
     }
@@ -241,7 +274,16 @@ fn float(value: Value, default: Option<Value>) -> Result<Value, Error> {
     Ok(number.map(Value::from).or(default).unwrap_or_else(|| Value::from(0.0)))
 }
 
-fn join(value: Value, separator: Option<&str>, attribute: Option<&str>) -> Result<String, Error> {
+/// The value, or another one when it is missing (with `boolean`: when it counts as false).
+fn default(given: &Arguments) -> Result<Value, Error> {
+    let value = given.value(0)?;
+    let is_boolean = given.optional(2).is_some_and(Value::is_true);
+    let is_replaced = value.is_undefined() || is_boolean && !value.is_true();
+    Ok(if is_replaced { given.optional(1).cloned().unwrap_or_else(|| Value::from("")) } else { value.clone() })
+}
+
+fn join(given: &Arguments) -> Result<String, Error> {
+    let (value, separator, attribute) = (given.value(0)?, given.optional_text(1)?, given.optional_text(2)?);
     if value.is_undefined() {
         return Ok(String::new());
     }

@@ -138,28 +138,9 @@ impl Printer {
             },
             ast::Expr::BinOp(binary) => self.binary(binary),
             ast::Expr::Compare(chain) => self.comparison(chain),
-            ast::Expr::IfExpr(choice) => {
-                self.put("(")?;
-                self.expression(&choice.true_expr)?;
-                self.put(" if ")?;
-                self.expression(&choice.test_expr)?;
-                if let Some(otherwise) = &choice.false_expr {
-                    self.put(" else ")?;
-                    self.expression(otherwise)?;
-                }
-                self.put(")")
-            }
+            ast::Expr::IfExpr(choice) => self.choice(choice),
             ast::Expr::Filter(filter) => self.filter(filter),
-            ast::Expr::Test(test) => {
-                self.put("(")?;
-                self.operand(&test.expr)?;
-                self.put(" is ")?;
-                self.put(test.name)?;
-                if !test.args.is_empty() {
-                    self.arguments(&test.args)?;
-                }
-                self.put(")")
-            }
+            ast::Expr::Test(test) => self.test(test),
             ast::Expr::GetAttr(found) => {
                 self.operand(&found.expr)?;
                 self.put(".")?;
@@ -179,6 +160,29 @@ impl Printer {
             ast::Expr::Tuple(tuple) => self.items("(", &tuple.items, if tuple.items.len() == 1 { ",)" } else { ")" }),
             ast::Expr::Map(map) => self.map(map),
         }
+    }
+
+    fn choice(&mut self, choice: &ast::IfExpr<'_>) -> Printed {
+        self.put("(")?;
+        self.expression(&choice.true_expr)?;
+        self.put(" if ")?;
+        self.expression(&choice.test_expr)?;
+        if let Some(otherwise) = &choice.false_expr {
+            self.put(" else ")?;
+            self.expression(otherwise)?;
+        }
+        self.put(")")
+    }
+
+    fn test(&mut self, test: &ast::Test<'_>) -> Printed {
+        self.put("(")?;
+        self.operand(&test.expr)?;
+        self.put(" is ")?;
+        self.put(test.name)?;
+        if !test.args.is_empty() {
+            self.arguments(&test.args)?;
+        }
+        self.put(")")
     }
 
     fn filter(&mut self, filter: &ast::Filter<'_>) -> Printed {

@@ -2,11 +2,12 @@
 
 use minijinja::{
     Environment, Error, Value,
-    value::{Rest, ValueKind},
+    value::{Rest, ValueKind, ValueOrKwargs},
 };
 
 use super::{
     super::time::{self, Duration, Moment},
+    arguments::Arguments,
     operators::{type_error, value_error},
     values::{Clock, Length},
 };
@@ -20,9 +21,15 @@ pub(super) fn register(env: &mut Environment<'static>) {
     env.add_function("today_with_timezone", today_with_timezone);
     env.add_function("timestamp", timestamp);
     env.add_function("str_to_datetime", |text: &str| iso(text).map(clock));
-    env.add_function("format_datetime", format_datetime);
-    env.add_function("day_delta", day_delta);
-    env.add_function("duration", |text: &str| Duration::parse(text).map(|length| Value::from_object(Length(length))).map_err(value_error));
+    env.add_function("format_datetime", |given: Rest<ValueOrKwargs>| {
+        format_datetime(&Arguments::of(&given.into_values(), &["dt", "format", "input_format"])?)
+    });
+    env.add_function("day_delta", |given: Rest<ValueOrKwargs>| {
+        day_delta(&Arguments::of(&given.into_values(), &["num_days", "format"])?)
+    });
+    env.add_function("duration", |text: &str| {
+        Duration::parse(text).map(|length| Value::from_object(Length(length))).map_err(value_error)
+    });
     env.add_function("max", |values: Rest<Value>| extreme(&values, true));
     env.add_function("min", |values: Rest<Value>| extreme(&values, false));
     env.add_function("sanitize_url", |text: &str| super::filters::percent_encode(text, "", true));
@@ -49,7 +56,7 @@ fn today_with_timezone(name: &str) -> Result<Value, Error> {
 }
 
 /// Seconds since 1970: whole for a number, with a point for a text.
-fn timestamp(value: Value) -> Result<Value, Error> {
+fn timestamp(value: &Value) -> Result<Value, Error> {
     if let Some(text) = value.as_str() {
         return Ok(Value::from(iso(text)?.epoch_us() as f64 / 1e6));
     }
@@ -59,7 +66,8 @@ fn timestamp(value: Value) -> Result<Value, Error> {
     }
 }
 
-fn format_datetime(value: Value, format: &str, input_format: Option<&str>) -> Result<String, Error> {
+fn format_datetime(given: &Arguments) -> Result<String, Error> {
+    let (value, format, input_format) = (given.value(0)?, given.text(1)?, given.optional_text(2)?);
     if let Some(clock) = value.downcast_object_ref::<Clock>() {
         return match clock.is_date {
             false => Ok(time::format_pattern(&clock.moment, format)),
@@ -79,7 +87,9 @@ fn format_datetime(value: Value, format: &str, input_format: Option<&str>) -> Re
     Ok(time::format(&moment, format))
 }
 
-fn day_delta(days: i64, format: Option<&str>) -> Result<String, Error> {
+fn day_delta(given: &Arguments) -> Result<String, Error> {
+    let (days, format) = (given.value(0)?, given.optional_text(1)?);
+    let days = days.as_i64().ok_or_else(|| type_error("day_delta() needs a whole number of days"))?;
     let moment = Moment::now().plus(Duration::from_seconds(days.saturating_mul(86_400))).map_err(value_error)?;
     Ok(time::format_pattern(&moment, format.unwrap_or("%Y-%m-%dT%H:%M:%S.%f%z")))
 }
@@ -87,7 +97,9 @@ fn day_delta(days: i64, format: Option<&str>) -> Result<String, Error> {
 /// The largest or smallest of the arguments, or of the one list given.
 fn extreme(values: &[Value], is_max: bool) -> Result<Value, Error> {
     let items: Vec<Value> = match values {
-        [one] if matches!(one.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map) => one.try_iter()?.collect(),
+        [one] if matches!(one.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map) => {
+            one.try_iter()?.collect()
+        }
         [] | [_] => return Err(type_error("max() and min() need a list or several values")),
         several => several.to_vec(),
     };

@@ -9,10 +9,8 @@ use super::{
 
 /// Calls `value.method(args)` for values that have no methods of their own.
 pub(super) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
-    if let Some(own) = value.as_str() {
-        if let Some(result) = text_method(own, method, args) {
-            return result;
-        }
+    if let Some(result) = value.as_str().and_then(|own| text_method(own, method, args)) {
+        return result;
     }
     if value.kind() == ValueKind::Map && method == "get" {
         return dictionary_get(value, args);
@@ -23,9 +21,13 @@ pub(super) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args:
     if matches!(method, "append" | "extend" | "update" | "insert" | "pop" | "setdefault") && is_list(value) {
         return Err(super::operators::value_error(format!("`{method}()` would change a value; templates cannot")));
     }
-    minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args).map_err(|error| match error.kind() {
-        ErrorKind::UnknownMethod => Error::new(ErrorKind::UnknownMethod, format!("{} has no method `{method}`", value.kind())),
-        _ => error,
+    minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args).map_err(|error| {
+        match error.kind() {
+            ErrorKind::UnknownMethod => {
+                Error::new(ErrorKind::UnknownMethod, format!("{} has no method `{method}`", value.kind()))
+            }
+            _ => error,
+        }
     })
 }
 
@@ -47,9 +49,13 @@ fn text_method(own: &str, method: &str, args: &[Value]) -> Option<Result<Value, 
     let value = match (method, args.len()) {
         ("join", 1) => return Some(join(own, &args[0])),
         ("split", 0) => own.split_whitespace().map(Value::from).collect(),
-        ("split", 1) if first.is_some_and(|separator| !separator.is_empty()) => own.split(first?).map(Value::from).collect(),
+        ("split", 1) if first.is_some_and(|separator| !separator.is_empty()) => {
+            own.split(first?).map(Value::from).collect()
+        }
         ("split", 2) => split_times(own, args)?,
-        ("rsplit", 1) if first.is_some_and(|separator| !separator.is_empty()) => own.split(first?).map(Value::from).collect(),
+        ("rsplit", 1) if first.is_some_and(|separator| !separator.is_empty()) => {
+            own.split(first?).map(Value::from).collect()
+        }
         ("rsplit", 2) => {
             let times = usize::try_from(args[1].as_i64()?).ok()?;
             let mut parts: Vec<Value> = own.rsplitn(times + 1, first?).map(Value::from).collect();
@@ -58,7 +64,8 @@ fn text_method(own: &str, method: &str, args: &[Value]) -> Option<Result<Value, 
         }
         ("partition", 1) => {
             let separator = first?;
-            let (before, found, after) = own.split_once(separator).map_or((own, "", ""), |(before, after)| (before, separator, after));
+            let (before, found, after) =
+                own.split_once(separator).map_or((own, "", ""), |(before, after)| (before, separator, after));
             Value::from(minijinja::value::Tuple::from([before, found, after].map(Value::from).to_vec()))
         }
         ("removeprefix", 1) => Value::from(own.strip_prefix(first?).unwrap_or(own)),
@@ -78,7 +85,9 @@ fn text_method(own: &str, method: &str, args: &[Value]) -> Option<Result<Value, 
 
 fn join(separator: &str, items: &Value) -> Result<Value, Error> {
     let items = items.try_iter().map_err(|_| type_error("join() needs a list"))?;
-    let texts = items.map(|item| item.as_str().map(str::to_owned).ok_or_else(|| type_error(format!("join() needs texts, found {}", text(&item)))));
+    let texts = items.map(|item| {
+        item.as_str().map(str::to_owned).ok_or_else(|| type_error(format!("join() needs texts, found {}", text(&item))))
+    });
     Ok(Value::from(texts.collect::<Result<Vec<_>, Error>>()?.join(separator)))
 }
 

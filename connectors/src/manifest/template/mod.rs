@@ -11,6 +11,7 @@ use minijinja::{
 
 use crate::{Error, ErrorKind as Kind, Result};
 
+mod arguments;
 mod filters;
 mod lower;
 mod macros;
@@ -21,6 +22,7 @@ pub(crate) mod python;
 pub(crate) mod values;
 
 pub(crate) use python::Python;
+use values::Capture;
 
 /// Percent-encodes a name or value of a form or query.
 pub(crate) fn percent_encode(text: &str) -> String {
@@ -34,11 +36,35 @@ const MAX_DEPTH: usize = 64;
 /// Bytes that one evaluation may write.
 const MAX_OUTPUT_BYTES: usize = 4 << 20;
 
+/// The name under which a capture is found while rendering.
+const CAPTURE: &str = "__capture";
+
 /// Every name that some place of the language offers to templates.
 const KNOWN_NAMES: [&str; 24] = [
-    "config", "parameters", "response", "headers", "record", "last_record", "last_page_size", "page_size", "stream_slice", "stream_interval",
-    "stream_partition", "next_page_token", "value", "path", "property", "session_token", "components_values", "creation_response",
-    "polling_response", "download_target", "request_url", "raw_schema", "stream_template", "stream_parameters",
+    "config",
+    "parameters",
+    "response",
+    "headers",
+    "record",
+    "last_record",
+    "last_page_size",
+    "page_size",
+    "stream_slice",
+    "stream_interval",
+    "stream_partition",
+    "next_page_token",
+    "value",
+    "path",
+    "property",
+    "session_token",
+    "components_values",
+    "creation_response",
+    "polling_response",
+    "download_target",
+    "request_url",
+    "raw_schema",
+    "stream_template",
+    "stream_parameters",
 ];
 
 /// Compiles templates while a manifest is loaded.
@@ -57,6 +83,8 @@ pub(crate) struct Template {
     source: Arc<str>,
     /// The compiled form's name; `None` for a text without `{{`.
     compiled: Option<Arc<str>>,
+    /// True for `{{ … }}` with nothing around it.
+    is_one_expression: bool,
     /// Names that must come from the scope.
     names: Arc<BTreeSet<String>>,
     parameters: Value,
@@ -111,7 +139,14 @@ impl Compiler {
         env.set_fuel(Some(MAX_STEPS));
         env.set_recursion_limit(MAX_DEPTH);
         env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        env.set_formatter(|out, _, value| {
+        env.set_formatter(|out, state, value| {
+            let capture = state.lookup(CAPTURE);
+            if capture
+                .and_then(|capture| capture.downcast_object::<Capture>())
+                .is_some_and(|capture| capture.keep(value))
+            {
+                return Ok(());
+            }
             out.write_str(&values::text(value)).map_err(|_| minijinja::Error::from(ErrorKind::WriteFailure))
         });
         env.set_unknown_method_callback(methods::call);
@@ -125,11 +160,18 @@ impl Compiler {
     ///
     /// # Errors
     /// What is wrong with it, with the expression.
-    pub(crate) fn compile(&self, source: &Arc<str>, parameters: Value, place: &str, extra: &BTreeSet<String>) -> Result<Template, String> {
+    pub(crate) fn compile(
+        &self,
+        source: &Arc<str>,
+        parameters: Value,
+        place: &str,
+        extra: &BTreeSet<String>,
+    ) -> Result<Template, String> {
         let quoted = |reason: String| format!("the template `{}` cannot be used: {reason}", shortened(source));
         let plain = Template {
             source: Arc::clone(source),
             compiled: None,
+            is_one_expression: false,
             names: Arc::default(),
             parameters,
             place: place.into(),
@@ -147,11 +189,17 @@ impl Compiler {
         }
         let compiled = env.get_template(&lowered).map_err(|error| quoted(reason(&error)))?;
         let is_global = |name: &str| env.globals().any(|(global, _)| global == name);
-        let names: BTreeSet<String> = compiled.undeclared_variables(false).into_iter().filter(|name| !is_global(name)).collect();
+        let names: BTreeSet<String> =
+            compiled.undeclared_variables(false).into_iter().filter(|name| !is_global(name)).collect();
         let unknown = names.iter().find(|name| !KNOWN_NAMES.contains(&name.as_str()) && !extra.contains(*name));
         match unknown {
             Some(name) => Err(quoted(format!("nothing is called `{name}` here"))),
-            None => Ok(Template { compiled: Some(lowered.into()), names: Arc::new(names), ..plain }),
+            None => Ok(Template {
+                is_one_expression: is_one_expression(source),
+                compiled: Some(lowered.into()),
+                names: Arc::new(names),
+                ..plain
+            }),
         }
     }
 
@@ -196,7 +244,9 @@ impl Scope {
     /// Adds the slice under its three names.
     #[must_use]
     pub(crate) fn with_slice(self, slice: &Value) -> Self {
-        ["stream_slice", "stream_interval", "stream_partition"].into_iter().fold(self, |scope, name| scope.with(name, slice.clone()))
+        ["stream_slice", "stream_interval", "stream_partition"]
+            .into_iter()
+            .fold(self, |scope, name| scope.with(name, slice.clone()))
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
@@ -209,6 +259,7 @@ impl Scope {
 struct Names {
     scope: Scope,
     parameters: Value,
+    capture: Option<Arc<Capture>>,
 }
 
 impl Object for Names {
@@ -221,7 +272,11 @@ impl Object for Names {
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        if key == "parameters" { Some(self.parameters.clone()) } else { self.scope.get(key).cloned() }
+        match key {
+            "parameters" => Some(self.parameters.clone()),
+            CAPTURE => self.capture.as_ref().map(|capture| Value::from_dyn_object(Arc::clone(capture))),
+            _ => self.scope.get(key).cloned(),
+        }
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -233,11 +288,6 @@ impl Template {
     /// The text as written.
     pub(crate) fn source(&self) -> &str {
         &self.source
-    }
-
-    /// True when the text is the same whatever the scope.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.compiled.is_none()
     }
 
     /// True when the template uses `name`.
@@ -262,6 +312,24 @@ impl Template {
             Rendered::Text(text) => Ok(literal(text, only)),
             Rendered::Missing(reason) => Err(self.error(&reason)),
             Rendered::Mismatch(reason) => Ok(self.own_text(&reason)),
+        }
+    }
+
+    /// The value as JSON text; a container of the page stays as it was received.
+    ///
+    /// # Errors
+    /// As for [`Template::value`].
+    pub(crate) fn json(&self, engine: &Engine, scope: &Scope, only: Only) -> Result<String> {
+        if only != Only::Any || !self.is_one_expression {
+            return Ok(self.value_of(engine, scope, only)?.to_json());
+        }
+        let capture = Arc::new(Capture::default());
+        let rendered = self.render_with(engine, scope, Some(Arc::clone(&capture)))?;
+        match (capture.take(), rendered) {
+            (Some(json), _) => Ok(json),
+            (None, Rendered::Text(text)) => Ok(literal(text, only).to_json()),
+            (None, Rendered::Missing(reason)) => Err(self.error(&reason)),
+            (None, Rendered::Mismatch(reason)) => Ok(self.own_text(&reason).to_json()),
         }
     }
 
@@ -305,13 +373,17 @@ impl Template {
     }
 
     fn render(&self, engine: &Engine, scope: &Scope) -> Result<Rendered> {
+        self.render_with(engine, scope, None)
+    }
+
+    fn render_with(&self, engine: &Engine, scope: &Scope, capture: Option<Arc<Capture>>) -> Result<Rendered> {
         let Some(compiled) = &self.compiled else {
             return Ok(Rendered::Text(plain_text(&self.source)));
         };
         if let Some(unknown) = self.names.iter().find(|name| *name != "parameters" && scope.get(name).is_none()) {
             return Err(self.error(&format!("nothing is called `{unknown}` here")));
         }
-        let names = Value::from_object(Names { scope: scope.clone(), parameters: self.parameters.clone() });
+        let names = Value::from_object(Names { scope: scope.clone(), parameters: self.parameters.clone(), capture });
         let template = engine.env.get_template(compiled).map_err(|error| self.error(&reason(&error)))?;
         match template.render(names) {
             Ok(text) if text.len() > MAX_OUTPUT_BYTES => Err(self.error("it writes more than 4 MiB")),
@@ -325,7 +397,9 @@ impl Template {
         match error.kind() {
             ErrorKind::UndefinedError | ErrorKind::UnknownMethod => Ok(Rendered::Missing(reason)),
             ErrorKind::InvalidOperation if reason.starts_with("ValueError: ") => Err(self.error(&reason)),
-            ErrorKind::InvalidOperation | ErrorKind::MissingArgument | ErrorKind::TooManyArguments => Ok(Rendered::Mismatch(reason)),
+            ErrorKind::InvalidOperation | ErrorKind::MissingArgument | ErrorKind::TooManyArguments => {
+                Ok(Rendered::Mismatch(reason))
+            }
             _ => Err(self.error(&reason)),
         }
     }
@@ -334,6 +408,12 @@ impl Template {
         Error::new(Kind::Invalid, format!("the template `{}` failed: {reason}", shortened(&self.source)))
             .with("at", self.place.to_string())
     }
+}
+
+/// True for `{{ … }}` with nothing around it and no second one inside.
+fn is_one_expression(source: &str) -> bool {
+    let inner = source.trim_end_matches('\n').strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+    inner.is_some_and(|inner| !["{{", "}}", "{%", "{#"].iter().any(|mark| inner.contains(mark)))
 }
 
 /// A text without templates, as the engine would print it: one line end at its end is dropped.

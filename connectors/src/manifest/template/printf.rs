@@ -17,7 +17,9 @@ pub(super) fn format(pattern: &str, values: &Value) -> Result<String, Error> {
         out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
         let (name, after) = name(rest);
-        let flags_end = after.find(|c: char| c.is_ascii_alphabetic() || c == '%').ok_or_else(|| value_error("incomplete format"))?;
+        let flags_end = after
+            .find(|c: char| c.is_ascii_alphabetic() || c == '%')
+            .ok_or_else(|| value_error("incomplete format"))?;
         let (flags, kind) = (&after[..flags_end], after.as_bytes()[flags_end]);
         rest = &after[flags_end + 1..];
         if kind == b'%' {
@@ -44,8 +46,10 @@ fn name(rest: &str) -> (Option<&str>, &str) {
 }
 
 fn placed(value: &Value, kind: u8, flags: &str) -> Result<String, Error> {
-    let number = || f64::try_from(value.clone()).map_err(|_| type_error(format!("a number is required, not {}", value.kind())));
-    let (width, precision) = flags.split_once('.').map_or((flags, None), |(width, precision)| (width, precision.parse::<usize>().ok()));
+    let number =
+        || f64::try_from(value.clone()).map_err(|_| type_error(format!("a number is required, not {}", value.kind())));
+    let (width, precision) =
+        flags.split_once('.').map_or((flags, None), |(width, precision)| (width, precision.parse::<usize>().ok()));
     let body = match kind {
         b's' => text(value),
         b'r' => {
@@ -63,7 +67,11 @@ fn placed(value: &Value, kind: u8, flags: &str) -> Result<String, Error> {
     };
     let is_left = width.starts_with('-');
     let fill = if width.starts_with('0') { '0' } else { ' ' };
-    let missing = width.trim_start_matches(['-', '0', '+', ' ']).parse::<usize>().unwrap_or(0).saturating_sub(body.chars().count());
+    let missing = width
+        .trim_start_matches(['-', '0', '+', ' '])
+        .parse::<usize>()
+        .unwrap_or(0)
+        .saturating_sub(body.chars().count());
     let padding: String = std::iter::repeat_n(fill, missing.min(1000)).collect();
     Ok(if is_left { body + &padding } else { padding + &body })
 }

@@ -31,8 +31,6 @@ pub(crate) enum Python {
     Set(Vec<Python>),
     /// A dictionary in order.
     Dict(Vec<(Python, Python)>),
-    /// A container of the page or the settings as it stands there: valid JSON.
-    Json(String),
 }
 
 impl Python {
@@ -48,7 +46,6 @@ impl Python {
             Self::Bytes(bytes) => !bytes.is_empty(),
             Self::List(items) | Self::Tuple(items) | Self::Set(items) => !items.is_empty(),
             Self::Dict(members) => !members.is_empty(),
-            Self::Json(text) => !super::super::json::Slice::checked(text).is_falsy(),
         }
     }
 
@@ -88,7 +85,6 @@ impl Python {
             Self::Set(items) if items.is_empty() => out.push_str("set()"),
             Self::Set(items) => write_items(items, "{", "}", out),
             Self::Dict(members) => write_members(members, out),
-            Self::Json(text) => Self::from_json(super::super::json::Slice::checked(text)).write_repr(out),
         }
     }
 
@@ -111,7 +107,6 @@ impl Python {
             Self::Float(_) => out.push_str("null"),
             Self::Text(text) => write_text(text, out),
             Self::Bytes(bytes) => write_text(&String::from_utf8_lossy(bytes), out),
-            Self::Json(text) => out.push_str(text),
             Self::List(items) | Self::Tuple(items) | Self::Set(items) => {
                 out.push('[');
                 for (index, item) in items.iter().enumerate() {
@@ -275,8 +270,17 @@ mod tests {
     #[test]
     fn floats_print_as_in_python() {
         let facts = [
-            (1.0, "1.0"), (1e-7, "1e-07"), (1e20, "1e+20"), (1e15, "1000000000000000.0"), (1e16, "1e+16"), (0.0001, "0.0001"),
-            (123_456_789.0, "123456789.0"), (-2.5, "-2.5"), (1.5e-10, "1.5e-10"), (0.0, "0.0"), (1e100, "1e+100"),
+            (1.0, "1.0"),
+            (1e-7, "1e-07"),
+            (1e20, "1e+20"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (0.0001, "0.0001"),
+            (123_456_789.0, "123456789.0"),
+            (-2.5, "-2.5"),
+            (1.5e-10, "1.5e-10"),
+            (0.0, "0.0"),
+            (1e100, "1e+100"),
         ];
         for (value, text) in facts {
             assert_eq!(float_text(value), text);

@@ -10,7 +10,7 @@ use minijinja::{
 
 use super::{
     super::{
-        json::{Slice, Scanner},
+        json::{Scanner, Slice},
         time::{self, Duration, Moment},
     },
     operators::value_error,
@@ -92,6 +92,27 @@ impl Lazy {
     }
 }
 
+/// Where a template that is one expression leaves the container it found, as JSON: printing it and reading it back would cost
+/// more and lose what Python's kinds cannot hold.
+#[derive(Debug, Default)]
+pub(super) struct Capture(std::sync::Mutex<Option<String>>);
+
+impl Capture {
+    /// Keeps `value` if it is a container of a page.
+    pub(super) fn keep(&self, value: &Value) -> bool {
+        let Some(lazy) = value.downcast_object_ref::<Lazy>() else { return false };
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(lazy.text().to_owned());
+        true
+    }
+
+    /// What was kept.
+    pub(super) fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+}
+
+impl Object for Capture {}
+
 impl Object for Lazy {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         if self.is_object() { ObjectRepr::Map } else { ObjectRepr::Seq }
@@ -143,12 +164,11 @@ pub(crate) fn from_python(python: &Python) -> Value {
         Python::Text(text) => Value::from(text.as_str()),
         Python::Bytes(bytes) => Value::from_bytes(bytes.clone()),
         Python::List(items) | Python::Set(items) => Value::from(items.iter().map(from_python).collect::<Vec<_>>()),
-        Python::Tuple(items) => Value::from(minijinja::value::Tuple::from(items.iter().map(from_python).collect::<Vec<_>>())),
-        Python::Dict(members) => Value::from_pairs(members.iter().map(|(key, value)| (from_python(key), from_python(value)))),
-        Python::Json(text) => {
-            let body = Bytes::from(text.clone());
-            let range = 0..body.len();
-            Lazy::value(&body, range)
+        Python::Tuple(items) => {
+            Value::from(minijinja::value::Tuple::from(items.iter().map(from_python).collect::<Vec<_>>()))
+        }
+        Python::Dict(members) => {
+            Value::from_pairs(members.iter().map(|(key, value)| (from_python(key), from_python(value))))
         }
     }
 }
@@ -172,7 +192,8 @@ pub(super) struct Length(pub(super) Duration);
 impl Clock {
     /// Later by `duration`; a date moves by whole days.
     pub(super) fn plus(&self, duration: Duration) -> Result<Self, String> {
-        let micros = if self.is_date { duration.micros.div_euclid(86_400_000_000) * 86_400_000_000 } else { duration.micros };
+        let micros =
+            if self.is_date { duration.micros.div_euclid(86_400_000_000) * 86_400_000_000 } else { duration.micros };
         Ok(Self { moment: self.moment.plus(Duration { micros, ..duration })?, ..self.clone() })
     }
 
@@ -203,7 +224,9 @@ impl Object for Clock {
     fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
         let local = self.moment.local();
         Ok(match (method, args) {
-            ("strftime", [format]) => Value::from(time::format_pattern(&self.moment, format.as_str().unwrap_or_default())),
+            ("strftime", [format]) => {
+                Value::from(time::format_pattern(&self.moment, format.as_str().unwrap_or_default()))
+            }
             ("isoformat", []) => Value::from(self.text('T')),
             ("timestamp", []) => Value::from(self.moment.epoch_us() as f64 / 1e6),
             ("date", []) => Value::from_object(Self { is_date: true, ..Self::clone(self) }),
@@ -224,7 +247,10 @@ impl Object for Clock {
                     .subsec_nanosecond((micros * 1000) as i32)
                     .build()
                     .map_err(|_| value_error("replace() gives no valid datetime"))?;
-                Value::from_object(Self { moment: Moment::new(replaced, self.moment.offset_s()), is_date: self.is_date })
+                Value::from_object(Self {
+                    moment: Moment::new(replaced, self.moment.offset_s()),
+                    is_date: self.is_date,
+                })
             }
             _ => return Err(Error::from(ErrorKind::UnknownMethod)),
         })

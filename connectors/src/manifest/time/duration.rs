@@ -34,7 +34,9 @@ impl Duration {
             None => (body, None),
         };
         let mut duration = Self::default();
-        duration.add_parts(date, &[('Y', None, 12), ('M', None, 1), ('W', Some(7.0 * DAY_US), 0), ('D', Some(DAY_US), 0)]).ok_or_else(wrong)?;
+        duration
+            .add_parts(date, &[('Y', None, 12), ('M', None, 1), ('W', Some(7.0 * DAY_US), 0), ('D', Some(DAY_US), 0)])
+            .ok_or_else(wrong)?;
         let clock = [('H', Some(3_600e6), 0), ('M', Some(60e6), 0), ('S', Some(1e6), 0)];
         duration.add_parts(time.unwrap_or(""), &clock).ok_or_else(wrong)?;
         Ok(Self { months: sign * duration.months, micros: sign * duration.micros })

@@ -1,6 +1,6 @@
 //! ISO-8601 dates and instants, as dateutil's `isoparse` reads them.
 
-use jiff::civil::{DateTime, Date, Time};
+use jiff::civil::{Date, DateTime, Time};
 
 use super::Moment;
 
@@ -69,7 +69,9 @@ fn time(text: &str) -> Option<(Time, Option<i32>, bool)> {
     };
     let is_midnight_after = hour == 24 && minute == 0 && second == 0 && micros == 0;
     let hour = if is_midnight_after { 0 } else { hour };
-    let time = Time::new(i8::try_from(hour).ok()?, i8::try_from(minute).ok()?, i8::try_from(second).ok()?, micros * 1000).ok()?;
+    let time =
+        Time::new(i8::try_from(hour).ok()?, i8::try_from(minute).ok()?, i8::try_from(second).ok()?, micros * 1000)
+            .ok()?;
     Some((time, offset(zone)?, is_midnight_after))
 }
 
@@ -97,15 +99,20 @@ mod tests {
     #[test]
     fn iso_texts_are_read_as_the_reference_reads_them() {
         let facts = [
-            ("2024", "2024-01-01 00:00:00"), ("2024-03", "2024-03-01 00:00:00"), ("20240331", "2024-03-31 00:00:00"),
-            ("2024-01-01T05:06:07+02:00", "2024-01-01 05:06:07+02:00"), ("2024-01-01 05:06", "2024-01-01 05:06:00"),
-            ("2024-01-01T05:06:07.5Z", "2024-01-01 05:06:07.500000+00:00"), ("2024-01-01T24:00", "2024-01-02 00:00:00"),
+            ("2024", "2024-01-01 00:00:00"),
+            ("2024-03", "2024-03-01 00:00:00"),
+            ("20240331", "2024-03-31 00:00:00"),
+            ("2024-01-01T05:06:07+02:00", "2024-01-01 05:06:07+02:00"),
+            ("2024-01-01 05:06", "2024-01-01 05:06:00"),
+            ("2024-01-01T05:06:07.5Z", "2024-01-01 05:06:07.500000+00:00"),
+            ("2024-01-01T24:00", "2024-01-02 00:00:00"),
             ("2024-01-01T050607,123456789-0330", "2024-01-01 05:06:07.123456-03:30"),
         ];
         for (text, expected) in facts {
             assert_eq!(parse(text).unwrap().iso(' '), expected, "{text}");
         }
-        for wrong in ["", "24-01-01", "2024-13-01", "2024-01-01T", "2024-01-01T5", "yesterday", "2024-01-01T05:06:07+2"] {
+        for wrong in ["", "24-01-01", "2024-13-01", "2024-01-01T", "2024-01-01T5", "yesterday", "2024-01-01T05:06:07+2"]
+        {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -13,13 +13,15 @@ pub(crate) use moment::Moment;
 /// # Errors
 /// A sentence that says what does not fit.
 pub(crate) fn parse(text: &str, format: &str) -> Result<Moment, String> {
-    let whole = || text.trim().parse::<i64>().map_err(|_| format!("`{text}` is not a whole number, as `{format}` wants"));
+    let whole =
+        || text.trim().parse::<i64>().map_err(|_| format!("`{text}` is not a whole number, as `{format}` wants"));
     match format {
         "%s" => Moment::from_epoch_us(whole()?.checked_mul(1_000_000).ok_or("out of range")?),
         "%ms" => Moment::from_epoch_us(whole()?.checked_mul(1_000).ok_or("out of range")?),
         "%epoch_microseconds" => Moment::from_epoch_us(whole()?),
         "%s_as_float" => {
-            let seconds: f64 = text.trim().parse().map_err(|_| format!("`{text}` is not a number, as `{format}` wants"))?;
+            let seconds: f64 =
+                text.trim().parse().map_err(|_| format!("`{text}` is not a number, as `{format}` wants"))?;
             Moment::from_epoch_us((seconds * 1e6).round() as i64)
         }
         _ if format.contains("%_ms") => pattern::parse(text, &format.replace("%_ms", "%f")).map(Moment::or_utc),

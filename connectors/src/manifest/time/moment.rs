@@ -112,7 +112,12 @@ impl Moment {
         let local = self.local;
         let mut text = format!(
             "{:04}-{:02}-{:02}{separator}{:02}:{:02}:{:02}",
-            local.year(), local.month(), local.day(), local.hour(), local.minute(), local.second()
+            local.year(),
+            local.month(),
+            local.day(),
+            local.hour(),
+            local.minute(),
+            local.second()
         );
         if self.micros() != 0 {
             text.push_str(&format!(".{:06}", self.micros()));

@@ -5,7 +5,18 @@ use jiff::civil::{Date, Time, Weekday};
 use super::{Moment, moment::offset_text};
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
@@ -40,10 +51,13 @@ pub(super) fn parse(text: &str, pattern: &str) -> Result<Moment, String> {
             rest = trimmed;
         } else if symbol == '%' {
             let directive = symbols.next().ok_or_else(|| format!("the format `{pattern}` ends with a lone %"))?;
-            rest = parts.take(directive, rest).map_err(|unknown| if unknown { unknown_directive(directive, pattern) } else { wrong() })?;
+            rest = parts
+                .take(directive, rest)
+                .map_err(|unknown| if unknown { unknown_directive(directive, pattern) } else { wrong() })?;
         } else {
             let mut left = rest.chars();
-            let is_same = left.next().is_some_and(|found| found == symbol || found.to_lowercase().eq(symbol.to_lowercase()));
+            let is_same =
+                left.next().is_some_and(|found| found == symbol || found.to_lowercase().eq(symbol.to_lowercase()));
             if !is_same {
                 return Err(wrong());
             }
@@ -85,7 +99,8 @@ impl Parts {
     fn take<'a>(&mut self, directive: char, text: &'a str) -> Result<&'a str, bool> {
         let known = match directive {
             'Y' => exactly(text, 4).map(|(value, rest)| (self.year = Some(value), rest)),
-            'y' => exactly(text, 2).map(|(value, rest)| (self.year = Some(if value < 69 { 2000 } else { 1900 } + value), rest)),
+            'y' => exactly(text, 2)
+                .map(|(value, rest)| (self.year = Some(if value < 69 { 2000 } else { 1900 } + value), rest)),
             'm' => number(text, 2, 1, 12).map(|(value, rest)| (self.month = Some(value), rest)),
             'd' => number(text, 2, 1, 31).map(|(value, rest)| (self.day = Some(value), rest)),
             'H' => number(text, 2, 0, 23).map(|(value, rest)| (self.hour = Some(value), rest)),
@@ -123,9 +138,11 @@ impl Parts {
     fn build(&self) -> Option<Moment> {
         let year = i16::try_from(self.year.unwrap_or(1900)).ok()?;
         let date = match self.day_of_year {
-            Some(days) if self.month.is_none() => {
-                Date::new(year, 1, 1).ok()?.checked_add(jiff::ToSpan::days(days - 1)).ok().filter(|date| date.year() == year)?
-            }
+            Some(days) if self.month.is_none() => Date::new(year, 1, 1)
+                .ok()?
+                .checked_add(jiff::ToSpan::days(days - 1))
+                .ok()
+                .filter(|date| date.year() == year)?,
             _ => Date::new(year, self.month.unwrap_or(1) as i8, self.day.unwrap_or(1) as i8).ok()?,
         };
         let hour = match (self.hour, self.hour12) {
@@ -269,8 +286,13 @@ mod tests {
             assert_eq!(time::format(&moment, "%Y-%m-%dT%H:%M:%S.%f%z"), expected, "{text} {format}");
         }
         let wrong = [
-            ("2024-02-30", "%Y-%m-%d"), ("2024-01-31T10:20:30", "%Y-%m-%d"), ("2024-01-31", "%Y-%m-%dT"), ("1.5", "%s"),
-            ("24-01-31", "%Y-%m-%d"), ("2024-01-31T10:20:30.1234567Z", "%Y-%m-%dT%H:%M:%S.%fZ"), ("x", "%Q"),
+            ("2024-02-30", "%Y-%m-%d"),
+            ("2024-01-31T10:20:30", "%Y-%m-%d"),
+            ("2024-01-31", "%Y-%m-%dT"),
+            ("1.5", "%s"),
+            ("24-01-31", "%Y-%m-%d"),
+            ("2024-01-31T10:20:30.1234567Z", "%Y-%m-%dT%H:%M:%S.%fZ"),
+            ("x", "%Q"),
         ];
         for (text, format) in wrong {
             assert!(time::parse(text, format).is_err(), "{text} {format}");
@@ -281,9 +303,15 @@ mod tests {
     fn datetimes_are_written_as_the_reference_writes_them() {
         let moment = time::parse("2024-01-31T22:05:09.078900+02:00", "%Y-%m-%dT%H:%M:%S.%f%z").unwrap();
         let facts = [
-            ("%s", "1706731509"), ("%ms", "1706731509078"), ("%s_as_float", "1706731509.0789"), ("%epoch_microseconds", "1706731509078900"),
-            ("%Y-%m-%dT%H:%M:%S.%_msZ", "2024-01-31T22:05:09.078Z"), ("%Y-%m-%dT%H:%M:%S%z", "2024-01-31T22:05:09+0200"),
-            ("%d/%b/%y %I:%M %p", "31/Jan/24 10:05 PM"), ("%a %j %U %W", "Wed 031 04 05"), ("%-d.%-m.", "31.1."),
+            ("%s", "1706731509"),
+            ("%ms", "1706731509078"),
+            ("%s_as_float", "1706731509.0789"),
+            ("%epoch_microseconds", "1706731509078900"),
+            ("%Y-%m-%dT%H:%M:%S.%_msZ", "2024-01-31T22:05:09.078Z"),
+            ("%Y-%m-%dT%H:%M:%S%z", "2024-01-31T22:05:09+0200"),
+            ("%d/%b/%y %I:%M %p", "31/Jan/24 10:05 PM"),
+            ("%a %j %U %W", "Wed 031 04 05"),
+            ("%-d.%-m.", "31.1."),
         ];
         for (format, expected) in facts {
             assert_eq!(time::format(&moment, format), expected, "{format}");

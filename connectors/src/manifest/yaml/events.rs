@@ -1,6 +1,6 @@
 //! Parser events into nodes: anchors, aliases, merge keys.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 
@@ -63,7 +63,7 @@ impl Builder {
                     self.set_key(Key::Merge);
                     return Ok(());
                 }
-                self.finish(Node::new(read_scalar(text, style, tag.as_deref()), at), anchor)
+                self.finish(Node::new(read_scalar(&text, style, tag.as_deref()), at), anchor)
             }
             Event::Alias(id) => {
                 let node = self.anchors.get(&id).cloned();
@@ -75,7 +75,9 @@ impl Builder {
                 self.start(Open::Map { members: Vec::new(), key: None, place: at, anchor }, at)
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => Ok(()),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Ok(())
+            }
         }
     }
 
@@ -168,12 +170,12 @@ fn key_text(node: &Node) -> Result<Arc<str>, Problem> {
     }
 }
 
-fn read_scalar(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>) -> Data {
+fn read_scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Data {
     let tag = tag.filter(|tag| tag.is_yaml_core_schema()).map(|tag| tag.suffix.as_str());
     match (style, tag) {
-        (_, Some("str")) => Data::Text(text.as_ref().into()),
-        (ScalarStyle::Plain, _) | (_, Some("int" | "float" | "bool" | "null")) => scalar::plain(&text),
-        _ => Data::Text(text.as_ref().into()),
+        (_, Some("str")) => Data::Text(text.into()),
+        (ScalarStyle::Plain, _) | (_, Some("int" | "float" | "bool" | "null")) => scalar::plain(text),
+        _ => Data::Text(text.into()),
     }
 }
 

@@ -10,7 +10,9 @@ pub(super) fn plain(text: &str) -> Data {
         "" | "~" | "null" | "Null" | "NULL" => Data::Null,
         "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Data::Bool(true),
         "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Data::Bool(false),
-        _ => int(text).map(Data::Int).or_else(|| float(text).map(Data::Float)).unwrap_or_else(|| Data::Text(text.into())),
+        _ => {
+            int(text).map(Data::Int).or_else(|| float(text).map(Data::Float)).unwrap_or_else(|| Data::Text(text.into()))
+        }
     }
 }
 
@@ -94,11 +96,37 @@ mod tests {
     #[test]
     fn scalars_read_as_the_published_manifests_expect() {
         let facts = [
-            ("yes", "true"), ("No", "false"), ("on", "true"), ("OFF", "false"), ("y", "\"y\""), ("n", "\"n\""), ("TRUE", "true"),
-            ("~", "null"), ("NULL", "null"), ("nUll", "\"nUll\""), ("12", "12"), ("+12", "12"), ("-1_000", "-1000"), ("017", "15"),
-            ("08", "\"08\""), ("0x1F", "31"), ("0b11", "3"), ("0o17", "\"0o17\""), ("1:30", "90"), ("1e3", "\"1e3\""),
-            ("1.0", "1.0"), ("1.5e+3", "1500.0"), ("1.5e3", "\"1.5e3\""), (".5", "0.5"), ("1.", "1.0"), ("6.0.0", "\"6.0.0\""),
-            ("2024-01-01", "\"2024-01-01\""), ("12a", "\"12a\""), ("-", "\"-\""), (".", "\".\""), ("1_0.0_1", "10.01"),
+            ("yes", "true"),
+            ("No", "false"),
+            ("on", "true"),
+            ("OFF", "false"),
+            ("y", "\"y\""),
+            ("n", "\"n\""),
+            ("TRUE", "true"),
+            ("~", "null"),
+            ("NULL", "null"),
+            ("nUll", "\"nUll\""),
+            ("12", "12"),
+            ("+12", "12"),
+            ("-1_000", "-1000"),
+            ("017", "15"),
+            ("08", "\"08\""),
+            ("0x1F", "31"),
+            ("0b11", "3"),
+            ("0o17", "\"0o17\""),
+            ("1:30", "90"),
+            ("1e3", "\"1e3\""),
+            ("1.0", "1.0"),
+            ("1.5e+3", "1500.0"),
+            ("1.5e3", "\"1.5e3\""),
+            (".5", "0.5"),
+            ("1.", "1.0"),
+            ("6.0.0", "\"6.0.0\""),
+            ("2024-01-01", "\"2024-01-01\""),
+            ("12a", "\"12a\""),
+            ("-", "\"-\""),
+            (".", "\".\""),
+            ("1_0.0_1", "10.01"),
         ];
         for (text, json) in facts {
             let node = super::super::Node::new(plain(text), super::super::Place::default());

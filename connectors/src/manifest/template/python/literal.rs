@@ -222,7 +222,7 @@ fn signed(value: Python, sign: u8) -> Python {
 
 fn is_hashable(value: &Python) -> bool {
     match value {
-        Python::List(_) | Python::Set(_) | Python::Dict(_) | Python::Json(_) => false,
+        Python::List(_) | Python::Set(_) | Python::Dict(_) => false,
         Python::Tuple(items) => items.iter().all(is_hashable),
         _ => true,
     }
@@ -233,7 +233,8 @@ fn number_length(bytes: &[u8]) -> usize {
     if bytes.first() == Some(&b'0') && matches!(bytes.get(1), Some(b'x' | b'X' | b'o' | b'O' | b'b' | b'B')) {
         return 2 + bytes[2..].iter().take_while(|byte| byte.is_ascii_hexdigit() || **byte == b'_').count();
     }
-    let digits = |from: usize| from + bytes[from..].iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'_').count();
+    let digits =
+        |from: usize| from + bytes[from..].iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'_').count();
     let mut length = digits(0);
     if bytes.get(length) == Some(&b'.') {
         length = digits(length + 1);
@@ -250,7 +251,9 @@ fn number_length(bytes: &[u8]) -> usize {
 /// Reads one number token; underscores only between digits, no leading zeros in whole numbers.
 fn read_number(text: &str) -> Option<Python> {
     let lower = text.to_ascii_lowercase();
-    let radix = [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find_map(|(prefix, radix)| Some((lower.strip_prefix(prefix)?, radix)));
+    let radix = [("0x", 16), ("0o", 8), ("0b", 2)]
+        .into_iter()
+        .find_map(|(prefix, radix)| Some((lower.strip_prefix(prefix)?, radix)));
     if let Some((digits, radix)) = radix {
         let digits = digits.strip_prefix('_').unwrap_or(digits);
         return i128::from_str_radix(&without_underscores(digits)?, radix).ok().map(Python::Int);
@@ -271,9 +274,11 @@ fn read_number(text: &str) -> Option<Python> {
 fn without_underscores(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let is_digit = |at: Option<&u8>| at.is_some_and(u8::is_ascii_hexdigit);
-    let well_placed = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'_').all(|(at, _)| {
-        at > 0 && is_digit(bytes.get(at - 1)) && is_digit(bytes.get(at + 1))
-    });
+    let well_placed = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'_')
+        .all(|(at, _)| at > 0 && is_digit(bytes.get(at - 1)) && is_digit(bytes.get(at + 1)));
     (well_placed && !text.is_empty()).then(|| text.replace('_', ""))
 }
 
@@ -361,26 +366,95 @@ fn decode(inner: &str, is_bytes: bool) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Facts taken from the reference, printed with `str`.
+    /// Facts taken from the reference: a text and the literal it is, printed with `str`.
+    const FACTS: &[(&str, &str)] = &[
+        ("7", "7"),
+        ("1e3", "1000.0"),
+        ("1_000", "1000"),
+        ("0x10", "16"),
+        ("[1,2]", "[1, 2]"),
+        ("1,2", "(1, 2)"),
+        (" 5", "5"),
+        ("True", "True"),
+        ("None", "None"),
+        ("'a'", "a"),
+        ("\"a\"", "a"),
+        ("5 # x", "5"),
+        ("1\n", "1"),
+        ("(1)", "1"),
+        ("(1,)", "(1,)"),
+        ("()", "()"),
+        ("{1,2}", "{1, 2}"),
+        ("{}", "{}"),
+        ("set()", "set()"),
+        ("{'a': 1}", "{'a': 1}"),
+        ("-5", "-5"),
+        ("+5", "5"),
+        ("'a' 'b'", "ab"),
+        ("b'x'", "b'x'"),
+        ("r'\\n'", "\\n"),
+        ("'\\x41\\u00e9'", "Aé"),
+        ("\"\"\"a\"\"\"", "a"),
+        ("u'a'", "a"),
+        ("0o17", "15"),
+        ("0b11", "3"),
+        ("1.", "1.0"),
+        ("1.e5", "100000.0"),
+        (".5", "0.5"),
+        ("00", "0"),
+        ("0_0", "0"),
+        ("01.5", "1.5"),
+        ("1E400", "inf"),
+        ("[1, [2, {'x': None}]]", "[1, [2, {'x': None}]]"),
+        ("12345678901234567890123456789012345678901234567890", "12345678901234567890123456789012345678901234567890"),
+        ("[1,]", "[1]"),
+        ("\n5", "5"),
+        ("\t5", "5"),
+        ("{'a':1,'a':2}", "{'a': 2}"),
+        ("1_000.5", "1000.5"),
+        ("- 5", "-5"),
+        ("1e-7", "1e-07"),
+        ("(1\n)", "1"),
+        ("''", ""),
+        ("'\\q'", "\\q"),
+        ("b'a' b'b'", "b'ab'"),
+    ];
+
     #[test]
     fn literals_are_evaluated_as_the_reference_does() {
-        let facts = [
-            ("7", "7"), ("1e3", "1000.0"), ("1_000", "1000"), ("0x10", "16"), ("[1,2]", "[1, 2]"), ("1,2", "(1, 2)"), (" 5", "5"),
-            ("True", "True"), ("None", "None"), ("'a'", "a"), ("\"a\"", "a"), ("5 # x", "5"), ("1\n", "1"), ("(1)", "1"), ("(1,)", "(1,)"),
-            ("()", "()"), ("{1,2}", "{1, 2}"), ("{}", "{}"), ("set()", "set()"), ("{'a': 1}", "{'a': 1}"), ("-5", "-5"), ("+5", "5"),
-            ("'a' 'b'", "ab"), ("b'x'", "b'x'"), ("r'\\n'", "\\n"), ("'\\x41\\u00e9'", "Aé"), ("\"\"\"a\"\"\"", "a"), ("u'a'", "a"),
-            ("0o17", "15"), ("0b11", "3"), ("1.", "1.0"), ("1.e5", "100000.0"), (".5", "0.5"), ("00", "0"), ("0_0", "0"), ("01.5", "1.5"),
-            ("1E400", "inf"), ("[1, [2, {'x': None}]]", "[1, [2, {'x': None}]]"),
-            ("12345678901234567890123456789012345678901234567890", "12345678901234567890123456789012345678901234567890"),
-            ("[1,]", "[1]"), ("\n5", "5"), ("\t5", "5"), ("{'a':1,'a':2}", "{'a': 2}"), ("1_000.5", "1000.5"), ("- 5", "-5"),
-            ("1e-7", "1e-07"), ("(1\n)", "1"), ("''", ""), ("'\\q'", "\\q"), ("b'a' b'b'", "b'ab'"),
-        ];
-        for (text, expected) in facts {
-            assert_eq!(evaluate(text).map(|value| value.text()).as_deref(), Some(expected), "{text:?}");
+        for (text, expected) in FACTS {
+            assert_eq!(evaluate(text).map(|value| value.text()).as_deref(), Some(*expected), "{text:?}");
         }
         let plain = [
-            "007", "true", "3j", "1\n2", "{\"a\": true}", "--5", "-True", "1+2", "1 + 2j", "f'a'", "1__0", "{[1]: 2}", "Ellipsis", "nan",
-            "inf", "'unclosed", "'a\nb'", "5 5", "(1,2", "[1,,2]", "5;", "0xZ", "1if", "2024-01-01", "'a' b'b'", "not 1", "\\", "", "abc",
+            "007",
+            "true",
+            "3j",
+            "1\n2",
+            "{\"a\": true}",
+            "--5",
+            "-True",
+            "1+2",
+            "1 + 2j",
+            "f'a'",
+            "1__0",
+            "{[1]: 2}",
+            "Ellipsis",
+            "nan",
+            "inf",
+            "'unclosed",
+            "'a\nb'",
+            "5 5",
+            "(1,2",
+            "[1,,2]",
+            "5;",
+            "0xZ",
+            "1if",
+            "2024-01-01",
+            "'a' b'b'",
+            "not 1",
+            "\\",
+            "",
+            "abc",
         ];
         for text in plain {
             assert_eq!(evaluate(text), None, "{text:?}");
