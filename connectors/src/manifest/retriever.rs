@@ -3,12 +3,10 @@
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use minijinja::Value;
 
 use super::{
     cursor::Cursor,
-    extract::{self, Extracted, Found, Plan, Step},
-    json,
+    extract::{self, Extracted, Found, Plan},
     load::{Take, View},
     paginate::{Paginator, Turn},
     partition::Router,
@@ -16,12 +14,12 @@ use super::{
         options::Injections,
         requester::{Call, Requester, Sent},
     },
+    selector::{Changes, Selector},
     session::Session,
     slice::Slice,
     stream::{Bound, Stream},
-    template::{Python, Template, values::Lazy},
+    template::{Python, values::Lazy},
     time::Moment,
-    transform::Record,
 };
 use crate::{
     Error, ErrorKind, RecordSlice, Result,
@@ -37,9 +35,7 @@ pub(crate) struct Retriever {
     pub(crate) requester: Requester,
     pub(crate) paginator: Option<Paginator>,
     pub(crate) router: Router,
-    path: Vec<Template>,
-    filter: Option<Template>,
-    transforms_first: Option<bool>,
+    pub(crate) selector: Selector,
     drops_slice_on_later_pages: bool,
 }
 
@@ -57,62 +53,19 @@ impl Retriever {
         });
         let requester = view.required_child("requester").and_then(|requester| Requester::load(&requester));
         let (paginator, router) = (Paginator::load(&view), Router::load(&view));
-        let selector = view.required_child("record_selector").and_then(|selector| load_selector(&selector));
+        let selector = view.required_child("record_selector").and_then(|selector| Selector::load(&selector));
         refused?;
         decoder?;
-        let (path, filter, transforms_first) = selector?;
         Ok(Self {
             requester: requester?,
             paginator: paginator?,
             router: router?,
-            path,
-            filter,
-            transforms_first,
+            selector: selector?,
             drops_slice_on_later_pages: view
                 .flag("ignore_stream_slicer_parameters_on_paginated_requests")?
                 .unwrap_or(false),
         })
     }
-
-    /// The steps to the records with the settings filled in.
-    ///
-    /// # Errors
-    /// As for templates; `Invalid` for patterns that are not supported.
-    pub(crate) fn steps(&self, session: &Session) -> Result<Vec<Step>> {
-        let step = |template: &Template| match template.text(&session.engine, session.scope())?.as_str() {
-            "*" => Ok(Step::Each),
-            pattern if pattern.contains("**") => {
-                Err(Error::new(ErrorKind::Invalid, "`**` in a record path is not supported"))
-            }
-            name => Ok(Step::Name(name.to_owned())),
-        };
-        self.path.iter().map(step).collect()
-    }
-}
-
-type Selector = (Vec<Template>, Option<Template>, Option<bool>);
-
-fn load_selector(view: &View<'_>) -> Take<Selector> {
-    if view.kind() != "RecordSelector" {
-        return Err(view.unsupported("record selector"));
-    }
-    let normalises = view.text("schema_normalization")?.is_some_and(|kind| kind != "None");
-    let normalisation = if normalises { view.refuse(&["schema_normalization"]) } else { Ok(()) };
-    let extractor = view.required_child("extractor")?;
-    if extractor.kind() != "DpathExtractor" {
-        return Err(extractor.unsupported("record extractor"));
-    }
-    extractor.refuse(&["record_expander"])?;
-    let path = extractor.templates("field_path")?.unwrap_or_default();
-    let filter = match view.child("record_filter") {
-        None => None,
-        Some(filter) if filter.kind() == "RecordFilter" => {
-            filter.template("condition")?.filter(|template| !template.source().is_empty())
-        }
-        Some(filter) => return Err(filter.unsupported("record filter")),
-    };
-    normalisation?;
-    Ok((path, filter, view.flag("transform_before_filtering")?))
 }
 
 /// A page of records as a slice gave it.
@@ -261,71 +214,10 @@ impl Reader {
 
     /// Filters and changes records; without either the page stays as it is.
     fn select(&self, bound: &Bound, page: &Extracted) -> Result<(Bytes, Vec<Found>)> {
-        let (filter, changes) = (&self.stream.retriever.filter, &self.stream.transformations);
-        let own_filter = bound.cursor.as_ref().filter(|_| self.filters_here());
-        let transforms_first = self.stream.retriever.transforms_first.unwrap_or(own_filter.is_some());
-        if changes.is_empty() {
-            let slice = self.slice.to_value();
-            let mut kept = page.records.clone();
-            if let Some(filter) = filter {
-                kept = self.filtered(kept, filter, &slice, |found| Lazy::value(&page.body, wide(&found.slice.body)))?;
-            }
-            return Ok((page.body.clone(), kept));
-        }
-        self.changed(bound, page, filter.as_ref(), transforms_first)
-    }
-
-    fn changed(
-        &self,
-        bound: &Bound,
-        page: &Extracted,
-        filter: Option<&Template>,
-        transforms_first: bool,
-    ) -> Result<(Bytes, Vec<Found>)> {
-        let slice = self.slice.to_value();
-        let keeps = |record: &Record| -> Result<bool> {
-            let Some(filter) = filter else { return Ok(true) };
-            let scope = self
-                .session
-                .scope()
-                .clone()
-                .with_slice(&slice)
-                .with("next_page_token", Value::from(()))
-                .with("record", record.to_value());
-            filter.is_met(&self.session.engine, &scope)
-        };
-        let text = std::str::from_utf8(&page.body).unwrap_or("");
-        let mut texts = Vec::with_capacity(page.records.len());
-        for found in &page.records {
-            let mut record = Record::open(json::Slice::checked(&text[wide(&found.slice.body)]));
-            if !transforms_first && !keeps(&record)? {
-                continue;
-            }
-            for change in &self.stream.transformations {
-                change.apply(&self.session, &slice, &mut record)?;
-            }
-            if !transforms_first || keeps(&record)? {
-                texts.push(record.text());
-            }
-        }
-        extract::rewritten(&texts, &bound.plan)
-    }
-
-    fn filtered(
-        &self,
-        records: Vec<Found>,
-        filter: &Template,
-        slice: &Value,
-        value: impl Fn(&Found) -> Value,
-    ) -> Result<Vec<Found>> {
-        let scope = self.session.scope().clone().with_slice(slice).with("next_page_token", Value::from(()));
-        let mut kept = Vec::with_capacity(records.len());
-        for found in records {
-            if filter.is_met(&self.session.engine, &scope.clone().with("record", value(&found)))? {
-                kept.push(found);
-            }
-        }
-        Ok(kept)
+        let filters_here = self.stream.cursor.as_ref().is_some_and(|cursor| cursor.filters_here);
+        let changes =
+            Changes { transformations: &self.stream.transformations, schema: self.stream.schema(), filters_here };
+        self.stream.retriever.selector.select(&self.session, &self.slice, page, &bound.plan, &changes)
     }
 
     fn filters_here(&self) -> bool {
@@ -423,7 +315,7 @@ impl Plan {
     /// The plan of a stream.
     pub(crate) fn of(stream: &Stream, session: &Session, cursor: Option<&Cursor>) -> Result<Self> {
         Ok(Self {
-            path: stream.retriever.steps(session)?,
+            path: stream.retriever.selector.steps(session)?,
             key: stream.primary_key.clone(),
             cursor: cursor.map(|cursor| cursor.field.clone()),
             deletion: stream.deletion_path(),

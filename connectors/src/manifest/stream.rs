@@ -130,6 +130,11 @@ impl Stream {
         })
     }
 
+    /// The schema of its records.
+    pub(crate) fn schema(&self) -> &Value {
+        &self.schema
+    }
+
     /// The field that marks deleted records.
     pub(crate) fn deletion_path(&self) -> Option<Vec<String>> {
         match &self.deletions {
