@@ -19,7 +19,7 @@ impl Registry {
         let mut all: Vec<Arc<dyn Integration>> = Vec::with_capacity(MANIFESTS.len());
         for (name, text) in MANIFESTS {
             all.push(Arc::new(
-                manifest::ManifestIntegration::parse(name, text).map_err(|error| error.with("integration", *name))?,
+                manifest::parse(name, text).map_err(|error| error.with("integration", *name))?,
             ));
         }
         Ok(Self::of(all))

@@ -97,7 +97,7 @@ fn integration(product: &Product) -> Result<Arc<dyn Integration>> {
     if let Some(path) = &product.manifest {
         let text = settings::manifest_text(path)?;
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let parsed = manifest::ManifestIntegration::parse(&name, &text);
+        let parsed = manifest::parse(&name, &text);
         return Ok(Arc::new(parsed.map_err(|error| Error::from(error).with("file", path.display()))?));
     }
     let name = product.integration.clone().unwrap_or_default();

@@ -38,6 +38,14 @@ use self::{
 };
 use crate::{Connector, Error, Integration, Link, Result, Spec};
 
+/// Loads a manifest; see [`ManifestIntegration::parse`].
+///
+/// # Errors
+/// As for [`ManifestIntegration::parse`].
+pub fn parse(name: &str, text: &str) -> Result<ManifestIntegration> {
+    ManifestIntegration::parse(name, text)
+}
+
 /// A loaded manifest.
 pub struct ManifestIntegration {
     spec: Spec,

@@ -60,7 +60,7 @@ pub async fn integration_of(
     let text = std::str::from_utf8(&text).ok().filter(|text| manifest_digest(text) == *digest).ok_or_else(|| {
         Error::new(ErrorKind::Corrupt, "the stored manifest is not the one that was given").with("path", &path)
     })?;
-    Ok(Arc::new(connectors::manifest::ManifestIntegration::parse(&source.integration, text)?))
+    Ok(Arc::new(connectors::manifest::parse(&source.integration, text)?))
 }
 
 /// Keeps an account's own manifest and returns its digest. Storing the same text twice is harmless.

@@ -29,6 +29,8 @@ pub(crate) struct OAuth {
     client_id: Option<Template>,
     client_secret: Option<Template>,
     refresh_token: Option<Template>,
+    /// Where the settings hold a refresh token that works once, and what the endpoint calls it.
+    single_use: Option<SingleUse>,
     access_token: Option<Template>,
     names: Names,
     grant_type: Option<Template>,
@@ -36,6 +38,23 @@ pub(crate) struct OAuth {
     body: Inputs,
     headers: Inputs,
     in_query: bool,
+}
+
+/// `RefreshTokenUpdater`: rotated tokens go to the credential store; the settings hold the first one.
+#[derive(Debug)]
+struct SingleUse {
+    name: String,
+    pointer: String,
+}
+
+impl SingleUse {
+    fn load(view: &View<'_>) -> Take<Self> {
+        let path = view
+            .texts("refresh_token_config_path")?
+            .unwrap_or_else(|| vec!["credentials".into(), "refresh_token".into()]);
+        let pointer = path.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect();
+        Ok(Self { name: view.text("refresh_token_name")?.unwrap_or_else(|| "refresh_token".into()), pointer })
+    }
 }
 
 /// What the endpoint calls things.
@@ -79,6 +98,7 @@ impl OAuth {
             client_id: view.template("client_id")?,
             client_secret: view.template("client_secret")?,
             refresh_token: view.template("refresh_token")?,
+            single_use: view.child("refresh_token_updater").map(|updater| SingleUse::load(&updater)).transpose()?,
             access_token: view.template("access_token_value")?,
             grant_type: view.template("grant_type")?,
             scopes: view.texts("scopes")?.unwrap_or_default(),
@@ -142,6 +162,9 @@ impl OAuth {
 
     /// As the settings have it; an empty one is sent too, as the reference does.
     fn configured_refresh_token(&self, session: &Session) -> Result<Option<String>> {
+        if let Some(single_use) = &self.single_use {
+            return Ok(session.settings.pointer(&single_use.pointer).map(|token| Python::from(token).text()));
+        }
         self.refresh_token.as_ref().map(|token| token.text(&session.engine, session.scope())).transpose()
     }
 
@@ -177,7 +200,10 @@ impl OAuth {
             url: super::url::join(&endpoint, "")?,
             headers,
             fields: pairs,
-            refresh_token_name: self.text(session, self.names.refresh_token.as_ref(), "refresh_token")?,
+            refresh_token_name: match &self.single_use {
+                Some(single_use) => single_use.name.clone(),
+                None => self.text(session, self.names.refresh_token.as_ref(), "refresh_token")?,
+            },
             access_token_name: self.text(session, self.names.access_token.as_ref(), "access_token")?,
             expires_in_name: self.text(session, self.names.expires_in.as_ref(), "expires_in")?,
             in_query: self.in_query,

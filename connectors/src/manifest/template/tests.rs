@@ -1,3 +1,5 @@
+//! Facts about templates, taken from the reference.
+
 use serde_json::json;
 
 use super::*;
