@@ -12,7 +12,6 @@ use std::{
 
 use suites::identity::Signing;
 use support::Embedded;
-use support::{Embedded, SeededRandom, Subject};
 
 #[tokio::test(start_paused = true)]
 async fn rows_are_kept_as_promised() {

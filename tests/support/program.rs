@@ -35,12 +35,6 @@ impl Program {
         self.data.path().join("data")
     }
 
-    /// What a command prints with `--json`.
-    pub async fn json(&self, name: &str, arguments: &[&str]) -> Value {
-        let printed = run(self.command(name).arg("--json").args(arguments)).await;
-        serde_json::from_slice(&printed).expect("one JSON document")
-    }
-
     /// A command over the data directory.
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(binary());

@@ -11,10 +11,18 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::program::{Program, binary};
+use super::program::{Program, binary, run};
 
 /// Longest wait for anything that must come.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Program {
+    /// What a command prints with `--json`.
+    pub async fn json(&self, name: &str, arguments: &[&str]) -> Value {
+        let printed = run(self.command(name).arg("--json").args(arguments)).await;
+        serde_json::from_slice(&printed).expect("one JSON document")
+    }
+}
 
 /// A program that runs until it is killed or dropped.
 pub struct Running {

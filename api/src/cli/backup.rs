@@ -142,10 +142,8 @@ impl Chosen {
         };
         let text = settings::manifest_text(path)?;
         let name = path.file_stem().map_or_else(|| "manifest".to_owned(), |stem| stem.to_string_lossy().into_owned());
-        let integration: Arc<dyn Integration> = Arc::new(
-            manifest::parse(&name, &text)
-                .map_err(|error| Error::from(error).with("file", path.display()))?,
-        );
+        let integration: Arc<dyn Integration> =
+            Arc::new(manifest::parse(&name, &text).map_err(|error| Error::from(error).with("file", path.display()))?);
         Ok(Self { integration: Some(integration), name, manifest: Some(text), product })
     }
 

@@ -1,6 +1,6 @@
 //! `listbackup connector`: try a connector without storing anything.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, fs, path::PathBuf, sync::Arc};
 
 use clap::Subcommand;
 use listbackup_engine::{
@@ -12,7 +12,10 @@ use listbackup_engine::{
     },
     ports::Clock,
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::{Value, json, value::RawValue};
 use tokio::sync::mpsc;
 
@@ -237,17 +240,51 @@ fn now_ms() -> i64 {
 }
 
 /// A record's text goes out as it came in: large numbers keep their digits.
-#[derive(serde::Serialize)]
+#[derive(Serialize)]
 struct RecordMessage<'a> {
     r#type: &'static str,
     record: Record<'a>,
 }
 
-#[derive(serde::Serialize)]
+#[derive(Serialize)]
 struct Record<'a> {
     stream: &'a str,
-    data: &'a RawValue,
+    data: &'a Members<'a>,
     emitted_at: i64,
+}
+
+/// A record's members in their order, values as they came in. The protocol leaves out members that are `null`.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry::<String, &'de RawValue>()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
+}
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let told = self.0.iter().filter(|(_, value)| value.get() != "null");
+        serializer.collect_map(told.map(|(name, value)| (name, value)))
+    }
 }
 
 fn print_records(stream: &str, page: &Page, left: &mut u64) -> Result<()> {
@@ -256,10 +293,10 @@ fn print_records(stream: &str, page: &Page, left: &mut u64) -> Result<()> {
             break;
         }
         *left -= 1;
-        let data: &RawValue = serde_json::from_slice(page.record_body(record))
-            .map_err(|error| Error::new(ErrorKind::Bug, format!("a record is not JSON: {error}")))?;
+        let data: Members<'_> = serde_json::from_slice(page.record_body(record))
+            .map_err(|error| Error::new(ErrorKind::Bug, format!("a record is not a JSON object: {error}")))?;
         let emitted_at = now_ms();
-        let message = RecordMessage { r#type: "RECORD", record: Record { stream, data, emitted_at } };
+        let message = RecordMessage { r#type: "RECORD", record: Record { stream, data: &data, emitted_at } };
         if let Ok(text) = serde_json::to_string(&message) {
             // A message is one line, however the product laid out its JSON: a line break can only be between tokens.
             output::line(&text.replace(['\n', '\r'], " "));

@@ -23,6 +23,7 @@ fn event(subject: &Subject, account: &AccountScope, number: u64) -> ActivityEven
         job_id: None,
         run_id: None,
         details: Map::from_iter([("number".to_owned(), json!(number))]),
+        outbox_shard: None,
     }
 }
 

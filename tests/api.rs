@@ -1,0 +1,20 @@
+//! The HTTP API, as a program sees it: a real server on real stores.
+
+#[path = "api/access.rs"]
+mod access;
+#[path = "api/bodies.rs"]
+mod bodies;
+#[path = "api/documentation.rs"]
+mod documentation;
+#[path = "api/events.rs"]
+mod events;
+#[path = "support/api/mod.rs"]
+mod kit;
+#[path = "api/lists.rs"]
+mod lists;
+#[path = "api/sign_in.rs"]
+mod sign_in;
+#[path = "api/tokens.rs"]
+mod tokens;
+#[path = "api/writes.rs"]
+mod writes;

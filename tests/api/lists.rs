@@ -1,0 +1,75 @@
+//! Lists page to their end without gaps or doubles.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::kit::App;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_hold_every_item_once() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let source = app.source(&ada, "Shop").await;
+    let mut made = BTreeSet::new();
+    for i in 0..7 {
+        let body = json!({ "source_id": source, "name": format!("Job {i}"), "schedule": { "kind": "manual" } });
+        let job = ada.caller.post("/jobs", &body).await;
+        made.insert(job.expect(201)["id"].as_str().unwrap().to_owned());
+    }
+    for path in ["/jobs?limit=3".to_owned(), format!("/jobs?limit=3&source_id={source}")] {
+        assert_eq!(walk(&app, &ada.caller, &path).await, made.iter().cloned().collect::<Vec<_>>(), "{path}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filtered_list_reads_on_over_what_it_drops() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let source = app.source(&ada, "Shop").await;
+    let job = app.job(&ada, source).await;
+    let job = job["id"].as_str().unwrap();
+    for i in 0..5 {
+        ada.caller.patch(&format!("/jobs/{job}"), &json!({ "name": format!("Name {i}") })).await.expect(200);
+        ada.caller.patch("/auth/me", &json!({ "name": format!("Ada {i}") })).await.expect(200);
+        app.login(&ada.email, None).await.expect(200);
+    }
+    assert_eq!(walk(&app, &ada.caller, "/activity?limit=2&kind=job.updated").await.len(), 5);
+    assert_eq!(walk(&app, &ada.caller, "/activity?limit=2&kind=job").await.len(), 6);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_another_list_is_refused() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let source = app.source(&ada, "Shop").await;
+    for _ in 0..3 {
+        app.job(&ada, source).await;
+    }
+    let page = ada.caller.get("/jobs?limit=1").await;
+    let cursor = page.expect(200)["next_cursor"].as_str().unwrap().to_owned();
+    let eve = app.person("eve").await;
+    for (caller, path) in [(&ada.caller, "/sources"), (&eve.caller, "/jobs"), (&ada.caller, "/activity")] {
+        caller.get(&format!("{path}?cursor={cursor}")).await.expect(422);
+    }
+    ada.caller.get("/jobs?cursor=nonsense").await.expect(422);
+    app.stop().await;
+}
+
+/// The ids of a list, page by page.
+async fn walk(_: &App, caller: &crate::kit::client::Caller, path: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    let mut next = path.to_owned();
+    loop {
+        let page = caller.get(&next).await;
+        ids.extend(
+            page.expect(200)["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()),
+        );
+        match page.body["next_cursor"].as_str() {
+            Some(cursor) => next = format!("{path}&cursor={cursor}"),
+            None => return ids,
+        }
+    }
+}

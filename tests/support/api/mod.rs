@@ -1,0 +1,194 @@
+//! The real API on embedded stores in a temporary directory, and people who call it.
+
+pub mod client;
+
+use std::sync::Arc;
+
+use client::{Answer, Caller};
+use jiff::Timestamp;
+use listbackup::{
+    server::{self, RunningServer},
+    state::{ApiSettings, AppState, Service},
+};
+use listbackup_connectors::{
+    http::{AddressGuard, HttpClientBuilder},
+    registry::Registry,
+};
+use listbackup_engine::{
+    adapters::embedded::{EmbeddedStores, OpenMode},
+    model::{
+        AccountId, Membership, Role, Source, SourceId, SourceState, UserId, WorkerId, scope::SystemScope,
+        source::Lease, user::MembershipStatus,
+    },
+    ports::{Condition, Identity, Ports},
+    run::{RunContext, RunSettings},
+    snapshot::{SnapshotStore, StoreSettings},
+    store::{Store, put},
+};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Everybody's password.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A running API.
+pub struct App {
+    /// The outside.
+    pub ports: Ports,
+    /// Typed rows.
+    pub store: Store,
+    /// The system's right, for rows that a test sets up itself.
+    pub system: SystemScope,
+    stores: EmbeddedStores,
+    server: RunningServer,
+    _directory: TempDir,
+}
+
+/// A person who registered, in their own account.
+#[derive(Clone)]
+pub struct Person {
+    /// Their id.
+    pub user_id: UserId,
+    /// Their account.
+    pub account_id: AccountId,
+    /// Their address.
+    pub email: String,
+    /// Calls as them.
+    pub caller: Caller,
+}
+
+impl App {
+    /// Serves everything.
+    pub async fn start() -> Self {
+        Self::start_with(|_| None).await
+    }
+
+    /// Serves everything, with the identity that `identity` makes in place of the embedded one.
+    pub async fn start_with(identity: impl FnOnce(&Ports) -> Option<Arc<dyn Identity>>) -> Self {
+        let directory = TempDir::new().unwrap();
+        let stores = EmbeddedStores::open(directory.path().join("data"), OpenMode::Write).unwrap();
+        let mut ports = stores.ports();
+        if let Some(identity) = identity(&ports) {
+            ports.identity = identity;
+        }
+        let system = SystemScope::of_this_process();
+        let server = serve(&ports, system);
+        Self { store: Store::new(ports.tables.clone()), ports, system, stores, server, _directory: directory }
+    }
+
+    /// A caller without credentials.
+    pub fn nobody(&self) -> Caller {
+        Caller::new(format!("http://{}", self.server.address))
+    }
+
+    /// Registers a person, reads the code from their mail, and signs them in.
+    pub async fn person(&self, name: &str) -> Person {
+        let email = format!("{name}@example.com");
+        let nobody = self.nobody();
+        let registration = json!({ "email": email, "password": PASSWORD, "name": name });
+        nobody.post("/auth/register", &registration).await.expect(202);
+        let verified = nobody.post("/auth/verify", &json!({ "email": email, "code": self.code_for(&email) })).await;
+        let user_id: UserId = verified.expect(200)["user_id"].as_str().unwrap().parse().unwrap();
+        let caller = nobody.with_token(token(self.login(&email, None).await.expect(200)));
+        let account_id = caller.get("/auth/me").await.expect(200)["account_id"].as_str().unwrap().parse().unwrap();
+        Person { user_id, account_id, email, caller }
+    }
+
+    /// Signs in, for work in an account.
+    pub async fn login(&self, email: &str, account_id: Option<AccountId>) -> Answer {
+        let mut body = json!({ "email": email, "password": PASSWORD });
+        if let Some(account_id) = account_id {
+            body["account_id"] = json!(account_id);
+        }
+        self.nobody().post("/auth/login", &body).await
+    }
+
+    /// The code of the newest letter to an address.
+    pub fn code_for(&self, email: &str) -> String {
+        let mut letters: Vec<_> =
+            std::fs::read_dir(self.stores.mail_dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        letters.sort();
+        let texts = letters.iter().rev().map(|path| std::fs::read_to_string(path).unwrap());
+        let letter = texts.into_iter().find(|text| text.contains(&format!("To: {email}"))).unwrap();
+        letter.lines().find_map(|line| line.strip_prefix("Code: ")).unwrap().to_owned()
+    }
+
+    /// Makes somebody a member of another person's account, and signs them in there.
+    pub async fn member(&self, name: &str, of: &Person, role: Role) -> Person {
+        let person = self.person(name).await;
+        let membership = Membership {
+            user_id: person.user_id,
+            account_id: of.account_id,
+            role,
+            status: MembershipStatus::Active,
+            invitation_hash: None,
+            invitation_expires_at: None,
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        self.store.transact(&self.system, vec![put(&membership, Condition::Any).unwrap()]).await.unwrap();
+        let caller = person.caller.with_token(token(self.login(&person.email, Some(of.account_id)).await.expect(200)));
+        Person { account_id: of.account_id, caller, ..person }
+    }
+
+    /// A source in a person's account that no integration stands behind.
+    pub async fn source(&self, of: &Person, name: &str) -> SourceId {
+        let source_id = SourceId::new(&*self.ports.clock, &*self.ports.random);
+        let now = self.ports.clock.now();
+        let source = Source {
+            account_id: of.account_id,
+            source_id,
+            name: name.to_owned(),
+            integration: "none".to_owned(),
+            manifest_digest: None,
+            settings: json!({}),
+            credential_id: None,
+            streams: None,
+            state: SourceState::Active,
+            head: None,
+            lease: Lease::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        let scope = self.system.account(of.account_id);
+        self.store.transact(&scope, vec![put(&source, Condition::Absent).unwrap()]).await.unwrap();
+        source_id
+    }
+
+    /// A job that runs only when asked.
+    pub async fn job(&self, of: &Person, source_id: SourceId) -> Value {
+        let body = json!({ "source_id": source_id, "name": "Nightly", "schedule": { "kind": "manual" } });
+        of.caller.post("/jobs", &body).await.expect(201).clone()
+    }
+
+    /// Ends the server.
+    pub async fn stop(self) {
+        self.server.stop().await.unwrap();
+    }
+}
+
+fn serve(ports: &Ports, system: SystemScope) -> RunningServer {
+    let ctx = RunContext {
+        ports: ports.clone(),
+        store: Store::new(ports.tables.clone()),
+        system,
+        snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
+        registry: Arc::new(Registry::ours().unwrap()),
+        http: HttpClientBuilder::new(AddressGuard::person()).build().unwrap(),
+        settings: RunSettings::default(),
+        worker_id: WorkerId::new(&*ports.clock, &*ports.random),
+    };
+    let settings = ApiSettings {
+        public_url: "http://127.0.0.1".parse().unwrap(),
+        services: Service::ALL.into_iter().collect(),
+        metrics_token: None,
+    };
+    let metrics = PrometheusBuilder::new().build_recorder().handle();
+    let state = AppState::new(Arc::new(ctx), settings, metrics);
+    server::serve(state, "127.0.0.1:0".parse().unwrap()).unwrap()
+}
+
+/// The access token of a sign-in.
+pub fn token(signed_in: &Value) -> String {
+    signed_in["access_token"].as_str().unwrap().to_owned()
+}
