@@ -73,7 +73,7 @@ fn documented(route: &Route) -> Paths {
 fn complete(operation: &mut Operation, route: &Route) {
     let service = route.service.as_str();
     operation.tags = Some(vec![service.to_owned()]);
-    operation.operation_id = operation.operation_id.as_ref().map(|name| format!("{service}_{name}"));
+    operation.operation_id = Some(operation_id(route));
     let mut problems = vec![("503", "A store cannot be reached; try again.")];
     if operation.request_body.is_some() || operation.parameters.is_some() {
         problems.push(("422", "The input is not valid; every problem is listed."));
@@ -95,6 +95,15 @@ fn complete(operation: &mut Operation, route: &Route) {
     for (status, description) in problems {
         operation.responses.responses.entry(status.to_owned()).or_insert_with(|| problem(description));
     }
+}
+
+/// `get_runs_by_id` for `GET /runs/{id}`: no two routes share verb and path.
+fn operation_id(route: &Route) -> String {
+    let words = route.path.split(['/', '.', '-']).filter(|word| !word.is_empty()).map(|word| {
+        let named = word.strip_prefix('{').and_then(|word| word.strip_suffix('}'));
+        named.map_or_else(|| word.to_owned(), |name| format!("by_{name}"))
+    });
+    std::iter::once(route.method.as_str().to_lowercase()).chain(words).collect::<Vec<_>>().join("_")
 }
 
 fn refused(action: Action) -> &'static str {

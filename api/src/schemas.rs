@@ -14,8 +14,9 @@ pub fn is_id(prefix: &str, text: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|rest| Id::<kind::Source>::from_str(&format!("src{rest}")).is_ok())
 }
 
-fn id(prefix: &str) -> Object {
+fn id(prefix: &str, description: &str) -> Object {
     ObjectBuilder::new()
+        .description(Some(description))
         .schema_type(SchemaType::Type(Type::String))
         .format(Some(SchemaFormat::Custom(format!("{prefix}-id"))))
         .examples([format!("{prefix}_01k9zt4m8x7q3v5n2r6w0y1abc")])
@@ -28,39 +29,39 @@ fn word(words: &[&str]) -> Object {
 
 /// An account's id.
 pub fn account_id() -> Object {
-    id("acc")
+    id("acc", "An account's id.")
 }
 /// A person's id.
 pub fn user_id() -> Object {
-    id("usr")
+    id("usr", "A person's id.")
 }
 /// A source's id.
 pub fn source_id() -> Object {
-    id("src")
+    id("src", "A source's id.")
 }
 /// A job's id.
 pub fn job_id() -> Object {
-    id("job")
+    id("job", "A job's id.")
 }
 /// A run's id.
 pub fn run_id() -> Object {
-    id("run")
+    id("run", "A run's id.")
 }
 /// A snapshot's id.
 pub fn snapshot_id() -> Object {
-    id("snap")
+    id("snap", "A snapshot's id.")
 }
 /// An event's id.
 pub fn event_id() -> Object {
-    id("evt")
+    id("evt", "An event's id.")
 }
 /// A key's id.
 pub fn key_id() -> Object {
-    id("key")
+    id("key", "A key's id.")
 }
 /// A file's id.
 pub fn file_id() -> Object {
-    id("file")
+    id("file", "A file's id.")
 }
 
 /// A role.

@@ -58,8 +58,11 @@ async fn every_operation_field_and_reference_is_described() {
 fn undescribed(place: &str, schema: &Value, problems: &mut Vec<String>) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let place = format!("{place}.{name}");
-        // The tag of a variant and the fields of a reference tell themselves.
-        if !property["description"].is_string() && property["$ref"].is_null() && property["enum"].is_null() {
+        // The tag of a variant and the fields of a reference, also of one that may be null, tell themselves.
+        let alternatives = property["oneOf"].as_array();
+        let is_reference =
+            !property["$ref"].is_null() || alternatives.is_some_and(|all| all.iter().any(|one| !one["$ref"].is_null()));
+        if !property["description"].is_string() && !is_reference && property["enum"].is_null() {
             problems.push(place.clone());
         }
         undescribed(&place, property, problems);

@@ -1,6 +1,7 @@
 //! The command line: one file a command, all of them on this screen.
 
 mod backup;
+mod backup_report;
 mod connector;
 mod data_dir;
 mod exit;
