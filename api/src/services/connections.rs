@@ -39,12 +39,12 @@ pub struct TestOutcome {
 #[derive(Serialize, ToSchema)]
 pub struct Streams {
     /// In the order in which the integration declares them.
-    items: Vec<StreamView>,
+    items: Vec<SourceStream>,
 }
 
 /// One stream of a source.
 #[derive(Serialize, ToSchema)]
-pub struct StreamView {
+pub struct SourceStream {
     /// Its name.
     name: String,
     /// Whether runs read it.
@@ -92,11 +92,11 @@ pub async fn streams(state: Data<AppState>, caller: Caller, id: Path<SourceId>) 
     let source = sources::find(&state, &caller, *id).await?;
     let catalog = catalog(&state, &caller, &source).await?;
     let is_selected = |name: &String| source.streams.as_ref().is_none_or(|wanted| wanted.contains(name));
-    let items = catalog.streams.into_iter().map(|stream| StreamView::of(is_selected(&stream.name), stream)).collect();
+    let items = catalog.streams.into_iter().map(|stream| SourceStream::of(is_selected(&stream.name), stream)).collect();
     Ok(Json(Streams { items }))
 }
 
-impl StreamView {
+impl SourceStream {
     fn of(is_selected: bool, stream: StreamSpec) -> Self {
         Self {
             is_selected,

@@ -35,18 +35,18 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub struct RunView {
     /// Its id.
-    #[schema(schema_with = schemas::run_id)]
+    #[schema(value_type = schemas::RunId)]
     id: RunId,
     /// The job that it executes.
-    #[schema(schema_with = schemas::job_id)]
+    #[schema(value_type = schemas::JobId)]
     job_id: JobId,
     /// The source that it reads.
-    #[schema(schema_with = schemas::source_id)]
+    #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
     /// What made it.
     trigger: TriggerView,
     /// Where it stands.
-    #[schema(schema_with = schemas::run_status)]
+    #[schema(value_type = schemas::RunStatus)]
     status: RunStatus,
     /// A person asked to stop it.
     cancel_requested: bool,
@@ -56,7 +56,7 @@ pub struct RunView {
     progress: ProgressView,
     /// The snapshot that it made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schemas::snapshot_id, required = false)]
+    #[schema(value_type = Option<schemas::SnapshotId>)]
     snapshot_id: Option<SnapshotId>,
     /// Why it failed, or why it is only partial.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +91,7 @@ pub enum TriggerView {
 #[derive(Serialize, ToSchema)]
 pub struct ProgressView {
     /// By stream.
-    streams: BTreeMap<String, StreamView>,
+    streams: BTreeMap<String, RunStream>,
     /// Bytes received from the product, after decompression.
     bytes_read: u64,
     /// Bytes added to the store.
@@ -102,9 +102,9 @@ pub struct ProgressView {
 
 /// Figures of one stream of a run.
 #[derive(Serialize, ToSchema)]
-pub struct StreamView {
+pub struct RunStream {
     /// Where the stream stands.
-    #[schema(schema_with = schemas::stream_state)]
+    #[schema(value_type = schemas::StreamState)]
     state: StreamState,
     /// Live records seen.
     records: u64,
@@ -267,7 +267,7 @@ impl RunView {
 impl ProgressView {
     fn of(progress: Progress) -> Self {
         Self {
-            streams: progress.streams.into_iter().map(|(name, stream)| (name, StreamView::of(stream))).collect(),
+            streams: progress.streams.into_iter().map(|(name, stream)| (name, RunStream::of(stream))).collect(),
             bytes_read: progress.bytes_read,
             bytes_stored: progress.bytes_stored,
             requests: progress.requests,
@@ -275,7 +275,7 @@ impl ProgressView {
     }
 }
 
-impl StreamView {
+impl RunStream {
     fn of(stream: StreamProgress) -> Self {
         let failed_items = stream.failed_items.into_iter();
         Self {
