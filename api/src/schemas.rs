@@ -50,7 +50,19 @@ impl<K: IdKind> PartialSchema for IdText<K> {
 
 impl<K: IdKind> ToSchema for IdText<K> {
     fn name() -> std::borrow::Cow<'static, str> {
-        format!("Id_{}", K::PREFIX).into()
+        let noun = match K::PREFIX {
+            "acc" => "Account",
+            "usr" => "User",
+            "src" => "Source",
+            "job" => "Job",
+            "run" => "Run",
+            "snap" => "Snapshot",
+            "evt" => "Event",
+            "key" => "Key",
+            "file" => "File",
+            other => other,
+        };
+        format!("{noun}Id").into()
     }
 }
 

@@ -9,7 +9,7 @@ use actix_web::{
 use jiff::Timestamp;
 use listbackup_engine::{
     model::{
-        Job, JobId, Run, RunId, RunStatus, SnapshotId, SourceId,
+        Job, JobId, Run, RunId, RunStatus, SnapshotId, SourceId, SourceState,
         run::{Progress, RunError, StreamProgress, StreamState, Trigger},
     },
     ports::Query,
@@ -19,7 +19,7 @@ use listbackup_engine::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Answer, activity::EventView, jobs};
+use super::{Answer, activity::EventView, jobs, sources};
 use crate::{
     body::Params,
     caller::Caller,
@@ -162,7 +162,9 @@ pub async fn list(
 
 /// Runs a job now. With an `Idempotency-Key`, a repeat answers with the run that the first request made.
 #[utoipa::path(post, path = "/jobs/{id}/run", params(("id" = String, Path, description = "The job's id.")),
-    responses((status = 202, description = "Ordered; follow it at `/runs/{id}/events`.", body = RunView)))]
+    responses((status = 202, description = "Ordered; follow it at `/runs/{id}/events`.", body = RunView),
+    (status = 409, description = "The source is paused or waits for a sign-in.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn start(
     state: Data<AppState>,
     caller: Caller,
@@ -218,13 +220,24 @@ pub async fn retry(state: Data<AppState>, caller: Caller, id: Path<RunId>) -> Re
     Ok(HttpResponse::Accepted().json(RunView::of(run)))
 }
 
-/// Orders a run of a job for the caller.
+/// Orders a run of a job for the caller, who is told at once when its source could not run.
+///
+/// # Errors
+/// 409 for a source that is paused or waits for a sign-in; those of the stores.
 pub async fn order(
     state: &AppState,
     caller: &Caller,
     job: &Job,
     idempotency: &IdempotencyKey,
 ) -> Result<HttpResponse, Problem> {
+    let source = sources::find(state, caller, job.source_id).await?;
+    match source.state {
+        SourceState::Active => {}
+        SourceState::Paused => return Err(Problem::conflict("the source is paused; resume it first")),
+        SourceState::NeedsAuthorisation => {
+            return Err(Problem::conflict("the source waits for a sign-in; connect it first"));
+        }
+    }
     let trigger = Trigger::Manual { by: caller.actor() };
     let run = order_run(&state.ports, caller.scope(), job, trigger, idempotency.0.as_deref()).await?;
     Ok(HttpResponse::Accepted().json(RunView::of(run)))
