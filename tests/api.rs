@@ -4,6 +4,8 @@
 mod access;
 #[path = "api/bodies.rs"]
 mod bodies;
+#[path = "api/data.rs"]
+mod data;
 #[path = "api/documentation.rs"]
 mod documentation;
 #[path = "api/events.rs"]

@@ -71,8 +71,7 @@ fn documented(route: &Route) -> Paths {
 
 /// Adds what follows from the table: tag, a unique id, the credentials and the problems that the guard may answer.
 fn complete(operation: &mut Operation, route: &Route) {
-    let service = route.service.as_str();
-    operation.tags = Some(vec![service.to_owned()]);
+    operation.tags = Some(vec![route.service.as_str().to_owned()]);
     operation.operation_id = Some(operation_id(route));
     let mut problems = vec![("503", "A store cannot be reached; try again.")];
     if operation.request_body.is_some() || operation.parameters.is_some() {
@@ -97,13 +96,13 @@ fn complete(operation: &mut Operation, route: &Route) {
     }
 }
 
-/// `get_runs_by_id` for `GET /runs/{id}`: no two routes share verb and path.
+/// Verb and path as one word: `get_jobs_by_id`.
 fn operation_id(route: &Route) -> String {
-    let words = route.path.split(['/', '.', '-']).filter(|word| !word.is_empty()).map(|word| {
-        let named = word.strip_prefix('{').and_then(|word| word.strip_suffix('}'));
-        named.map_or_else(|| word.to_owned(), |name| format!("by_{name}"))
+    let words = route.path.split(['/', '-', '.']).filter(|word| !word.is_empty()).map(|word| {
+        let name = word.strip_prefix('{').and_then(|word| word.strip_suffix('}'));
+        name.map_or_else(|| word.to_owned(), |name| format!("by_{name}"))
     });
-    std::iter::once(route.method.as_str().to_lowercase()).chain(words).collect::<Vec<_>>().join("_")
+    [route.method.as_str().to_lowercase()].into_iter().chain(words).collect::<Vec<_>>().join("_")
 }
 
 fn refused(action: Action) -> &'static str {

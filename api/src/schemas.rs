@@ -1,11 +1,17 @@
 //! Schemas of the engine's small types, which know nothing of OpenAPI: ids and words.
 
-use std::str::FromStr;
+use std::{marker::PhantomData, str::FromStr};
 
-use listbackup_engine::model::{Id, id::kind};
-use utoipa::openapi::{
-    Object, ObjectBuilder, SchemaFormat,
-    schema::{SchemaType, Type},
+use listbackup_engine::model::{
+    Id,
+    id::{IdKind, kind},
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Object, ObjectBuilder, RefOr, SchemaFormat,
+        schema::{Schema, SchemaType, Type},
+    },
 };
 
 /// True when `text` is an id with that prefix.
@@ -14,85 +20,162 @@ pub fn is_id(prefix: &str, text: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|rest| Id::<kind::Source>::from_str(&format!("src{rest}")).is_ok())
 }
 
-fn id(prefix: &str, description: &str) -> Object {
+/// The text of an id.
+pub struct IdText<K>(PhantomData<K>);
+
+/// An account's id.
+pub type AccountId = IdText<kind::Account>;
+/// A person's id.
+pub type UserId = IdText<kind::User>;
+/// A source's id.
+pub type SourceId = IdText<kind::Source>;
+/// A job's id.
+pub type JobId = IdText<kind::Job>;
+/// A run's id.
+pub type RunId = IdText<kind::Run>;
+/// A snapshot's id.
+pub type SnapshotId = IdText<kind::Snapshot>;
+/// An event's id.
+pub type EventId = IdText<kind::Event>;
+/// A key's id.
+pub type KeyId = IdText<kind::Key>;
+/// A file's id.
+pub type FileId = IdText<kind::File>;
+
+impl<K: IdKind> PartialSchema for IdText<K> {
+    fn schema() -> RefOr<Schema> {
+        id(K::PREFIX).into()
+    }
+}
+
+impl<K: IdKind> ToSchema for IdText<K> {
+    fn name() -> std::borrow::Cow<'static, str> {
+        let noun = match K::PREFIX {
+            "acc" => "Account",
+            "usr" => "User",
+            "src" => "Source",
+            "job" => "Job",
+            "run" => "Run",
+            "snap" => "Snapshot",
+            "evt" => "Event",
+            "key" => "Key",
+            "file" => "File",
+            other => other,
+        };
+        format!("{noun}Id").into()
+    }
+}
+
+fn id(prefix: &str) -> Object {
     ObjectBuilder::new()
-        .description(Some(description))
         .schema_type(SchemaType::Type(Type::String))
         .format(Some(SchemaFormat::Custom(format!("{prefix}-id"))))
         .examples([format!("{prefix}_01k9zt4m8x7q3v5n2r6w0y1abc")])
         .build()
 }
 
-fn word(words: &[&str]) -> Object {
-    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some(words.iter().copied())).build()
+fn word(words: &[&str]) -> RefOr<Schema> {
+    let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+    text.enum_values(Some(words.iter().copied())).into()
 }
 
-/// An account's id.
-pub fn account_id() -> Object {
-    id("acc", "An account's id.")
-}
-/// A person's id.
-pub fn user_id() -> Object {
-    id("usr", "A person's id.")
-}
-/// A source's id.
+/// A source's id in a query string.
 pub fn source_id() -> Object {
-    id("src", "A source's id.")
+    id("src")
 }
-/// A job's id.
+/// A job's id in a query string.
 pub fn job_id() -> Object {
-    id("job", "A job's id.")
+    id("job")
 }
-/// A run's id.
+/// A run's id in a query string.
 pub fn run_id() -> Object {
-    id("run", "A run's id.")
-}
-/// A snapshot's id.
-pub fn snapshot_id() -> Object {
-    id("snap", "A snapshot's id.")
-}
-/// An event's id.
-pub fn event_id() -> Object {
-    id("evt", "An event's id.")
-}
-/// A key's id.
-pub fn key_id() -> Object {
-    id("key", "A key's id.")
-}
-/// A file's id.
-pub fn file_id() -> Object {
-    id("file", "A file's id.")
+    id("run")
 }
 
-/// A role.
-pub fn role() -> Object {
-    word(&["owner", "admin", "operator", "viewer", "billing"])
+/// What a member may do.
+pub struct Role;
+
+impl PartialSchema for Role {
+    fn schema() -> RefOr<Schema> {
+        word(&["owner", "admin", "operator", "viewer", "billing"])
+    }
 }
+
+impl ToSchema for Role {}
+
 /// Whether a membership counts.
-pub fn membership_status() -> Object {
-    word(&["invited", "active"])
+pub struct MembershipStatus;
+
+impl PartialSchema for MembershipStatus {
+    fn schema() -> RefOr<Schema> {
+        word(&["invited", "active"])
+    }
 }
+
+impl ToSchema for MembershipStatus {}
+
 /// Whether a source may run.
-pub fn source_state() -> Object {
-    word(&["active", "paused", "needs_authorisation"])
+pub struct SourceState;
+
+impl PartialSchema for SourceState {
+    fn schema() -> RefOr<Schema> {
+        word(&["active", "paused", "needs_authorisation"])
+    }
 }
+
+impl ToSchema for SourceState {}
+
 /// Whether a job's schedule counts.
-pub fn job_state() -> Object {
-    word(&["active", "paused"])
+pub struct JobState;
+
+impl PartialSchema for JobState {
+    fn schema() -> RefOr<Schema> {
+        word(&["active", "paused"])
+    }
 }
+
+impl ToSchema for JobState {}
+
 /// Where a run stands.
-pub fn run_status() -> Object {
-    word(&["queued", "running", "succeeded", "partial", "failed", "cancelled", "skipped"])
+pub struct RunStatus;
+
+impl PartialSchema for RunStatus {
+    fn schema() -> RefOr<Schema> {
+        word(&["queued", "running", "succeeded", "partial", "failed", "cancelled", "skipped"])
+    }
 }
+
+impl ToSchema for RunStatus {}
+
 /// Where one stream of a run stands.
-pub fn stream_state() -> Object {
-    word(&["waiting", "reading", "done", "failed"])
+pub struct StreamState;
+
+impl PartialSchema for StreamState {
+    fn schema() -> RefOr<Schema> {
+        word(&["waiting", "reading", "done", "failed"])
+    }
 }
+
+impl ToSchema for StreamState {}
+
 /// How an integration is signed in to.
-pub fn sign_in() -> Object {
-    word(&["none", "settings", "oauth2"])
+pub struct SignIn;
+
+impl PartialSchema for SignIn {
+    fn schema() -> RefOr<Schema> {
+        word(&["none", "settings", "oauth2"])
+    }
 }
+
+impl ToSchema for SignIn {}
+
 /// Whether a snapshot has all streams.
-pub fn snapshot_status() -> Object {
-    word(&["complete", "partial"])
+pub struct SnapshotStatus;
+
+impl PartialSchema for SnapshotStatus {
+    fn schema() -> RefOr<Schema> {
+        word(&["complete", "partial"])
+    }
 }
+
+impl ToSchema for SnapshotStatus {}

@@ -75,13 +75,18 @@ impl Follower {
         let closing = self.state.closing.clone();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // What is kept goes first; the first tick is at once.
+        heartbeat.tick().await;
+        if self.beat().await.is_err() {
+            return;
+        }
         loop {
             let step = tokio::select! {
                 () = closing.cancelled() => Err(Over),
                 () = self.events.closed() => Err(Over),
                 _ = heartbeat.tick() => self.beat().await,
                 event = live.next() => match event {
-                    Some(event) => self.send(event).await,
+                    Some(event) => self.hear(event).await,
                     None => Err(Over),
                 },
             };
@@ -99,6 +104,18 @@ impl Follower {
             Err(error) => tracing::warn!(%error, "a follower's membership could not be read"),
         }
         self.events.send(Bytes::from_static(b": alive\n\n")).await.map_err(|_| Over)?;
+        self.catch_up().await
+    }
+
+    /// The end of a run closes the stream, so whatever the bus may have lost before it goes out first.
+    async fn hear(&mut self, event: ActivityEvent) -> Result<(), Over> {
+        if self.following.run_id.is_some() && is_end_of_run(event.kind) {
+            self.catch_up().await?;
+        }
+        self.send(event).await
+    }
+
+    async fn catch_up(&mut self) -> Result<(), Over> {
         match self.kept().await {
             Ok(events) => {
                 for event in events {

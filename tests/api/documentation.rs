@@ -1,6 +1,6 @@
 //! The OpenAPI document and the page to try it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use listbackup::{
     routes::served,
@@ -58,11 +58,11 @@ async fn every_operation_field_and_reference_is_described() {
 fn undescribed(place: &str, schema: &Value, problems: &mut Vec<String>) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let place = format!("{place}.{name}");
-        // The tag of a variant and the fields of a reference, also of one that may be null, tell themselves.
-        let alternatives = property["oneOf"].as_array();
-        let is_reference =
-            !property["$ref"].is_null() || alternatives.is_some_and(|all| all.iter().any(|one| !one["$ref"].is_null()));
-        if !property["description"].is_string() && !is_reference && property["enum"].is_null() {
+        // The tag of a variant tells itself; an optional reference is described beside the reference.
+        let is_tag = property["enum"].as_array().is_some_and(|allowed| allowed.len() == 1);
+        let mut variants = property["oneOf"].as_array().into_iter().flatten();
+        let is_described = variants.any(|variant| variant["description"].is_string());
+        if !property["description"].is_string() && !is_tag && !is_described {
             problems.push(place.clone());
         }
         undescribed(&place, property, problems);
@@ -84,6 +84,16 @@ fn dangling(document: &Value, value: &Value, problems: &mut Vec<String>) {
         }
         Value::Array(items) => items.iter().for_each(|item| dangling(document, item, problems)),
         _ => {}
+    }
+}
+
+#[test]
+fn no_two_schemas_share_a_name() {
+    let mut by_name = BTreeMap::new();
+    for (name, schema) in served(&Service::ALL.into_iter().collect()).into_iter().flat_map(|route| route.schemas) {
+        let text = serde_json::to_string(&schema).unwrap();
+        let first = by_name.entry(name.clone()).or_insert_with(|| text.clone());
+        assert_eq!(*first, text, "two schemas are called {name}");
     }
 }
 

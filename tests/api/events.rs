@@ -1,16 +1,11 @@
 //! Following a run and an account live.
 
-use std::time::Duration;
-
 use futures::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::kit::{App, client::Caller};
-
-/// Far longer than any of this takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::kit::{App, PATIENCE, client::Caller};
 
 /// One event: its id, its name, its data.
 #[derive(Debug)]

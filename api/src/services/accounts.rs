@@ -36,13 +36,13 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub struct AccountView {
     /// Its id.
-    #[schema(schema_with = schemas::account_id)]
+    #[schema(value_type = schemas::AccountId)]
     id: AccountId,
     /// Name for people.
     name: String,
     /// The account above it; absent at the root.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schemas::account_id, required = false)]
+    #[schema(value_type = Option<schemas::AccountId>)]
     parent_id: Option<AccountId>,
     /// When it was made.
     created_at: Timestamp,
@@ -61,17 +61,17 @@ pub struct AccountChanges {
 #[derive(Serialize, ToSchema)]
 pub struct MemberView {
     /// Who.
-    #[schema(schema_with = schemas::user_id)]
+    #[schema(value_type = schemas::UserId)]
     user_id: UserId,
     /// Their name.
     name: String,
     /// Their address.
     email: String,
     /// What they may do.
-    #[schema(schema_with = schemas::role)]
+    #[schema(value_type = schemas::Role)]
     role: Role,
     /// Invited members have no rights yet.
-    #[schema(schema_with = schemas::membership_status)]
+    #[schema(value_type = schemas::MembershipStatus)]
     status: MembershipStatus,
     /// Since when.
     created_at: Timestamp,

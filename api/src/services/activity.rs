@@ -29,7 +29,7 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub struct EventView {
     /// Its id; time-ordered.
-    #[schema(schema_with = schemas::event_id)]
+    #[schema(value_type = schemas::EventId)]
     pub id: EventId,
     /// When.
     pub at: Timestamp,
@@ -39,15 +39,15 @@ pub struct EventView {
     pub actor: String,
     /// The source that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schemas::source_id, required = false)]
+    #[schema(value_type = Option<schemas::SourceId>)]
     pub source_id: Option<SourceId>,
     /// The job that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schemas::job_id, required = false)]
+    #[schema(value_type = Option<schemas::JobId>)]
     pub job_id: Option<JobId>,
     /// The run that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schemas::run_id, required = false)]
+    #[schema(value_type = Option<schemas::RunId>)]
     pub run_id: Option<RunId>,
     /// Figures and names, by kind.
     pub details: Map<String, Value>,

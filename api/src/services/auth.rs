@@ -66,7 +66,7 @@ pub struct Login {
     #[schema(value_type = String, format = Password, max_length = 200)]
     password: SecretString,
     /// The account to work in; the person's first when absent.
-    #[schema(schema_with = schemas::account_id)]
+    #[schema(value_type = Option<schemas::AccountId>)]
     account_id: Option<AccountId>,
 }
 
@@ -91,7 +91,7 @@ pub struct TokenPair {
     /// Exchanged once for a new pair.
     refresh_token: String,
     /// Who.
-    #[schema(schema_with = schemas::user_id)]
+    #[schema(value_type = schemas::UserId)]
     user_id: UserId,
 }
 
@@ -99,7 +99,7 @@ pub struct TokenPair {
 #[derive(Serialize, ToSchema)]
 pub struct VerifiedUser {
     /// Who.
-    #[schema(schema_with = schemas::user_id)]
+    #[schema(value_type = schemas::UserId)]
     user_id: UserId,
 }
 

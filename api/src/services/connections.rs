@@ -39,12 +39,12 @@ pub struct TestOutcome {
 #[derive(Serialize, ToSchema)]
 pub struct Streams {
     /// In the order in which the integration declares them.
-    items: Vec<StreamView>,
+    items: Vec<SourceStream>,
 }
 
 /// One stream of a source.
 #[derive(Serialize, ToSchema)]
-pub struct StreamView {
+pub struct SourceStream {
     /// Its name.
     name: String,
     /// Whether runs read it.
@@ -92,11 +92,11 @@ pub async fn streams(state: Data<AppState>, caller: Caller, id: Path<SourceId>) 
     let source = sources::find(&state, &caller, *id).await?;
     let catalog = catalog(&state, &caller, &source).await?;
     let is_selected = |name: &String| source.streams.as_ref().is_none_or(|wanted| wanted.contains(name));
-    let items = catalog.streams.into_iter().map(|stream| StreamView::of(is_selected(&stream.name), stream)).collect();
+    let items = catalog.streams.into_iter().map(|stream| SourceStream::of(is_selected(&stream.name), stream)).collect();
     Ok(Json(Streams { items }))
 }
 
-impl StreamView {
+impl SourceStream {
     fn of(is_selected: bool, stream: StreamSpec) -> Self {
         Self {
             is_selected,
@@ -151,7 +151,7 @@ pub struct Resettled {
     pub credential_id: Option<KeyId>,
     /// The write of the sealed part.
     pub write: Option<Write>,
-    /// What the source's state becomes: a new key ends the wait for one.
+    /// What the source's state becomes, when the new settings change it.
     pub state: Option<SourceState>,
 }
 
@@ -164,9 +164,8 @@ pub async fn resettle(state: &AppState, caller: &Caller, source: &Source, given:
     let integration = integration_of(&state.ports, &state.ctx.registry, scope, source).await?;
     let spec = integration.spec();
     let full = full_settings(&state.ports, scope, spec, source, given.clone()).await?;
+    let new_state = state_after(source.state, &spec.sign_in, full.expose(), &given);
     connect(state, &*integration, full)?;
-    let signs_in_by_settings = !matches!(spec.sign_in, SignIn::OAuth2(_));
-    let is_waiting = source.state == SourceState::NeedsAuthorisation;
     let (settings, credential_id, write) = match source.credential_id {
         Some(key_id) => {
             let (settings, write) = reseal_settings(&state.ports, scope, spec, key_id, given).await?;
@@ -178,8 +177,7 @@ pub async fn resettle(state: &AppState, caller: &Caller, source: &Source, given:
             (settings, credential.map(|credential| credential.key_id), write)
         }
     };
-    let state = (signs_in_by_settings && is_waiting).then_some(SourceState::Active);
-    Ok(Resettled { settings, credential_id, write, state })
+    Ok(Resettled { settings, credential_id, write, state: new_state })
 }
 
 /// Refuses streams that the source does not have.
@@ -227,6 +225,32 @@ fn connect(state: &AppState, integration: &dyn Integration, settings: Settings) 
         return Ok(None);
     }
     Err(Problem::from(listbackup_engine::Error::from(error)).under("/settings"))
+}
+
+/// True when settings choose OAuth and nobody has signed in with them yet.
+fn waits_for_sign_in(sign_in: &SignIn, settings: &Value) -> bool {
+    let SignIn::OAuth2(oauth) = sign_in else { return false };
+    let tokens = [&oauth.access_token_path, &oauth.refresh_token_path];
+    chooses_oauth(sign_in, settings) && !tokens.into_iter().any(|path| has_text(settings, path))
+}
+
+/// Many products take a key too; whoever names an OAuth client wants OAuth.
+fn chooses_oauth(sign_in: &SignIn, settings: &Value) -> bool {
+    matches!(sign_in, SignIn::OAuth2(oauth) if has_text(settings, &oauth.client_id_path))
+}
+
+fn has_text(settings: &Value, path: &[String]) -> bool {
+    let found = path.iter().try_fold(settings, |value, name| value.get(name));
+    found.and_then(Value::as_str).is_some_and(|text| !text.is_empty())
+}
+
+/// New settings end the wait for a sign-in unless they choose OAuth again, and begin one when they choose it anew.
+fn state_after(present: SourceState, sign_in: &SignIn, full: &Value, given: &Value) -> Option<SourceState> {
+    match present {
+        _ if chooses_oauth(sign_in, given) && waits_for_sign_in(sign_in, full) => Some(SourceState::NeedsAuthorisation),
+        SourceState::NeedsAuthorisation if !chooses_oauth(sign_in, given) => Some(SourceState::Active),
+        SourceState::Active | SourceState::Paused | SourceState::NeedsAuthorisation => None,
+    }
 }
 
 fn token_pointers(sign_in: &OAuth2SignIn) -> Vec<String> {

@@ -33,13 +33,13 @@ pub struct DeadLetterView {
     /// The message's id.
     id: String,
     /// The run that was ordered.
-    #[schema(schema_with = schemas::run_id)]
+    #[schema(value_type = schemas::RunId)]
     run_id: RunId,
     /// Its job.
-    #[schema(schema_with = schemas::job_id)]
+    #[schema(value_type = schemas::JobId)]
     job_id: JobId,
     /// Its source.
-    #[schema(schema_with = schemas::source_id)]
+    #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
     /// How often it was delivered.
     receive_count: u32,

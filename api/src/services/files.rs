@@ -38,13 +38,13 @@ const PIECE_BYTES: usize = 64 * 1024;
 #[derive(Serialize, ToSchema)]
 pub struct FileView {
     /// Its id.
-    #[schema(schema_with = schemas::file_id)]
+    #[schema(value_type = schemas::FileId)]
     id: FileId,
     /// Of which source.
-    #[schema(schema_with = schemas::source_id)]
+    #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
     /// In which snapshot.
-    #[schema(schema_with = schemas::snapshot_id)]
+    #[schema(value_type = schemas::SnapshotId)]
     snapshot_id: SnapshotId,
     /// Path inside the source, such as `contacts.jsonl`.
     path: String,

@@ -19,7 +19,7 @@ pub struct IntegrationView {
     /// What it is.
     description: String,
     /// How a person signs in.
-    #[schema(schema_with = schemas::sign_in)]
+    #[schema(value_type = schemas::SignIn)]
     sign_in: &'static str,
 }
 
@@ -33,7 +33,7 @@ pub struct IntegrationDetail {
     /// What it is.
     description: String,
     /// How a person signs in: `oauth2` begins at `POST /integrations/{name}/oauth/start`.
-    #[schema(schema_with = schemas::sign_in)]
+    #[schema(value_type = schemas::SignIn)]
     sign_in: &'static str,
     /// Scopes that an OAuth sign-in asks for.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -42,17 +42,17 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub struct JobView {
     /// Its id.
-    #[schema(schema_with = schemas::job_id)]
+    #[schema(value_type = schemas::JobId)]
     id: JobId,
     /// The source that it backs up.
-    #[schema(schema_with = schemas::source_id)]
+    #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
     /// Name for people.
     name: String,
     /// When it runs.
     schedule: ScheduleText,
     /// Whether its schedule counts; a paused job can still be run by hand.
-    #[schema(schema_with = schemas::job_state)]
+    #[schema(value_type = schemas::JobState)]
     state: JobState,
     /// When it runs next by its schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +68,7 @@ pub struct JobView {
 #[serde(deny_unknown_fields)]
 pub struct NewJob {
     /// The source to back up.
-    #[schema(schema_with = schemas::source_id)]
+    #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
     /// Name for people.
     #[schema(min_length = 1, max_length = 200)]

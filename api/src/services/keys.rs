@@ -39,7 +39,7 @@ pub struct NewKey {
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// The most that it may do; not more than the caller may.
-    #[schema(schema_with = schemas::role)]
+    #[schema(value_type = schemas::Role)]
     role: Role,
     /// When it ends; never, when absent.
     expires_at: Option<Timestamp>,
@@ -49,15 +49,15 @@ pub struct NewKey {
 #[derive(Serialize, ToSchema)]
 pub struct KeyView {
     /// Its id.
-    #[schema(schema_with = schemas::key_id)]
+    #[schema(value_type = schemas::KeyId)]
     id: KeyId,
     /// Name for people.
     name: String,
     /// The most that it may do.
-    #[schema(schema_with = schemas::role)]
+    #[schema(value_type = schemas::Role)]
     role: Role,
     /// Who made it. The key never has more rights than this person has at the moment of a call.
-    #[schema(schema_with = schemas::user_id)]
+    #[schema(value_type = schemas::UserId)]
     user_id: UserId,
     /// When it ends.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -30,17 +30,17 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub struct Me {
     /// Their id.
-    #[schema(schema_with = schemas::user_id)]
+    #[schema(value_type = schemas::UserId)]
     id: UserId,
     /// Their address.
     email: String,
     /// Their name, for people.
     name: String,
     /// The account that this request works in.
-    #[schema(schema_with = schemas::account_id)]
+    #[schema(value_type = schemas::AccountId)]
     account_id: AccountId,
     /// Their role in it; an access key may be allowed less.
-    #[schema(schema_with = schemas::role)]
+    #[schema(value_type = schemas::Role)]
     role: Role,
     /// When they registered.
     created_at: Timestamp,
@@ -59,12 +59,12 @@ pub struct MeChanges {
 #[derive(Serialize, ToSchema)]
 pub struct MyAccount {
     /// Its id.
-    #[schema(schema_with = schemas::account_id)]
+    #[schema(value_type = schemas::AccountId)]
     id: AccountId,
     /// Its name.
     name: String,
     /// The caller's role there.
-    #[schema(schema_with = schemas::role)]
+    #[schema(value_type = schemas::Role)]
     role: Role,
 }
 

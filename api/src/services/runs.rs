@@ -9,7 +9,7 @@ use actix_web::{
 use jiff::Timestamp;
 use listbackup_engine::{
     model::{
-        Job, JobId, Run, RunId, RunStatus, SnapshotId, SourceId,
+        Job, JobId, Run, RunId, RunStatus, SnapshotId, SourceId, SourceState,
         run::{Progress, RunError, StreamProgress, StreamState, Trigger},
     },
     ports::Query,
@@ -19,7 +19,7 @@ use listbackup_engine::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Answer, activity::EventView, jobs};
+use super::{Answer, activity::EventView, jobs, sources};
 use crate::{
     body::Params,
     caller::Caller,
@@ -35,18 +35,18 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub struct RunView {
     /// Its id.
-    #[schema(schema_with = schemas::run_id)]
+    #[schema(value_type = schemas::RunId)]
     id: RunId,
     /// The job that it executes.
-    #[schema(schema_with = schemas::job_id)]
+    #[schema(value_type = schemas::JobId)]
     job_id: JobId,
     /// The source that it reads.
-    #[schema(schema_with = schemas::source_id)]
+    #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
     /// What made it.
     trigger: TriggerView,
     /// Where it stands.
-    #[schema(schema_with = schemas::run_status)]
+    #[schema(value_type = schemas::RunStatus)]
     status: RunStatus,
     /// A person asked to stop it.
     cancel_requested: bool,
@@ -56,7 +56,7 @@ pub struct RunView {
     progress: ProgressView,
     /// The snapshot that it made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schemas::snapshot_id, required = false)]
+    #[schema(value_type = Option<schemas::SnapshotId>)]
     snapshot_id: Option<SnapshotId>,
     /// Why it failed, or why it is only partial.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +91,7 @@ pub enum TriggerView {
 #[derive(Serialize, ToSchema)]
 pub struct ProgressView {
     /// By stream.
-    streams: BTreeMap<String, StreamView>,
+    streams: BTreeMap<String, RunStream>,
     /// Bytes received from the product, after decompression.
     bytes_read: u64,
     /// Bytes added to the store.
@@ -102,9 +102,9 @@ pub struct ProgressView {
 
 /// Figures of one stream of a run.
 #[derive(Serialize, ToSchema)]
-pub struct StreamView {
+pub struct RunStream {
     /// Where the stream stands.
-    #[schema(schema_with = schemas::stream_state)]
+    #[schema(value_type = schemas::StreamState)]
     state: StreamState,
     /// Live records seen.
     records: u64,
@@ -162,7 +162,9 @@ pub async fn list(
 
 /// Runs a job now. With an `Idempotency-Key`, a repeat answers with the run that the first request made.
 #[utoipa::path(post, path = "/jobs/{id}/run", params(("id" = String, Path, description = "The job's id.")),
-    responses((status = 202, description = "Ordered; follow it at `/runs/{id}/events`.", body = RunView)))]
+    responses((status = 202, description = "Ordered; follow it at `/runs/{id}/events`.", body = RunView),
+    (status = 409, description = "The source is paused or waits for a sign-in.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn start(
     state: Data<AppState>,
     caller: Caller,
@@ -218,13 +220,24 @@ pub async fn retry(state: Data<AppState>, caller: Caller, id: Path<RunId>) -> Re
     Ok(HttpResponse::Accepted().json(RunView::of(run)))
 }
 
-/// Orders a run of a job for the caller.
+/// Orders a run of a job for the caller, who is told at once when its source could not run.
+///
+/// # Errors
+/// 409 for a source that is paused or waits for a sign-in; those of the stores.
 pub async fn order(
     state: &AppState,
     caller: &Caller,
     job: &Job,
     idempotency: &IdempotencyKey,
 ) -> Result<HttpResponse, Problem> {
+    let source = sources::find(state, caller, job.source_id).await?;
+    match source.state {
+        SourceState::Active => {}
+        SourceState::Paused => return Err(Problem::conflict("the source is paused; resume it first")),
+        SourceState::NeedsAuthorisation => {
+            return Err(Problem::conflict("the source waits for a sign-in; connect it first"));
+        }
+    }
     let trigger = Trigger::Manual { by: caller.actor() };
     let run = order_run(&state.ports, caller.scope(), job, trigger, idempotency.0.as_deref()).await?;
     Ok(HttpResponse::Accepted().json(RunView::of(run)))
@@ -267,7 +280,7 @@ impl RunView {
 impl ProgressView {
     fn of(progress: Progress) -> Self {
         Self {
-            streams: progress.streams.into_iter().map(|(name, stream)| (name, StreamView::of(stream))).collect(),
+            streams: progress.streams.into_iter().map(|(name, stream)| (name, RunStream::of(stream))).collect(),
             bytes_read: progress.bytes_read,
             bytes_stored: progress.bytes_stored,
             requests: progress.requests,
@@ -275,7 +288,7 @@ impl ProgressView {
     }
 }
 
-impl StreamView {
+impl RunStream {
     fn of(stream: StreamProgress) -> Self {
         let failed_items = stream.failed_items.into_iter();
         Self {

@@ -49,7 +49,7 @@ const CALLBACK: &str = "integrations/oauth/callback";
 #[serde(deny_unknown_fields)]
 pub struct SignInStart {
     /// A source of this integration, with the OAuth client's id and secret in its settings.
-    #[schema(schema_with = schemas::source_id)]
+    #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
 }
 
@@ -80,7 +80,7 @@ pub struct Callback {
 #[derive(Serialize, ToSchema)]
 pub struct SignedInSource {
     /// The source.
-    #[schema(schema_with = schemas::source_id)]
+    #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
     /// Its name.
     name: String,

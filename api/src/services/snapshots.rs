@@ -29,13 +29,13 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub struct SnapshotView {
     /// Its id.
-    #[schema(schema_with = schemas::snapshot_id)]
+    #[schema(value_type = schemas::SnapshotId)]
     id: SnapshotId,
     /// Of which source.
-    #[schema(schema_with = schemas::source_id)]
+    #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
     /// The run that made it.
-    #[schema(schema_with = schemas::run_id)]
+    #[schema(value_type = schemas::RunId)]
     run_id: RunId,
     /// When it was committed.
     created_at: Timestamp,
@@ -47,26 +47,26 @@ pub struct SnapshotView {
 #[derive(Serialize, ToSchema)]
 pub struct SnapshotDetail {
     /// Its id.
-    #[schema(schema_with = schemas::snapshot_id)]
+    #[schema(value_type = schemas::SnapshotId)]
     id: SnapshotId,
     /// Of which source.
-    #[schema(schema_with = schemas::source_id)]
+    #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
     /// The source's name at that time.
     source_name: String,
     /// Name of the integration.
     integration: String,
     /// The run that made it.
-    #[schema(schema_with = schemas::run_id)]
+    #[schema(value_type = schemas::RunId)]
     run_id: RunId,
     /// The snapshot before it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schemas::snapshot_id, required = false)]
+    #[schema(value_type = Option<schemas::SnapshotId>)]
     parent_id: Option<SnapshotId>,
     /// When it was made.
     created_at: Timestamp,
     /// `partial` when some streams or items could not be read.
-    #[schema(schema_with = schemas::snapshot_status)]
+    #[schema(value_type = schemas::SnapshotStatus)]
     status: &'static str,
     /// BLAKE3 of its stored manifest, in hex: the next snapshot names it.
     digest: String,

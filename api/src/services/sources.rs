@@ -42,7 +42,7 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub struct SourceView {
     /// Its id.
-    #[schema(schema_with = schemas::source_id)]
+    #[schema(value_type = schemas::SourceId)]
     id: SourceId,
     /// Name for people.
     name: String,
@@ -55,14 +55,14 @@ pub struct SourceView {
     #[serde(skip_serializing_if = "Option::is_none")]
     streams: Option<Vec<String>>,
     /// Whether it may run.
-    #[schema(schema_with = schemas::source_state)]
+    #[schema(value_type = schemas::SourceState)]
     state: SourceState,
     /// The newest snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     head: Option<HeadView>,
     /// The run that works on it now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schemas::run_id, required = false)]
+    #[schema(value_type = Option<schemas::RunId>)]
     live_run_id: Option<RunId>,
     /// When it was made.
     created_at: Timestamp,
@@ -74,7 +74,7 @@ pub struct SourceView {
 #[derive(Serialize, ToSchema)]
 pub struct HeadView {
     /// Its id.
-    #[schema(schema_with = schemas::snapshot_id)]
+    #[schema(value_type = schemas::SnapshotId)]
     snapshot_id: SnapshotId,
     /// When it became the newest.
     committed_at: Timestamp,

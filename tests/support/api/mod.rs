@@ -2,7 +2,7 @@
 
 pub mod client;
 
-use std::sync::Arc;
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use client::{Answer, Caller};
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use listbackup_connectors::{
     registry::Registry,
 };
 use listbackup_engine::{
+    actors::{Drain, Engine, Roles},
     adapters::embedded::{EmbeddedStores, OpenMode},
     model::{
         AccountId, Membership, Role, Source, SourceId, SourceState, UserId, WorkerId, scope::SystemScope,
@@ -28,7 +29,10 @@ use listbackup_engine::{
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
+/// Far longer than anything here takes.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -40,6 +44,7 @@ pub struct App {
     pub store: Store,
     /// The system's right, for rows that a test sets up itself.
     pub system: SystemScope,
+    ctx: Arc<RunContext>,
     stores: EmbeddedStores,
     server: RunningServer,
     _directory: TempDir,
@@ -73,8 +78,9 @@ impl App {
             ports.identity = identity;
         }
         let system = SystemScope::of_this_process();
-        let server = serve(&ports, system);
-        Self { store: Store::new(ports.tables.clone()), ports, system, stores, server, _directory: directory }
+        let ctx = Arc::new(world(&ports, system));
+        let server = serve(ctx.clone());
+        Self { store: Store::new(ports.tables.clone()), ports, system, ctx, stores, server, _directory: directory }
     }
 
     /// A caller without credentials.
@@ -161,14 +167,42 @@ impl App {
         of.caller.post("/jobs", &body).await.expect(201).clone()
     }
 
+    /// A real worker over the same stores, in a thread of its own as actors want it.
+    pub fn worker(&self) -> Worker {
+        let ctx = self.ctx.clone();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            listbackup::worker::system().unwrap().block_on(async {
+                let engine = Engine::start(ctx, Roles::Worker);
+                stopped.await.unwrap();
+                engine.send(Drain).await.unwrap();
+            });
+        });
+        Worker { stop, thread }
+    }
+
     /// Ends the server.
     pub async fn stop(self) {
         self.server.stop().await.unwrap();
     }
 }
 
-fn serve(ports: &Ports, system: SystemScope) -> RunningServer {
-    let ctx = RunContext {
+/// A worker beside the server, until it is stopped.
+pub struct Worker {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Ends it in good order.
+    pub fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+fn world(ports: &Ports, system: SystemScope) -> RunContext {
+    RunContext {
         ports: ports.clone(),
         store: Store::new(ports.tables.clone()),
         system,
@@ -177,14 +211,17 @@ fn serve(ports: &Ports, system: SystemScope) -> RunningServer {
         http: HttpClientBuilder::new(AddressGuard::person()).build().unwrap(),
         settings: RunSettings::default(),
         worker_id: WorkerId::new(&*ports.clock, &*ports.random),
-    };
+    }
+}
+
+fn serve(ctx: Arc<RunContext>) -> RunningServer {
     let settings = ApiSettings {
         public_url: "http://127.0.0.1".parse().unwrap(),
         services: Service::ALL.into_iter().collect(),
         metrics_token: None,
     };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let state = AppState::new(Arc::new(ctx), settings, metrics);
+    let state = AppState::new(ctx, settings, metrics);
     server::serve(state, "127.0.0.1:0".parse().unwrap()).unwrap()
 }
 
