@@ -71,6 +71,8 @@ async fn killed_after(world: &World, worker: &Arc<RunContext>, run: &Run, pages:
         tokio::task::yield_now().await;
     }
     reading.abort();
+    // Dead only when its end is told: until then it might take another page.
+    assert!(reading.await.is_err(), "the read was cut off");
     world.product.release();
 }
 
