@@ -48,7 +48,10 @@ fn child(role: &str, directory: &Path, shell: Option<&str>) -> Command {
         }
         None => Command::new(executable),
     };
-    command.args(["embedded::survival::child_process", "--exact", "--nocapture"]).env(CHILD_ROLE, role).env(CHILD_DIR, directory);
+    command
+        .args(["embedded::survival::child_process", "--exact", "--nocapture"])
+        .env(CHILD_ROLE, role)
+        .env(CHILD_DIR, directory);
     command
 }
 
