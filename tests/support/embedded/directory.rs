@@ -6,10 +6,10 @@ use listbackup_engine::{
     Error, ErrorKind,
     adapters::embedded::{EmbeddedStores, OpenMode},
     model::scope::SystemScope,
-    ports::{Condition, Key, Letter, QueueName, Write},
+    ports::{Condition, Key, Letter, Query, QueueName, SortRange, Write},
     tables::SOURCES,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::write_pair;
 use crate::support::{Embedded, Subject};
@@ -36,6 +36,49 @@ async fn everything_is_there_after_closing_and_opening() {
     assert_eq!(*ports.keys.unwrap("c", &key.wrapped).await.unwrap(), *key.plain);
     assert_eq!(ports.identity.jwks().await.unwrap(), jwks);
     assert_eq!(ports.identity.issuer(), issuer);
+}
+
+#[tokio::test]
+async fn rows_of_an_older_schema_are_found_by_the_indexes_of_the_present_one() {
+    let embedded = Embedded::new();
+    let subject = embedded.subject();
+    let account = subject.account();
+    let partition = account.account_id().to_string();
+    for (n, integration) in ["stripe", "keap", "stripe"].into_iter().enumerate() {
+        let Value::Object(body) =
+            json!({ "accountId": partition, "sourceId": format!("s{n}"), "integration": integration })
+        else {
+            panic!("an object");
+        };
+        let write = Write::Put { table: &SOURCES, body, condition: Condition::Absent };
+        subject.ports.tables.transact((&account).into(), vec![write]).await.unwrap();
+    }
+    drop(subject);
+    let directory = embedded.close();
+    // As if the table had been made for an index of the same name over something else.
+    let database = rusqlite::Connection::open(directory.path().join("listbackup.db")).unwrap();
+    let change = "UPDATE rows_sources SET by_integration_partition = 'x', by_integration_sort = 'y'; \
+                  UPDATE row_schemas SET definition = 'older' WHERE name = 'rows_sources'";
+    database.execute_batch(change).unwrap();
+    drop(database);
+
+    let stores = EmbeddedStores::open(directory.path(), OpenMode::Write).unwrap();
+    let found = async |index, partition: &str| {
+        let query = Query {
+            table: &SOURCES,
+            index,
+            partition: partition.to_owned(),
+            sort: SortRange::All,
+            descending: false,
+            limit: 10,
+            after: None,
+        };
+        let page = stores.ports().tables.query((&account).into(), query).await.unwrap();
+        page.items.iter().map(|item| (item.body["sourceId"].clone(), item.version)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(Some("by-integration"), "stripe").await, [(json!("s0"), 1), (json!("s2"), 1)]);
+    assert_eq!(found(Some("by-integration"), "x").await, []);
+    assert_eq!(found(None, &partition).await.len(), 3);
 }
 
 #[tokio::test]

@@ -103,11 +103,11 @@ impl Order {
         let (order, attribute) = match query.index {
             None => (Self { partition: "partition".to_owned(), sort: "sort".to_owned() }, query.table.sort),
             Some(name) => {
-                let Some(position) = query.table.indexes.iter().position(|index| index.name == name) else {
+                let Some(index) = query.table.index(name) else {
                     return wrong("the table has no such index");
                 };
-                let (partition, sort) = index_column_names(position);
-                (Self { partition, sort }, query.table.indexes[position].sort)
+                let (partition, sort) = index_column_names(index);
+                (Self { partition, sort }, index.sort)
             }
         };
         if bounds_fit(&query.sort, attribute) {

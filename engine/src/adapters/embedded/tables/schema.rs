@@ -5,13 +5,13 @@
 
 use std::{fmt::Write as _, sync::LazyLock};
 
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::{columns::Columns, item};
 use crate::{
     adapters::embedded::database::failed,
     error::{Error, ErrorKind, Result},
-    tables::{self, AttributeType, TableSchema},
+    tables::{self, AttributeType, IndexSchema, TableSchema},
 };
 
 /// Columns that every table has, in the order of [`Columns::into_values`].
@@ -72,19 +72,60 @@ impl TableSql {
     }
 }
 
-/// Column names of the index at `position` in its schema: partition, sort.
-pub(super) fn index_column_names(position: usize) -> (String, String) {
-    (format!("index_{position}_partition"), format!("index_{position}_sort"))
+/// Column names of an index: partition, sort.
+pub(super) fn index_column_names(index: &IndexSchema) -> (String, String) {
+    let name = index.name.replace('-', "_");
+    (format!("{name}_partition"), format!("{name}_sort"))
 }
 
-/// Makes the tables that are missing, and adds the columns of indexes that are new in this version of the program.
+/// Makes the tables that are missing, and anew those whose schema is another one than when they were made: indexes
+/// come and go with versions of the program, and a column must never hold what an older schema put there.
 pub(in crate::adapters::embedded) fn set_up(connection: &Connection) -> Result<()> {
+    connection
+        .execute_batch("CREATE TABLE IF NOT EXISTS row_schemas (name TEXT PRIMARY KEY, definition TEXT NOT NULL)")
+        .map_err(failed)?;
     for table in ALL.iter() {
-        connection.execute_batch(&create(table)).map_err(failed)?;
-        if add_columns(connection, table)? {
-            fill_columns(connection, table)?;
+        let definition = format!("{:?}", table.schema);
+        if stored_definition(connection, table)?.as_ref() != Some(&definition) {
+            build(connection, table)?;
+            connection
+                .execute(
+                    "INSERT INTO row_schemas (name, definition) VALUES (?1, ?2) \
+                     ON CONFLICT DO UPDATE SET definition = excluded.definition",
+                    params![table.name, definition],
+                )
+                .map_err(failed)?;
         }
-        connection.execute_batch(&create_indexes(table)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn stored_definition(connection: &Connection, table: &TableSql) -> Result<Option<String>> {
+    connection
+        .query_row("SELECT definition FROM row_schemas WHERE name = ?1", params![table.name], |row| row.get(0))
+        .optional()
+        .map_err(failed)
+}
+
+/// Makes a table, with the rows of the one that is there.
+fn build(connection: &Connection, table: &TableSql) -> Result<()> {
+    let (name, old) = (&table.name, format!("old_{}", table.name));
+    if !connection.table_exists(None, name.as_str()).map_err(failed)? {
+        return connection.execute_batch(&(create(table) + &create_indexes(table))).map_err(failed);
+    }
+    connection.execute_batch(&format!("ALTER TABLE {name} RENAME TO {old}; {}", create(table))).map_err(failed)?;
+    copy_rows(connection, table, &old)?;
+    connection.execute_batch(&format!("DROP TABLE {old}; {}", create_indexes(table))).map_err(failed)
+}
+
+fn copy_rows(connection: &Connection, table: &TableSql, from: &str) -> Result<()> {
+    let mut select = connection.prepare(&format!("SELECT body, version FROM {from}")).map_err(failed)?;
+    let mut put = connection.prepare(&table.put).map_err(failed)?;
+    let mut rows = select.query([]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let (body, version): (String, i64) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
+        let columns = Columns::of(table.schema, &item(table.schema, &body, version)?.body)?;
+        put.execute(params_from_iter(columns.into_values(version))).map_err(failed)?;
     }
     Ok(())
 }
@@ -92,63 +133,37 @@ pub(in crate::adapters::embedded) fn set_up(connection: &Connection) -> Result<(
 fn create(table: &TableSql) -> String {
     let sort_type = table.schema.sort.map_or("TEXT", |attribute| sql_type(attribute.kind));
     let mut sql = format!(
-        "CREATE TABLE IF NOT EXISTS {} (partition TEXT NOT NULL, sort {sort_type} NOT NULL, account_id TEXT, \
+        "CREATE TABLE {} (partition TEXT NOT NULL, sort {sort_type} NOT NULL, account_id TEXT, \
          version INTEGER NOT NULL, expires_at INTEGER, body TEXT NOT NULL",
         table.name
     );
     for (name, sql_type) in index_columns(table.schema) {
         let _ = write!(sql, ", {name} {sql_type}");
     }
-    sql.push_str(", PRIMARY KEY (partition, sort))");
+    sql.push_str(", PRIMARY KEY (partition, sort));");
     sql
 }
 
 fn create_indexes(table: &TableSql) -> String {
     let name = &table.name;
     let mut sql = String::new();
-    for position in 0..table.schema.indexes.len() {
-        let (partition, sort) = index_column_names(position);
+    for index in table.schema.indexes {
+        let (partition, sort) = index_column_names(index);
         let _ = write!(
             sql,
-            "CREATE INDEX IF NOT EXISTS {name}_index_{position} ON {name} ({partition}, {sort}, partition, sort) \
+            "CREATE INDEX {name}_{partition} ON {name} ({partition}, {sort}, partition, sort) \
              WHERE {partition} IS NOT NULL;"
         );
     }
     if table.schema.expires.is_some() {
-        let _ = write!(sql, "CREATE INDEX IF NOT EXISTS {name}_expiry ON {name} (expires_at);");
+        let _ = write!(sql, "CREATE INDEX {name}_expiry ON {name} (expires_at);");
     }
     sql
 }
 
-/// True when a column had to be added.
-fn add_columns(connection: &Connection, table: &TableSql) -> Result<bool> {
-    let mut info = connection.prepare("SELECT name FROM pragma_table_info(?1)").map_err(failed)?;
-    let present: Vec<String> =
-        info.query_map(params![table.name], |row| row.get(0)).and_then(Iterator::collect).map_err(failed)?;
-    let missing: Vec<_> = index_columns(table.schema).filter(|(name, _)| !present.contains(name)).collect();
-    for (name, sql_type) in &missing {
-        let sql = format!("ALTER TABLE {} ADD COLUMN {name} {sql_type}", table.name);
-        connection.execute_batch(&sql).map_err(failed)?;
-    }
-    Ok(!missing.is_empty())
-}
-
-/// Writes every row anew, so that new columns get their values out of the body.
-fn fill_columns(connection: &Connection, table: &TableSql) -> Result<()> {
-    let mut select = connection.prepare(&format!("SELECT body, version FROM {}", table.name)).map_err(failed)?;
-    let rows: Vec<(String, i64)> =
-        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).and_then(Iterator::collect).map_err(failed)?;
-    let mut put = connection.prepare(&table.put).map_err(failed)?;
-    for (body, version) in rows {
-        let columns = Columns::of(table.schema, &item(table.schema, &body, version)?.body)?;
-        put.execute(params_from_iter(columns.into_values(version))).map_err(failed)?;
-    }
-    Ok(())
-}
-
 fn index_columns(schema: &'static TableSchema) -> impl Iterator<Item = (String, &'static str)> {
-    schema.indexes.iter().enumerate().flat_map(|(position, index)| {
-        let (partition, sort) = index_column_names(position);
+    schema.indexes.iter().flat_map(|index| {
+        let (partition, sort) = index_column_names(index);
         let sort_type = index.sort.map_or("TEXT", |attribute| sql_type(attribute.kind));
         [(partition, "TEXT"), (sort, sort_type)]
     })
