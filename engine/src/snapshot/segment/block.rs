@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::buffer::NOT_IN_BODY;
 use crate::{
-    error::{Error, ErrorKind},
+    error::Error,
     snapshot::{
         codec::{Input, Malformed, put_string, put_varint},
         json,
@@ -243,15 +243,9 @@ impl Block {
         (i < self.len() && self.key(i) == key).then_some(i)
     }
 
-    /// Fails unless keys rise strictly.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    pub(crate) fn check_sorted(&self) -> Result<(), Error> {
-        match (1..self.len()).find(|i| self.key(i - 1) >= self.key(*i)) {
-            Some(_) => Err(Error::new(ErrorKind::Corrupt, "the keys of a block are out of order")),
-            None => Ok(()),
-        }
+    /// True when keys rise strictly.
+    pub(crate) fn is_sorted(&self) -> bool {
+        (1..self.len()).all(|i| self.key(i - 1) < self.key(i))
     }
 }
 

@@ -21,7 +21,7 @@ impl StreamWriter {
     pub(super) async fn consolidate(&mut self) -> Result<Vec<SegmentRef>> {
         let own: Vec<SegmentRef> = self.own_tables.references().cloned().collect();
         let small_bytes = self.settings.segment_bytes as u64 / 2;
-        let is_small = |segment: &SegmentRef| segment.body_bytes < small_bytes;
+        let is_small = |segment: &SegmentRef| SortBuffer::memory_bytes_of(segment) < small_bytes;
         if own.iter().filter(|segment| is_small(segment)).count() <= SMALL_SEGMENTS_MAX {
             return Ok(own);
         }
