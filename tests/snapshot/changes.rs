@@ -117,6 +117,32 @@ async fn small_segments_of_many_checkpoints_are_merged_into_full_ones() {
 }
 
 #[tokio::test]
+async fn merging_small_segments_keeps_the_newest_of_what_came_twice() {
+    let world = World::new(StoreSettings { block_bytes: 2000, segment_bytes: 20_000, ..StoreSettings::default() });
+    let store = world.source(1, 1).await.unwrap();
+    let spec = WriterSpec { stream: stream("contacts", 1), parent: None, resume: None };
+    let mut writer = store.stream_writer(spec).await.unwrap();
+    let save_each = [contacts([5], 1), contacts([6], 1)];
+    for page in save_each {
+        writer.push(page).await.unwrap();
+        writer.checkpoint().await.unwrap();
+    }
+    writer.push(contacts(0..400, 2)).await.unwrap();
+    for id in 1000..1010 {
+        writer.push(contacts([id], 3)).await.unwrap();
+        writer.checkpoint().await.unwrap();
+    }
+    let finished = writer.finish(end(true)).await.unwrap();
+    assert_eq!((finished.figures.added, finished.state.records), (410, 410));
+    let loaded = store.put_manifest(&manifest(1, 1, 1, None, [("contacts", finished.state)])).await.unwrap();
+    let reader = store.reader(&loaded.manifest);
+    let report = reader.verify(VerifyLevel::Data).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.damages);
+    let record = reader.find("contacts", "5").await.unwrap().unwrap();
+    assert!(record.line().ends_with(b"\"edit\":2}"));
+}
+
+#[tokio::test]
 async fn a_checkpoint_serves_only_the_parent_it_was_made_over() {
     let world = World::new(small_settings());
     let store = world.source(1, 1).await.unwrap();

@@ -38,10 +38,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         30 => (0..KEYS, 0..3u8, 0..3u8).prop_map(|(key, value, form)| Step::Record(key, value, form)),
         4 => (0..KEYS).prop_map(Step::Deletion),
-        2 => Just(Step::Checkpoint),
+        5 => Just(Step::Checkpoint),
         1 => Just(Step::Crash),
     ];
-    prop::collection::vec(step, 0..120)
+    prop::collection::vec(step, 0..160)
 }
 
 fn runs() -> impl Strategy<Value = Vec<Run>> {

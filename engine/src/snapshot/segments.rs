@@ -87,18 +87,16 @@ impl Segments {
         Ok(block)
     }
 
-    /// Stores a new segment; one with this content may be there already, of the right size.
+    /// Stores a new segment. One with this content may be there already; since the same content always gives the same
+    /// bytes, it is compared and kept.
     ///
     /// # Errors
-    /// `Corrupt` when an object of another size is in its place, and those of the port.
+    /// `Corrupt` when the object in its place is another one, and those of the port.
     pub(crate) async fn put(&self, segment: &SealedSegment) -> Result<PutOutcome> {
         let outcome = self.blobs.put_if_absent(&self.scope, &segment.path, Bytes::clone(&segment.object)).await?;
-        if outcome == PutOutcome::Exists {
-            let size_bytes = self.blobs.size(&self.scope, &segment.path).await?;
-            if size_bytes != Some(segment.reference.size_bytes) {
-                return Err(Error::new(ErrorKind::Corrupt, "a damaged object is in the place of a segment")
-                    .with("path", &segment.path));
-            }
+        if outcome == PutOutcome::Exists && self.blobs.get(&self.scope, &segment.path).await? != segment.object {
+            return Err(Error::new(ErrorKind::Corrupt, "a damaged object is in the place of a segment: remove it")
+                .with("path", &segment.path));
         }
         Ok(outcome)
     }

@@ -1,6 +1,6 @@
 //! The buffer in which a segment's records gather before they are sorted.
 
-use super::block::RawEntry;
+use super::{SegmentRef, block::RawEntry};
 use crate::snapshot::{
     digest::{Fingerprint, Tag},
     lookup::TagIndex,
@@ -80,6 +80,11 @@ impl SortBuffer {
     /// Memory in use, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.arena.len() + self.entries.len() * ENTRY_BYTES
+    }
+
+    /// Memory that a stored segment's records took here, without their keys, in bytes.
+    pub(crate) fn memory_bytes_of(segment: &SegmentRef) -> u64 {
+        segment.body_bytes + segment.entries() * ENTRY_BYTES as u64
     }
 
     /// The valid entry with this key.

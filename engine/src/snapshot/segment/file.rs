@@ -14,7 +14,6 @@ use crate::{
     model::{SourceId, scope::AccountScope},
     ports::Blobs,
     snapshot::{
-        digest::{Fingerprint, Hashers},
         keys::{EpochKeys, KeyRing},
         paths,
         seal::{SealKey, Section, TAG_BYTES},
@@ -176,7 +175,8 @@ impl SegmentFile {
         Ok((block, text))
     }
 
-    fn name_block(&self, error: Error, number: usize) -> Error {
+    /// Says which block an error is about.
+    pub(super) fn name_block(&self, error: Error, number: usize) -> Error {
         let info = &self.footer.blocks[number];
         let named = error.with("path", &self.path).with("stream", &self.footer.stream).with("block", number);
         match self.footer.blocks.get(number + 1) {
@@ -215,50 +215,6 @@ fn check_reference(footer: &Footer, stream: &str, reference: &SegmentRef) -> Res
         && footer.blocks.first().is_some_and(|block| block.first_key == reference.first_key)
         && footer.last_key == reference.last_key;
     if agrees { Ok(()) } else { Err(corrupt("the segment's index and the manifest disagree")) }
-}
-
-/// Compares a block with all that the index and the fingerprints say about it.
-///
-/// # Errors
-/// `Corrupt`.
-pub(crate) fn check_block(
-    file: &SegmentFile,
-    number: usize,
-    block: &Block,
-    rows: &FingerprintTable,
-    hashers: &Hashers,
-) -> Result<()> {
-    let info = &file.footer.blocks[number];
-    block.check_sorted()?;
-    let is_inside = file.footer.is_in_block(number, block.key(0))
-        && block.key(0) == info.first_key.as_bytes()
-        && file.footer.is_in_block(number, block.key(block.len() - 1));
-    let mut expected = Vec::with_capacity(block.len());
-    let (mut tombstones, mut body_bytes) = (0, 0);
-    for i in 0..block.len() {
-        let key = block.key(i);
-        expected.push(match block.body(i) {
-            Some(body) => {
-                body_bytes += body.len() as u64;
-                hashers.fingerprint(key, body)
-            }
-            None => {
-                tombstones += 1;
-                Fingerprint::tombstone(hashers.tag(key))
-            }
-        });
-    }
-    expected.sort_unstable_by_key(|fingerprint| fingerprint.tag);
-    let chunk = &file.footer.chunks[file.footer.chunk_of_entry(info.first_entry)];
-    let first_row = (info.first_entry - chunk.first_entry) as usize;
-    let agrees = expected.iter().enumerate().all(|(i, fingerprint)| rows.get(first_row + i) == *fingerprint);
-    if !is_inside || tombstones != info.tombstones || body_bytes != info.body_bytes {
-        return Err(file.name_block(corrupt("a block and the segment's index disagree"), number));
-    }
-    if !agrees {
-        return Err(file.name_block(corrupt("a block and its fingerprints disagree"), number));
-    }
-    Ok(())
 }
 
 fn exact(bytes: Bytes, len: u64) -> Result<Bytes> {

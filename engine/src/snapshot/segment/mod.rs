@@ -3,6 +3,7 @@
 
 mod block;
 mod buffer;
+mod check;
 mod file;
 mod fingerprints;
 mod footer;
@@ -15,7 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub(crate) use self::{
     block::Block,
     buffer::{NOT_IN_BODY, NewRecord, SortBuffer},
-    file::{SegmentFile, check_block},
+    check::check_block,
+    file::SegmentFile,
     fingerprints::FingerprintTable,
     footer::{Footer, TRAILER_BYTES},
     writer::{Packer, SealedSegment, SegmentContext},

@@ -153,12 +153,15 @@ impl StreamWriter {
 
     /// Sends the buffer off, if there is anything in it.
     pub(super) async fn flush(&mut self) -> Result<()> {
-        if !self.building.is_empty() {
-            for segment in self.outbox.send(&mut self.building).await? {
-                self.own_tables.push(segment)?;
-            }
+        if self.building.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        while self.outbox.has_to_receive()
+            && let Some(segment) = self.outbox.receive().await?
+        {
+            self.own_tables.push(segment)?;
+        }
+        self.outbox.send(&mut self.building).await
     }
 
     /// Waits until everything sent off is stored.

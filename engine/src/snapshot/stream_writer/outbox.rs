@@ -53,16 +53,16 @@ impl Outbox {
         self.parcels.iter().rev().find_map(|parcel| Some((&*parcel.buffer, parcel.buffer.find(key, tag)?)))
     }
 
-    /// Sends a buffer off once there is a free place, and leaves an empty one. Segments that arrived meanwhile, and
-    /// those that must arrive before there is room, come back.
+    /// True when the oldest buffer must be received before another is sent: it arrived, or there is no more room.
+    pub(super) fn has_to_receive(&self) -> bool {
+        self.parcels.len() >= self.parcels_max || self.parcels.front().is_some_and(|parcel| parcel.task.is_finished())
+    }
+
+    /// Sends a buffer off once a sealer is free, and leaves an empty one.
     ///
     /// # Errors
-    /// Those of making and putting segments.
-    pub(super) async fn send(&mut self, buffer: &mut SortBuffer) -> Result<Vec<SealedSegment>> {
-        let mut arrived = Vec::new();
-        while self.parcels.len() >= self.parcels_max || self.parcels.front().is_some_and(|p| p.task.is_finished()) {
-            arrived.extend(self.receive().await?);
-        }
+    /// `Cancelled` when the store is going away.
+    pub(super) async fn send(&mut self, buffer: &mut SortBuffer) -> Result<()> {
         let place = self.sealers.place().await?;
         let empty = self.spare.pop().unwrap_or_else(|| SortBuffer::new(buffer.arity()));
         let full = Arc::new(std::mem::replace(buffer, empty));
@@ -75,7 +75,7 @@ impl Outbox {
             Ok((segment, outcome))
         });
         self.parcels.push_back(Parcel { buffer: full, task: AbortOnDropHandle::new(task) });
-        Ok(arrived)
+        Ok(())
     }
 
     /// Waits for the oldest buffer under way; `None` when there is none.
