@@ -15,7 +15,7 @@
 //!
 //! Addresses point down, recipients of plain facts point up. Orders go down, facts go up, nobody awaits upwards. No
 //! record goes through a mailbox. Actors live on the system's thread; their work runs on the runtime's pool as a
-//! [`task::Task`], which ends with its owner and turns a panic into a fact.
+//! `task::Task`, which ends with its owner and turns a panic into a fact.
 
 mod activity;
 mod connector;
