@@ -173,8 +173,10 @@ impl Database {
     fn enqueue(&self, write: Write) {
         let mut waiting = lock(&self.0.waiting);
         waiting.writes.push_back(write);
-        if !waiting.led {
-            waiting.led = true;
+        let needs_leader = !std::mem::replace(&mut waiting.led, true);
+        // A runtime that is shutting down drops the leader right here, and its end takes the lock once more.
+        drop(waiting);
+        if needs_leader {
             let leader = Leader(Some(self.0.clone()));
             tokio::task::spawn_blocking(move || leader.run());
         }
