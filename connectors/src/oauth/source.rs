@@ -43,9 +43,12 @@ struct State {
     current: Option<Usable>,
     /// Refreshed but not stored yet: never used before it is.
     unstored: Option<Tokens>,
-    /// The refresh token that the product refused: not tried again.
-    refused: Option<SecretString>,
+    /// What the product refused: not tried again.
+    refused: Option<Refused>,
 }
+
+/// A refresh token that the product refused, or `None` where it refused to issue tokens without one.
+struct Refused(Option<SecretString>);
 
 #[derive(Clone)]
 struct Usable {
@@ -179,7 +182,7 @@ impl Inner {
             Err(error) if error.kind() == ErrorKind::Reauthorise => error,
             Err(error) => return Err(error),
         };
-        state.refused.clone_from(&old.refresh_token);
+        state.refused = Some(Refused(old.refresh_token.clone()));
         state.current = self.store.load().await?.map(Usable::new);
         match &state.current {
             Some(stored) if is_same(stored.tokens.refresh_token.as_ref(), old.refresh_token.as_ref()) => Err(refused),
@@ -189,7 +192,7 @@ impl Inner {
                 let newer = stored.tokens.clone();
                 let outcome = (self.refresh)(newer.clone()).await;
                 if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Reauthorise) {
-                    state.refused = newer.refresh_token;
+                    state.refused = Some(Refused(newer.refresh_token));
                 }
                 self.keep(state, outcome?).await
             }
@@ -198,19 +201,20 @@ impl Inner {
 
     /// The tokens to refresh.
     fn old_tokens(&self, state: &State) -> Result<Tokens> {
-        let Some(current) = &state.current else {
-            if self.needs_sign_in {
+        let old = match &state.current {
+            Some(current) => current.tokens.clone(),
+            None if self.needs_sign_in => {
                 let message = "the credential was never signed in: connect it first";
                 return Err(Error::new(ErrorKind::Reauthorise, message));
             }
-            let access_token = String::new().into();
-            return Ok(Tokens { access_token, refresh_token: None, expires_at: None, version: 0 });
+            None => Tokens { access_token: String::new().into(), refresh_token: None, expires_at: None, version: 0 },
         };
-        if state.refused.is_some() && is_same(state.refused.as_ref(), current.tokens.refresh_token.as_ref()) {
-            let message = "the product no longer accepts this sign-in: sign in again";
-            return Err(Error::new(ErrorKind::Reauthorise, message));
+        match &state.refused {
+            Some(Refused(refused)) if is_same(refused.as_ref(), old.refresh_token.as_ref()) => {
+                Err(Error::new(ErrorKind::Reauthorise, "the product no longer accepts this sign-in: sign in again"))
+            }
+            _ => Ok(old),
         }
-        Ok(current.tokens.clone())
     }
 
     /// Stores refreshed tokens; only then are they used.
@@ -417,5 +421,15 @@ mod tests {
         assert_eq!((error.kind(), product.asked()), (ErrorKind::Reauthorise, 0));
         let source = TokenSource::issuing(Arc::new(MemoryCredentials::empty()), product.refresh());
         assert_eq!(held(&source).await, "access-1");
+    }
+
+    #[tokio::test]
+    async fn tokens_that_a_product_refuses_to_issue_are_not_asked_for_again() {
+        let product = Arc::new(Product { next: AtomicUsize::new(9), ..Product::default() });
+        let source = TokenSource::issuing(Arc::new(MemoryCredentials::empty()), product.refresh());
+        for _ in 0..5 {
+            assert_eq!(source.access_token().await.unwrap_err().kind(), ErrorKind::Reauthorise);
+        }
+        assert_eq!(product.asked(), 1);
     }
 }
