@@ -43,9 +43,12 @@ struct State {
     current: Option<Usable>,
     /// Refreshed but not stored yet: never used before it is.
     unstored: Option<Tokens>,
-    /// The refresh token that the product refused: not tried again.
-    refused: Option<SecretString>,
+    /// What the product refused: not tried again.
+    refused: Option<Refused>,
 }
+
+/// A refresh token that the product refused, or `None` where it refused to issue tokens without one.
+struct Refused(Option<SecretString>);
 
 #[derive(Clone)]
 struct Usable {
@@ -179,7 +182,7 @@ impl Inner {
             Err(error) if error.kind() == ErrorKind::Reauthorise => error,
             Err(error) => return Err(error),
         };
-        state.refused.clone_from(&old.refresh_token);
+        state.refused = Some(Refused(old.refresh_token.clone()));
         state.current = self.store.load().await?.map(Usable::new);
         match &state.current {
             Some(stored) if is_same(stored.tokens.refresh_token.as_ref(), old.refresh_token.as_ref()) => Err(refused),
@@ -189,7 +192,7 @@ impl Inner {
                 let newer = stored.tokens.clone();
                 let outcome = (self.refresh)(newer.clone()).await;
                 if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Reauthorise) {
-                    state.refused = newer.refresh_token;
+                    state.refused = Some(Refused(newer.refresh_token));
                 }
                 self.keep(state, outcome?).await
             }
@@ -198,19 +201,20 @@ impl Inner {
 
     /// The tokens to refresh.
     fn old_tokens(&self, state: &State) -> Result<Tokens> {
-        let Some(current) = &state.current else {
-            if self.needs_sign_in {
+        let old = match &state.current {
+            Some(current) => current.tokens.clone(),
+            None if self.needs_sign_in => {
                 let message = "the credential was never signed in: connect it first";
                 return Err(Error::new(ErrorKind::Reauthorise, message));
             }
-            let access_token = String::new().into();
-            return Ok(Tokens { access_token, refresh_token: None, expires_at: None, version: 0 });
+            None => Tokens { access_token: String::new().into(), refresh_token: None, expires_at: None, version: 0 },
         };
-        if state.refused.is_some() && is_same(state.refused.as_ref(), current.tokens.refresh_token.as_ref()) {
-            let message = "the product no longer accepts this sign-in: sign in again";
-            return Err(Error::new(ErrorKind::Reauthorise, message));
+        match &state.refused {
+            Some(Refused(refused)) if is_same(refused.as_ref(), old.refresh_token.as_ref()) => {
+                Err(Error::new(ErrorKind::Reauthorise, "the product no longer accepts this sign-in: sign in again"))
+            }
+            _ => Ok(old),
         }
-        Ok(current.tokens.clone())
     }
 
     /// Stores refreshed tokens; only then are they used.
@@ -236,4 +240,196 @@ impl Inner {
 
 fn is_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
     one.map(ExposeSecret::expose_secret) == other.map(ExposeSecret::expose_secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use futures::future::join_all;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::oauth::MemoryCredentials;
+
+    fn tokens(version: u64, seconds_left: i64) -> Tokens {
+        Tokens {
+            access_token: format!("access-{version}").into(),
+            refresh_token: Some(format!("refresh-{version}").into()),
+            expires_at: clock::now().checked_add(jiff::SignedDuration::from_secs(seconds_left)).ok(),
+            version,
+        }
+    }
+
+    /// A product whose refresh tokens work once, in order; counts what it is asked.
+    #[derive(Default)]
+    struct Product {
+        next: AtomicUsize,
+        asked: AtomicUsize,
+        may_answer: Option<Notify>,
+    }
+
+    impl Product {
+        fn refresh(self: &Arc<Self>) -> Refresh {
+            let product = self.clone();
+            Arc::new(move |old| {
+                let product = product.clone();
+                Box::pin(async move {
+                    product.asked.fetch_add(1, Ordering::SeqCst);
+                    let is_next = old.version as usize == product.next.load(Ordering::SeqCst);
+                    if !is_next {
+                        return Err(Error::new(ErrorKind::Reauthorise, "invalid_grant"));
+                    }
+                    product.next.fetch_add(1, Ordering::SeqCst);
+                    if let Some(may_answer) = &product.may_answer {
+                        may_answer.notified().await;
+                    }
+                    Ok(tokens(old.version + 1, 3600))
+                })
+            })
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::SeqCst)
+        }
+    }
+
+    /// A store that can be out of reach.
+    struct Shaky {
+        inner: MemoryCredentials,
+        is_down: AtomicBool,
+    }
+
+    impl Shaky {
+        fn down(tokens: Tokens) -> Arc<Self> {
+            Arc::new(Self { inner: MemoryCredentials::new(tokens), is_down: AtomicBool::new(true) })
+        }
+    }
+
+    #[async_trait]
+    impl CredentialStore for Shaky {
+        async fn load(&self) -> Result<Option<Tokens>> {
+            self.inner.load().await
+        }
+
+        async fn rotate(&self, tokens: &Tokens) -> Result<()> {
+            if self.is_down.load(Ordering::SeqCst) {
+                return Err(Error::new(ErrorKind::Retry, "the store is out of reach"));
+            }
+            self.inner.rotate(tokens).await
+        }
+    }
+
+    async fn held(source: &TokenSource) -> String {
+        source.access_token().await.unwrap().expose_secret().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_token_is_used_while_it_lasts_and_replaced_ahead_of_its_end() {
+        let product = Arc::new(Product::default());
+        let store = Arc::new(MemoryCredentials::new(tokens(0, 3600)));
+        let source = TokenSource::new(store, product.refresh());
+        assert_eq!(held(&source).await, "access-0");
+        assert_eq!(product.asked(), 0);
+        let store = Arc::new(MemoryCredentials::new(tokens(0, 0)));
+        let source = TokenSource::new(store.clone(), product.refresh());
+        assert_eq!(held(&source).await, "access-1");
+        assert_eq!(held(&source).await, "access-1");
+        assert_eq!(product.asked(), 1);
+        assert_eq!(store.load().await.unwrap().unwrap().version, 1, "the rotated tokens are stored");
+    }
+
+    #[tokio::test]
+    async fn fifty_users_at_once_cause_one_refresh() {
+        let product = Arc::new(Product::default());
+        let source = TokenSource::new(Arc::new(MemoryCredentials::new(tokens(0, 0))), product.refresh());
+        let all = join_all((0..50).map(|_| held(&source))).await;
+        assert!(all.iter().all(|token| token == "access-1"));
+        let refused = SecretString::from("access-1");
+        let forced = join_all((0..50).map(|_| source.after_unauthorised(&refused))).await;
+        assert!(forced.iter().all(|token| token.as_ref().unwrap().expose_secret() == "access-2"));
+        assert_eq!(product.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn tokens_are_not_used_before_they_are_stored_nor_lost_while_the_store_is_away() {
+        let product = Arc::new(Product::default());
+        let store = Shaky::down(tokens(0, 0));
+        let source = TokenSource::new(store.clone(), product.refresh());
+        for _ in 0..3 {
+            assert_eq!(source.access_token().await.unwrap_err().kind(), ErrorKind::Retry);
+        }
+        assert_eq!(product.asked(), 1, "the refresh token that came is kept, not asked for again");
+        store.is_down.store(false, Ordering::SeqCst);
+        assert_eq!(held(&source).await, "access-1");
+        assert_eq!((product.asked(), store.load().await.unwrap().unwrap().version), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_dies_before_storing_leaves_reauthorise_and_no_loop() {
+        let product = Arc::new(Product::default());
+        let store = Shaky::down(tokens(0, 0));
+        assert!(TokenSource::new(store.clone(), product.refresh()).access_token().await.is_err());
+        store.is_down.store(false, Ordering::SeqCst);
+        let restarted = TokenSource::new(store.clone(), product.refresh());
+        for _ in 0..5 {
+            assert_eq!(restarted.access_token().await.unwrap_err().kind(), ErrorKind::Reauthorise);
+        }
+        assert_eq!(product.asked(), 2, "the refused token is tried once");
+        // A person signs in again: the same source goes on.
+        store.rotate(&Tokens { version: 1, ..tokens(9, 3600) }).await.unwrap();
+        assert_eq!(held(&restarted).await, "access-9");
+    }
+
+    #[tokio::test]
+    async fn what_another_owner_rotated_is_loaded_and_used() {
+        let product = Arc::new(Product::default());
+        let store = Arc::new(MemoryCredentials::new(tokens(0, 3600)));
+        let (one, other) =
+            (TokenSource::new(store.clone(), product.refresh()), TokenSource::new(store.clone(), product.refresh()));
+        let refused = SecretString::from(held(&one).await);
+        assert_eq!(held(&other).await, "access-0");
+        assert_eq!(one.after_unauthorised(&refused).await.unwrap().expose_secret(), "access-1");
+        assert_eq!(other.after_unauthorised(&refused).await.unwrap().expose_secret(), "access-1");
+        assert_eq!(product.asked(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_does_not_lose_the_rotated_token() {
+        let product = Arc::new(Product { may_answer: Some(Notify::new()), ..Product::default() });
+        let store = Arc::new(MemoryCredentials::new(tokens(0, 0)));
+        let source = TokenSource::new(store.clone(), product.refresh());
+        {
+            let mut asking = std::pin::pin!(source.access_token());
+            while product.asked() == 0 {
+                assert!(futures::poll!(asking.as_mut()).is_pending());
+                tokio::task::yield_now().await;
+            }
+        }
+        // The product has spent the old token and answers only now, when nobody waits any more.
+        product.may_answer.as_ref().unwrap().notify_one();
+        assert_eq!(held(&source).await, "access-1");
+        assert_eq!((product.asked(), store.load().await.unwrap().unwrap().version), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_credential_that_was_never_signed_in_says_so() {
+        let product = Arc::new(Product::default());
+        let source = TokenSource::new(Arc::new(MemoryCredentials::empty()), product.refresh());
+        let error = source.access_token().await.unwrap_err();
+        assert_eq!((error.kind(), product.asked()), (ErrorKind::Reauthorise, 0));
+        let source = TokenSource::issuing(Arc::new(MemoryCredentials::empty()), product.refresh());
+        assert_eq!(held(&source).await, "access-1");
+    }
+
+    #[tokio::test]
+    async fn tokens_that_a_product_refuses_to_issue_are_not_asked_for_again() {
+        let product = Arc::new(Product { next: AtomicUsize::new(9), ..Product::default() });
+        let source = TokenSource::issuing(Arc::new(MemoryCredentials::empty()), product.refresh());
+        for _ in 0..5 {
+            assert_eq!(source.access_token().await.unwrap_err().kind(), ErrorKind::Reauthorise);
+        }
+        assert_eq!(product.asked(), 1);
+    }
 }
