@@ -77,16 +77,20 @@ impl Source {
     /// The order in hand is over; `result` goes to whoever waits for it.
     fn finish(&mut self, result: Result<Run>, is_settled: bool, ctx: &mut Context<Self>) {
         if let Some(Current { deliver, .. }) = self.current.take() {
-            match deliver.delivery {
-                Some(delivery) if is_settled => delivery.acknowledge(),
-                Some(delivery) => delivery.give_back(),
-                None => {}
-            }
             if let Some(done) = deliver.done {
                 // Who waited may have given up.
                 let _gone = done.send(result);
             }
-            self.tell_done(1);
+            let (engine, source_id) = (self.engine.clone(), self.source_id);
+            // The order is over for the root once its message is settled: a drained process leaves none half told.
+            tokio::spawn(async move {
+                match deliver.delivery {
+                    Some(delivery) if is_settled => delivery.acknowledge().await,
+                    Some(delivery) => delivery.give_back().await,
+                    None => {}
+                }
+                engine.do_send(OrdersDone { source_id, orders: 1 });
+            });
         }
         self.next(ctx);
     }

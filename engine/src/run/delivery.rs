@@ -25,25 +25,19 @@ impl Delivery {
     }
 
     /// The work is done: the message goes. If that fails it comes once more and finds its run ended.
-    pub fn acknowledge(self) {
+    pub async fn acknowledge(self) {
         self.guard.abort();
-        let (queue, name, receipt) = (self.queue.clone(), self.name, self.receipt.clone());
-        tokio::spawn(async move {
-            if let Err(error) = queue.acknowledge(name, &receipt).await {
-                tracing::warn!(%error, "a message was not acknowledged; it will come again");
-            }
-        });
+        if let Err(error) = self.queue.acknowledge(self.name, &self.receipt).await {
+            tracing::warn!(%error, "a message was not acknowledged; it will come again");
+        }
     }
 
     /// Somebody else should have it, now.
-    pub fn give_back(self) {
+    pub async fn give_back(self) {
         self.guard.abort();
-        let (queue, name, receipt) = (self.queue.clone(), self.name, self.receipt.clone());
-        tokio::spawn(async move {
-            if let Err(error) = queue.extend(name, &receipt, Duration::ZERO).await {
-                tracing::debug!(%error, "a message was not given back; it becomes visible by itself");
-            }
-        });
+        if let Err(error) = self.queue.extend(self.name, &self.receipt, Duration::ZERO).await {
+            tracing::debug!(%error, "a message was not given back; it becomes visible by itself");
+        }
     }
 }
 
