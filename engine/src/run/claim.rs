@@ -95,7 +95,7 @@ fn judge(ctx: &RunContext, source: Option<&Source>, run: &Run, now: Timestamp) -
     if run.cancel_requested {
         return Verdict::End(RunStatus::Cancelled, None);
     }
-    if run.attempts >= ctx.settings.run_attempts_max {
+    if run.attempts >= ctx.settings.claims_max {
         return failed(RunStatus::Failed, "every attempt ended before its first checkpoint; see the worker's log");
     }
     let unable = if run.status == RunStatus::Queued { RunStatus::Skipped } else { RunStatus::Failed };

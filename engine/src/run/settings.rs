@@ -29,8 +29,11 @@ pub struct RunSettings {
     pub retry_base: Duration,
     /// Longest wait between tries.
     pub retry_cap: Duration,
-    /// How often a worker begins a run before it has failed.
+    /// How often one worker tries a run before it has failed.
     pub run_attempts_max: u32,
+    /// How often a run is begun without reaching a checkpoint before it has failed: high, since a process may be killed
+    /// for reasons of its own.
+    pub claims_max: u32,
     /// Runs of this worker at a time.
     pub slots: usize,
     /// How long a received message stays hidden; extended while its run lives.
@@ -61,6 +64,7 @@ impl Default for RunSettings {
             retry_base: Duration::from_secs(1),
             retry_cap: Duration::from_secs(60),
             run_attempts_max: 3,
+            claims_max: 25,
             slots: 4,
             message_visibility: Duration::from_secs(60),
             resend_after: Duration::from_secs(60),
