@@ -18,7 +18,10 @@ impl Registry {
     pub fn ours() -> Result<Self> {
         let mut all: Vec<Arc<dyn Integration>> = Vec::with_capacity(MANIFESTS.len());
         for (name, text) in MANIFESTS {
-            all.push(Arc::new(manifest::parse(name, text).map_err(|error| error.with("integration", *name))?));
+            all.push(Arc::new(
+                manifest::parse(name, &format!("{name}.yaml"), text)
+                    .map_err(|error| error.with("integration", *name))?,
+            ));
         }
         Ok(Self::of(all))
     }

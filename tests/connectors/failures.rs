@@ -28,7 +28,7 @@ streams:
       requester: {type: HttpRequester, url_base: \"https://a.example/{{ conifg['x'] }}\", authenticator: {type: MagicAuthenticator}}
       record_selector: {type: RecordSelector, extractor: {type: CustomRecordExtractor, class_name: source_declarative_manifest.components.Odd}}
 ";
-    let error = ManifestIntegration::parse("a", text).err().unwrap();
+    let error = ManifestIntegration::parse("a", "manifest.yaml", text).err().unwrap();
     let told: Vec<String> = error.problems().iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 3, "{told:#?}");
     for part in [
@@ -47,9 +47,13 @@ streams:
 
 #[test]
 fn a_template_that_cannot_be_read_is_found_at_load() {
-    let error = ManifestIntegration::parse("a", &stream("        request_parameters: {q: \"{{ config['x' }}\"}\n"))
-        .err()
-        .unwrap();
+    let error = ManifestIntegration::parse(
+        "a",
+        "manifest.yaml",
+        &stream("        request_parameters: {q: \"{{ config['x' }}\"}\n"),
+    )
+    .err()
+    .unwrap();
     assert!(
         error.to_string().contains("request_parameters.q") && error.to_string().contains("{{ config['x' }}"),
         "{error}"
@@ -64,7 +68,7 @@ fn missing_settings_are_named_before_any_request() {
 
 #[test]
 fn the_sign_in_follows_from_the_specification() {
-    let sign_in = |text: &str| ManifestIntegration::parse("a", text).unwrap().spec().sign_in.clone();
+    let sign_in = |text: &str| ManifestIntegration::parse("a", "manifest.yaml", text).unwrap().spec().sign_in.clone();
     assert_eq!(sign_in(&stream("")), SignIn::None);
     let secret = stream("").replace("base_url: {type: string}", "base_url: {type: string, airbyte_secret: true}");
     assert_eq!(sign_in(&secret), SignIn::Settings);

@@ -55,7 +55,7 @@ pub fn connect(text: &str, settings: Value) -> Result<Arc<dyn Connector>> {
         http: HttpClientBuilder::new(guard).build()?,
         credentials: Arc::new(MemoryCredentials::empty()),
     };
-    ManifestIntegration::parse("test", text)?.connect(link)
+    ManifestIntegration::parse("test", "manifest.yaml", text)?.connect(link)
 }
 
 fn bug() -> Error {

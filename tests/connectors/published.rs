@@ -20,7 +20,7 @@ fn published_manifests_load_unmodified_and_the_others_say_what_they_lack() {
     for path in &names {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(path.join("manifest.yaml")).unwrap();
-        match ManifestIntegration::parse(&name, &text) {
+        match ManifestIntegration::parse(&name, "manifest.yaml", &text) {
             Ok(_) => loaded += 1,
             Err(error) => println!("{name} does not load:\n{error}"),
         }

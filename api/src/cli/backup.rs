@@ -5,7 +5,7 @@ use std::sync::Arc;
 use listbackup_engine::{
     Error, ErrorKind, Result,
     actors::{Deliver, Drain, Engine, Roles},
-    connectors::{Integration, manifest},
+    connectors::Spec,
     model::{
         ActivityKind, Job, JobId, JobState, Run, RunStatus, Source, SourceId, SourceState, job::Schedule, run::Trigger,
         scope::AccountScope, source::Lease,
@@ -26,8 +26,9 @@ use super::{
     backup_report::Report,
     data_dir::DataDir,
     exit::{Done, Outcome},
-    output, progress, settings,
-    settings::Product,
+    output,
+    product::{Chosen, Product},
+    progress,
 };
 use crate::{local, worker::WorkerSettings};
 
@@ -56,11 +57,11 @@ pub struct Args {
 pub async fn run(args: Args) -> Outcome {
     let began = Instant::now();
     // Everything that a person can get wrong is told before anything is written or sent.
-    let chosen = Chosen::read(&args)?;
+    let chosen = args.product.choose()?;
+    chosen.connect()?;
     let worker = args.data_dir.open_to_write(WorkerSettings::of_a_person())?;
-    chosen.check(&worker.ctx)?;
     let local = local::ensure(&worker.ctx.ports, &worker.ctx.system).await?;
-    let source = chosen.source(&worker.ctx, &local.scope, &args).await?;
+    let source = source(&worker.ctx, &local.scope, chosen, &args).await?;
     let job = job_of(&worker.ctx, &local.scope, &source).await?;
     let run = open_run(&worker.ctx, &local.scope, &job).await?;
     let (run, was_interrupted) = carry_out(&worker.ctx, &local.scope, run, !args.json).await?;
@@ -87,63 +88,22 @@ fn done(run: &Run) -> Done {
     }
 }
 
-/// What a person chose, read and checked as far as it can be without the data directory.
-struct Chosen {
-    integration: Option<Arc<dyn Integration>>,
-    name: String,
-    manifest: Option<String>,
-    product: Product,
-}
-
-impl Chosen {
-    fn read(args: &Args) -> Result<Self> {
-        let product = args.product.clone();
-        let Some(path) = &product.manifest else {
-            let name = product.integration.clone().unwrap_or_default();
-            return Ok(Self { integration: None, name, manifest: None, product });
-        };
-        let text = settings::manifest_text(path)?;
-        let name = path.file_stem().map_or_else(|| "manifest".to_owned(), |stem| stem.to_string_lossy().into_owned());
-        let integration: Arc<dyn Integration> =
-            Arc::new(manifest::parse(&name, &text).map_err(|error| Error::from(error).with("file", path.display()))?);
-        Ok(Self { integration: Some(integration), name, manifest: Some(text), product })
-    }
-
-    fn integration(&self, ctx: &RunContext) -> Result<Arc<dyn Integration>> {
-        let ours = || ctx.registry.get(&self.name);
-        self.integration.clone().or_else(ours).ok_or_else(|| {
-            let known: Vec<_> = ctx.registry.list().iter().map(|integration| integration.spec().name.clone()).collect();
-            let message = format!("there is no such integration; there are: {}", known.join(", "));
-            Error::new(ErrorKind::Invalid, message).with("integration", &self.name)
-        })
-    }
-
-    /// Tries the settings on the integration; no request is sent.
-    fn check(&self, ctx: &RunContext) -> Result<()> {
-        let integration = self.integration(ctx)?;
-        let settings = settings::read(&self.product, &integration.spec().settings_schema)?;
-        integration.connect(listbackup_engine::connectors::Link {
-            settings: listbackup_engine::connectors::Settings::new(settings),
-            http: ctx.http.clone(),
-            credentials: Arc::new(listbackup_engine::connectors::oauth::MemoryCredentials::empty()),
-        })?;
-        Ok(())
-    }
-
-    /// The source of that name with these settings: made, or brought up to date.
-    async fn source(&self, ctx: &RunContext, scope: &AccountScope, args: &Args) -> Result<Source> {
-        let spec = self.integration(ctx)?.spec().clone();
-        let settings = settings::read(&self.product, &spec.settings_schema)?;
-        let manifest_digest = match &self.manifest {
-            Some(text) => Some(connect::keep_manifest(&ctx.ports, scope, text).await?),
-            None => None,
-        };
-        let name = args.source.clone().unwrap_or_else(|| self.name.clone());
-        let wanted = Wanted { name, integration: self.name.clone(), manifest_digest, streams: args.streams.clone() };
-        match find_source(ctx, scope, &wanted.name).await? {
-            Some(found) => wanted.bring_up_to_date(ctx, scope, &spec, found, settings).await,
-            None => wanted.make(ctx, scope, &spec, settings).await,
-        }
+/// The source of that name with these settings: made, or brought up to date.
+async fn source(ctx: &RunContext, scope: &AccountScope, chosen: Chosen, args: &Args) -> Result<Source> {
+    let manifest_digest = match &chosen.manifest {
+        Some(text) => Some(connect::keep_manifest(&ctx.ports, scope, text).await?),
+        None => None,
+    };
+    let wanted = Wanted {
+        name: args.source.clone().unwrap_or_else(|| chosen.name.clone()),
+        integration: chosen.name,
+        manifest_digest,
+        streams: args.streams.clone(),
+    };
+    let spec = chosen.integration.spec();
+    match find_source(ctx, scope, &wanted.name).await? {
+        Some(found) => wanted.bring_up_to_date(ctx, scope, spec, found, chosen.settings).await,
+        None => wanted.make(ctx, scope, spec, chosen.settings).await,
     }
 }
 
@@ -155,13 +115,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    async fn make(
-        self,
-        ctx: &RunContext,
-        scope: &AccountScope,
-        spec: &listbackup_engine::connectors::Spec,
-        settings: Value,
-    ) -> Result<Source> {
+    async fn make(self, ctx: &RunContext, scope: &AccountScope, spec: &Spec, settings: Value) -> Result<Source> {
         let source_id = SourceId::new(&*ctx.ports.clock, &*ctx.ports.random);
         let (settings, credential) = connect::seal_settings(&ctx.ports, scope, spec, source_id, settings).await?;
         let now = ctx.ports.clock.now();
@@ -201,7 +155,7 @@ impl Wanted {
         self,
         ctx: &RunContext,
         scope: &AccountScope,
-        spec: &listbackup_engine::connectors::Spec,
+        spec: &Spec,
         found: Versioned<Source>,
         settings: Value,
     ) -> Result<Source> {

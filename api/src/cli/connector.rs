@@ -6,10 +6,7 @@ use clap::Subcommand;
 use listbackup_engine::{
     Error, ErrorKind, Result,
     adapters::embedded::SystemClock,
-    connectors::{
-        Connector, Integration, Link, Page, Problem, ReadRequest, Settings, StreamSpec, http::AddressGuard, manifest,
-        oauth::MemoryCredentials, registry::Registry,
-    },
+    connectors::{Connector, Page, Problem, ReadRequest, StreamSpec},
     ports::Clock,
 };
 use serde::{
@@ -22,9 +19,8 @@ use tokio::sync::mpsc;
 use super::{
     exit::{Done, Outcome},
     output,
-    settings::{self, Product},
+    product::Product,
 };
-use crate::worker;
 
 /// Pages that may wait to be printed.
 const PAGE_SLOTS: usize = 4;
@@ -71,42 +67,21 @@ enum Action {
 pub async fn run(args: Args) -> Outcome {
     match args.action {
         Action::Check { product } => {
-            connect(&product)?.check().await?;
+            product.choose()?.connect()?.check().await?;
             output::line("the connection works");
             Ok(Done::Whole)
         }
         Action::Discover { product } => {
-            output::json(&connect(&product)?.discover().await?);
+            output::json(&product.choose()?.connect()?.discover().await?);
             Ok(Done::Whole)
         }
         Action::Read { product, catalog, state, limit } => {
-            let connector = connect(&product)?;
+            let connector = product.choose()?.connect()?;
             let selected = selected(connector.discover().await?.streams, catalog.as_ref())?;
             let states = state.as_ref().map(read_states).transpose()?.unwrap_or_default();
             read_all(&connector, selected, &states, limit).await
         }
     }
-}
-
-fn connect(product: &Product) -> Result<Arc<dyn Connector>> {
-    let integration = integration(product)?;
-    let settings = settings::read(product, &integration.spec().settings_schema)?;
-    let http = worker::http_client(AddressGuard::person())?;
-    let credentials = Arc::new(MemoryCredentials::empty());
-    Ok(integration.connect(Link { settings: Settings::new(settings), http, credentials })?)
-}
-
-fn integration(product: &Product) -> Result<Arc<dyn Integration>> {
-    if let Some(path) = &product.manifest {
-        let text = settings::manifest_text(path)?;
-        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let parsed = manifest::parse(&name, &text);
-        return Ok(Arc::new(parsed.map_err(|error| Error::from(error).with("file", path.display()))?));
-    }
-    let name = product.integration.clone().unwrap_or_default();
-    Registry::ours()?
-        .get(&name)
-        .ok_or_else(|| Error::new(ErrorKind::Invalid, "there is no such integration").with("integration", name))
 }
 
 /// A stream to read, and whether from a state.

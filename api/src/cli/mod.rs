@@ -7,6 +7,7 @@ mod data_dir;
 mod exit;
 mod export;
 mod output;
+mod product;
 mod progress;
 mod records;
 mod sandbox;

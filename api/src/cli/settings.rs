@@ -1,45 +1,26 @@
 //! Settings of a source from a file and from `--set`, with values of the types that the schema names.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::Path};
 
-use clap::Args;
-use listbackup_engine::{Error, ErrorKind, Result, connectors::Problem};
+use listbackup_engine::{Error, Result, connectors::Problem};
 use serde_json::{Map, Value};
-
-/// Which product, with which settings.
-#[derive(Args, Clone, Debug)]
-#[group(id = "what")]
-pub struct Product {
-    /// An integration that ships with the program
-    #[arg(long, value_name = "NAME", required_unless_present = "manifest", conflicts_with = "manifest")]
-    pub integration: Option<String>,
-    /// A low-code manifest (YAML)
-    #[arg(long, value_name = "FILE")]
-    pub manifest: Option<PathBuf>,
-    /// Settings: a JSON object
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// One setting; repeat for more. Nested names are joined by a dot: credentials.api_key=…
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-}
 
 /// The settings as given: the file's, with those of `--set` laid over.
 ///
 /// # Errors
 /// `Invalid` with every problem: an unreadable file, no JSON object, a `--set` without `=`.
-pub fn read(product: &Product, schema: &Value) -> Result<Value> {
+pub fn read(config: Option<&Path>, set: &[String], schema: &Value) -> Result<Value> {
     let mut problems = Vec::new();
-    let mut settings = match product.config.as_ref().map(read_config).transpose() {
+    let mut settings = match config.map(read_config).transpose() {
         Ok(settings) => settings.unwrap_or_default(),
         Err(problem) => {
             problems.push(problem);
             Map::new()
         }
     };
-    for given in &product.set {
+    for given in set {
         match given.split_once('=').filter(|(name, _)| !name.is_empty()) {
-            Some((name, text)) => set(&mut settings, schema, &name.split('.').collect::<Vec<_>>(), text),
+            Some((name, text)) => lay(&mut settings, schema, &name.split('.').collect::<Vec<_>>(), text),
             None => problems.push(Problem {
                 place: format!("--set {}", given.split('=').next().unwrap_or_default()),
                 message: "write it as KEY=VALUE".to_owned(),
@@ -53,7 +34,7 @@ pub fn read(product: &Product, schema: &Value) -> Result<Value> {
     }
 }
 
-fn read_config(path: &PathBuf) -> Result<Map<String, Value>, Problem> {
+fn read_config(path: &Path) -> Result<Map<String, Value>, Problem> {
     let problem = |message: String| Problem { place: format!("--config {}", path.display()), message };
     let text = fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
     // Its own message names line and column, never a value.
@@ -63,7 +44,7 @@ fn read_config(path: &PathBuf) -> Result<Map<String, Value>, Problem> {
     }
 }
 
-fn set(settings: &mut Map<String, Value>, schema: &Value, path: &[&str], text: &str) {
+fn lay(settings: &mut Map<String, Value>, schema: &Value, path: &[&str], text: &str) {
     let [name, rest @ ..] = path else { return };
     let field = field(schema, name);
     if rest.is_empty() {
@@ -75,7 +56,7 @@ fn set(settings: &mut Map<String, Value>, schema: &Value, path: &[&str], text: &
         *inner = Value::Object(Map::new());
     }
     if let Value::Object(inner) = inner {
-        set(inner, field.unwrap_or(&Value::Null), rest, text);
+        lay(inner, field.unwrap_or(&Value::Null), rest, text);
     }
 }
 
@@ -101,29 +82,14 @@ fn typed(field: Option<&Value>, text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
-/// The text of a manifest file.
-///
-/// # Errors
-/// `Invalid` when it cannot be read.
-pub fn manifest_text(path: &PathBuf) -> Result<String> {
-    fs::read_to_string(path).map_err(|error| {
-        Error::new(ErrorKind::Invalid, format!("the manifest cannot be read: {error}")).with("file", path.display())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn given(set: &[&str]) -> Product {
-        Product {
-            integration: None,
-            manifest: None,
-            config: None,
-            set: set.iter().map(|text| (*text).to_owned()).collect(),
-        }
+    fn given(set: &[&str]) -> Vec<String> {
+        set.iter().map(|text| (*text).to_owned()).collect()
     }
 
     #[test]
@@ -132,7 +98,7 @@ mod tests {
             "token": { "type": "string" }, "pages": { "type": "integer" },
             "credentials": { "oneOf": [{ "properties": { "deep": { "type": "boolean" } } }] },
         }});
-        let read = read(&given(&["token=123", "pages=7", "credentials.deep=true", "url=a=b"]), &schema);
+        let read = read(None, &given(&["token=123", "pages=7", "credentials.deep=true", "url=a=b"]), &schema);
         assert_eq!(
             read.expect("settings"),
             json!({ "token": "123", "pages": 7, "credentials": { "deep": true }, "url": "a=b" })
@@ -141,7 +107,7 @@ mod tests {
 
     #[test]
     fn every_malformed_setting_is_named_and_no_value_is_shown() {
-        let error = read(&given(&["secret", "=x"]), &Value::Null).expect_err("two problems");
+        let error = read(None, &given(&["secret", "=x"]), &Value::Null).expect_err("two problems");
         assert_eq!(error.problems().len(), 2);
         assert!(error.to_string().contains("--set secret: write it as KEY=VALUE"));
     }

@@ -42,8 +42,8 @@ use crate::{Connector, Error, Integration, Link, Result, Spec};
 ///
 /// # Errors
 /// As for [`ManifestIntegration::parse`].
-pub fn parse(name: &str, text: &str) -> Result<ManifestIntegration> {
-    ManifestIntegration::parse(name, text)
+pub fn parse(name: &str, file: &str, text: &str) -> Result<ManifestIntegration> {
+    ManifestIntegration::parse(name, file, text)
 }
 
 /// A loaded manifest.
@@ -54,13 +54,14 @@ pub struct ManifestIntegration {
 }
 
 impl ManifestIntegration {
-    /// Loads a manifest. `name` is the integration's name in URLs and on the command line; errors call the file `manifest.yaml`.
+    /// Loads a manifest. `name` is the integration's name in URLs and on the command line; problems are told as places in
+    /// `file`, such as `shop.yaml:12:5`.
     ///
     /// # Errors
     /// `Invalid` with every problem: what is not YAML, what is missing, what is not supported, templates that cannot work.
-    pub fn parse(name: &str, text: &str) -> Result<Self> {
+    pub fn parse(name: &str, file: &str, text: &str) -> Result<Self> {
         let refused = |problems| Error::invalid(format!("the manifest of {name} cannot be used"), problems);
-        let (loader, root) = Loader::read("manifest.yaml", text).map_err(refused)?;
+        let (loader, root) = Loader::read(file, text).map_err(refused)?;
         let loaded = {
             let source = loader.root(&root);
             let spec = spec::load(&source, name);
@@ -94,7 +95,7 @@ impl Integration for ManifestIntegration {
 
 /// The streams and what else stands at the top.
 fn manifest(source: &View<'_>) -> Take<Manifest> {
-    let refused = source.refuse(&["dynamic_streams", "stream_groups"]);
+    let refused = source.refuse(&["dynamic_streams", "stream_groups", "api_budget"]);
     let checked = check(source);
     let concurrency = match source.child("concurrency_level") {
         None => Ok((None, None)),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use listbackup_connectors::{
-    self as connectors, Connector, CredentialStore, Integration, Link, Settings, Spec, Tokens, http::HttpClient,
+    self as connectors, Connector, CredentialStore, Integration, Link, Settings, Spec, Tokens,
+    http::{HttpClient, RateBudget},
     registry::Registry,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -60,7 +61,7 @@ pub async fn integration_of(
     let text = std::str::from_utf8(&text).ok().filter(|text| manifest_digest(text) == *digest).ok_or_else(|| {
         Error::new(ErrorKind::Corrupt, "the stored manifest is not the one that was given").with("path", &path)
     })?;
-    Ok(Arc::new(connectors::manifest::parse(&source.integration, text)?))
+    Ok(Arc::new(connectors::manifest::parse(&source.integration, "manifest.yaml", text)?))
 }
 
 /// Keeps an account's own manifest and returns its digest. Storing the same text twice is harmless.
@@ -93,8 +94,9 @@ pub async fn connect_source(
     let credentials = SourceCredentials { ports: ports.clone(), scope: *scope, key_id: source.credential_id };
     let spec = integration.spec();
     let settings = full_settings(ports, scope, spec, source, source.settings.clone()).await?;
-    let link = Link { settings, http: http.clone(), credentials: Arc::new(credentials) };
-    Ok(integration.connect(link)?)
+    // A pause that the product asks of one stream holds for all that share the credential.
+    let http = http.clone().with_budget(RateBudget::by_server_hints());
+    Ok(integration.connect(Link { settings, http, credentials: Arc::new(credentials) })?)
 }
 
 /// Settings of a source with its secrets inside; what `given` says of a secret goes before what is stored.
