@@ -21,8 +21,8 @@ use crate::{
 pub enum VerifyLevel {
     /// The chain of manifests to its root, and that every segment they name is there with its size.
     Structure,
-    /// All that, and every byte of this snapshot's segments: blocks authenticated, keys sorted, counts, fingerprints,
-    /// segment ids and content digests computed again from the records.
+    /// All that, and every byte of every segment: blocks authenticated, keys sorted, counts, fingerprints and segment ids
+    /// computed again from the records, and the content digests of this snapshot's streams.
     Data,
 }
 
@@ -46,7 +46,28 @@ impl VerifyReport {
     pub fn is_sound(&self) -> bool {
         self.damages.is_empty()
     }
+
+    /// Adds what a checker found, without what is known already.
+    fn take(&mut self, checker: Checker) {
+        self.bytes_read += checker.bytes_read;
+        for damage in checker.damages {
+            let is_known = self.damages.iter().any(|known| known.path == damage.path && known.what == damage.what);
+            if !is_known {
+                self.damages.push(damage);
+            }
+        }
+    }
 }
+
+/// A segment, and the snapshots of the chain that use it.
+struct Used {
+    stream: String,
+    reference: SegmentRef,
+    snapshots: Vec<SnapshotId>,
+}
+
+/// Segments by their path.
+type Segments = BTreeMap<String, Used>;
 
 /// One damaged thing and what it touches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,23 +91,24 @@ impl SnapshotReader {
     /// Those of the ports. Damage is no error: it is in the report.
     pub async fn verify(&self, level: VerifyLevel) -> Result<VerifyReport> {
         let mut report = VerifyReport::default();
-        let users = self.verify_structure(&mut report).await?;
+        let segments = self.verify_structure(&mut report).await?;
         if level == VerifyLevel::Data {
             for (stream, state) in &self.manifest.streams {
                 self.verify_stream(stream, state, &mut report).await?;
             }
+            self.verify_older(&segments, &mut report).await?;
         }
         for damage in &mut report.damages {
-            if let Some(snapshots) = users.get(&damage.path) {
-                damage.snapshots.clone_from(snapshots);
+            if let Some(used) = segments.get(&damage.path) {
+                damage.snapshots.clone_from(&used.snapshots);
             }
         }
         Ok(report)
     }
 
-    /// Walks the chain and looks at every segment. Returns which snapshots use which object.
-    async fn verify_structure(&self, report: &mut VerifyReport) -> Result<BTreeMap<String, Vec<SnapshotId>>> {
-        let mut users: BTreeMap<String, Vec<SnapshotId>> = BTreeMap::new();
+    /// Walks the chain and looks at every segment that it names.
+    async fn verify_structure(&self, report: &mut VerifyReport) -> Result<Segments> {
+        let mut segments = Segments::new();
         let own_digest = self.store.load(self.manifest.snapshot_id).await;
         match own_digest {
             Ok(stored) if stored.manifest == self.manifest => {}
@@ -100,7 +122,7 @@ impl SnapshotReader {
             report.manifests += 1;
             for (stream, state) in &manifest.streams {
                 for reference in &state.segments {
-                    self.look_at(&manifest, stream, reference, &mut users, report).await?;
+                    self.look_at(&manifest, stream, reference, &mut segments, report).await?;
                 }
             }
             next = match &manifest.parent {
@@ -108,7 +130,7 @@ impl SnapshotReader {
                 None => None,
             };
         }
-        Ok(users)
+        Ok(segments)
     }
 
     async fn verify_parent(&self, parent: &ParentRef, report: &mut VerifyReport) -> Result<Option<Manifest>> {
@@ -128,17 +150,20 @@ impl SnapshotReader {
         manifest: &Manifest,
         stream: &str,
         reference: &SegmentRef,
-        users: &mut BTreeMap<String, Vec<SnapshotId>>,
+        segments: &mut Segments,
         report: &mut VerifyReport,
     ) -> Result<()> {
         let path = self.segments.path(reference);
-        let snapshots = match users.entry(path.clone()) {
+        match segments.entry(path.clone()) {
             Entry::Occupied(known) => {
-                known.into_mut().push(manifest.snapshot_id);
+                known.into_mut().snapshots.push(manifest.snapshot_id);
                 return Ok(());
             }
-            Entry::Vacant(new) => new.insert(vec![manifest.snapshot_id]),
-        };
+            Entry::Vacant(new) => {
+                let snapshots = vec![manifest.snapshot_id];
+                new.insert(Used { stream: stream.to_owned(), reference: reference.clone(), snapshots });
+            }
+        }
         report.segments += 1;
         let what = match self.segments.blobs.size(&self.segments.scope, &path).await? {
             None => "the segment is missing".to_owned(),
@@ -146,13 +171,29 @@ impl SnapshotReader {
             Some(size) => format!("the segment has {size} bytes instead of {}", reference.size_bytes),
         };
         let keys = Some((reference.first_key.clone(), reference.last_key.clone()));
-        report.damages.push(Damage { path, stream: Some(stream.to_owned()), snapshots: snapshots.clone(), keys, what });
+        report.damages.push(Damage { path, stream: Some(stream.to_owned()), snapshots: Vec::new(), keys, what });
         Ok(())
     }
 
-    async fn verify_stream(&self, stream: &str, state: &StreamState, report: &mut VerifyReport) -> Result<()> {
+    /// Reads the segments that only older snapshots use, each by itself.
+    async fn verify_older(&self, segments: &Segments, report: &mut VerifyReport) -> Result<()> {
+        for used in segments.values().filter(|used| !used.snapshots.contains(&self.manifest.snapshot_id)) {
+            let mut merge = self.checked(&used.stream, std::slice::from_ref(&used.reference));
+            while let Some(merged) = merge.next().await? {
+                report.records += u64::from(merged.body().is_some());
+            }
+            merge.into_checker().into_iter().for_each(|checker| report.take(*checker));
+        }
+        Ok(())
+    }
+
+    fn checked(&self, stream: &str, references: &[SegmentRef]) -> Merge {
         let reading = Reading::Checked(Box::new(Checker::new(stream)));
-        let mut merge = Merge::new(self.segments.clone(), stream, &state.segments, None, reading);
+        Merge::new(self.segments.clone(), stream, references, None, reading)
+    }
+
+    async fn verify_stream(&self, stream: &str, state: &StreamState, report: &mut VerifyReport) -> Result<()> {
+        let mut merge = self.checked(stream, &state.segments);
         let hashers = self.segments.ring.hashers();
         let (mut records, mut digest) = (0, ContentDigest::default());
         while let Some(merged) = merge.next().await? {
@@ -163,7 +204,6 @@ impl SnapshotReader {
         }
         let Some(mut checker) = merge.into_checker() else { return Ok(()) };
         report.records += records;
-        report.bytes_read += checker.bytes_read;
         if checker.damages.is_empty() && (records, digest) != (state.records, state.content_digest) {
             let what = format!(
                 "the stream holds {records} records with digest {digest}, its manifest says {} with {}",
@@ -173,12 +213,7 @@ impl SnapshotReader {
             damage.stream = Some(stream.to_owned());
             checker.damages.push(damage);
         }
-        for damage in checker.damages {
-            let is_known = report.damages.iter().any(|known| known.path == damage.path && known.what == damage.what);
-            if !is_known {
-                report.damages.push(damage);
-            }
-        }
+        report.take(*checker);
         Ok(())
     }
 
