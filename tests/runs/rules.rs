@@ -13,12 +13,15 @@ use listbackup_engine::{
         claim::{self, Claim, Claimed},
         commit::Outcomes,
         conclude::{self, AttemptEnd},
-        due, order,
+        due,
+        index::{self, Indexed, ObjectCreated},
+        order,
         order::RunOrder,
         pipeline::{self, StreamOutcome},
         session::Session,
         stop::{Stop, StopSwitch},
     },
+    snapshot,
     store::{self, Store, key},
 };
 
@@ -148,11 +151,34 @@ async fn a_crash_between_manifest_and_head_makes_one_snapshot_all_the_same() {
     let manifest = listbackup_engine::run::commit::manifest(&dead, &outcomes);
     let written = dead.source_store.put_manifest(&manifest).await.expect("the object is written");
     assert!(world.source().await.head.is_none(), "nothing is visible before the head moves");
+    let worker = world.worker();
+    assert_eq!(indexed(&world, &worker, &run).await, Indexed::NotYet);
 
     world.clock.advance(Duration::from_secs(31));
-    let ended = finished(&world.worker(), &run).await;
+    let ended = finished(&worker, &run).await;
     assert_eq!(ended.snapshot_id, Some(written.manifest.snapshot_id));
     assert_eq!(world.source().await.head.expect("a head").manifest_digest, written.digest);
+    assert_eq!(indexed(&world, &worker, &run).await, Indexed::Rows(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_whose_run_ended_without_it_is_never_shown() {
+    let world = World::new(15, product(30)).await;
+    let worker = world.worker();
+    let run = world.order().await;
+    let session = begun(&worker, &run).await;
+    let outcomes = read_all(&session).await;
+    let manifest = listbackup_engine::run::commit::manifest(&session, &outcomes);
+    session.source_store.put_manifest(&manifest).await.expect("the object is written");
+    conclude::stop_run(&worker, &session.claim, Stop::Cancelled).await.expect("the run ends");
+    assert_eq!(indexed(&world, &worker, &run).await, Indexed::Never);
+}
+
+/// What the indexer makes of the snapshot object of a run.
+async fn indexed(world: &World, worker: &RunContext, run: &Run) -> Indexed {
+    let snapshot_id = run.run_id.of::<listbackup_engine::model::id::kind::Snapshot>();
+    let path = snapshot::paths::snapshot(world.scope.account_id(), world.source_id, snapshot_id);
+    index::index_object(worker, &ObjectCreated { path }).await.expect("the object is there")
 }
 
 #[tokio::test(flavor = "multi_thread")]

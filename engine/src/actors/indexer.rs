@@ -9,7 +9,10 @@ use super::task::Task;
 use crate::{
     error::{Error, ErrorKind, Result},
     ports::{self, QueueName},
-    run::{RunContext, index},
+    run::{
+        RunContext,
+        index::{self, Indexed},
+    },
 };
 
 /// Longest wait of one request for messages.
@@ -18,6 +21,8 @@ const WAIT: Duration = Duration::from_secs(10);
 const VISIBILITY: Duration = Duration::from_secs(30);
 /// A snapshot object is durable a moment before its run commits.
 const UNCOMMITTED: Duration = Duration::from_secs(2);
+/// Wait after a fault.
+const RETRY: Duration = Duration::from_secs(10);
 /// Messages of one request.
 const BATCH: usize = 10;
 
@@ -54,17 +59,23 @@ impl Indexer {
 
 /// Indexes one object. A message that cannot be worked off comes again until it is a dead letter.
 async fn work_off(ctx: &RunContext, message: ports::Message) -> Result<()> {
-    let created = serde_json::from_value(message.body)
+    let queue = &ctx.ports.queue;
+    let created = serde_json::from_value(message.body.clone())
         .map_err(|error| Error::new(ErrorKind::Invalid, format!("the message tells of no object: {error}")));
     let indexed = match created {
         Ok(created) => index::index_object(ctx, &created).await,
         Err(error) => Err(error),
     };
     match indexed {
-        Ok(_) => ctx.ports.queue.acknowledge(QueueName::Data, &message.receipt).await,
+        Ok(Indexed::Rows(_) | Indexed::Never) => queue.acknowledge(QueueName::Data, &message.receipt).await,
+        // A run may take long to be taken up after a crash: a fresh message waits for it without becoming a dead letter.
+        Ok(Indexed::NotYet) => {
+            queue.send(QueueName::Data, vec![message.body], UNCOMMITTED).await?;
+            queue.acknowledge(QueueName::Data, &message.receipt).await
+        }
         Err(error) => {
-            tracing::debug!(%error, message = message.id, "an object is not indexed yet");
-            ctx.ports.queue.extend(QueueName::Data, &message.receipt, UNCOMMITTED).await
+            tracing::warn!(%error, message = message.id, "an object could not be indexed");
+            queue.extend(QueueName::Data, &message.receipt, RETRY).await
         }
     }
 }
@@ -92,7 +103,7 @@ impl Handler<Polled> for Indexer {
             Ok(()) => self.poll(ctx),
             Err(error) => {
                 tracing::warn!(%error, "the data queue could not be worked off; trying again");
-                ctx.run_later(UNCOMMITTED, Self::poll);
+                ctx.run_later(RETRY, Self::poll);
             }
         }
     }

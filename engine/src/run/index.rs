@@ -23,18 +23,32 @@ pub struct ObjectCreated {
     pub path: String,
 }
 
-/// Writes the `files` rows of a snapshot. Returns how many.
+/// What became of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Indexed {
+    /// So many rows tell of it.
+    Rows(usize),
+    /// Its run is still live and has not committed it: an uncommitted snapshot must not be shown.
+    NotYet,
+    /// Its run has ended without it: nobody will ever see it.
+    Never,
+}
+
+/// Writes the `files` rows of a snapshot, once it is committed.
 ///
 /// # Errors
-/// `Invalid` for a path that is no snapshot's; `Corrupt` for a damaged manifest; `Retry` from the stores.
-pub async fn index_object(ctx: &RunContext, created: &ObjectCreated) -> Result<usize> {
+/// `Invalid` for a path that is no snapshot's; `NotFound` when its run is not known; `Corrupt` for a damaged manifest;
+/// `Retry` from the stores.
+pub async fn index_object(ctx: &RunContext, created: &ObjectCreated) -> Result<Indexed> {
     let (account_id, source_id, snapshot_id) = paths::parse_snapshot(&created.path)
         .ok_or_else(|| Error::new(ErrorKind::Invalid, "the object is not a snapshot").with("path", &created.path))?;
     let scope = ctx.system.account(account_id);
     let store = ctx.snapshots.source(&scope, source_id).await?;
     let loaded = store.load(snapshot_id).await?;
-    if !is_committed(ctx, &scope, &loaded).await? {
-        return Err(Error::new(ErrorKind::Retry, "the snapshot is not committed yet").with("path", &created.path));
+    let run = run_of(ctx, &scope, &loaded).await?;
+    // A run's row names its snapshot in the very write that commits it.
+    if run.snapshot_id != Some(snapshot_id) {
+        return Ok(if run.status.has_ended() { Indexed::Never } else { Indexed::NotYet });
     }
     let entries: Vec<FileEntry> =
         loaded.manifest.streams.iter().map(|(name, state)| entry(&loaded, name, state)).collect();
@@ -42,23 +56,24 @@ pub async fn index_object(ctx: &RunContext, created: &ObjectCreated) -> Result<u
         let writes = batch.iter().map(|entry| store::put(entry, Condition::Any)).collect::<Result<_>>()?;
         ctx.store.transact(&scope, writes).await?;
     }
-    Ok(entries.len())
+    Ok(Indexed::Rows(entries.len()))
 }
 
-/// The object is durable before the head moves; an uncommitted snapshot must not be shown. A run's row names its
-/// snapshot in the very write that commits it.
-async fn is_committed(ctx: &RunContext, scope: &AccountScope, loaded: &LoadedManifest) -> Result<bool> {
+async fn run_of(ctx: &RunContext, scope: &AccountScope, loaded: &LoadedManifest) -> Result<Run> {
+    let run_id = loaded.manifest.run_id;
     let query = Query {
         table: &RUNS,
         index: Some("by-id"),
-        partition: loaded.manifest.run_id.to_string(),
+        partition: run_id.to_string(),
         sort: SortRange::All,
         descending: false,
         limit: 1,
         after: None,
     };
-    let runs = ctx.store.query::<Run>(scope, query).await?;
-    Ok(runs.rows.first().is_some_and(|run| run.row.snapshot_id == Some(loaded.manifest.snapshot_id)))
+    let found = ctx.store.query::<Run>(scope, query).await?.rows.into_iter().next();
+    found
+        .map(|run| run.row)
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, "the snapshot's run is not known").with("run", run_id))
 }
 
 fn entry(loaded: &LoadedManifest, stream: &str, state: &StreamState) -> FileEntry {
