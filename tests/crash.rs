@@ -70,3 +70,53 @@ fn seed() -> u64 {
         Err(_) => rand::rng().random(),
     }
 }
+
+/// Runs where the data directory is a disk of 6 MiB: `$0` the program, `$1` the data directory, `$2` the product.
+const ON_A_SMALL_DISK: &str = r#"
+mount -t tmpfs -o size=6m,mode=700 none "$1" || exit 77
+backup() { "$0" backup --json --data-dir "$1" --integration sandbox --set "base_url=$2" \
+  --set credentials.auth_type=api_key --set credentials.api_key=sandbox-key $3; echo "exit $?"; }
+backup "$1" "$2" '--streams companies,tags'
+backup "$1" "$2"
+"$0" verify --data --json --data-dir "$1"; echo "exit $?"
+"$0" snapshots --json --data-dir "$1"; echo "exit $?"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_fails_the_run_clearly_and_the_store_still_verifies() {
+    let product = sandbox(CONTACTS, 10_000);
+    let program = Program::new();
+    std::fs::create_dir(program.data_dir()).expect("a place for the small disk");
+    let mut command = tokio::process::Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK]);
+    command.arg(program::binary()).arg(program.data_dir()).arg(product.url());
+    let output = match command.output().await {
+        Ok(output) if output.status.success() => output,
+        _ => return println!("skipped: this machine lets tests make no small disk"),
+    };
+    let told = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let steps = steps(&printed);
+    let codes: Vec<_> = steps.iter().map(|(_, code)| *code).collect();
+    assert_eq!(codes, ["exit 0", "exit 1", "exit 0", "exit 0"], "{printed}\n{told}");
+    assert!(told.contains("no space left"), "{told}");
+    assert_eq!(steps[2].0["clean"], true, "{printed}");
+    let snapshots = steps[3].0["snapshots"].as_array().expect("a list");
+    assert_eq!(snapshots.len(), 1, "the snapshot before is the only one: {printed}");
+    assert_eq!(snapshots[0]["id"], steps[0].0["snapshot_id"], "{printed}");
+}
+
+/// What each step printed, with its line `exit CODE`.
+fn steps(printed: &str) -> Vec<(Value, &str)> {
+    let mut steps = Vec::new();
+    let mut document = String::new();
+    for line in printed.lines() {
+        if line.starts_with("exit ") {
+            steps.push((serde_json::from_str(&document).unwrap_or_default(), line));
+            document.clear();
+        } else {
+            document.push_str(line);
+        }
+    }
+    steps
+}

@@ -207,6 +207,23 @@ fn every_table_is_documented_with_its_keys_and_indexes() {
     assert_none(&missing.iter().map(|row| format!("deploy/README.md lacks the row {row}")).collect::<Vec<_>>());
 }
 
+#[test]
+fn links_between_documents_lead_to_files() {
+    let mut broken = Vec::new();
+    for file in text_files().iter().filter(|file| file.path.ends_with(".md")) {
+        let folder = std::path::Path::new(&file.path).parent().unwrap_or(std::path::Path::new(""));
+        for (number, line) in file.lines() {
+            let targets = line.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+            for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
+                if !folder.join(target).exists() {
+                    broken.push(format!("{}:{number} {target}", file.path));
+                }
+            }
+        }
+    }
+    assert_none(&broken);
+}
+
 /// A table's row in the documentation.
 fn table_row(table: &TableSchema) -> String {
     let key = |partition: &Attribute, sort: &Option<Attribute>| match sort {

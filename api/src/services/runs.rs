@@ -106,7 +106,7 @@ pub struct RunStream {
     /// Where the stream stands.
     #[schema(value_type = schemas::StreamState)]
     state: StreamState,
-    /// Live records seen.
+    /// Live records: those that came so far; at the end all that the snapshot holds.
     records: u64,
     /// Records that are new.
     added: u64,

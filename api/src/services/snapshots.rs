@@ -39,7 +39,7 @@ pub struct SnapshotView {
     run_id: RunId,
     /// When it was committed.
     created_at: Timestamp,
-    /// Live records that the run saw, over all streams.
+    /// Live records over all streams.
     records: u64,
 }
 
@@ -177,7 +177,7 @@ impl SnapshotView {
             source_id: run.source_id,
             run_id: run.run_id,
             created_at: run.finished_at.unwrap_or(run.created_at),
-            records: run.progress.streams.values().map(|stream| stream.records).sum(),
+            records: run.snapshot_records.unwrap_or_default(),
         })
     }
 }

@@ -41,6 +41,9 @@ pub struct Run {
     /// The snapshot that it made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_id: Option<SnapshotId>,
+    /// Live records of that snapshot, over all of its streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_records: Option<u64>,
     /// Why it failed, or why it is only partial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
@@ -137,7 +140,7 @@ pub struct StreamProgress {
     /// Records in the parent snapshot: what this read will probably see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<u64>,
-    /// Live records seen.
+    /// Live records: those that came so far; at the end all that the snapshot holds.
     pub records: u64,
     /// Records whose key was not in the parent.
     pub added: u64,
@@ -145,7 +148,7 @@ pub struct StreamProgress {
     pub changed: u64,
     /// Records that the parent had and the product no longer has.
     pub removed: u64,
-    /// Records equal to the parent's.
+    /// Records equal to the parent's; at the end also those that an incremental read had no need to see.
     pub unchanged: u64,
     /// Parts that could not be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -67,6 +67,7 @@ async fn publish(
         source.lease = lease::released(&source.lease, session.claim.epoch)?;
         run.progress = progress.clone();
         run.snapshot_id = Some(stored.manifest.snapshot_id);
+        run.snapshot_records = Some(stored.manifest.totals.records);
         order::end(run, status, failures.clone(), now);
         Ok(vec![ended_event(ctx, run)])
     })

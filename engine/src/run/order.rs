@@ -126,6 +126,7 @@ fn new_run(ports: &Ports, job: &Job, trigger: Trigger, idempotency: Option<&str>
         progress: Default::default(),
         checkpoints: Default::default(),
         snapshot_id: None,
+        snapshot_records: None,
         error: None,
         created_at: now,
         started_at: None,

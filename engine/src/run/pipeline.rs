@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::run::{RunError, StreamState},
+    model::run::{RunError, StreamProgress, StreamState},
     snapshot::{FinishedStream, StreamEnd, StreamFigures, StreamWriter, WriterSpec},
 };
 
@@ -41,7 +41,7 @@ pub async fn read_stream(session: &Session, plan: &StreamPlan) -> StreamOutcome 
         Ok(finished) => {
             session.progress.stream(name, |stream| {
                 stream.state = StreamState::Done;
-                tell(stream, &finished.figures);
+                tell_end(stream, &finished);
             });
             StreamOutcome::Done(Box::new(finished))
         }
@@ -231,7 +231,7 @@ impl<'a> StreamRead<'a> {
         let Self { session, plan, writer, began_at, saved, .. } = self;
         let finished = writer.finish(StreamEnd::new(is_full, end.state, began_at, ended_at)).await?;
         session.progress.add(0, 0, finished.figures.bytes_stored.saturating_sub(saved.bytes_stored));
-        session.progress.stream(&plan.spec.name, |stream| tell(stream, &finished.figures));
+        session.progress.stream(&plan.spec.name, |stream| tell_end(stream, &finished));
         let stage = Stage::Done { finished: Box::new(finished.clone()) };
         let checkpoint = Checkpoint { parent: session.parent_id(), began_at, stage };
         checkpoint::save(session, &plan.spec.name, &checkpoint).await?;
@@ -247,12 +247,19 @@ impl<'a> StreamRead<'a> {
     }
 }
 
-fn tell(stream: &mut crate::model::run::StreamProgress, figures: &StreamFigures) {
+fn tell(stream: &mut StreamProgress, figures: &StreamFigures) {
     stream.records = figures.records;
     stream.added = figures.added;
     stream.changed = figures.changed;
     stream.removed = figures.removed;
     stream.unchanged = figures.unchanged;
+}
+
+/// What an incremental read did not see is in the snapshot all the same.
+fn tell_end(stream: &mut StreamProgress, finished: &FinishedStream) {
+    tell(stream, &finished.figures);
+    stream.records = finished.state.records;
+    stream.unchanged = stream.records.saturating_sub(stream.added + stream.changed);
 }
 
 /// The connector's task; ends with its owner.
