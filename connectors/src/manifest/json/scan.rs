@@ -49,18 +49,40 @@ pub(crate) struct Scanner<'a> {
     depth: u32,
 }
 
-/// Bytes that end the plain run of a string: quote, backslash, control characters.
-const STOPS: [bool; 256] = {
-    let mut stops = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        stops[byte] = true;
-        byte += 1;
+/// True for bytes that end the plain run of a string: quote, backslash, control characters.
+const fn is_stop(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// The first byte at or after `at` that ends the plain run of a string, or the end.
+#[inline]
+fn end_of_run(bytes: &[u8], mut at: usize) -> usize {
+    const WORD: usize = size_of::<u64>();
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<WORD>) {
+        let stops = stops_in(u64::from_le_bytes(*word));
+        if stops != 0 {
+            return at + stops.trailing_zeros() as usize / 8;
+        }
+        at += WORD;
     }
-    stops[b'"' as usize] = true;
-    stops[b'\\' as usize] = true;
-    stops
-};
+    while bytes.get(at).is_some_and(|byte| !is_stop(*byte)) {
+        at += 1;
+    }
+    at
+}
+
+/// Eight bytes at once: the lowest bit that is set is the top bit of the first stop. Bits above it may be set in error,
+/// where a borrow went on.
+#[inline]
+const fn stops_in(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES << 7;
+    const fn zeros(word: u64) -> u64 {
+        word.wrapping_sub(ONES) & !word
+    }
+    let controls = word.wrapping_sub(ONES * 0x20) & !word;
+    (controls | zeros(word ^ (ONES * b'"' as u64)) | zeros(word ^ (ONES * b'\\' as u64))) & TOPS
+}
 
 impl<'a> Scanner<'a> {
     /// Starts at the beginning of `text`.
@@ -194,12 +216,7 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let mut is_escaped = false;
         loop {
-            while let Some(&byte) = bytes.get(self.at) {
-                if STOPS[byte as usize] {
-                    break;
-                }
-                self.at += 1;
-            }
+            self.at = end_of_run(bytes, self.at);
             match bytes.get(self.at) {
                 Some(b'"') => {
                     let raw = &self.text[start..self.at];
@@ -328,6 +345,18 @@ mod tests {
         #[test]
         fn any_text_is_judged_as_serde_json_judges_it(text in r#"[\[\]{}:,"\\a0-9eE+.\-ntrue ]{0,24}"#) {
             prop_assert_eq!(is_json(&text), serde_json::from_str::<&RawValue>(&text).is_ok());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_end_of_a_plain_run_is_where_the_first_stop_is(
+            bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'"'), Just(b'\\'), Just(0x1f), Just(0x20), Just(0xa0)], 0..40),
+            at in 0usize..8,
+        ) {
+            let at = at.min(bytes.len());
+            let expected = bytes[at..].iter().position(|byte| is_stop(*byte)).map_or(bytes.len(), |found| at + found);
+            prop_assert_eq!(end_of_run(&bytes, at), expected);
         }
     }
 
