@@ -8,5 +8,7 @@ mod kit;
 mod pages;
 #[path = "connectors/published.rs"]
 mod published;
+#[path = "connectors/refusals.rs"]
+mod refusals;
 #[path = "connectors/slices.rs"]
 mod slices;

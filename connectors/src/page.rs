@@ -60,10 +60,10 @@ pub struct PageProgress {
     pub bytes_received: u64,
     /// Requests sent for it, retries included.
     pub requests: u32,
-    /// Partitions of the stream finished so far, if it has partitions.
-    pub partitions_done: u32,
-    /// Partitions known so far.
-    pub partitions_known: u32,
+    /// Slices of the stream (partitions, windows of time) finished so far.
+    pub slices_done: u32,
+    /// Slices known so far.
+    pub slices_known: u32,
 }
 
 impl Page {

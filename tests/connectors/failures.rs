@@ -61,6 +61,22 @@ fn a_template_that_cannot_be_read_is_found_at_load() {
 }
 
 #[test]
+fn what_would_lose_records_in_silence_is_refused_at_load() {
+    let twice =
+        stream("").replace("\nspec:", "\n  - *again\nspec:").replace("  - type: Decl", "  - &again\n    type: Decl");
+    let pattern = stream("").replace("field_path: []", "field_path: ['data*']");
+    let without_check = stream("").replace("check: ", "unchecked: ");
+    for (text, told) in [
+        (&twice, "several streams have the same name"),
+        (&pattern, "the pattern `data*` in `field_path` is not supported"),
+        (&without_check, "check"),
+    ] {
+        let error = ManifestIntegration::parse("a", "manifest.yaml", text).err().expect("it is refused").to_string();
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
 fn missing_settings_are_named_before_any_request() {
     let error = connect(&stream(""), json!({"base_url": 5})).err().unwrap();
     assert_eq!((error.kind(), error.problems()[0].place.as_str()), (ErrorKind::Invalid, "/base_url"));

@@ -75,8 +75,9 @@ impl Clock for TokioClock {
     }
 }
 
-/// Longest pause that is waited for; a longer one is an error that says when to come back.
-const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+/// Longest pause that is waited for; a longer one is an error that says when to come back. Whoever reads pages gives up
+/// on one that takes a quarter of an hour.
+const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 
 impl RateBudget {
     /// A budget of all `rates` at once, of which `share` (above 0, at most 1) is ours.
@@ -118,7 +119,7 @@ impl RateBudget {
     /// Waits until the next request may go out, in order of arrival.
     ///
     /// # Errors
-    /// `RateLimited`, with the wait, when the product asked for a pause of more than a quarter of an hour.
+    /// `RateLimited`, with the wait, when the product asked for a pause of more than five minutes.
     pub async fn acquire(&self) -> Result<()> {
         let _turn = self.0.turn.lock().await;
         self.wait_for_pause().await?;

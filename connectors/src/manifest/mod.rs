@@ -27,7 +27,7 @@ mod time;
 mod transform;
 mod yaml;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use self::{
     connector::{Manifest, ManifestConnector},
@@ -110,11 +110,23 @@ fn manifest(source: &View<'_>) -> Take<Manifest> {
     if streams.is_empty() {
         return Err(source.problem("the manifest has no `streams`"));
     }
+    unique(source, &streams)?;
     Ok(Manifest { streams, checked: checked?, concurrency: concurrency? })
 }
 
+/// Two streams of one name would be read into one.
+fn unique(source: &View<'_>, streams: &[Arc<Stream>]) -> Take<()> {
+    let mut names = BTreeSet::new();
+    let twice: Vec<_> =
+        streams.iter().filter(|stream| !names.insert(&stream.name)).map(|stream| &stream.name).collect();
+    match twice.as_slice() {
+        [] => Ok(()),
+        _ => Err(source.problem(format!("several streams have the same name: {twice:?}"))),
+    }
+}
+
 fn check(source: &View<'_>) -> Take<Vec<String>> {
-    let Some(check) = source.child("check") else { return Ok(Vec::new()) };
+    let check = source.required_child("check")?;
     if check.kind() != "CheckStream" {
         return Err(check.unsupported("check"));
     }

@@ -18,7 +18,7 @@ use super::{
     template::{Python, Template},
     yaml::Data,
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, FailedItem, Result};
 
 /// How a stream is divided.
 #[derive(Debug, Default)]
@@ -53,6 +53,22 @@ pub(crate) struct Parent {
     option: Option<RequestOption>,
     /// The parent is read from its own state, which is kept in the child's.
     is_incremental: bool,
+}
+
+/// What a search for partitions found out about the parents.
+#[derive(Debug, Default)]
+pub(crate) struct Parents {
+    /// States of those that are read incrementally, by name.
+    pub(crate) states: Map<String, Value>,
+    /// Parts of them that the product refused: their children are not read either.
+    pub(crate) unread: Vec<FailedItem>,
+}
+
+impl Parents {
+    fn add(&mut self, other: Self) {
+        self.states.extend(other.states);
+        self.unread.extend(other.unread);
+    }
 }
 
 impl Router {
@@ -134,15 +150,18 @@ impl Router {
         }
     }
 
-    /// Finds all partitions and sends each to `to`. `state` is the stream's own state; the states of incremental parents are
-    /// returned.
+    /// Finds all partitions and sends each to `to`. `state` is the stream's own state.
+    ///
+    /// # Errors
+    /// As for requests, when a parent cannot be read.
     pub(crate) fn partitions<'a>(
         &'a self,
         session: &'a Arc<Session>,
         state: Option<&'a Value>,
         to: &'a Sender<Slice>,
-    ) -> BoxFuture<'a, Result<Map<String, Value>>> {
+    ) -> BoxFuture<'a, Result<Parents>> {
         async move {
+            let mut found = Parents::default();
             match self {
                 Self::Single => hand_over(to, Slice::default()).await?,
                 Self::List { values, field, .. } => {
@@ -152,30 +171,29 @@ impl Router {
                     }
                 }
                 Self::Substream(parents) => {
-                    let mut states = Map::new();
                     for parent in parents {
-                        let kept = parent.partitions(session, state, to).await?;
-                        states.extend(kept.map(|state| (parent.stream.name.clone(), state)));
+                        found.add(parent.partitions(session, state, to).await?);
                     }
-                    return Ok(states);
                 }
                 Self::Product(routers) => {
                     let mut lists = Vec::with_capacity(routers.len());
                     for router in routers {
-                        lists.push(router.collect(session).await?);
+                        let (list, parents) = router.collect(session).await?;
+                        lists.push(list);
+                        found.add(parents);
                     }
                     for combination in product(&lists) {
                         hand_over(to, combination).await?;
                     }
                 }
             }
-            Ok(Map::new())
+            Ok(found)
         }
         .boxed()
     }
 
     /// All partitions at once.
-    async fn collect(&self, session: &Arc<Session>) -> Result<Vec<Slice>> {
+    async fn collect(&self, session: &Arc<Session>) -> Result<(Vec<Slice>, Parents)> {
         let (to, mut from) = tokio::sync::mpsc::channel(64);
         let found = async {
             let mut all = Vec::new();
@@ -184,9 +202,9 @@ impl Router {
             }
             all
         };
-        let search = async move { self.partitions(session, None, &to).await.map(drop) };
-        let (outcome, all) = tokio::join!(search, found);
-        outcome.map(|()| all)
+        let search = async move { self.partitions(session, None, &to).await };
+        let (parents, all) = tokio::join!(search, found);
+        Ok((all, parents?))
     }
 }
 
@@ -264,34 +282,37 @@ impl Parent {
         })
     }
 
-    /// One partition a record of the parent; returns the parent's state if it is kept.
-    async fn partitions(
-        &self,
-        session: &Arc<Session>,
-        state: Option<&Value>,
-        to: &Sender<Slice>,
-    ) -> Result<Option<Value>> {
+    /// One partition a record of the parent.
+    async fn partitions(&self, session: &Arc<Session>, state: Option<&Value>, to: &Sender<Slice>) -> Result<Parents> {
         let text = |template: &Template| template.text(&session.engine, session.scope());
         let key: Vec<String> = text(&self.key)?.split('/').map(str::to_owned).collect();
         let field = text(&self.field)?;
         let extra =
             self.extra.iter().map(|path| path.iter().map(text).collect()).collect::<Result<Vec<Vec<String>>>>()?;
         let parent_state = if self.is_incremental { state.and_then(|state| self.state_of(state)) } else { None };
-        let mut slices = self.slices(session, parent_state.as_ref()).await?;
+        let (mut slices, mut found) = self.slices(session, parent_state.as_ref()).await?;
         while let Some(slice) = slices.next() {
             let mut reader = Reader::new(Arc::clone(&self.stream), Arc::clone(session), slice.clone(), None);
             reader.filter_from(slices.from(&slice));
             while let Some(batch) = reader.next_page().await? {
                 for record in &batch.records {
-                    let found = json::Slice::checked(batch.text(record));
-                    if let Some(partition) = partition_of(found, &key, &field, &extra, &slice) {
+                    let text = json::Slice::checked(batch.text(record));
+                    if let Some(partition) = partition_of(text, &key, &field, &extra, &slice) {
                         hand_over(to, partition).await?;
                     }
                 }
             }
-            slices.close(&slice, reader.latest())?;
+            match reader.unread() {
+                None => slices.close(&slice, reader.latest())?,
+                Some(unread) => {
+                    slices.leave_unread();
+                    found.unread.push(unread);
+                }
+            }
         }
-        Ok(self.is_incremental.then(|| slices.final_state()).flatten())
+        let state = self.is_incremental.then(|| slices.final_state()).flatten();
+        found.states = state.map(|state| (self.stream.name.clone(), state)).into_iter().collect();
+        Ok(found)
     }
 
     /// The parent's own state inside the child's: by name, or the child's common value.
@@ -300,9 +321,10 @@ impl Parent {
         own.or_else(|| state.get("state").cloned()).filter(|state| !state.is_null())
     }
 
-    async fn slices(&self, session: &Arc<Session>, state: Option<&Value>) -> Result<ParentSlices> {
+    /// The slices of the parent, and what was found out about its own parents.
+    async fn slices(&self, session: &Arc<Session>, state: Option<&Value>) -> Result<(ParentSlices, Parents)> {
         let mut progress = self.stream.progress(session, state, None)?;
-        let partitions = self.stream.retriever.router.collect(session).await?;
+        let (partitions, parents) = self.stream.retriever.router.collect(session).await?;
         let mut slices = Vec::new();
         for partition in partitions {
             match &mut progress {
@@ -314,7 +336,7 @@ impl Parent {
                 None => slices.push(partition),
             }
         }
-        Ok(ParentSlices { progress, slices: slices.into_iter() })
+        Ok((ParentSlices { progress, slices: slices.into_iter() }, parents))
     }
 }
 
@@ -339,6 +361,12 @@ impl ParentSlices {
             progress.observe(latest);
         }
         progress.close(slice, latest)
+    }
+
+    fn leave_unread(&mut self) {
+        if let Some(progress) = &mut self.progress {
+            progress.leave_unread();
+        }
     }
 
     fn final_state(&mut self) -> Option<Value> {

@@ -22,7 +22,7 @@ use super::{
     time::Moment,
 };
 use crate::{
-    Error, ErrorKind, RecordSlice, Result,
+    Error, ErrorKind, FailedItem, RecordSlice, Result,
     http::{Response, StatusCode},
 };
 
@@ -139,9 +139,15 @@ impl Reader {
         self.latest
     }
 
-    /// The refusal that ended the slice, if the manifest ignored one.
-    pub(crate) fn ignored(&self) -> Option<StatusCode> {
-        self.ignored
+    /// What a refusal that the manifest ignored leaves unread. A part that the product denies is no part that is gone; only of
+    /// a partition it can say that there is no such thing.
+    pub(crate) fn unread(&self) -> Option<FailedItem> {
+        let status = self.ignored?.as_u16();
+        if matches!(status, 404 | 410) && !self.slice.partition.is_empty() {
+            return None;
+        }
+        let reason = format!("the product refused it (HTTP {status}); the manifest goes on without it");
+        Some(FailedItem { item: self.slice.describe(&self.stream.name), reason })
     }
 
     /// The next page; `None` at the end.

@@ -7,11 +7,12 @@ use std::{
 };
 
 use futures::FutureExt as _;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     cursor::{Progress, named_from_json, named_json},
+    partition::Parents,
     retriever::{Batch, Reader},
     session::Session,
     slice::Slice,
@@ -19,7 +20,7 @@ use super::{
     template::Python,
     time::{self, Moment},
 };
-use crate::{Error, ErrorKind, FailedItem, Page, PageProgress, ReadEnd, Result, http::StatusCode};
+use crate::{Error, ErrorKind, FailedItem, Page, PageProgress, ReadEnd, Result};
 
 /// Partitions found ahead of the slices being read.
 const PARTITIONS_AHEAD: usize = 64;
@@ -37,8 +38,15 @@ struct Open {
 
 /// What the reader of a slice tells.
 enum Event {
-    Page { id: u64, batch: Batch },
-    End { id: u64, ignored: Option<StatusCode> },
+    Page {
+        id: u64,
+        batch: Batch,
+    },
+    /// The slice is over; some of it may be left unread.
+    End {
+        id: u64,
+        unread: Option<FailedItem>,
+    },
     Failed(Error),
 }
 
@@ -58,7 +66,8 @@ pub(crate) struct Run {
     ready: VecDeque<(u64, Open)>,
     next_id: u64,
     failed: Vec<FailedItem>,
-    partitions: (u32, u32),
+    /// Slices read, and slices known.
+    slices: (u32, u32),
     requests_told: u64,
     pages_since_position: usize,
 }
@@ -96,7 +105,7 @@ impl Run {
             ready: VecDeque::new(),
             next_id: 0,
             failed: Vec::new(),
-            partitions: (0, 0),
+            slices: (0, 0),
             requests_told,
             pages_since_position: usize::MAX,
         };
@@ -132,15 +141,18 @@ impl Run {
                 },
             }
         }
-        let parents = parents.unwrap_or_default();
-        Ok(self.end(parents, requests_before))
+        Ok(self.end(parents.unwrap_or_default(), requests_before))
     }
 
-    fn end(mut self, parents: Map<String, Value>, requests_before: u64) -> ReadEnd {
+    fn end(mut self, parents: Parents, requests_before: u64) -> ReadEnd {
         let state = self.recorder.as_mut().map(|recorder| {
-            recorder.set_parents(parents);
+            if !parents.unread.is_empty() {
+                recorder.leave_unread();
+            }
+            recorder.set_parents(parents.states);
             recorder.final_state()
         });
+        self.failed.extend(parents.unread);
         let used_state = self.recorder.is_some() && self.state.is_some();
         ReadEnd {
             state,
@@ -194,7 +206,6 @@ impl Run {
         if let Some(recorder) = &mut self.recorder {
             recorder.begin(partition, left.len())?;
         }
-        self.partitions.1 += 1;
         for slice in left {
             self.queue(Open { slice, token: None, latest: None });
         }
@@ -204,6 +215,7 @@ impl Run {
     fn queue(&mut self, open: Open) {
         self.ready.push_back((self.next_id, open));
         self.next_id += 1;
+        self.slices.1 += 1;
     }
 
     fn start_readers(&mut self, tasks: &mut JoinSet<()>, events: &mpsc::Sender<Event>) {
@@ -226,12 +238,7 @@ impl Run {
     async fn take(&mut self, event: Event, pages: &mpsc::Sender<Page>) -> Result<()> {
         match event {
             Event::Failed(error) => Err(error),
-            Event::End { id, ignored } => {
-                if let (Some(status), Some(open)) = (ignored, self.open.get(&id)) {
-                    self.note_ignored(status, &open.slice.clone());
-                }
-                self.close(id)
-            }
+            Event::End { id, unread } => self.close(id, unread),
             Event::Page { id, batch } => {
                 self.note(id, &batch)?;
                 let page = self.page(batch);
@@ -243,17 +250,6 @@ impl Run {
         }
     }
 
-    /// A part that the product denies is no part that is gone.
-    fn note_ignored(&mut self, status: StatusCode, slice: &Slice) {
-        if !matches!(status.as_u16(), 404 | 410) {
-            let item = if slice.partition.is_empty() { "the stream".to_owned() } else { slice.partition_key() };
-            self.failed.push(FailedItem {
-                item,
-                reason: format!("the product refused it (HTTP {}); the manifest goes on without it", status.as_u16()),
-            });
-        }
-    }
-
     fn note(&mut self, id: u64, batch: &Batch) -> Result<()> {
         if let Some(open) = self.open.get_mut(&id) {
             open.token.clone_from(&batch.next);
@@ -262,15 +258,22 @@ impl Run {
         if let (Some(recorder), Some(latest)) = (&mut self.recorder, &batch.latest) {
             recorder.observe(latest);
         }
-        if batch.next.is_none() { self.close(id) } else { Ok(()) }
+        if batch.next.is_none() { self.close(id, None) } else { Ok(()) }
     }
 
-    fn close(&mut self, id: u64) -> Result<()> {
+    /// Ends a slice. What is left unread the state must not pass by: the next read begins there again.
+    fn close(&mut self, id: u64, unread: Option<FailedItem>) -> Result<()> {
         let Some(open) = self.open.remove(&id) else { return Ok(()) };
         self.done.insert(hash(&open.slice));
-        self.partitions.0 += 1;
+        self.slices.0 += 1;
+        let is_read = unread.is_none();
+        self.failed.extend(unread);
         match &mut self.recorder {
-            Some(recorder) => recorder.close(&open.slice, open.latest),
+            Some(recorder) if is_read => recorder.close(&open.slice, open.latest),
+            Some(recorder) => {
+                recorder.leave_unread();
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -291,8 +294,8 @@ impl Run {
             progress: PageProgress {
                 bytes_received: batch.received,
                 requests: u32::try_from(told).unwrap_or(u32::MAX),
-                partitions_done: self.partitions.0,
-                partitions_known: self.partitions.1,
+                slices_done: self.slices.0,
+                slices_known: self.slices.1,
             },
         }
     }
@@ -345,13 +348,13 @@ fn hash(slice: &Slice) -> u64 {
     hasher.finish()
 }
 
-/// Sends partitions as they are found; ends with the states of incremental parents.
+/// Sends partitions as they are found; ends with what there is to say of the parents.
 async fn find_partitions(
     stream: Arc<Stream>,
     session: Arc<Session>,
     state: Option<Value>,
     to: mpsc::Sender<Slice>,
-) -> Result<Map<String, Value>> {
+) -> Result<Parents> {
     stream.retriever.router.partitions(&session, state.as_ref(), &to).await
 }
 
@@ -359,7 +362,7 @@ async fn read_slice(id: u64, mut reader: Reader, events: mpsc::Sender<Event>) {
     loop {
         let event = match reader.next_page().await {
             Ok(Some(batch)) => Event::Page { id, batch },
-            Ok(None) => Event::End { id, ignored: reader.ignored() },
+            Ok(None) => Event::End { id, unread: reader.unread() },
             Err(error) => Event::Failed(error),
         };
         let is_last = !matches!(&event, Event::Page { batch, .. } if batch.next.is_some());

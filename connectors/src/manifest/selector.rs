@@ -13,7 +13,7 @@ use super::{
     template::{Python, Template, values::Lazy},
     transform::{Record, Transformation},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::Result;
 
 /// The component as the manifest writes it.
 #[derive(Debug)]
@@ -32,6 +32,10 @@ pub(crate) struct Changes<'a> {
     pub(crate) schema: &'a serde_json::Value,
     /// True where old records are left out here, which changes the order of things.
     pub(crate) filters_here: bool,
+}
+
+fn is_pattern(step: &str) -> bool {
+    step != "*" && !step.contains("{{") && step.contains(['*', '?', '['])
 }
 
 impl Selector {
@@ -61,19 +65,22 @@ impl Selector {
             Some(filter) => return Err(filter.unsupported("record filter")),
         };
         let path = extractor.templates("field_path")?.unwrap_or_default();
+        // A name that comes from a setting may hold anything; one that is written here with such a character is a pattern.
+        if let Some(pattern) = path.iter().map(Template::source).find(|source| is_pattern(source)) {
+            return Err(extractor.problem(format!(
+                "the pattern `{pattern}` in `field_path` is not supported; a step is a name, an index, or `*` for every one"
+            )));
+        }
         Ok(Self { path, filter, transforms_first: view.flag("transform_before_filtering")?, normalizes })
     }
 
     /// The steps to the records with the settings filled in.
     ///
     /// # Errors
-    /// As for templates; `Invalid` for patterns that are not supported.
+    /// As for templates.
     pub(crate) fn steps(&self, session: &Session) -> Result<Vec<Step>> {
         let step = |template: &Template| match template.text(&session.engine, session.scope())?.as_str() {
             "*" => Ok(Step::Each),
-            pattern if pattern.contains("**") => {
-                Err(Error::new(ErrorKind::Invalid, "`**` in a record path is not supported"))
-            }
             name => Ok(Step::Name(name.to_owned())),
         };
         self.path.iter().map(step).collect()

@@ -39,6 +39,18 @@ impl Slice {
         canonical(&dict(&self.partition))
     }
 
+    /// The part of a stream that it stands for, for people.
+    pub(crate) fn describe(&self, stream: &str) -> String {
+        let mut text = format!("stream {stream}");
+        for named in [&self.partition, &self.window] {
+            if !named.is_empty() {
+                text.push(' ');
+                text.push_str(&dict(named).to_json());
+            }
+        }
+        text
+    }
+
     /// Partition and window as one text.
     pub(crate) fn identity(&self) -> String {
         format!("{}{}", self.partition_key(), canonical(&dict(&self.window)))

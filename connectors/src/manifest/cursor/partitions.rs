@@ -22,6 +22,8 @@ pub(crate) struct Progress {
     /// Slices being read: how many of each partition are open, and whether more will come.
     open: HashMap<String, usize>,
     has_seen_values: bool,
+    /// A slice was left unread: the common value must not pass it.
+    has_gaps: bool,
     started: tokio::time::Instant,
 }
 
@@ -60,7 +62,14 @@ impl Progress {
         } else {
             Kind::Single(Intervals::from_state(&cursor, state, None)?)
         };
-        Ok(Self { cursor, kind, open: HashMap::new(), has_seen_values: false, started: tokio::time::Instant::now() })
+        Ok(Self {
+            cursor,
+            kind,
+            open: HashMap::new(),
+            has_seen_values: false,
+            has_gaps: false,
+            started: tokio::time::Instant::now(),
+        })
     }
 
     /// The cursor.
@@ -148,6 +157,11 @@ impl Progress {
         }
     }
 
+    /// Notes that a slice was not read: its window stays open.
+    pub(crate) fn leave_unread(&mut self) {
+        self.has_gaps = true;
+    }
+
     /// The states of parents that are read incrementally, by the parent's name.
     pub(crate) fn set_parents(&mut self, parents: Map<String, Value>) {
         if let Kind::Many(many) = &mut self.kind {
@@ -159,6 +173,7 @@ impl Progress {
     pub(crate) fn final_state(&mut self) -> Value {
         if let Kind::Many(many) = &mut self.kind
             && self.has_seen_values
+            && !self.has_gaps
         {
             many.global = many.new_global.clone();
             // Records may have changed while the read went on: the next one looks back this far in new partitions.
@@ -178,14 +193,16 @@ impl Progress {
     /// Everything that a later read of the same run needs.
     pub(crate) fn to_position(&self) -> Value {
         match &self.kind {
-            Kind::Single(intervals) => json!({"one": intervals.to_position(), "seen": self.has_seen_values}),
+            Kind::Single(intervals) => {
+                json!({"one": intervals.to_position(), "seen": self.has_seen_values, "gaps": self.has_gaps})
+            }
             Kind::Many(many) => {
                 let states: Vec<_> = many
                     .order
                     .iter()
                     .filter_map(|key| Some(json!([key, many.states.get(key)?.to_position()])))
                     .collect();
-                json!({"many": states, "seen": self.has_seen_values, "global": many.global, "new_global": many.new_global,
+                json!({"many": states, "seen": self.has_seen_values, "gaps": self.has_gaps, "global": many.global, "new_global": many.new_global,
                        "lookback": many.lookback_s, "is_global": many.is_global})
             }
         }
@@ -193,7 +210,8 @@ impl Progress {
 
     /// Takes up what [`Progress::to_position`] wrote; false when it does not fit.
     pub(crate) fn resume(&mut self, position: &Value) -> bool {
-        self.has_seen_values = position.get("seen").and_then(Value::as_bool).unwrap_or(false);
+        let flag = |name: &str| position.get(name).and_then(Value::as_bool).unwrap_or(false);
+        (self.has_seen_values, self.has_gaps) = (flag("seen"), flag("gaps"));
         match &mut self.kind {
             Kind::Single(intervals) => match position.get("one").and_then(Intervals::from_position) {
                 Some(found) => *intervals = found,

@@ -25,7 +25,8 @@ pub(crate) struct Loader {
     /// Compiles templates.
     pub(crate) compiler: Compiler,
     file: String,
-    problems: RefCell<Vec<Problem>>,
+    /// With line and column.
+    problems: RefCell<Vec<((u32, u32), Problem)>>,
     /// Names that parents give to the templates of their children.
     extra_names: BTreeSet<String>,
     /// Streams loaded already, by the node they come from: parents are shared by their children.
@@ -75,7 +76,7 @@ impl Loader {
             node.place.column,
             if path.is_empty() { "" } else { " " }
         );
-        let problem = Problem { place, message };
+        let problem = ((node.place.line, node.place.column), Problem { place, message });
         let mut problems = self.problems.borrow_mut();
         if !problems.contains(&problem) {
             problems.push(problem);
@@ -94,7 +95,9 @@ impl Loader {
 
     /// Every problem found, in the order of the text's lines.
     pub(crate) fn into_parts(self) -> (Compiler, Vec<Problem>) {
-        (self.compiler, self.problems.into_inner())
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|(place, _)| *place);
+        (self.compiler, problems.into_iter().map(|(_, problem)| problem).collect())
     }
 }
 

@@ -92,16 +92,11 @@ pub(crate) fn encode(pairs: &[(String, String)]) -> String {
     pairs.iter().map(pair).collect::<Vec<_>>().join("&")
 }
 
-/// True when a credential for `home` may go to `url`: the same host, or another one of the same domain.
+/// True when a credential for `home` may go to `url`: the same host, or another one of the same registered domain. Under
+/// a public suffix (`co.uk`, `myshopify.com`) each name is somebody else's.
 pub(crate) fn is_at_home(home: &Url, url: &Url) -> bool {
-    let domain = |url: &Url| match url.host() {
-        Some(url::Host::Domain(name)) => {
-            let labels: Vec<&str> = name.rsplit('.').take(2).collect();
-            labels.join(".")
-        }
-        other => other.map(|host| host.to_string()).unwrap_or_default(),
-    };
-    url.host_str() == home.host_str() || domain(home) == domain(url)
+    let registered = |url: &Url| url.domain().and_then(psl::domain_str).map(str::to_owned);
+    url.host_str() == home.host_str() || registered(home).is_some_and(|domain| registered(url) == Some(domain))
 }
 
 #[cfg(test)]
@@ -144,5 +139,8 @@ mod tests {
         assert!(is_at_home(&url("https://api.shop.example/"), &url("https://eu.shop.example/x")));
         assert!(!is_at_home(&url("https://api.shop.example/"), &url("https://evil.example2/x")));
         assert!(!is_at_home(&url("https://10.0.0.1/"), &url("https://10.0.0.2/x")));
+        assert!(!is_at_home(&url("https://mine.co.uk/"), &url("https://other.co.uk/x")));
+        assert!(!is_at_home(&url("https://mine.myshopify.com/"), &url("https://other.myshopify.com/x")));
+        assert!(!is_at_home(&url("https://localhost/"), &url("https://elsewhere/x")));
     }
 }
