@@ -3,7 +3,7 @@
 use listbackup_engine::{
     ErrorKind,
     connectors::Page,
-    snapshot::{StoreSettings, StreamCheckpoint, VerifyLevel, WriterSpec},
+    snapshot::{StoreSettings, StreamCheckpoint, StreamEnd, VerifyLevel, WriterSpec},
 };
 
 use crate::store::{World, back_up, end, manifest, page, run_id, small_settings, stream};
@@ -192,10 +192,46 @@ async fn another_primary_key_needs_a_full_read() {
 }
 
 #[tokio::test]
+async fn a_stream_that_never_deletes_keeps_what_a_full_read_no_longer_shows() {
+    let world = World::new(small_settings());
+    let store = world.source(1, 1).await.unwrap();
+    let (first, _) = back_up(&store, (1, 1, 1), None, vec![contacts(0..5, 0)]).await;
+    let parent = Some(first.manifest.streams["contacts"].clone());
+    let spec = WriterSpec { stream: stream("contacts", 1), parent, resume: None };
+    let mut writer = store.stream_writer(spec).await.unwrap();
+    writer.push(contacts(3..8, 0)).await.unwrap();
+    let finished = writer.finish(StreamEnd { keeps_absent: true, ..end(true) }).await.unwrap();
+    assert_eq!((finished.figures.added, finished.figures.removed, finished.state.records), (3, 0, 8));
+}
+
+#[tokio::test]
+async fn records_that_lack_their_key_are_all_kept_and_found_again() {
+    let world = World::new(small_settings());
+    let store = world.source(1, 1).await.unwrap();
+    let records = || {
+        page([
+            (vec!["null"], r#"{"id":null,"name":"a"}"#, false),
+            (vec!["null"], r#"{"id":null,"name":"b"}"#, false),
+            (vec![], r#"{"name":"c"}"#, false),
+            (vec!["7"], r#"{"id":7}"#, false),
+        ])
+    };
+    let (first, finished) = back_up(&store, (1, 1, 1), None, vec![records()]).await;
+    assert_eq!(finished.figures.added, 4);
+    let (second, finished) = back_up(&store, (1, 1, 2), Some(&first), vec![records()]).await;
+    assert_eq!((finished.figures.unchanged, finished.figures.bytes_stored), (4, 0));
+    let reader = store.reader(&second.manifest);
+    for record in reader.browse("contacts", None, 10).await.unwrap() {
+        let text = record.key.to_string();
+        assert_eq!(reader.find("contacts", &text).await.unwrap().as_ref(), Some(&record), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn records_that_cannot_be_kept_are_refused_by_name() {
     let world = World::new(small_settings());
     let store = world.source(1, 1).await.unwrap();
-    for (arity, key, body) in [(1, vec!["nonsense"], "{}"), (0, vec![], "{\"a\":"), (2, vec!["1"], "{}")] {
+    for (arity, key, body) in [(1, vec!["nonsense"], "{}"), (0, vec![], "{\"a\":"), (2, vec!["1"], "{\"a\":")] {
         let spec = WriterSpec { stream: stream("contacts", arity), parent: None, resume: None };
         let mut writer = store.stream_writer(spec).await.unwrap();
         let error = writer.push(page([(key, body, false)])).await.unwrap_err();

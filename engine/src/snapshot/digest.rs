@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use highway::{HighwayHash, HighwayHasher, Key};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
@@ -22,7 +23,7 @@ pub(crate) type Tag = u64;
 pub(crate) struct Fingerprint {
     /// Names the record within its block.
     pub(crate) tag: Tag,
-    /// Keyed digest of the body as received; 0 stands for a tombstone.
+    /// Keyed HighwayHash of the body as received; 0 stands for a tombstone.
     pub(crate) digest: u64,
     /// Checksum that neither key order nor white space changes.
     pub(crate) shape: u8,
@@ -70,7 +71,7 @@ pub(crate) fn shape(body: &[u8]) -> u8 {
 /// The account's keyed hash functions. They stay the same over key epochs, so that fingerprints stay comparable.
 pub(crate) struct Hashers {
     tag: Zeroizing<[u8; 32]>,
-    body: Zeroizing<[u8; 32]>,
+    body: Zeroizing<[u64; 4]>,
     content: Zeroizing<[u8; 32]>,
     identity: Zeroizing<[u8; 32]>,
 }
@@ -83,7 +84,7 @@ impl Hashers {
     pub(crate) fn new(derive: impl Fn(&str) -> Result<Zeroizing<[u8; 32]>>) -> Result<Self> {
         Ok(Self {
             tag: derive("fingerprint tag")?,
-            body: derive("fingerprint body")?,
+            body: Zeroizing::new(lanes_of(&*derive("fingerprint body")?)),
             content: derive("content digest")?,
             identity: derive("record identity")?,
         })
@@ -96,7 +97,7 @@ impl Hashers {
 
     /// The digest of a body as received; never 0.
     pub(crate) fn body(&self, body: &[u8]) -> u64 {
-        first_u64(&blake3::keyed_hash(&self.body, body)).max(1)
+        HighwayHasher::new(Key(*self.body)).hash64(body).max(1)
     }
 
     /// The whole fingerprint of a live record.
@@ -115,13 +116,16 @@ impl Hashers {
     /// What one live record adds to its stream's content digest.
     pub(crate) fn content_term(&self, record: &Fingerprint) -> ContentDigest {
         let row = record.to_row();
-        let hash = blake3::keyed_hash(&self.content, &row[..13]);
-        let mut lanes = [0; 4];
-        for (lane, bytes) in lanes.iter_mut().zip(hash.as_bytes().as_chunks::<8>().0) {
-            *lane = u64::from_le_bytes(*bytes);
-        }
-        ContentDigest(lanes)
+        ContentDigest(lanes_of(blake3::keyed_hash(&self.content, &row[..13]).as_bytes()))
     }
+}
+
+fn lanes_of(bytes: &[u8; 32]) -> [u64; 4] {
+    let mut lanes = [0; 4];
+    for (lane, chunk) in lanes.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *lane = u64::from_le_bytes(*chunk);
+    }
+    lanes
 }
 
 fn first_u64(hash: &blake3::Hash) -> u64 {
@@ -175,13 +179,9 @@ impl Serialize for ContentDigest {
 impl<'de> Deserialize<'de> for ContentDigest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = unhex(&text).filter(|bytes| bytes.len() == 32);
+        let bytes: Option<[u8; 32]> = unhex(&text).and_then(|bytes| bytes.try_into().ok());
         let bytes = bytes.ok_or_else(|| de::Error::custom("a content digest has 64 hexadecimal digits"))?;
-        let mut lanes = [0; 4];
-        for (lane, chunk) in lanes.iter_mut().zip(bytes.as_chunks::<8>().0) {
-            *lane = u64::from_le_bytes(*chunk);
-        }
-        Ok(Self(lanes))
+        Ok(Self(lanes_of(&bytes)))
     }
 }
 

@@ -65,9 +65,13 @@ impl RecordKey {
 
     /// The key of a record without primary key.
     pub(crate) fn from_digest(digest: [u8; KEY_DIGEST_BYTES]) -> Self {
-        let mut bytes = vec![DIGEST];
-        bytes.extend_from_slice(&digest);
-        Self(bytes)
+        Self(Vec::new()).and_digest(digest)
+    }
+
+    /// The key of a record some of whose values are null: its digest tells it from others with the same values.
+    pub(crate) fn and_digest(mut self, digest: [u8; KEY_DIGEST_BYTES]) -> Self {
+        encode_digest(digest, &mut self.0);
+        self
     }
 
     /// From bytes that [`RecordKey::as_bytes`] gave.
@@ -128,6 +132,12 @@ impl KeyPart {
             Self::Digest(digest) => format!("\"{}\"", hex(digest)),
         }
     }
+}
+
+/// Appends the digest of a record.
+pub(crate) fn encode_digest(digest: [u8; KEY_DIGEST_BYTES], out: &mut Vec<u8>) {
+    out.push(DIGEST);
+    out.extend_from_slice(&digest);
 }
 
 /// Appends the encoding of one JSON value.

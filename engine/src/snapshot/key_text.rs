@@ -3,7 +3,8 @@
 //! With one value in the primary key, an integer and a string stand for themselves. Where that would be ambiguous (a
 //! string that looks like an integer, starts with `[`, or is empty), for every other kind of value, and with several
 //! values, the text is a JSON array of the values. The key of a record without primary key is its 32 hexadecimal
-//! digits. Every text reads as at most one key, and every key's text reads as that key.
+//! digits; where a value of the key is null, the array ends with these digits. Every text reads as at most one key, and
+//! every key's text reads as that key.
 
 use std::fmt;
 
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::{
     codec::{hex, unhex},
+    digest::KEY_DIGEST_BYTES,
     key::{KeyPart, RecordKey, integer_digits},
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -22,10 +24,14 @@ impl RecordKey {
     /// `Invalid` when no key of that arity has such a text. With one value, every text is a key.
     pub fn parse(text: &str, arity: usize) -> Result<Self> {
         if arity == 0 {
-            let digest = unhex(text).and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| no_key(text, arity))?;
+            let digest = digest_of(text).ok_or_else(|| no_key(text, arity))?;
             return Ok(Self::from_digest(digest));
         }
         let values: Option<Vec<&RawValue>> = text.starts_with('[').then(|| serde_json::from_str(text).ok()).flatten();
+        if let Some((values, digest)) = values.as_ref().and_then(|values| incomplete(values, arity)) {
+            let key = Self::from_json(values.iter().map(|value| value.get().as_bytes()))?;
+            return Ok(key.and_digest(digest));
+        }
         match values.filter(|values| values.len() == arity) {
             Some(values) => Self::from_json(values.iter().map(|value| value.get().as_bytes())),
             None if arity > 1 => Err(no_key(text, arity)),
@@ -61,6 +67,22 @@ impl fmt::Display for RecordKey {
             _ => f.write_str(&self.to_json()),
         }
     }
+}
+
+fn digest_of(text: &str) -> Option<[u8; KEY_DIGEST_BYTES]> {
+    unhex(text)?.try_into().ok()
+}
+
+/// The values and the digest of a key that lacks a value: one more than the key has fields, a null among them.
+fn incomplete<'a, 'v>(
+    values: &'v [&'a RawValue],
+    arity: usize,
+) -> Option<(&'v [&'a RawValue], [u8; KEY_DIGEST_BYTES])> {
+    let (digest, values) = values.split_last()?;
+    if values.len() != arity || values.iter().all(|value| value.get() != "null") {
+        return None;
+    }
+    Some((values, digest_of(serde_json::from_str(digest.get()).ok()?)?))
 }
 
 fn is_plain(text: &str) -> bool {

@@ -22,8 +22,8 @@ use crate::{
 /// How the store works. Reading never depends on it.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// How hard blocks are compressed. On contacts of 1 KB in blocks of 512 KiB, level 1 takes 1.9 us and 225 bytes a
-    /// record, level 3 takes 2.2 us and 218 bytes.
+    /// How hard blocks are compressed. On contacts of 1 KB in blocks of 512 KiB, level 3 takes 4 % less space than level 1 and
+    /// a fifth more of its time, which is two fifths of a first backup's.
     pub zstd_level: i32,
     /// A block is closed when its records take so many bytes. 256 KiB instead of 512 KiB costs 6 bytes a record of 1 KB.
     pub block_bytes: usize,
@@ -38,7 +38,7 @@ pub struct StoreSettings {
 impl Default for StoreSettings {
     fn default() -> Self {
         Self {
-            zstd_level: 3,
+            zstd_level: 1,
             block_bytes: 512 << 10,
             segment_bytes: 8 << 20,
             sealers_max: 2,

@@ -18,7 +18,8 @@ impl StreamWriter {
             let message = "the stream's primary key is not the one of the snapshot before: read the stream in full";
             return Err(Error::new(ErrorKind::Invalid, message).with("stream", &self.spec.name));
         }
-        if end.is_full {
+        let deletes = end.is_full && (has_other_key || !end.keeps_absent);
+        if deletes {
             self.pass_by_deleted().await?;
             self.delete_unseen().await?;
         }
@@ -28,7 +29,7 @@ impl StreamWriter {
         let figures = self.figures();
         let parent = self.parent.take();
         let body_bytes = match &parent {
-            Some(parent) if !end.is_full => parent.body_bytes.saturating_add_signed(self.tally.grown_bytes),
+            Some(parent) if !deletes => parent.body_bytes.saturating_add_signed(self.tally.grown_bytes),
             _ => self.tally.read_bytes.max(0).unsigned_abs(),
         };
         let (mut segments, records, full_window) = match parent {

@@ -46,6 +46,8 @@ pub struct WriterSpec {
 pub struct StreamEnd {
     /// True when every record that exists was pushed, so that absence means deletion.
     pub is_full: bool,
+    /// True when the product never deletes: what did not come is kept all the same.
+    pub keeps_absent: bool,
     /// From where the next incremental read may start.
     pub cursor: Option<Value>,
     /// When the stream was read.
@@ -55,7 +57,7 @@ pub struct StreamEnd {
 impl StreamEnd {
     /// The end of a read between two instants.
     pub fn new(is_full: bool, cursor: Option<Value>, started_at: Timestamp, ended_at: Timestamp) -> Self {
-        Self { is_full, cursor, window: ReadWindow { started_at, ended_at } }
+        Self { is_full, keeps_absent: false, cursor, window: ReadWindow { started_at, ended_at } }
     }
 }
 
@@ -182,28 +184,29 @@ impl StreamWriter {
         figures
     }
 
-    /// Reads the key of a record, and where its values stand in the body.
+    /// Reads the key of a record, and where its values stand in the body. What is missing counts as null.
     fn read_key(&mut self, page: &Page, record: &RecordSlice) -> Result<()> {
         let Current { key, places, .. } = &mut self.current;
         key.clear();
         places.clear();
-        if self.spec.primary_key.is_empty() {
-            let mut canonical = Vec::with_capacity(record.body.len());
-            json::canonicalise(page.record_body(record), &mut canonical)
-                .ok_or_else(|| Error::new(ErrorKind::Invalid, "a record is not JSON, or is nested too deeply"))?;
-            let digest = self.segments.ring.hashers().identity(&canonical);
-            key.extend_from_slice(RecordKey::from_digest(digest).as_bytes());
-            return Ok(());
+        let (slices, arity) = (record.key.as_slice(), self.spec.primary_key.len());
+        let mut is_whole = arity > 0 && slices.len() == arity;
+        if is_whole {
+            for slice in slices {
+                let value = page.slice(slice);
+                is_whole &= value.trim_ascii() != b"null";
+                key::encode(value, key)?;
+                let is_inside = record.body.start <= slice.start && slice.end <= record.body.end;
+                let is_tight = value.trim_ascii_start().len() == value.len();
+                places.push(if is_inside && is_tight { slice.start - record.body.start } else { NOT_IN_BODY });
+            }
+        } else {
+            (0..arity).try_for_each(|_| key::encode(b"null", key))?;
         }
-        let slices = record.key.as_slice();
-        if slices.len() != self.spec.primary_key.len() {
-            return Err(Error::new(ErrorKind::Bug, "a record has another number of key values than its stream's key"));
-        }
-        for slice in slices {
-            key::encode(page.slice(slice), key)?;
-            let is_inside = record.body.start <= slice.start && slice.end <= record.body.end;
-            let is_tight = page.slice(slice).trim_ascii_start().len() == slice.len();
-            places.push(if is_inside && is_tight { slice.start - record.body.start } else { NOT_IN_BODY });
+        if !is_whole {
+            // Such records are told apart by their content, so that two of them do not pass for one.
+            places.clear();
+            key::encode_digest(self.segments.ring.hashers().identity(&canonical(page.record_body(record))?), key);
         }
         if key.len() > MAX_KEY_BYTES {
             return Err(key::too_long(key.len()));
@@ -219,4 +222,11 @@ impl StreamWriter {
             tokio::task::yield_now().await;
         }
     }
+}
+
+fn canonical(body: &[u8]) -> Result<Vec<u8>> {
+    let mut canonical = Vec::with_capacity(body.len());
+    json::canonicalise(body, &mut canonical)
+        .ok_or_else(|| Error::new(ErrorKind::Invalid, "a record is not JSON, or is nested too deeply"))?;
+    Ok(canonical)
 }
