@@ -6,7 +6,7 @@ use crate::{scripted::Product, world::World};
 use listbackup_connectors::ErrorKind as ConnectorError;
 use listbackup_engine::{
     ErrorKind,
-    model::{Job, Run, RunStatus, SourceState, job::Schedule, run::StreamState},
+    model::{Job, Run, RunStatus, Source, SourceState, job::Schedule, run::StreamState},
     ports::{Condition, Queue, QueueName},
     run::{
         RunContext,
@@ -125,6 +125,24 @@ async fn after_a_crash_another_worker_goes_on_from_the_last_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_source_got_other_settings_meanwhile_reads_from_the_start() {
+    let world = World::new(16, product(100)).await;
+    let run = world.order().await;
+    killed_after(&world, &world.worker(), &run, 6).await;
+    world.product.forget_served();
+    let store = Store::new(world.ports.tables.clone());
+    let source = Source { settings: serde_json::json!({ "region": "eu" }), ..world.source().await };
+    let put = store::put(&source, Condition::Any).expect("a row");
+    store.transact(&world.scope, vec![put]).await.expect("the settings are written");
+
+    world.clock.advance(Duration::from_secs(31));
+    let ended = finished(&world.worker(), &run).await;
+    assert_eq!(world.product.pages_served(STREAM), (0..10).collect::<Vec<_>>());
+    assert_eq!((ended.status, ended.progress.streams[STREAM].added), (RunStatus::Succeeded, 100));
+    assert_eq!(world.head_records(STREAM).await, world.product.truth(STREAM));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_lost_its_lease_cannot_commit() {
     let world = World::new(3, product(20)).await;
     let run = world.order().await;
@@ -170,7 +188,7 @@ async fn a_snapshot_whose_run_ended_without_it_is_never_shown() {
     let outcomes = read_all(&session).await;
     let manifest = listbackup_engine::run::commit::manifest(&session, &outcomes);
     session.source_store.put_manifest(&manifest).await.expect("the object is written");
-    conclude::stop_run(&worker, &session.claim, Stop::Cancelled).await.expect("the run ends");
+    conclude::stop_run(&worker, &session.claim, Stop::Cancelled, None).await.expect("the run ends");
     assert_eq!(indexed(&world, &worker, &run).await, Indexed::Never);
 }
 
@@ -252,7 +270,8 @@ async fn a_failing_stream_keeps_its_last_state_and_the_others_are_committed() {
     let orders_before = world.head_records("orders").await;
     let run = finished(&worker, &world.order().await).await;
     assert_eq!(run.status, RunStatus::Partial);
-    assert_eq!(run.progress.streams["orders"].state, StreamState::Failed);
+    let orders = &run.progress.streams["orders"];
+    assert_eq!((orders.state, orders.records, orders.unchanged, orders.added), (StreamState::Failed, 10, 10, 0));
     assert!(run.error.expect("a reason").message.contains("stream orders"));
     assert_eq!(world.head_records(STREAM).await, world.product.truth(STREAM));
     assert_eq!(world.head_records("orders").await, orders_before);

@@ -41,7 +41,7 @@ impl Job {
     fn try_once(&mut self, ctx: &mut Context<Self>) {
         if let Some(stop) = self.stop.reason() {
             let (run_ctx, claim) = (self.ctx.clone(), self.claim.clone());
-            let work = async move { conclude::stop_run(&run_ctx, &claim, stop).await };
+            let work = async move { conclude::stop_run(&run_ctx, &claim, stop, None).await };
             self.work = Some(Task::start(work, ctx.address().recipient(), AttemptEnded));
             return;
         }
@@ -63,7 +63,7 @@ impl Job {
                 let (run_ctx, claim) = (self.ctx.clone(), self.claim.clone());
                 let work = async move {
                     // Where the failure itself cannot be written, the first error is what people need to see.
-                    conclude::fail(&run_ctx, &claim, &error).await.map_err(|unwritten| {
+                    conclude::fail(&run_ctx, &claim, &error, None).await.map_err(|unwritten| {
                         tracing::error!(error = %unwritten, "the failure could not be written");
                         error
                     })

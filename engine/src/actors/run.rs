@@ -127,7 +127,7 @@ impl Handler<RunStop> for Run {
         }
         if let Some(stop) = self.stop.reason() {
             let (run_ctx, claim) = (self.ctx.clone(), self.claim.clone());
-            let work = async move { conclude::stop_run(&run_ctx, &claim, stop).await };
+            let work = async move { conclude::stop_run(&run_ctx, &claim, stop, None).await };
             self.work = Some(Task::start(work, ctx.address().recipient(), Concluded));
         }
     }

@@ -21,6 +21,8 @@ use crate::{
 pub struct Checkpoint {
     /// The snapshot that the stream is compared with; a checkpoint against another parent is void.
     pub parent: Option<SnapshotId>,
+    /// What was read, as [`super::session::reading_of`] tells it; a checkpoint of another reading is void.
+    pub reading: String,
     /// When the first attempt began to read the stream.
     pub began_at: Timestamp,
     /// How far it is.
@@ -71,7 +73,7 @@ pub async fn save(session: &Session, stream: &str, checkpoint: &Checkpoint) -> R
     Ok(())
 }
 
-/// The checkpoint of a stream, if an earlier attempt of this run left one that still fits the parent.
+/// The checkpoint of a stream, if an earlier attempt of this run left one that still fits parent and settings.
 ///
 /// # Errors
 /// `Retry` when the store cannot be reached. A damaged checkpoint is reported and read as none: the stream starts over.
@@ -80,7 +82,9 @@ pub async fn load(session: &Session, stream: &str) -> Result<Option<Checkpoint>>
         return Ok(None);
     };
     match session.source_store.load_checkpoint::<Checkpoint>(path).await {
-        Ok(checkpoint) if checkpoint.parent == session.parent_id() => Ok(Some(checkpoint)),
+        Ok(checkpoint) if checkpoint.parent == session.parent_id() && checkpoint.reading == session.reading => {
+            Ok(Some(checkpoint))
+        }
         Ok(_) => Ok(None),
         Err(error) if error.kind() == crate::ErrorKind::Retry => Err(error),
         Err(error) => {

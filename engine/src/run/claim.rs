@@ -14,7 +14,11 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{ActivityEvent, ActivityKind, Run, RunStatus, Source, SourceState, run::RunError, scope::AccountScope},
+    model::{
+        ActivityEvent, ActivityKind, Run, RunStatus, Source, SourceState,
+        run::{Progress, RunError},
+        scope::AccountScope,
+    },
     ports::Condition,
     store::{self, Versioned, key},
 };
@@ -191,19 +195,29 @@ pub async fn heartbeat(ctx: &RunContext, claim: &Claim) -> Result<()> {
     .await
 }
 
+/// How a run ends that made no snapshot.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// Failed or cancelled.
+    pub status: RunStatus,
+    /// Why it failed.
+    pub error: Option<RunError>,
+    /// Figures of the attempt that ended it; `None` leaves those in the row.
+    pub progress: Option<Progress>,
+}
+
 /// Ends a run without a snapshot and lets go of the lease, in one transaction.
 ///
 /// # Errors
 /// `Fenced` when another worker owns the source by now: the run is theirs to end.
-pub async fn end_without_snapshot(
-    ctx: &RunContext,
-    claim: &Claim,
-    status: RunStatus,
-    error: Option<RunError>,
-) -> Result<Run> {
+pub async fn end_without_snapshot(ctx: &RunContext, claim: &Claim, ending: Ending) -> Result<Run> {
+    let Ending { status, error, progress } = ending;
     let needs_sign_in = error.as_ref().is_some_and(|error| error.code == ErrorKind::Reauthorise.code());
     let (run, events) = change_both(ctx, claim, |source, run| {
         source.lease = lease::released(&source.lease, claim.epoch)?;
+        if let Some(progress) = &progress {
+            run.progress.clone_from(progress);
+        }
         order::end(run, status, error.clone(), ctx.ports.clock.now());
         let mut events = vec![ended_event(ctx, run)];
         if needs_sign_in {

@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 
 use super::{
     checkpoint,
-    claim::{change_both, ended_event},
+    claim::{Ending, change_both, end_without_snapshot, ended_event},
     event, lease, order,
     pipeline::StreamOutcome,
     session::Session,
 };
 use crate::{
     error::{Error, Result},
-    model::{Run, RunStatus, id::kind, run::RunError, source::Head},
+    model::{
+        Run, RunStatus,
+        id::kind,
+        run::{RunError, StreamProgress},
+        source::Head,
+    },
     snapshot::{FORMAT_VERSION, LoadedManifest, Manifest, SnapshotStatus, StreamState},
 };
 
@@ -28,19 +33,25 @@ pub async fn commit(session: &Session, outcomes: &Outcomes) -> Result<Run> {
     let failures = failures(outcomes);
     let is_empty = !outcomes.values().any(|outcome| matches!(outcome, StreamOutcome::Done(_)));
     if let (true, Some(error)) = (is_empty, &failures) {
-        return super::claim::end_without_snapshot(
-            &session.ctx,
-            &session.claim,
-            RunStatus::Failed,
-            Some(error.clone()),
-        )
-        .await;
+        let progress = Some(session.progress.now());
+        let ending = Ending { status: RunStatus::Failed, error: Some(error.clone()), progress };
+        return end_without_snapshot(&session.ctx, &session.claim, ending).await;
+    }
+    for (name, _) in outcomes.iter().filter(|(_, outcome)| matches!(outcome, StreamOutcome::Failed(_))) {
+        session.progress.stream(name, |stream| keep_parents(stream, session.parent_state(name)));
     }
     let stored = session.source_store.put_manifest(&manifest(session, outcomes)).await?;
     let (run, events) = publish(session, &stored, failures).await?;
     event::publish(&session.ctx.ports, &session.claim.scope, &events).await;
     checkpoint::discard_all(session, &session_run(session, &run)).await;
     Ok(run)
+}
+
+/// Of a stream that failed the snapshot holds what its parent held, whatever came before the failure.
+fn keep_parents(stream: &mut StreamProgress, parent: Option<&StreamState>) {
+    let records = parent.map_or(0, |parent| parent.records);
+    (stream.records, stream.unchanged) = (records, records);
+    (stream.added, stream.changed, stream.removed) = (0, 0, 0);
 }
 
 /// The head moves, the lease goes, the run ends and its event is kept: all in one transaction under the fence.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     RunContext, RunSettings,
-    claim::{self, Claim},
+    claim::{self, Claim, Ending},
     commit::{self, Outcomes},
     pipeline::StreamOutcome,
     session::Session,
@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Run, RunStatus, run::RunError},
+    model::{
+        Run, RunStatus,
+        run::{Progress, RunError},
+    },
     store::key,
 };
 
@@ -25,7 +28,8 @@ pub enum AttemptEnd {
     HandedBack,
 }
 
-/// Ends an attempt whose streams have all been read or stopped.
+/// Ends an attempt whose streams have all been read or stopped. A store that takes no more fails the run as a whole: what
+/// could be kept of it would only look like a backup.
 ///
 /// # Errors
 /// As [`commit::commit`]; `Fenced` when another worker owns the source.
@@ -34,23 +38,34 @@ pub async fn conclude(session: &Session, outcomes: &Outcomes) -> Result<AttemptE
         StreamOutcome::Stopped(stop) => Some(*stop),
         _ => None,
     });
-    match session.stop.reason().filter(|_| stopped.is_some()) {
-        None => commit::commit(session, outcomes).await.map(|run| AttemptEnd::Ended(Box::new(run))),
-        Some(stop) => stop_run(&session.ctx, &session.claim, stop).await,
+    let refused = outcomes.values().find_map(|outcome| match outcome {
+        StreamOutcome::Failed(error) if error.kind() == ErrorKind::Exhausted => Some(error),
+        _ => None,
+    });
+    let progress = Some(session.progress.now());
+    match (session.stop.reason(), refused) {
+        (Some(Stop::Exhausted), Some(error)) => {
+            fail(&session.ctx, &session.claim, error, progress).await.map(|run| AttemptEnd::Ended(Box::new(run)))
+        }
+        (Some(stop), _) if stopped.is_some() || refused.is_some() => {
+            stop_run(&session.ctx, &session.claim, stop, progress).await
+        }
+        _ => commit::commit(session, outcomes).await.map(|run| AttemptEnd::Ended(Box::new(run))),
     }
 }
 
-/// Ends or hands back a run that must stop.
+/// Ends or hands back a run that must stop. `progress` is what the attempt came to.
 ///
 /// # Errors
 /// `Fenced` when another worker owns the source; `Retry` from the stores.
-pub async fn stop_run(ctx: &RunContext, claim: &Claim, stop: Stop) -> Result<AttemptEnd> {
+pub async fn stop_run(ctx: &RunContext, claim: &Claim, stop: Stop, progress: Option<Progress>) -> Result<AttemptEnd> {
     match stop {
-        Stop::Fenced => Err(stop.into()),
+        Stop::Fenced | Stop::Exhausted => Err(stop.into()),
         Stop::Draining => claim::hand_back(ctx, claim).await.map(|()| AttemptEnd::HandedBack),
-        Stop::Cancelled => claim::end_without_snapshot(ctx, claim, RunStatus::Cancelled, None)
-            .await
-            .map(|run| AttemptEnd::Ended(Box::new(run))),
+        Stop::Cancelled => {
+            let ending = Ending { status: RunStatus::Cancelled, error: None, progress };
+            claim::end_without_snapshot(ctx, claim, ending).await.map(|run| AttemptEnd::Ended(Box::new(run)))
+        }
     }
 }
 
@@ -78,12 +93,13 @@ pub fn judge(error: &Error, attempt: u32, settings: &RunSettings) -> Verdict {
     }
 }
 
-/// Ends a run as failed.
+/// Ends a run as failed. `progress` is what its last attempt came to.
 ///
 /// # Errors
 /// `Fenced`, `Retry`, `Exhausted` from the stores.
-pub async fn fail(ctx: &RunContext, claim: &Claim, error: &Error) -> Result<Run> {
-    claim::end_without_snapshot(ctx, claim, RunStatus::Failed, Some(RunError::from(error))).await
+pub async fn fail(ctx: &RunContext, claim: &Claim, error: &Error, progress: Option<Progress>) -> Result<Run> {
+    let ending = Ending { status: RunStatus::Failed, error: Some(RunError::from(error)), progress };
+    claim::end_without_snapshot(ctx, claim, ending).await
 }
 
 /// The claim with the run as it stands now, for another attempt under the same lease.

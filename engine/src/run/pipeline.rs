@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use listbackup_connectors::{self as connectors, Page, ReadEnd, ReadRequest};
+use listbackup_connectors::{self as connectors, Deletions, Page, ReadEnd, ReadRequest};
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
@@ -52,6 +52,9 @@ pub async fn read_stream(session: &Session, plan: &StreamPlan) -> StreamOutcome 
         }
         Err(Interrupted::Error(error)) => {
             let error = error.with("stream", name);
+            if error.kind() == ErrorKind::Exhausted {
+                session.stop.stop(Stop::Exhausted);
+            }
             session.progress.stream(name, |stream| {
                 stream.state = StreamState::Failed;
                 stream.error = Some(RunError::from(&error));
@@ -211,7 +214,7 @@ impl<'a> StreamRead<'a> {
     }
 
     async fn save_stage(&self, stage: Stage) -> Result<()> {
-        let checkpoint = Checkpoint { parent: self.session.parent_id(), began_at: self.began_at, stage };
+        let checkpoint = self.session.checkpoint(self.began_at, stage);
         checkpoint::save(self.session, &self.plan.spec.name, &checkpoint).await
     }
 
@@ -229,11 +232,13 @@ impl<'a> StreamRead<'a> {
         let is_full = end.is_full && end.failed_items.is_empty();
         let ended_at = self.session.ctx.ports.clock.now();
         let Self { session, plan, writer, began_at, saved, .. } = self;
-        let finished = writer.finish(StreamEnd::new(is_full, end.state, began_at, ended_at)).await?;
+        let keeps_absent = plan.spec.deletions == Deletions::Never;
+        let end = StreamEnd { keeps_absent, ..StreamEnd::new(is_full, end.state, began_at, ended_at) };
+        let finished = writer.finish(end).await?;
         session.progress.add(0, 0, finished.figures.bytes_stored.saturating_sub(saved.bytes_stored));
         session.progress.stream(&plan.spec.name, |stream| tell_end(stream, &finished));
         let stage = Stage::Done { finished: Box::new(finished.clone()) };
-        let checkpoint = Checkpoint { parent: session.parent_id(), began_at, stage };
+        let checkpoint = session.checkpoint(began_at, stage);
         checkpoint::save(session, &plan.spec.name, &checkpoint).await?;
         Ok(finished)
     }

@@ -10,11 +10,11 @@ use std::{
 
 use jiff::Timestamp;
 use listbackup_connectors::{Connector, Deletions, Problem, StreamSpec};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     RunContext,
-    checkpoint::{self, Checkpoint},
+    checkpoint::{self, Checkpoint, Stage},
     claim::Claim,
     connect,
     progress::LiveProgress,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    model::SnapshotId,
+    model::{SnapshotId, Source},
     snapshot::{LoadedManifest, SourceStore, StreamState},
 };
 
@@ -38,6 +38,8 @@ pub struct Session {
     pub source_store: SourceStore,
     /// The snapshot that this run is compared with.
     pub parent: Option<LoadedManifest>,
+    /// What is read: differs when the product, its manifest or its settings do.
+    pub reading: String,
     /// What to read, parents before children.
     pub plans: Vec<StreamPlan>,
     /// Figures.
@@ -80,12 +82,14 @@ impl Session {
         let began_at = ctx.ports.clock.now();
         let progress = LiveProgress::starting_from(claim.run.progress.clone());
         let specs = chosen(catalog.streams, claim.source.streams.as_deref())?;
+        let reading = reading_of(&claim.source);
         let mut session = Self {
             ctx,
             claim,
             connector,
             source_store,
             parent,
+            reading,
             plans: Vec::new(),
             progress,
             stop,
@@ -107,17 +111,35 @@ impl Session {
         self.parent.as_ref().map(|parent| parent.manifest.snapshot_id)
     }
 
+    /// What that snapshot holds of a stream.
+    pub fn parent_state(&self, stream: &str) -> Option<&StreamState> {
+        self.parent.as_ref()?.manifest.streams.get(stream)
+    }
+
+    /// A checkpoint of this session.
+    pub fn checkpoint(&self, began_at: Timestamp, stage: Stage) -> Checkpoint {
+        Checkpoint { parent: self.parent_id(), reading: self.reading.clone(), began_at, stage }
+    }
+
     /// Numbers the checkpoints of this attempt: no two share a path.
     pub fn next_checkpoint_number(&self) -> u64 {
         self.checkpoints.fetch_add(1, Ordering::Relaxed)
     }
 
     async fn plan(&self, spec: StreamSpec) -> Result<StreamPlan> {
-        let parent = self.parent.as_ref().and_then(|parent| parent.manifest.streams.get(&spec.name)).cloned();
-        let state = parent.as_ref().filter(|_| may_read_incrementally(&spec)).and_then(|parent| parent.cursor.clone());
+        let parent = self.parent_state(&spec.name).cloned();
+        // Records under another key are other records: all of them must come.
+        let may_go_on = |parent: &&StreamState| may_read_incrementally(&spec) && parent.primary_key == spec.primary_key;
+        let state = parent.as_ref().filter(may_go_on).and_then(|parent| parent.cursor.clone());
         let resume = checkpoint::load(self, &spec.name).await?;
         Ok(StreamPlan { spec: Arc::new(spec), parent, state, resume })
     }
+}
+
+/// Product, manifest and settings as one short text. Positions of one reading mean nothing in another.
+pub fn reading_of(source: &Source) -> String {
+    let text = json!([source.integration, source.manifest_digest, source.settings]).to_string();
+    blake3::hash(text.as_bytes()).to_hex()[..32].to_owned()
 }
 
 /// A stream whose deletions show only by absence is read in full: storing unchanged records costs nothing, and a

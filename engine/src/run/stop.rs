@@ -11,6 +11,8 @@ pub enum Stop {
     Cancelled,
     /// The process is going down: keep what is read, let go of the lease, another goes on.
     Draining,
+    /// The store took no more for one stream: the run fails, and the others need not go on.
+    Exhausted,
     /// Another worker owns the source: write nothing more.
     Fenced,
 }
@@ -25,12 +27,13 @@ impl StopSwitch {
         Self(watch::channel(None).0)
     }
 
-    /// Stops. The first reason stays, unless a later one forbids more: fenced over all, cancelled over draining.
+    /// Stops. The first reason stays, unless a later one forbids more: fenced over all, draining under all.
     pub fn stop(&self, reason: Stop) {
         let rank = |stop: Stop| match stop {
             Stop::Draining => 0,
-            Stop::Cancelled => 1,
-            Stop::Fenced => 2,
+            Stop::Exhausted => 1,
+            Stop::Cancelled => 2,
+            Stop::Fenced => 3,
         };
         self.0.send_if_modified(|now| {
             let stronger = now.is_none_or(|now| rank(reason) > rank(now));
@@ -72,6 +75,7 @@ impl From<Stop> for Error {
         match stop {
             Stop::Cancelled => Self::new(ErrorKind::Cancelled, "the run was cancelled"),
             Stop::Draining => Self::new(ErrorKind::Cancelled, "the process is going down; the run goes on later"),
+            Stop::Exhausted => Self::new(ErrorKind::Exhausted, "there is no space left in the store"),
             Stop::Fenced => Self::new(ErrorKind::Fenced, "another worker owns the source now"),
         }
     }
