@@ -13,6 +13,7 @@ use actix_web::{
     web::{self, Data, PathConfig, PayloadConfig, ServiceConfig},
 };
 use bytes::Bytes;
+use listbackup_engine::{Error, ErrorKind};
 use tokio::task::JoinHandle;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -109,4 +110,10 @@ pub fn serve(state: AppState, listen: SocketAddr) -> io::Result<RunningServer> {
         .run();
     let handle = server.handle();
     Ok(RunningServer { address, state, handle, task: tokio::spawn(server) })
+}
+
+/// The error of an address that cannot be listened on.
+pub fn unusable(address: SocketAddr, error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Conflict, format!("the address cannot be used: {error}; choose another with --listen"))
+        .with("address", address)
 }

@@ -1,9 +1,9 @@
 //! How far a run is: bars on a terminal, a plain line now and then elsewhere.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use listbackup_engine::model::{
     ActivityEvent, ActivityKind, RunId,
     run::{Progress, StreamState},
@@ -67,14 +67,20 @@ fn bars_display(bars: MultiProgress) -> Box<dyn FnMut(&Progress) + Send> {
 
 /// With a parent snapshot there is something to measure against, and so a remaining time.
 fn bar(name: &str, expected: Option<u64>) -> ProgressBar {
-    let known = "{msg:<24} {wide_bar} {human_pos:>12}/{human_len} {per_sec:>16} {eta:>5} left";
-    let unknown = "{msg:<24} {spinner} {human_pos:>12} records {per_sec:>16} {elapsed:>5}";
+    let known = "{msg:<24} {wide_bar} {human_pos:>12}/{human_len} {rate:>10} {eta:>5} left";
+    let unknown = "{msg:<24} {spinner} {human_pos:>12} records {rate:>10} {elapsed:>5}";
     let (bar, template) = match expected {
         Some(records) => (ProgressBar::new(records), known),
         None => (ProgressBar::new_spinner(), unknown),
     };
-    bar.with_message(name.to_owned())
-        .with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.with_message(name.to_owned()).with_style(style.with_key("rate", rate))
+}
+
+/// Records a second; the library's own figure has all its decimals.
+fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+    // The template engine has nowhere to report an error to.
+    let _unwritten = write!(out, "{}/s", output::count(state.per_sec() as u64));
 }
 
 fn lines_display() -> Box<dyn FnMut(&Progress) + Send> {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     sandbox::{Sandbox, SandboxSettings},
-    signal,
+    server, signal,
 };
 
 /// Arguments of `sandbox`.
@@ -41,7 +41,7 @@ pub async fn run(args: Args) -> Outcome {
         listen: args.listen,
         ..SandboxSettings::default()
     };
-    let sandbox = Sandbox::start(settings).await?;
+    let sandbox = Sandbox::start(settings).await.map_err(|error| server::unusable(args.listen, &error))?;
     output::line(&format!("the sandbox is up at {}", sandbox.url()));
     signal::stop().await;
     sandbox.stop().await?;

@@ -99,8 +99,5 @@ fn serve(args: &Args, worker: &Worker) -> Result<RunningServer> {
         metrics_token: None,
     };
     let state = AppState::new(worker.ctx.clone(), settings, metrics);
-    server::serve(state, args.listen).map_err(|error| {
-        Error::new(ErrorKind::Conflict, format!("the address cannot be used: {error}; choose another with --listen"))
-            .with("address", args.listen)
-    })
+    server::serve(state, args.listen).map_err(|error| server::unusable(args.listen, &error))
 }

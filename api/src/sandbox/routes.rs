@@ -3,7 +3,7 @@
 use actix_web::{
     HttpResponse,
     middleware::from_fn,
-    web::{self, Data, Path, Query, ServiceConfig},
+    web::{self, Data, JsonConfig, Path, Query, ServiceConfig},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -25,6 +25,8 @@ pub fn all(app: &mut ServiceConfig) {
         .route("/oauth/token", web::post().to(sign_in::token))
         .service(
             web::scope("/_sandbox")
+                // A person types `curl -d`, which names another media type.
+                .app_data(JsonConfig::default().content_type_required(false).content_type(|_| true))
                 .route("/mutate", web::post().to(control::mutate))
                 .route("/truth/{stream}", web::get().to(control::truth))
                 .route("/faults", web::post().to(control::arm_fault))
