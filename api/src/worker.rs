@@ -8,6 +8,7 @@ use listbackup_engine::{
     adapters::embedded::{EmbeddedStores, OpenMode},
     connectors::{
         http::{AddressGuard, HttpClient, HttpClientBuilder, Network},
+        native::JsonLines,
         registry::Registry,
     },
     model::{WorkerId, scope::SystemScope},
@@ -24,17 +25,20 @@ pub struct WorkerSettings {
     pub guard: AddressGuard,
     /// Limits of runs.
     pub run: RunSettings,
+    /// May read files that settings name: only for a person's own commands.
+    pub reads_files: bool,
 }
 
 impl WorkerSettings {
     /// A command that a person runs on their own machine: may reach loopback and private addresses.
     pub fn of_a_person() -> Self {
-        Self { guard: AddressGuard::person(), run: RunSettings { is_sole_worker: true, ..RunSettings::default() } }
+        let run = RunSettings { is_sole_worker: true, ..RunSettings::default() };
+        Self { guard: AddressGuard::person(), run, reads_files: true }
     }
 
     /// A server: public addresses, and the networks that its operator lists.
     pub fn of_a_server(networks: Vec<Network>) -> Self {
-        Self { guard: AddressGuard::allowing(networks), ..Self::of_a_person() }
+        Self { guard: AddressGuard::allowing(networks), reads_files: false, ..Self::of_a_person() }
     }
 }
 
@@ -58,7 +62,7 @@ impl Worker {
             store: Store::new(ports.tables.clone()),
             system: SystemScope::of_this_process(),
             snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
-            registry: Arc::new(Registry::ours()?),
+            registry: Arc::new(registry(&settings)?),
             http: http_client(settings.guard)?,
             settings: settings.run,
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
@@ -66,6 +70,11 @@ impl Worker {
         };
         Ok(Self { ctx: Arc::new(ctx), stores })
     }
+}
+
+fn registry(settings: &WorkerSettings) -> Result<Registry> {
+    let ours = Registry::ours()?;
+    Ok(if settings.reads_files { ours.and(Arc::new(JsonLines::default())) } else { ours })
 }
 
 /// The client of a process.

@@ -9,6 +9,7 @@ pub mod connector;
 pub mod error;
 pub mod http;
 pub mod manifest;
+pub mod native;
 pub mod oauth;
 pub mod page;
 pub mod registry;

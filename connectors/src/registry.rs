@@ -31,6 +31,13 @@ impl Registry {
         Self(integrations.into_iter().map(|integration| (integration.spec().name.clone(), integration)).collect())
     }
 
+    /// With one more.
+    #[must_use]
+    pub fn and(mut self, integration: Arc<dyn Integration>) -> Self {
+        self.0.insert(integration.spec().name.clone(), integration);
+        self
+    }
+
     /// The integration of that name.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Integration>> {
         self.0.get(name).cloned()

@@ -53,20 +53,41 @@ pub struct Args {
     pub json: bool,
 }
 
+/// What to do beside choosing a product.
+pub struct Options {
+    /// Name of the source; `None` takes the product's.
+    pub source: Option<String>,
+    /// Streams to read; `None` reads all.
+    pub streams: Option<Vec<String>>,
+    /// Where to.
+    pub data_dir: DataDir,
+    /// Print one JSON document and nothing else.
+    pub wants_json: bool,
+}
+
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let began = Instant::now();
     // Everything that a person can get wrong is told before anything is written or sent.
     let chosen = args.product.choose()?;
     chosen.connect()?;
-    let worker = args.data_dir.open_to_write(WorkerSettings::of_a_person())?;
+    let Args { source, streams, data_dir, json: wants_json, .. } = args;
+    back_up(chosen, Options { source, streams, data_dir, wants_json }).await
+}
+
+/// Backs a product up and tells how it went.
+///
+/// # Errors
+/// Those of the data directory and of the run.
+pub async fn back_up(chosen: Chosen, options: Options) -> Outcome {
+    let began = Instant::now();
+    let worker = options.data_dir.open_to_write(WorkerSettings::of_a_person())?;
     let local = local::ensure(&worker.ctx.ports, &worker.ctx.system).await?;
-    let source = source(&worker.ctx, &local.scope, chosen, &args).await?;
+    let source = source(&worker.ctx, &local.scope, chosen, &options).await?;
     let job = job_of(&worker.ctx, &local.scope, &source).await?;
     let run = open_run(&worker.ctx, &local.scope, &job).await?;
-    let (run, was_interrupted) = carry_out(&worker.ctx, &local.scope, run, !args.json).await?;
+    let (run, was_interrupted) = carry_out(&worker.ctx, &local.scope, run, !options.wants_json).await?;
     let report = Report::new(&run, began.elapsed().as_secs_f64());
-    if args.json {
+    if options.wants_json {
         output::json(&report);
     } else {
         report.print();
@@ -89,16 +110,16 @@ fn done(run: &Run) -> Done {
 }
 
 /// The source of that name with these settings: made, or brought up to date.
-async fn source(ctx: &RunContext, scope: &AccountScope, chosen: Chosen, args: &Args) -> Result<Source> {
+async fn source(ctx: &RunContext, scope: &AccountScope, chosen: Chosen, options: &Options) -> Result<Source> {
     let manifest_digest = match &chosen.manifest {
         Some(text) => Some(connect::keep_manifest(&ctx.ports, scope, text).await?),
         None => None,
     };
     let wanted = Wanted {
-        name: args.source.clone().unwrap_or_else(|| chosen.name.clone()),
+        name: options.source.clone().unwrap_or_else(|| chosen.name.clone()),
         integration: chosen.name,
         manifest_digest,
-        streams: args.streams.clone(),
+        streams: options.streams.clone(),
     };
     let spec = chosen.integration.spec();
     match find_source(ctx, scope, &wanted.name).await? {

@@ -6,6 +6,7 @@ mod connector;
 mod data_dir;
 mod exit;
 mod export;
+mod import;
 mod output;
 mod product;
 mod progress;
@@ -35,6 +36,8 @@ struct Cli {
 enum Command {
     /// Back one source up, now, into the data directory.
     Backup(backup::Args),
+    /// Make a snapshot of an export: a file with one JSON object a line.
+    Import(import::Args),
     /// List the snapshots in the data directory.
     Snapshots(snapshots::Args),
     /// Look at the records of a snapshot.
@@ -57,6 +60,7 @@ impl Command {
     fn wants_json(&self) -> bool {
         match self {
             Self::Backup(args) => args.json,
+            Self::Import(args) => args.json,
             Self::Snapshots(args) => args.json,
             Self::Records(args) => args.json,
             Self::Export(args) => args.json,
@@ -77,6 +81,7 @@ impl Command {
     async fn run(self) -> exit::Outcome {
         match self {
             Self::Backup(args) => backup::run(args).await,
+            Self::Import(args) => import::run(args).await,
             Self::Snapshots(args) => snapshots::run(args).await,
             Self::Records(args) => records::run(args).await,
             Self::Export(args) => export::run(args).await,

@@ -314,6 +314,24 @@ pub(crate) fn rewritten(texts: &[String], plan: &Plan) -> Result<(Bytes, Vec<Fou
     Ok((Bytes::from(body), found))
 }
 
+/// The records of JSON lines: one object a line, blank lines beside. Nothing else may stand in `text`.
+///
+/// # Errors
+/// Where something else than an object begins, or a second value follows on a line.
+pub(crate) fn lines(text: &str, plan: &Plan) -> Scan<Vec<Found>> {
+    let mut found = Vec::new();
+    let mut scanner = Scanner::new(text);
+    while scanner.peek() != 0 {
+        let start = scanner.position();
+        let wanted = wanted_of(plan, &mut scanner)?;
+        let end = scanner.position();
+        found.push(wanted.into_found(plan, start..end));
+        scanner.end_of_line()?;
+    }
+    scanner.end()?;
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@
 
 mod connector;
 mod cursor;
-mod extract;
+pub(crate) mod extract;
 mod headers;
 mod json;
 mod load;

@@ -122,6 +122,19 @@ impl<'a> Scanner<'a> {
         if self.at == self.text.len() { Ok(()) } else { self.wrong("expected the end of the text") }
     }
 
+    /// Nothing but white space may follow on this line.
+    pub(crate) fn end_of_line(&mut self) -> Scan<()> {
+        let bytes = self.bytes();
+        while let Some(byte) = bytes.get(self.at) {
+            match byte {
+                b'\n' => return Ok(()),
+                b' ' | b'\t' | b'\r' => self.at += 1,
+                _ => return self.wrong("expected the end of the line"),
+            }
+        }
+        Ok(())
+    }
+
     /// Skips one value and returns where it stands.
     pub(crate) fn value(&mut self) -> Scan<Range<usize>> {
         let first = self.peek();

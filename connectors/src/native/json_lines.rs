@@ -1,0 +1,192 @@
+//! A file of JSON lines as a product with one stream. For commands of the person who owns the file only: it is in no
+//! registry, so that nobody can have a server read its own files.
+
+use std::{path::PathBuf, sync::Arc, time::UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::{fs::File, io::AsyncReadExt, sync::mpsc};
+
+use crate::{
+    Catalog, Connector, Deletions, Error, ErrorKind, Integration, Link, Page, PageProgress, Problem, ReadEnd,
+    ReadRequest, Result, SignIn, Spec, StreamSpec,
+    manifest::extract::{self, Plan},
+};
+
+/// A page takes about so many bytes of the file.
+const PAGE_BYTES: usize = 1 << 20;
+/// The longest line.
+const LINE_BYTES_MAX: usize = 256 << 20;
+
+/// The integration.
+pub struct JsonLines(Spec);
+
+/// Which file, and what is in it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JsonLinesSettings {
+    /// The file.
+    pub path: PathBuf,
+    /// Name of the stream that its records make.
+    pub stream: String,
+    /// Fields that make a record's key; without any its digest does.
+    pub primary_key: Vec<String>,
+}
+
+/// The file, to be read.
+struct JsonLinesFile(JsonLinesSettings);
+
+/// Where a read stands, and in which file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Position {
+    offset: u64,
+    line: u64,
+    size_bytes: u64,
+    modified_ms: u128,
+}
+
+impl JsonLines {
+    /// The integration's name.
+    pub const NAME: &'static str = "json-lines";
+}
+
+impl Default for JsonLines {
+    fn default() -> Self {
+        let field = |kind: &str| json!({ "type": kind });
+        let settings_schema = json!({
+            "type": "object",
+            "required": ["path", "stream", "primary_key"],
+            "properties": { "path": field("string"), "stream": field("string"), "primary_key": field("array") },
+        });
+        Self(Spec {
+            name: Self::NAME.to_owned(),
+            title: "JSON lines".to_owned(),
+            description: "A file with one JSON object a line, such as an export.".to_owned(),
+            settings_schema,
+            sign_in: SignIn::None,
+        })
+    }
+}
+
+impl Integration for JsonLines {
+    fn spec(&self) -> &Spec {
+        &self.0
+    }
+
+    fn connect(&self, link: Link) -> Result<Arc<dyn Connector>> {
+        let settings = serde_json::from_value(link.settings.expose().clone()).map_err(|error| {
+            let problem = Problem { place: "/".to_owned(), message: error.to_string() };
+            Error::invalid("the settings of a file of JSON lines are wrong", vec![problem])
+        })?;
+        Ok(Arc::new(JsonLinesFile(settings)))
+    }
+}
+
+#[async_trait]
+impl Connector for JsonLinesFile {
+    async fn check(&self) -> Result<()> {
+        self.open(None).await.map(drop)
+    }
+
+    async fn discover(&self) -> Result<Catalog> {
+        let stream = StreamSpec {
+            name: self.0.stream.clone(),
+            primary_key: self.key(),
+            cursor_field: Vec::new(),
+            json_schema: json!({ "type": "object", "additionalProperties": true }),
+            parents: Vec::new(),
+            deletions: Deletions::Absence,
+        };
+        Ok(Catalog { streams: vec![stream] })
+    }
+
+    async fn read(&self, request: ReadRequest, pages: mpsc::Sender<Page>) -> Result<ReadEnd> {
+        let (mut file, mut position) = self.open(request.position).await?;
+        let plan = Plan { key: self.key(), ..Plan::default() };
+        let mut buffer = BytesMut::new();
+        while let Some(len) = self.fill(&mut file, &mut buffer).await? {
+            let body = buffer.split_to(len).freeze();
+            let text = std::str::from_utf8(&body)
+                .map_err(|error| self.wrong(&position, &body[..error.valid_up_to()], "the text is not UTF-8 here"))?;
+            let found =
+                extract::lines(text, &plan).map_err(|error| self.wrong(&position, &body[..error.at], error.reason))?;
+            position.offset += body.len() as u64;
+            position.line += memchr::memchr_iter(b'\n', &body).count() as u64;
+            let page = Page {
+                records: found.into_iter().map(|found| found.slice).collect(),
+                position: Some(serde_json::to_value(&position).unwrap_or_default()),
+                progress: PageProgress { bytes_received: body.len() as u64, ..PageProgress::default() },
+                body,
+            };
+            let gone = |_| Error::new(ErrorKind::Cancelled, "the reader of the pages went away");
+            pages.send(page).await.map_err(gone)?;
+        }
+        Ok(ReadEnd { is_full: true, ..ReadEnd::default() })
+    }
+}
+
+impl JsonLinesFile {
+    fn key(&self) -> Vec<Vec<String>> {
+        self.0.primary_key.iter().map(|field| vec![field.clone()]).collect()
+    }
+
+    /// The file at the place where an interrupted read stopped, or at its beginning.
+    async fn open(&self, position: Option<serde_json::Value>) -> Result<(File, Position)> {
+        let mut file = File::open(&self.0.path).await.map_err(|error| self.unreadable(&error))?;
+        let metadata = file.metadata().await.map_err(|error| self.unreadable(&error))?;
+        let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let now = Position {
+            offset: 0,
+            line: 1,
+            size_bytes: metadata.len(),
+            modified_ms: modified.unwrap_or_default().as_millis(),
+        };
+        let Some(position) = position else { return Ok((file, now)) };
+        let saved = serde_json::from_value::<Position>(position).ok();
+        let saved = saved.filter(|saved| {
+            (saved.size_bytes, saved.modified_ms) == (now.size_bytes, now.modified_ms) && saved.offset <= now.size_bytes
+        });
+        let saved = saved.ok_or_else(|| {
+            let message = "the file is not the one that the interrupted import began with; import it again";
+            Error::new(ErrorKind::Invalid, message).with("file", self.path())
+        })?;
+        let start = std::io::SeekFrom::Start(saved.offset);
+        tokio::io::AsyncSeekExt::seek(&mut file, start).await.map_err(|error| self.unreadable(&error))?;
+        Ok((file, saved))
+    }
+
+    /// Reads until the buffer holds a page of whole lines; their length, or `None` at the end of the file.
+    async fn fill(&self, file: &mut File, buffer: &mut BytesMut) -> Result<Option<usize>> {
+        loop {
+            if buffer.len() >= PAGE_BYTES
+                && let Some(end) = memchr::memrchr(b'\n', buffer)
+            {
+                return Ok(Some(end + 1));
+            }
+            if buffer.len() > LINE_BYTES_MAX {
+                let message = format!("a line takes more than {LINE_BYTES_MAX} bytes");
+                return Err(Error::new(ErrorKind::Invalid, message).with("file", self.path()));
+            }
+            buffer.reserve(PAGE_BYTES);
+            if file.read_buf(buffer).await.map_err(|error| self.unreadable(&error))? == 0 {
+                return Ok((!buffer.is_empty()).then_some(buffer.len()));
+            }
+        }
+    }
+
+    fn path(&self) -> String {
+        self.0.path.display().to_string()
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> Error {
+        Error::new(ErrorKind::Invalid, format!("the file cannot be read: {error}")).with("file", self.path())
+    }
+
+    /// What is wrong after `before`, the sound part of the page that begins at `position`.
+    fn wrong(&self, position: &Position, before: &[u8], reason: &str) -> Error {
+        let line = position.line + memchr::memchr_iter(b'\n', before).count() as u64;
+        let message = format!("{}:{line} is not one JSON object: {reason}", self.path());
+        Error::new(ErrorKind::Invalid, message)
+    }
+}
