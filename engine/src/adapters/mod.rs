@@ -1,3 +1,4 @@
 //! Implementations of the ports.
 
+mod blob_path;
 pub mod embedded;

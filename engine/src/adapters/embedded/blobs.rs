@@ -6,7 +6,6 @@
 
 mod announcements;
 mod listing;
-mod path;
 
 use std::{
     collections::HashSet,
@@ -23,6 +22,7 @@ use bytes::Bytes;
 
 use super::{OpenMode, database::Database, files, queue::EmbeddedQueue};
 use crate::{
+    adapters::blob_path,
     error::{Error, ErrorKind, Result},
     model::scope::AccountScope,
     ports::{BlobEntry, Blobs, PutOutcome, Random},
@@ -101,7 +101,7 @@ impl Directory {
 impl Blobs for Directory {
     async fn put_if_absent(&self, scope: &AccountScope, path: &str, bytes: Bytes) -> Result<PutOutcome> {
         self.mode.check_writable()?;
-        path::check(scope, path)?;
+        blob_path::check(scope, path)?;
         if !path.ends_with(ANNOUNCED) {
             return self.publish(path, bytes).await;
         }
@@ -113,7 +113,7 @@ impl Blobs for Directory {
     }
 
     async fn get(&self, scope: &AccountScope, path: &str) -> Result<Bytes> {
-        path::check(scope, path)?;
+        blob_path::check(scope, path)?;
         let path = path.to_owned();
         self.run(move |files| {
             fs::read(files.root.join(&path)).map(Bytes::from).map_err(|error| unreadable(error, &path))
@@ -122,13 +122,13 @@ impl Blobs for Directory {
     }
 
     async fn get_range(&self, scope: &AccountScope, path: &str, range: Range<u64>) -> Result<Bytes> {
-        path::check(scope, path)?;
+        blob_path::check(scope, path)?;
         let path = path.to_owned();
         self.run(move |files| files.get_range(&path, range)).await
     }
 
     async fn size(&self, scope: &AccountScope, path: &str) -> Result<Option<u64>> {
-        path::check(scope, path)?;
+        blob_path::check(scope, path)?;
         let path = path.to_owned();
         self.run(move |files| match fs::metadata(files.root.join(&path)) {
             Ok(metadata) => Ok(metadata.is_file().then_some(metadata.len())),
@@ -145,14 +145,14 @@ impl Blobs for Directory {
         after: Option<&str>,
         max: usize,
     ) -> Result<Vec<BlobEntry>> {
-        path::check_prefix(scope, prefix)?;
+        blob_path::check_prefix(scope, prefix)?;
         let (prefix, after) = (prefix.to_owned(), after.unwrap_or_default().to_owned());
         self.run(move |files| listing::list(&files.root, &prefix, &after, max)).await
     }
 
     async fn delete(&self, scope: &AccountScope, path: &str) -> Result<()> {
         self.mode.check_writable()?;
-        path::check(scope, path)?;
+        blob_path::check(scope, path)?;
         let path = path.to_owned();
         self.run(move |files| files.delete(&path)).await
     }

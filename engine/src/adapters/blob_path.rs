@@ -1,4 +1,4 @@
-//! Which paths an account may name.
+//! Which paths an account may name: one rule for every store of objects.
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -8,6 +8,8 @@ use crate::{
 /// The longest file name of common file systems, in bytes.
 const MAX_SEGMENT_BYTES: usize = 255;
 
+/// Passes the path of an object.
+///
 /// # Errors
 /// `Denied` for anything but a plain path inside the account.
 pub(super) fn check(scope: &AccountScope, path: &str) -> Result<()> {
