@@ -1,0 +1,188 @@
+//! Objects in a bucket of S3: the blobs port.
+//!
+//! An object is made by one PutObject with `If-None-Match: *`, of which S3 lets exactly one succeed, and carries a
+//! checksum, so that bytes altered on the way are refused. S3 answers once the object is durable, and every read after
+//! that sees it.
+//!
+//! A request whose answer got lost is sent again by the SDK and then meets its own object: `Exists` may be said to the
+//! one who made it. So it is too for a process that died in between; callers compare or adopt what is there.
+//!
+//! The data queue is told of new `.snap` objects by the bucket itself: its notification for object-created events with the
+//! suffix `.snap` has that queue as its target. S3 sends it at least once and after the object is durable. Nothing here sends
+//! it, so that no process needs to live for it; a bucket without that notification leaves snapshots unindexed.
+//!
+//! What calls needs `s3:ListBucket` beside the rights on objects: without it S3 answers "refused" for objects that do not exist.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use aws_sdk_s3::{
+    Client,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::get_object::GetObjectOutput,
+    primitives::ByteStream,
+    types::{ChecksumAlgorithm, Object},
+};
+use bytes::Bytes;
+
+use super::{AwsClients, AwsSettings, error};
+use crate::{
+    adapters::blob_path,
+    error::{Error, ErrorKind, Result},
+    model::scope::AccountScope,
+    ports::{BlobEntry, Blobs, PutOutcome},
+};
+
+/// The most objects that S3 lists in one answer.
+const MAX_PAGE_OBJECTS: usize = 1000;
+
+/// The objects of one bucket; clones share their connections.
+#[derive(Clone, Debug)]
+pub struct S3Blobs {
+    client: Client,
+    bucket: String,
+}
+
+impl S3Blobs {
+    /// The objects in the bucket of the settings. Nothing is sent yet.
+    pub fn new(clients: &AwsClients, settings: &AwsSettings) -> Self {
+        Self { client: clients.s3.clone(), bucket: settings.bucket().to_owned() }
+    }
+
+    /// Objects in path order (S3 lists by the bytes of the key), and whether there are more.
+    async fn page(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<(Vec<Object>, bool)> {
+        let answer = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(prefix)
+            .set_start_after(after.map(ToOwned::to_owned))
+            .max_keys(max.min(MAX_PAGE_OBJECTS) as i32)
+            .send()
+            .await
+            .map_err(|error| failed(error, prefix))?;
+        Ok((answer.contents.unwrap_or_default(), answer.is_truncated == Some(true)))
+    }
+
+    /// The empty range at a place within an object, which HTTP has no words for.
+    async fn get_nothing(&self, scope: &AccountScope, path: &str, range: Range<u64>) -> Result<Bytes> {
+        match self.size(scope, path).await? {
+            None => Err(Error::new(ErrorKind::NotFound, "there is no such object").with("path", path)),
+            Some(size_bytes) if range.start == range.end && range.end <= size_bytes => Ok(Bytes::new()),
+            Some(_) => Err(past_end(path, &range)),
+        }
+    }
+}
+
+#[async_trait]
+impl Blobs for S3Blobs {
+    async fn put_if_absent(&self, scope: &AccountScope, path: &str, bytes: Bytes) -> Result<PutOutcome> {
+        blob_path::check(scope, path)?;
+        let put = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(path)
+            .if_none_match("*")
+            // Guards the way only, for which the cheapest will do: what is stored is sealed.
+            .checksum_algorithm(ChecksumAlgorithm::Crc32C)
+            .body(ByteStream::from(bytes));
+        match put.send().await {
+            Ok(_) => Ok(PutOutcome::Created),
+            Err(error) if error::status(&error) == Some(412) => Ok(PutOutcome::Exists),
+            Err(error) => Err(failed(error, path)),
+        }
+    }
+
+    async fn get(&self, scope: &AccountScope, path: &str) -> Result<Bytes> {
+        blob_path::check(scope, path)?;
+        let get = self.client.get_object().bucket(&self.bucket).key(path);
+        let answer = get.send().await.map_err(|error| failed(error, path))?;
+        content(answer, path).await
+    }
+
+    async fn get_range(&self, scope: &AccountScope, path: &str, range: Range<u64>) -> Result<Bytes> {
+        blob_path::check(scope, path)?;
+        if range.is_empty() {
+            return self.get_nothing(scope, path, range).await;
+        }
+        let get = self.client.get_object().bucket(&self.bucket).key(path);
+        let answer = match get.range(format!("bytes={}-{}", range.start, range.end - 1)).send().await {
+            Ok(answer) => answer,
+            Err(error) if error::status(&error) == Some(416) => return Err(past_end(path, &range)),
+            Err(error) => return Err(failed(error, path)),
+        };
+        // A range that begins within the object is answered with what there is of it.
+        let size_bytes = answer.content_length.and_then(|size| u64::try_from(size).ok());
+        if size_bytes != Some(range.end - range.start) {
+            return Err(past_end(path, &range));
+        }
+        content(answer, path).await
+    }
+
+    async fn size(&self, scope: &AccountScope, path: &str) -> Result<Option<u64>> {
+        blob_path::check(scope, path)?;
+        let head = self.client.head_object().bucket(&self.bucket).key(path);
+        let answer = match head.send().await.map_err(|error| failed(error, path)) {
+            Ok(answer) => answer,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        size_of(answer.content_length, path).map(Some)
+    }
+
+    async fn list(
+        &self,
+        scope: &AccountScope,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<BlobEntry>> {
+        blob_path::check_prefix(scope, prefix)?;
+        let mut found: Vec<BlobEntry> = Vec::new();
+        let mut has_more = true;
+        while has_more && found.len() < max {
+            let last = found.last().map(|entry| entry.path.as_str()).or(after);
+            let page;
+            (page, has_more) = self.page(prefix, last, max - found.len()).await?;
+            for object in page {
+                let path = object.key.unwrap_or_default();
+                found.push(BlobEntry { size_bytes: size_of(object.size, &path)?, path });
+            }
+        }
+        Ok(found)
+    }
+
+    async fn delete(&self, scope: &AccountScope, path: &str) -> Result<()> {
+        blob_path::check(scope, path)?;
+        let delete = self.client.delete_object().bucket(&self.bucket).key(path);
+        delete.send().await.map(drop).map_err(|error| failed(error, path))
+    }
+}
+
+async fn content(answer: GetObjectOutput, path: &str) -> Result<Bytes> {
+    // The SDK compares the checksum, where the answer has one, as it reads.
+    let body = answer.body.collect().await.map_err(|error| {
+        Error::new(ErrorKind::Retry, "the object did not arrive whole from S3").caused_by(error).with("path", path)
+    })?;
+    Ok(body.into_bytes())
+}
+
+fn size_of(told: Option<i64>, path: &str) -> Result<u64> {
+    told.and_then(|size| u64::try_from(size).ok())
+        .ok_or_else(|| Error::new(ErrorKind::Retry, "S3 did not tell the size of an object").with("path", path))
+}
+
+fn past_end(path: &str, range: &Range<u64>) -> Error {
+    Error::new(ErrorKind::Corrupt, "the object ends before the range that was asked for")
+        .with("path", path)
+        .with("range", format!("{}..{}", range.start, range.end))
+}
+
+fn failed<E>(error: SdkError<E, HttpResponse>, path: &str) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    error::failed("S3", error).with("path", path)
+}

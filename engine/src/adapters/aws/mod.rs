@@ -1,0 +1,25 @@
+//! Many processes, one AWS account and region (or a service compatible with it).
+//!
+//! | port | service |
+//! |---|---|
+//! | [`Tables`](crate::ports::Tables) | DynamoDB |
+//! | [`Queue`](crate::ports::Queue) | SQS |
+//! | [`Blobs`](crate::ports::Blobs) | S3: [`S3Blobs`] |
+//! | [`Events`](crate::ports::Events) | EventBridge |
+//! | [`Keys`](crate::ports::Keys) | KMS |
+//! | [`Identity`](crate::ports::Identity) | Cognito |
+//!
+//! What stands: settings, one client for each of these services, and the blobs port. The program takes its stores from
+//! [`embedded`](super::embedded) until the other ports stand too.
+//!
+//! The cargo feature `aws`, on by default, builds this module. Nothing here reads the environment except the SDK: it
+//! looks there for credentials, unless the settings bring them, and for its own `AWS_…` options.
+
+mod blobs;
+mod clients;
+mod error;
+mod settings;
+
+pub use blobs::S3Blobs;
+pub use clients::AwsClients;
+pub use settings::{AwsCredentials, AwsOptions, AwsSettings};

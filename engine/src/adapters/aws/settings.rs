@@ -1,0 +1,194 @@
+//! Where in AWS the stores are, checked before anything is sent there.
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::error::{Error, Problem, Result};
+
+/// The stage is a part of the names of tables and queues, which have lengths of their own.
+const MAX_STAGE_BYTES: usize = 20;
+/// A region and a bucket are labels of a host name.
+const MAX_LABEL_BYTES: usize = 63;
+const MIN_BUCKET_BYTES: usize = 3;
+
+/// Where the stores are, as an operator wrote it.
+#[derive(Clone, Debug)]
+pub struct AwsOptions {
+    /// Tells installations in one AWS account apart: `production`, `test`.
+    pub stage: String,
+    /// The region of every service: `eu-central-1`.
+    pub region: String,
+    /// The bucket of the objects.
+    pub bucket: String,
+    /// Address of a service compatible with AWS, such as `http://127.0.0.1:4566`; `None` for AWS itself.
+    pub endpoint_url: Option<String>,
+    /// Who calls; `None` to find out by the default chain of the SDK (environment, profile, web identity, container, instance).
+    pub credentials: Option<AwsCredentials>,
+}
+
+/// An access key of AWS.
+#[derive(Clone, Debug)]
+pub struct AwsCredentials {
+    /// The public part.
+    pub access_key_id: String,
+    /// The secret part.
+    pub secret_access_key: SecretString,
+    /// Goes with temporary keys.
+    pub session_token: Option<SecretString>,
+}
+
+/// [`AwsOptions`] that were checked.
+#[derive(Clone, Debug)]
+pub struct AwsSettings(AwsOptions);
+
+impl AwsSettings {
+    /// Checks the options; nothing is sent.
+    ///
+    /// # Errors
+    /// `Invalid` with every problem, each at the JSON pointer of its option.
+    pub fn new(options: AwsOptions) -> Result<Self> {
+        let mut problems = Vec::new();
+        let mut check = |place: &str, fits: bool, message: String| {
+            if !fits {
+                problems.push(Problem { place: place.to_owned(), message });
+            }
+        };
+        let stage = &options.stage;
+        check("/stage", is_label(stage, 1..=MAX_STAGE_BYTES), label_of("1", MAX_STAGE_BYTES));
+        let region = &options.region;
+        check("/region", is_label(region, 1..=MAX_LABEL_BYTES), "must be a region, such as eu-central-1".to_owned());
+        let bucket = &options.bucket;
+        // S3 also allows dots, but then its certificate does not cover the bucket's host name.
+        check("/bucket", is_label(bucket, MIN_BUCKET_BYTES..=MAX_LABEL_BYTES), label_of("3", MAX_LABEL_BYTES));
+        let message = "must be an http or https address without user, query and fragment".to_owned();
+        check("/endpointUrl", options.endpoint_url.as_deref().is_none_or(is_endpoint), message);
+        if let Some(credentials) = &options.credentials {
+            let message = || "must be visible ASCII characters".to_owned();
+            check("/credentials/accessKeyId", is_visible(&credentials.access_key_id), message());
+            let secret = credentials.secret_access_key.expose_secret();
+            check("/credentials/secretAccessKey", is_visible(secret), message());
+            let token = credentials.session_token.as_ref().map(SecretString::expose_secret);
+            check("/credentials/sessionToken", token.is_none_or(is_visible), message());
+        }
+        if problems.is_empty() {
+            Ok(Self(options))
+        } else {
+            Err(Error::invalid("the settings of AWS are not valid", problems))
+        }
+    }
+
+    /// The stage.
+    pub fn stage(&self) -> &str {
+        &self.0.stage
+    }
+
+    /// The region.
+    pub fn region(&self) -> &str {
+        &self.0.region
+    }
+
+    /// The bucket of the objects.
+    pub fn bucket(&self) -> &str {
+        &self.0.bucket
+    }
+
+    /// Address of a compatible service.
+    pub fn endpoint_url(&self) -> Option<&str> {
+        self.0.endpoint_url.as_deref()
+    }
+
+    /// The given credentials.
+    pub(super) fn credentials(&self) -> Option<&AwsCredentials> {
+        self.0.credentials.as_ref()
+    }
+}
+
+fn label_of(min: &str, max: usize) -> String {
+    format!("must have {min} to {max} lower-case letters, digits and hyphens, and start and end without a hyphen")
+}
+
+fn is_label(text: &str, len: std::ops::RangeInclusive<usize>) -> bool {
+    let plain = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-';
+    len.contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn is_endpoint(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    })
+}
+
+fn is_visible(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|letter| letter.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> AwsOptions {
+        AwsOptions {
+            stage: "test".to_owned(),
+            region: "eu-central-1".to_owned(),
+            bucket: "listbackup-objects".to_owned(),
+            endpoint_url: None,
+            credentials: None,
+        }
+    }
+
+    fn places(options: AwsOptions) -> Vec<String> {
+        let error = AwsSettings::new(options).unwrap_err();
+        error.problems().iter().map(|problem| problem.place.clone()).collect()
+    }
+
+    #[test]
+    fn right_settings_are_kept() {
+        let endpoint_url = Some("http://127.0.0.1:4566".to_owned());
+        let settings = AwsSettings::new(AwsOptions { endpoint_url, ..options() }).unwrap();
+        assert_eq!((settings.stage(), settings.region()), ("test", "eu-central-1"));
+        assert_eq!(settings.bucket(), "listbackup-objects");
+        assert_eq!(settings.endpoint_url(), Some("http://127.0.0.1:4566"));
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_and_no_secret_with_them() {
+        let credentials = AwsCredentials {
+            access_key_id: String::new(),
+            secret_access_key: "canary secret".into(),
+            session_token: Some("canary\ntoken".into()),
+        };
+        let wrong = AwsOptions {
+            stage: "Test".to_owned(),
+            region: String::new(),
+            bucket: "my.bucket".to_owned(),
+            endpoint_url: Some("ftp://example.com".to_owned()),
+            credentials: Some(credentials),
+        };
+        assert!(!format!("{wrong:?} {}", AwsSettings::new(wrong.clone()).unwrap_err()).contains("canary"));
+        let expected = [
+            "/stage",
+            "/region",
+            "/bucket",
+            "/endpointUrl",
+            "/credentials/accessKeyId",
+            "/credentials/secretAccessKey",
+            "/credentials/sessionToken",
+        ];
+        assert_eq!(places(wrong), expected);
+    }
+
+    #[test]
+    fn an_endpoint_carries_nothing_but_a_place() {
+        for text in
+            ["", "127.0.0.1:4566", "http://user@host", "http://:pass@host", "http://host/?a=b", "http://host/#a"]
+        {
+            let wrong = AwsOptions { endpoint_url: Some(text.to_owned()), ..options() };
+            assert_eq!(places(wrong), ["/endpointUrl"], "{text}");
+        }
+    }
+}
