@@ -26,6 +26,16 @@ const ARROWS: &[Arrow] = &[
         why: "the engine does not know the API above it",
     },
     Arrow {
+        folder: "api/",
+        forbidden: &["aws_sdk", "aws_config"],
+        why: "the program picks adapters and knows nothing of what is behind them",
+    },
+    Arrow {
+        folder: "engine/src/adapters/embedded/",
+        forbidden: &["aws_sdk", "aws_config", "crate::adapters::aws"],
+        why: "the embedded stores are whole without the feature `aws`",
+    },
+    Arrow {
         folder: "engine/src/model/",
         forbidden: &[
             "actix",

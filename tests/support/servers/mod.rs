@@ -2,8 +2,12 @@
 //!
 //! A product that is not installed is no failure: `installed` says what is missing and the test says `skipped: …`.
 
+#![allow(dead_code, reason = "each test binary uses a part of the kit")]
+
 pub mod localstripe;
 pub mod mediawiki;
+#[cfg(feature = "aws")]
+pub mod ministack;
 mod process;
 
 use std::{collections::BTreeMap, path::PathBuf};
