@@ -43,7 +43,7 @@ struct Position {
     offset: u64,
     line: u64,
     size_bytes: u64,
-    modified_ms: u128,
+    modified_ms: u64,
 }
 
 impl JsonLines {
@@ -115,7 +115,7 @@ impl Connector for JsonLinesFile {
             position.line += memchr::memchr_iter(b'\n', &body).count() as u64;
             let page = Page {
                 records: found.into_iter().map(|found| found.slice).collect(),
-                position: Some(serde_json::to_value(&position).unwrap_or_default()),
+                position: serde_json::to_value(&position).ok(),
                 progress: PageProgress { bytes_received: body.len() as u64, ..PageProgress::default() },
                 body,
             };
@@ -140,7 +140,7 @@ impl JsonLinesFile {
             offset: 0,
             line: 1,
             size_bytes: metadata.len(),
-            modified_ms: modified.unwrap_or_default().as_millis(),
+            modified_ms: modified.unwrap_or_default().as_millis() as u64,
         };
         let Some(position) = position else { return Ok((file, now)) };
         let saved = serde_json::from_value::<Position>(position).ok();
@@ -188,5 +188,53 @@ impl JsonLinesFile {
         let line = position.line + memchr::memchr_iter(b'\n', before).count() as u64;
         let message = format!("{}:{line} is not one JSON object: {reason}", self.path());
         Error::new(ErrorKind::Invalid, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn file_at(path: &Path) -> JsonLinesFile {
+        JsonLinesFile(JsonLinesSettings { path: path.to_owned(), stream: "a".into(), primary_key: vec!["id".into()] })
+    }
+
+    async fn read(file: &JsonLinesFile, position: Option<serde_json::Value>) -> Result<Vec<Page>> {
+        let stream = Arc::new(file.discover().await?.streams.remove(0));
+        let (to, mut from) = mpsc::channel(100);
+        let end = file.read(ReadRequest { stream, state: None, position }, to).await?;
+        assert!(end.is_full);
+        let mut pages = Vec::new();
+        while let Some(page) = from.recv().await {
+            pages.push(page);
+        }
+        Ok(pages)
+    }
+
+    fn bodies(pages: &[Page]) -> Vec<Vec<u8>> {
+        let of = |page: &Page| page.records.iter().map(|record| page.record_body(record).to_vec()).collect::<Vec<_>>();
+        pages.iter().flat_map(of).collect()
+    }
+
+    #[tokio::test]
+    async fn every_position_leads_to_the_rest_and_none_into_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let text: String = (0..60_000).map(|id| format!("{{\"id\":{id},\"text\":\"{:050}\"}}\n", id)).collect();
+        std::fs::write(&path, &text).unwrap();
+        let file = file_at(&path);
+        let pages = read(&file, None).await.unwrap();
+        assert!(pages.len() > 2, "{} pages", pages.len());
+        let all = bodies(&pages);
+        assert_eq!(all.len(), 60_000);
+        for (index, page) in pages.iter().enumerate() {
+            let rest = read(&file, page.position.clone()).await.unwrap();
+            assert_eq!([bodies(&pages[..=index]), bodies(&rest)].concat(), all, "after page {index}");
+        }
+        std::fs::write(&path, text + "{}\n").unwrap();
+        let error = read(&file, pages[0].position.clone()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
     }
 }
