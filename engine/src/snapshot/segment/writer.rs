@@ -79,6 +79,7 @@ pub(super) fn id_hasher(
 pub(crate) struct Packer {
     compressor: zstd::bulk::Compressor<'static>,
     text: Vec<u8>,
+    compressed: Vec<u8>,
 }
 
 impl Packer {
@@ -92,7 +93,19 @@ impl Packer {
                 .with("zstd_level", zstd_level)
                 .caused_by(error)
         })?;
-        Ok(Self { compressor, text: Vec::new() })
+        Ok(Self { compressor, text: Vec::new(), compressed: Vec::new() })
+    }
+
+    /// Appends the compressed text. It is compressed into memory of its own, since that keeps its pages from one block to
+    /// the next.
+    fn compress(&mut self, object: &mut Vec<u8>) -> Result<()> {
+        self.compressed.clear();
+        self.compressed.reserve(zstd::zstd_safe::compress_bound(self.text.len()));
+        self.compressor
+            .compress_to_buffer(&self.text, &mut self.compressed)
+            .map_err(|error| Error::new(ErrorKind::Exhausted, "a block could not be compressed").caused_by(error))?;
+        object.extend_from_slice(&self.compressed);
+        Ok(())
     }
 
     /// Makes a segment of a buffer that is not empty.
@@ -153,12 +166,8 @@ impl<'a> Draft<'a> {
         packer.text.clear();
         block::encode(raws.clone(), buffer.arity(), &mut packer.text);
         let start = self.object.len();
-        self.object.resize(start + zstd::zstd_safe::compress_bound(packer.text.len()), 0);
-        let len = packer
-            .compressor
-            .compress_to_buffer(&packer.text, &mut self.object[start..])
-            .map_err(|error| Error::new(ErrorKind::Exhausted, "a block could not be compressed").caused_by(error))?;
-        self.object.truncate(start + len);
+        packer.compress(&mut self.object)?;
+        let len = self.object.len() - start;
         self.object.extend_from_slice(&[0; TAG_BYTES]);
         let body_bytes: usize = raws.clone().filter_map(|raw| raw.body).map(<[u8]>::len).sum();
         self.blocks.push(BlockInfo {
