@@ -24,7 +24,7 @@ use listbackup_engine::{
     },
     ports::{Clock, Condition, Ports, Random},
     run::{RunContext, RunSettings, order},
-    snapshot::{SnapshotStore, StoreSettings},
+    snapshot::{KeyRange, SnapshotStore, StoreSettings},
     store::{self, Store, key},
 };
 use rand::{RngCore, SeedableRng, rngs::StdRng};
@@ -146,7 +146,12 @@ impl World {
         let Some(head) = self.source().await.head else { return Vec::new() };
         let store = self.worker().snapshots.source(&self.scope, self.source_id).await.expect("the source's store");
         let loaded = store.load(head.snapshot_id).await.expect("the head is whole");
-        let records = store.reader(&loaded.manifest).browse(stream, None, 100_000).await.expect("records");
+        let records = store
+            .reader(&loaded.manifest)
+            .browse(stream, &KeyRange::default(), &[], 100_000)
+            .await
+            .expect("records")
+            .records;
         records.iter().map(|record| serde_json::from_slice(&record.body).expect("JSON")).collect()
     }
 }

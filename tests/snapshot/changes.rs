@@ -3,7 +3,7 @@
 use listbackup_engine::{
     ErrorKind,
     connectors::Page,
-    snapshot::{StoreSettings, StreamCheckpoint, StreamEnd, VerifyLevel, WriterSpec},
+    snapshot::{KeyRange, StoreSettings, StreamCheckpoint, StreamEnd, VerifyLevel, WriterSpec},
 };
 
 use crate::store::{World, back_up, end, manifest, page, run_id, small_settings, stream};
@@ -221,7 +221,7 @@ async fn records_that_lack_their_key_are_all_kept_and_found_again() {
     let (second, finished) = back_up(&store, (1, 1, 2), Some(&first), vec![records()]).await;
     assert_eq!((finished.figures.unchanged, finished.figures.bytes_stored), (4, 0));
     let reader = store.reader(&second.manifest);
-    for record in reader.browse("contacts", None, 10).await.unwrap() {
+    for record in reader.browse("contacts", &KeyRange::default(), &[], 10).await.unwrap().records {
         let text = record.key.to_string();
         assert_eq!(reader.find("contacts", &text).await.unwrap().as_ref(), Some(&record), "{text}");
     }

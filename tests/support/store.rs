@@ -124,9 +124,9 @@ fn wrap(context: &str, plain: &[u8]) -> Vec<u8> {
     [plain, &sum.to_le_bytes()].concat()
 }
 
-/// A store whose segments and blocks hold a few small records each.
+/// A store whose segments and blocks hold a few small records each, and which has next to no memory for fingerprints.
 pub fn small_settings() -> StoreSettings {
-    StoreSettings { block_bytes: 300, segment_bytes: 6000, ..StoreSettings::default() }
+    StoreSettings { block_bytes: 300, segment_bytes: 6000, lookup_bytes: 500, ..StoreSettings::default() }
 }
 
 /// A store in memory.

@@ -2,7 +2,7 @@
 
 use listbackup_engine::{
     Error, ErrorKind, Result,
-    snapshot::{Record, RecordKey, SnapshotReader},
+    snapshot::{KeyRange, Record, RecordKey, SnapshotReader},
 };
 use serde_json::{Value, json, value::RawValue};
 
@@ -52,7 +52,7 @@ pub async fn run(args: Args) -> Outcome {
         return one(&args, &reader, key).await;
     }
     let after = args.after.as_deref().map(|text| RecordKey::parse(text, arity)).transpose()?;
-    let records = reader.browse(&args.stream, after.as_ref(), args.limit).await?;
+    let records = reader.browse(&args.stream, &KeyRange::after(after), &[], args.limit).await?.records;
     if args.json {
         let documents = records.iter().map(document).collect::<Result<Vec<_>>>()?;
         output::json(&json!({ "records": documents, "next": next(&records, args.limit) }));

@@ -5,7 +5,7 @@ use listbackup_engine::{
     Error, ErrorKind,
     model::{ActivityKind, SnapshotId},
     run::event::Subject,
-    snapshot::{Record, RecordKey},
+    snapshot::{KeyRange, Record, RecordKey},
 };
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
@@ -51,12 +51,9 @@ pub async fn browse(
     let arity = found.stream(&name)?.key_arity();
     let after = page.0.cursor.as_deref().map(|text| RecordKey::parse(text, arity)).transpose();
     let after = after.map_err(|_| Problem::invalid_field("?cursor", "is not a cursor of this list"))?;
-    let limit = page.0.limit();
-    let mut records = found.reader.browse(&name, after.as_ref(), limit + 1).await?;
-    let is_last = records.len() <= limit;
-    records.truncate(limit);
-    let next_cursor = records.last().filter(|_| !is_last).map(|record| record.key.to_string());
-    let items = records.iter().map(RecordView::of).collect::<Result<Vec<_>, _>>()?;
+    let found_page = found.reader.browse(&name, &KeyRange::after(after), &[], page.0.limit()).await?;
+    let next_cursor = found_page.next.map(|key| key.to_string());
+    let items = found_page.records.iter().map(RecordView::of).collect::<Result<Vec<_>, _>>()?;
     record_look(&state, &caller, &found, &name, items.len()).await?;
     Ok(Json(Page { items, next_cursor }))
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::{
     checker::Checker,
-    segment::{Block, SegmentFile, SegmentRef},
+    reader::KeyRange,
+    segment::{Before, Block, SegmentFile, SegmentRef},
     segments::Segments,
 };
 use crate::error::Result;
@@ -27,8 +28,9 @@ pub(crate) struct Merge {
     segments: Segments,
     stream: String,
     reading: Reading,
-    /// Only keys above it; empty for all.
+    /// Only keys above it, or from it on; empty for all.
     after: Vec<u8>,
+    with_after: bool,
     cursors: Vec<Cursor>,
     /// The next key of every cursor that is not at its end: least key first, newest segment first.
     heads: BinaryHeap<Reverse<Head>>,
@@ -54,10 +56,19 @@ struct OpenCursor {
     entry: usize,
 }
 
-/// The newest entry of a key.
+impl Cursor {
+    fn is_at(&self, key: &[u8]) -> bool {
+        self.open.as_ref().is_some_and(|open| open.entry < open.block.len() && open.block.key(open.entry) == key)
+    }
+}
+
+/// The newest entry of a key, and what its older entries say.
 pub(crate) struct Merged {
     block: Arc<Block>,
     entry: usize,
+    /// Of the oldest entry.
+    oldest_before: Before,
+    is_only: bool,
 }
 
 impl Merged {
@@ -80,21 +91,39 @@ impl Merged {
     pub(crate) fn places(&self) -> &[u32] {
         self.block.places(self.entry)
     }
+
+    /// What the key was before the snapshot of this entry.
+    pub(crate) fn before(&self) -> Before {
+        self.block.before(self.entry)
+    }
+
+    /// What the key was before the snapshot of its oldest entry.
+    pub(crate) fn before_all(&self) -> Before {
+        if self.is_only { self.before() } else { Before::over(self.oldest_before) }
+    }
 }
 
 impl Merge {
-    /// Over segments of `stream`, oldest first, from the first key above `after`.
+    /// Over segments of `stream`, oldest first, within a range of keys.
     pub(crate) fn new(
         segments: Segments,
         stream: &str,
         references: &[SegmentRef],
-        after: Option<&[u8]>,
+        range: &KeyRange,
         reading: Reading,
     ) -> Self {
-        let after = after.unwrap_or_default().to_vec();
-        let mut merge =
-            Self { segments, stream: stream.to_owned(), reading, cursors: Vec::new(), heads: BinaryHeap::new(), after };
-        for reference in references.iter().rev().filter(|reference| reference.last_key.as_bytes() > &merge.after[..]) {
+        let (after, with_after) = range.start();
+        let after = after.to_vec();
+        let mut merge = Self {
+            segments,
+            stream: stream.to_owned(),
+            reading,
+            cursors: Vec::new(),
+            heads: BinaryHeap::new(),
+            after,
+            with_after,
+        };
+        for reference in references.iter().rev().filter(|reference| range.may_overlap(reference)) {
             // Until the segment is opened, a lower bound stands for its next key.
             let bound = reference.first_key.as_bytes().max(&merge.after[..]).to_vec();
             merge.heads.push(Reverse(Head { key: bound, rank: merge.cursors.len() }));
@@ -111,16 +140,19 @@ impl Merge {
         while let Some(Reverse(mut head)) = self.heads.pop() {
             if self.cursors[head.rank].open.is_none() {
                 self.open(head.rank).await?;
+                if !self.with_after && self.cursors[head.rank].is_at(&self.after) {
+                    self.advance(head.rank).await?;
+                }
                 self.push(head);
                 continue;
             }
-            let merged = self.current(head.rank);
+            let Some(mut merged) = self.current(head.rank) else { continue };
             let rank = head.rank;
             std::mem::swap(&mut head.key, &mut self.after);
             self.advance(rank).await?;
             self.push(head);
-            self.skip_older().await?;
-            return Ok(merged);
+            self.skip_older(&mut merged).await?;
+            return Ok(Some(merged));
         }
         Ok(None)
     }
@@ -135,19 +167,23 @@ impl Merge {
 
     fn current(&self, rank: usize) -> Option<Merged> {
         let open = self.cursors[rank].open.as_ref()?;
-        Some(Merged { block: open.block.clone(), entry: open.entry })
+        let oldest_before = open.block.before(open.entry);
+        Some(Merged { block: open.block.clone(), entry: open.entry, oldest_before, is_only: true })
     }
 
     /// Passes by older entries of the key that was just taken.
-    async fn skip_older(&mut self) -> Result<()> {
+    async fn skip_older(&mut self, merged: &mut Merged) -> Result<()> {
         while let Some(Reverse(head)) = self.heads.peek()
             && head.key == self.after
         {
             let Some(Reverse(head)) = self.heads.pop() else { break };
-            if self.cursors[head.rank].open.is_none() {
-                self.open(head.rank).await?;
-            } else {
-                self.advance(head.rank).await?;
+            match &self.cursors[head.rank].open {
+                None => self.open(head.rank).await?,
+                Some(open) => {
+                    merged.oldest_before = open.block.before(open.entry);
+                    merged.is_only = false;
+                    self.advance(head.rank).await?;
+                }
             }
             self.push(head);
         }
@@ -165,6 +201,7 @@ impl Merge {
         }
     }
 
+    /// Opens a segment at its first key from `after` on.
     async fn open(&mut self, rank: usize) -> Result<()> {
         let reference = self.cursors[rank].reference.clone();
         let file = match &mut self.reading {
@@ -176,8 +213,6 @@ impl Merge {
         self.enter(rank, file, first).await?;
         if let Some(open) = &mut self.cursors[rank].open {
             open.entry = open.block.lower_bound(&self.after);
-            let is_taken = open.entry < open.block.len() && open.block.key(open.entry) == &self.after[..];
-            open.entry += usize::from(is_taken);
             if open.entry >= open.block.len() {
                 let (file, next) = (open.file.clone(), open.number + 1);
                 self.enter(rank, file, next).await?;

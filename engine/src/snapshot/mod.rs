@@ -8,7 +8,11 @@ pub mod paths;
 
 mod checker;
 mod codec;
+mod diff;
 mod digest;
+mod fields;
+mod filter;
+mod history;
 mod json;
 mod key;
 mod key_text;
@@ -16,8 +20,10 @@ mod keys;
 mod lookup;
 mod manifest;
 mod merge;
+mod point;
 mod reader;
 mod seal;
+mod search;
 mod segment;
 mod segments;
 mod source_store;
@@ -26,10 +32,15 @@ mod stream_writer;
 mod verify;
 
 pub use self::{
+    diff::{Bodies, Change, Difference, StreamDifference},
     digest::ContentDigest,
+    fields::{FieldChange, changed_fields},
+    filter::Filter,
+    history::Version,
     key::{KeyPart, MAX_KEY_BYTES, RecordKey},
     manifest::{FORMAT_VERSION, LoadedManifest, Manifest, ParentRef, ReadWindow, SnapshotStatus, StreamState, Totals},
-    reader::{Record, SnapshotReader},
+    reader::{KeyRange, Record, RecordPage, SnapshotReader},
+    search::Hit,
     segment::{MAX_RECORD_BYTES, SegmentId, SegmentRef},
     source_store::SourceStore,
     store::{SnapshotStore, StoreSettings},

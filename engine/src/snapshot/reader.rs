@@ -4,14 +4,20 @@ use bytes::Bytes;
 use futures::{Stream, stream};
 
 use super::{
+    filter::Filter,
     json,
     key::RecordKey,
     manifest::{Manifest, StreamState},
     merge::{Merge, Merged, Reading},
+    point::newest_entry,
+    segment::SegmentRef,
     segments::Segments,
     source_store::SourceStore,
 };
 use crate::error::{Error, ErrorKind, Result};
+
+/// A filtered page looks at so many records.
+const LOOK_MAX: usize = 20_000;
 
 /// A record of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +33,55 @@ impl Record {
     pub fn line(&self) -> std::borrow::Cow<'_, [u8]> {
         json::one_line(&self.body)
     }
+}
+
+/// A range of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRange {
+    /// Keys above this one.
+    pub after: Option<RecordKey>,
+    /// Keys from this one on.
+    pub from: Option<RecordKey>,
+    /// Keys below this one.
+    pub until: Option<RecordKey>,
+}
+
+impl KeyRange {
+    /// The keys above one, or all.
+    pub fn after(key: Option<RecordKey>) -> Self {
+        Self { after: key, ..Self::default() }
+    }
+
+    /// Where it starts, and whether that key belongs to it.
+    pub(super) fn start(&self) -> (&[u8], bool) {
+        match (&self.after, &self.from) {
+            (Some(after), Some(from)) if from > after => (from.as_bytes(), true),
+            (Some(after), _) => (after.as_bytes(), false),
+            (None, Some(from)) => (from.as_bytes(), true),
+            (None, None) => (&[], true),
+        }
+    }
+
+    /// True when keys of the segment can be in it.
+    pub(super) fn may_overlap(&self, segment: &SegmentRef) -> bool {
+        let (start, with_start) = self.start();
+        let last = segment.last_key.as_bytes();
+        let begins_before_end = last > start || (with_start && last == start);
+        begins_before_end && self.until.as_ref().is_none_or(|until| segment.first_key < *until)
+    }
+
+    fn is_past(&self, key: &[u8]) -> bool {
+        self.until.as_ref().is_some_and(|until| key >= until.as_bytes())
+    }
+}
+
+/// A page of records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordPage {
+    /// The records.
+    pub records: Vec<Record>,
+    /// The last key that was looked at; `None` when there is nothing after this page.
+    pub next: Option<RecordKey>,
 }
 
 /// Reads one snapshot.
@@ -58,16 +113,8 @@ impl SnapshotReader {
     /// `NotFound` when the snapshot has no such stream; `Corrupt` when what should hold the record is damaged.
     pub async fn get(&self, stream: &str, key: &RecordKey) -> Result<Option<Record>> {
         let state = self.stream(stream)?;
-        let newest_first = state.segments.iter().rev();
-        for reference in newest_first.filter(|reference| reference.may_hold(key.as_bytes())) {
-            let file = self.segments.open(stream, reference).await?;
-            let Some(number) = file.footer().block_of(key.as_bytes()) else { continue };
-            let block = self.segments.block(&file, number).await?;
-            if let Some(entry) = block.find(key.as_bytes()) {
-                return Ok(block.body_bytes(entry).map(|body| Record { key: key.clone(), body }));
-            }
-        }
-        Ok(None)
+        let entry = newest_entry(&self.segments, stream, &state.segments, key.as_bytes()).await?;
+        Ok(entry.and_then(|entry| entry.body).map(|body| Record { key: key.clone(), body }))
     }
 
     /// The record that a person means by the text of its key: digits stand for a number, and where there is no such
@@ -84,18 +131,24 @@ impl SnapshotReader {
         Ok(None)
     }
 
-    /// Up to `limit` records in key order, after the one with key `after`.
+    /// Up to `limit` records of a range in key order that meet all filters. With filters a page may hold fewer, or none,
+    /// before the end: so many records are looked at for it and no more.
     ///
     /// # Errors
     /// Those of [`SnapshotReader::get`].
-    pub async fn browse(&self, stream: &str, after: Option<&RecordKey>, limit: usize) -> Result<Vec<Record>> {
-        let mut merge = self.merge(stream, after, Reading::Cached)?;
-        let mut records = Vec::new();
-        while records.len() < limit {
-            let Some(merged) = merge.next().await? else { break };
-            records.extend(to_record(&merged));
+    pub async fn browse(&self, stream: &str, range: &KeyRange, filters: &[Filter], limit: usize) -> Result<RecordPage> {
+        let mut merge = self.merge(stream, range, Reading::Cached)?;
+        let (mut records, mut looked_at, mut last) = (Vec::new(), 0, None);
+        while let Some(merged) = merge.next().await?.filter(|merged| !range.is_past(merged.key())) {
+            let Some(record) = to_record(&merged) else { continue };
+            if records.len() == limit || looked_at == LOOK_MAX {
+                return Ok(RecordPage { records, next: last });
+            }
+            looked_at += 1;
+            last = Some(record.key.clone());
+            records.extend(filters.iter().all(|filter| filter.matches(&record.body)).then_some(record));
         }
-        Ok(records)
+        Ok(RecordPage { records, next: None })
     }
 
     /// All records in key order, in constant memory: one block for each of the stream's segments whose keys overlap.
@@ -103,7 +156,7 @@ impl SnapshotReader {
     /// # Errors
     /// `NotFound` when the snapshot has no such stream. The stream ends with its first error.
     pub fn scan(&self, stream: &str) -> Result<impl Stream<Item = Result<Record>> + Send + use<>> {
-        let merge = self.merge(stream, None, Reading::Once)?;
+        let merge = self.merge(stream, &KeyRange::default(), Reading::Once)?;
         Ok(stream::try_unfold(merge, |mut merge| async move {
             while let Some(merged) = merge.next().await? {
                 if let Some(record) = to_record(&merged) {
@@ -114,10 +167,9 @@ impl SnapshotReader {
         }))
     }
 
-    fn merge(&self, stream: &str, after: Option<&RecordKey>, reading: Reading) -> Result<Merge> {
+    fn merge(&self, stream: &str, range: &KeyRange, reading: Reading) -> Result<Merge> {
         let state = self.stream(stream)?;
-        let after = after.map(RecordKey::as_bytes);
-        Ok(Merge::new(self.segments.clone(), stream, &state.segments, after, reading))
+        Ok(Merge::new(self.segments.clone(), stream, &state.segments, range, reading))
     }
 
     fn stream(&self, stream: &str) -> Result<&StreamState> {

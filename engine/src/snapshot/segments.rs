@@ -8,7 +8,7 @@ use moka::future::Cache;
 use super::{
     keys::KeyRing,
     paths,
-    segment::{Block, SealedSegment, SegmentFile, SegmentId, SegmentRef},
+    segment::{Block, FingerprintTable, SealedSegment, SegmentFile, SegmentId, SegmentRef},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -24,15 +24,19 @@ const FILES_MAX: u64 = 4096;
 pub(crate) struct Caches {
     files: Cache<SegmentId, Arc<SegmentFile>>,
     blocks: Cache<(SegmentId, usize), Arc<Block>>,
+    rows: Cache<(SegmentId, usize), FingerprintTable>,
 }
 
 impl Caches {
-    /// With room for so many bytes of blocks.
+    /// With room for so many bytes of blocks, and a quarter of that for fingerprints.
     pub(crate) fn new(block_cache_bytes: u64) -> Self {
         let weigh =
             |_: &(SegmentId, usize), block: &Arc<Block>| u32::try_from(block.memory_bytes()).unwrap_or(u32::MAX);
+        let weigh_rows =
+            |_: &(SegmentId, usize), rows: &FingerprintTable| u32::try_from(rows.as_bytes().len()).unwrap_or(u32::MAX);
         Self {
             files: Cache::new(FILES_MAX),
+            rows: Cache::builder().weigher(weigh_rows).max_capacity(block_cache_bytes / 4).build(),
             blocks: Cache::builder().weigher(weigh).max_capacity(block_cache_bytes).build(),
         }
     }
@@ -54,15 +58,50 @@ impl Segments {
     /// # Errors
     /// `Corrupt` when it is missing, damaged or belongs elsewhere.
     pub(crate) async fn open(&self, stream: &str, reference: &SegmentRef) -> Result<Arc<SegmentFile>> {
-        if let Some(file) = self.caches.files.get(&reference.id).await
-            && file.reference() == reference
-            && file.footer().stream == stream
-        {
+        if let Some(file) = self.cached(stream, reference).await {
             return Ok(file);
         }
         let file = Arc::new(self.open_fresh(stream, reference).await?);
         self.caches.files.insert(reference.id, file.clone()).await;
         Ok(file)
+    }
+
+    /// Opens a segment; when that takes a read, its fingerprints come along unless they are large.
+    ///
+    /// # Errors
+    /// Those of [`Segments::open`].
+    pub(crate) async fn open_with_rows(
+        &self,
+        stream: &str,
+        reference: &SegmentRef,
+    ) -> Result<(Arc<SegmentFile>, Vec<FingerprintTable>)> {
+        if let Some(file) = self.cached(stream, reference).await {
+            return Ok((file, Vec::new()));
+        }
+        let (blobs, scope, ring) = (self.blobs.clone(), self.scope, &self.ring);
+        let (file, rows) = SegmentFile::open_with_rows(blobs, scope, ring, self.source_id, stream, reference).await?;
+        let file = Arc::new(file);
+        self.caches.files.insert(reference.id, file.clone()).await;
+        Ok((file, rows))
+    }
+
+    async fn cached(&self, stream: &str, reference: &SegmentRef) -> Option<Arc<SegmentFile>> {
+        let file = self.caches.files.get(&reference.id).await?;
+        (file.reference() == reference && file.footer().stream == stream).then_some(file)
+    }
+
+    /// A chunk of fingerprints, through the cache.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is damaged.
+    pub(crate) async fn rows(&self, file: &SegmentFile, chunk: usize) -> Result<FingerprintTable> {
+        let key = (file.reference().id, chunk);
+        if let Some(rows) = self.caches.rows.get(&key).await {
+            return Ok(rows);
+        }
+        let rows = file.fingerprints(chunk).await?;
+        self.caches.rows.insert(key, rows.clone()).await;
+        Ok(rows)
     }
 
     /// Opens a segment from the store, whatever the cache holds.

@@ -153,6 +153,10 @@ impl SourceStore {
         SnapshotReader::new(self.clone(), self.segments.clone(), manifest.clone())
     }
 
+    pub(super) fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
     /// Where a snapshot's manifest is stored.
     pub(super) fn snapshot_path(&self, snapshot_id: SnapshotId) -> String {
         paths::snapshot(self.segments.scope.account_id(), self.segments.source_id, snapshot_id)

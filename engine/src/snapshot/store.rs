@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -9,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     keys::KeyRing,
+    lookup::LookupSettings,
     segment::{Packer, SealedSegment, SegmentContext, SortBuffer},
     segments::{Caches, Segments},
     source_store::SourceStore,
@@ -33,6 +35,17 @@ pub struct StoreSettings {
     pub sealers_max: usize,
     /// Memory for blocks read lately, in bytes.
     pub block_cache_bytes: u64,
+    /// Memory for the parent's fingerprints while a stream is read, and as much again for those of the run itself, in
+    /// bytes. Those that do not fit are in a scratch file, 14 bytes a record.
+    pub lookup_bytes: usize,
+    /// Directory of scratch files; the system's directory for temporary files when absent.
+    pub scratch_dir: Option<PathBuf>,
+}
+
+impl StoreSettings {
+    pub(super) fn lookup(&self) -> LookupSettings {
+        LookupSettings { rows_bytes: self.lookup_bytes, scratch_dir: self.scratch_dir.clone() }
+    }
 }
 
 impl Default for StoreSettings {
@@ -43,6 +56,8 @@ impl Default for StoreSettings {
             segment_bytes: 8 << 20,
             sealers_max: 2,
             block_cache_bytes: 16 << 20,
+            lookup_bytes: 8 << 20,
+            scratch_dir: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     key::RecordKey,
     manifest::{Manifest, ParentRef, StreamState},
     merge::{Merge, Reading},
-    reader::SnapshotReader,
+    reader::{KeyRange, SnapshotReader},
     segment::SegmentRef,
 };
 use crate::{
@@ -189,7 +189,7 @@ impl SnapshotReader {
 
     fn checked(&self, stream: &str, references: &[SegmentRef]) -> Merge {
         let reading = Reading::Checked(Box::new(Checker::new(stream)));
-        Merge::new(self.segments.clone(), stream, references, None, reading)
+        Merge::new(self.segments.clone(), stream, references, &KeyRange::default(), reading)
     }
 
     async fn verify_stream(&self, stream: &str, state: &StreamState, report: &mut VerifyReport) -> Result<()> {

@@ -1,15 +1,16 @@
 //! The fingerprints of an ordered list of segments, oldest first, searched together. Indexes and fingerprints are read
-//! when a key first needs them.
+//! when a key first needs them, and their memory is bounded whatever the length of the stream.
 //!
-//! A key is looked for segment by segment. When that has cost as much as building one index over all fingerprints
-//! would (many segments overlap, or many keys are asked for), the index is built: so the price is never more than
-//! twice that of the better way, whatever the order of the keys.
+//! Segments whose keys rise from one to the next form a run, in which a key is looked for in one place. Where there are
+//! few runs (after compaction, or when records come in key order) that is all. When searching run by run has cost as
+//! much as building one index over all fingerprints would, the index is built: so the price is never more than twice
+//! that of the better way, whatever the order of the keys.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::try_join_all;
 
-use super::TagIndex;
+use super::{entry_index::EntryIndex, rows::Rows, scratch::Scratch};
 use crate::{
     error::{Error, ErrorKind, Result},
     snapshot::{
@@ -21,17 +22,34 @@ use crate::{
 
 /// Segments opened at a time.
 const PARALLEL_OPENS: usize = 8;
-/// Cost of passing by a segment, of searching in it, and of indexing an entry: nanoseconds, roughly.
-const PASS_COST: u64 = 4;
+/// Cost of passing by a run, of searching in a segment, of asking the index, and of adding an entry to it: nanoseconds,
+/// roughly.
+const PASS_COST: u64 = 20;
 const SEARCH_COST: u64 = 150;
-const INDEX_COST: u64 = 40;
+const ASK_COST: u64 = 350;
+const INDEX_COST: u64 = 60;
+
+/// Memory of lookups.
+#[derive(Clone, Debug)]
+pub(crate) struct LookupSettings {
+    /// Fingerprints of one stream in memory, in bytes; others are in a scratch file.
+    pub(crate) rows_bytes: usize,
+    /// Where scratch files are; the system's directory when `None`.
+    pub(crate) scratch_dir: Option<PathBuf>,
+}
 
 /// Segments and their fingerprints.
 pub(crate) struct KeyTables {
     stream: String,
+    settings: LookupSettings,
     tables: Vec<SegmentTable>,
-    index: Option<TagIndex>,
-    cost: u64,
+    /// Numbers of segments: within a run, keys rise from one to the next.
+    runs: Vec<Vec<usize>>,
+    rows: Rows,
+    index: Option<EntryIndex>,
+    candidates: Vec<u32>,
+    /// What searching cost beyond what an index would.
+    excess: u64,
 }
 
 /// One segment's share. Its entries are numbered from `first_entry` on.
@@ -40,7 +58,24 @@ struct SegmentTable {
     first_entry: u32,
     file: Option<Arc<SegmentFile>>,
     footer: Option<Arc<Footer>>,
-    chunks: Vec<Option<FingerprintTable>>,
+}
+
+/// A segment with all of its fingerprints.
+pub(crate) struct OpenTable {
+    /// The segment.
+    pub(crate) file: Arc<SegmentFile>,
+    /// The number of its first entry.
+    pub(crate) first_entry: u32,
+    chunks: Vec<FingerprintTable>,
+}
+
+/// An entry of a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// Its number.
+    pub(crate) entry: u32,
+    /// Its fingerprint.
+    pub(crate) fingerprint: Fingerprint,
 }
 
 /// A part that must be read before a search can go on.
@@ -55,40 +90,63 @@ impl KeyTables {
     ///
     /// # Errors
     /// `Exhausted` when there are more entries than numbers for them.
-    pub(crate) fn new(stream: &str, references: &[SegmentRef]) -> Result<Self> {
-        let mut tables = Self { stream: stream.to_owned(), tables: Vec::new(), index: None, cost: 0 };
+    pub(crate) fn new(stream: &str, references: &[SegmentRef], settings: &LookupSettings) -> Result<Self> {
+        let mut tables = Self {
+            stream: stream.to_owned(),
+            rows: Rows::new(settings.rows_bytes, Scratch::new(settings.scratch_dir.clone())),
+            settings: settings.clone(),
+            tables: Vec::new(),
+            runs: Vec::new(),
+            index: None,
+            candidates: Vec::new(),
+            excess: 0,
+        };
         for reference in references {
             tables.add(reference.clone())?;
         }
         Ok(tables)
     }
 
-    fn add(&mut self, reference: SegmentRef) -> Result<&mut SegmentTable> {
+    fn add(&mut self, reference: SegmentRef) -> Result<usize> {
         let first_entry = self.entries();
         let end = u64::from(first_entry) + reference.entries();
         if end >= u64::from(u32::MAX) {
             return Err(Error::new(ErrorKind::Exhausted, "a stream holds more than four billion records")
                 .with("stream", &self.stream));
         }
-        self.tables.push(SegmentTable { reference, first_entry, file: None, footer: None, chunks: Vec::new() });
-        let last = self.tables.len() - 1;
-        Ok(&mut self.tables[last])
+        let number = self.tables.len();
+        let follows = |run: &Vec<usize>| {
+            run.last().is_some_and(|last| self.tables[*last].reference.last_key < reference.first_key)
+        };
+        match self.runs.iter().position(follows) {
+            Some(run) => self.runs[run].push(number),
+            None => self.runs.push(vec![number]),
+        }
+        self.tables.push(SegmentTable { reference, first_entry, file: None, footer: None });
+        self.rows.add_table();
+        Ok(number)
     }
 
     /// Adds a segment that was just made, with its fingerprints in memory.
     ///
     /// # Errors
-    /// Those of [`KeyTables::new`].
+    /// Those of [`KeyTables::new`]; `Exhausted` when the scratch file is full.
     pub(crate) fn push(&mut self, segment: SealedSegment) -> Result<()> {
-        let table = self.add(segment.reference)?;
-        table.footer = Some(Arc::new(segment.footer));
-        table.chunks = segment.chunks.into_iter().map(Some).collect();
-        let last = self.tables.len() - 1;
-        if let Some(mut index) = self.index.take() {
-            self.fill_index(&mut index, last);
-            self.index = Some(index);
+        let number = self.add(segment.reference)?;
+        self.tables[number].footer = Some(Arc::new(segment.footer));
+        if let Some(index) = &mut self.index {
+            let mut entry = self.tables[number].first_entry;
+            for rows in &segment.chunks {
+                fill(index, entry, rows)?;
+                entry += rows.len() as u32;
+            }
         }
-        Ok(())
+        self.set_rows(number, segment.chunks)
+    }
+
+    fn set_rows(&mut self, number: usize, chunks: Vec<FingerprintTable>) -> Result<()> {
+        self.rows.set_chunks(number, chunks.len());
+        chunks.into_iter().enumerate().try_for_each(|(chunk, rows)| self.rows.insert(number, chunk, rows))
     }
 
     /// How many entries all segments hold.
@@ -106,72 +164,94 @@ impl KeyTables {
     ///
     /// # Errors
     /// Those of reading the parts that are needed.
-    pub(crate) async fn find(&mut self, key: &[u8], tag: Tag, segments: &Segments, found: &mut Vec<u32>) -> Result<()> {
+    pub(crate) async fn find(
+        &mut self,
+        key: &[u8],
+        tag: Tag,
+        segments: &Segments,
+        found: &mut Vec<Found>,
+    ) -> Result<()> {
         if self.tables.is_empty() {
             found.clear();
             return Ok(());
         }
-        if self.index.is_none() && self.cost > u64::from(self.entries()) * INDEX_COST {
+        if self.index.is_none() && self.excess > u64::from(self.entries()) * INDEX_COST {
             self.build_index(segments).await?;
         }
         loop {
             found.clear();
-            match self.search(key, tag, found) {
-                None => return Ok(()),
+            let missing = match self.index.is_some() {
+                true => self.ask_index(key, tag, found)?,
+                false => self.search(key, tag, found)?,
+            };
+            match missing {
+                None => break,
                 Some(missing) => self.load(missing, segments).await?,
             }
         }
+        found.sort_unstable_by(|a, b| b.entry.cmp(&a.entry));
+        Ok(())
     }
 
-    fn search(&mut self, key: &[u8], tag: Tag, found: &mut Vec<u32>) -> Option<Missing> {
+    fn ask_index(&mut self, key: &[u8], tag: Tag, found: &mut Vec<Found>) -> Result<Option<Missing>> {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.clear();
         if let Some(index) = &self.index {
-            found.extend(index.candidates(tag).filter(|entry| self.is_entry_of(*entry, key, tag)));
-            found.sort_unstable_by(|a, b| b.cmp(a));
-            return None;
+            index.candidates(tag, &mut candidates)?;
         }
-        self.cost += self.tables.len() as u64 * PASS_COST;
-        for (number, table) in self.tables.iter().enumerate().rev() {
-            if !table.reference.may_hold(key) {
-                continue;
+        let mut missing = None;
+        for entry in &candidates {
+            let (number, within) = self.table_of(*entry);
+            let Some(footer) = self.tables[number].footer.clone() else {
+                missing = Some(Missing::Footer(number));
+                break;
+            };
+            if footer.is_in_block(footer.block_of_entry(within), key) {
+                let chunk = footer.chunk_of_entry(within);
+                let row = (within - footer.chunks[chunk].first_entry) as usize;
+                let Some(rows) = self.rows.get(number, chunk, row..row + 1)? else {
+                    missing = Some(Missing::Chunk(number, chunk));
+                    break;
+                };
+                let fingerprint = Fingerprint::from_row(&rows[0]);
+                found.extend((fingerprint.tag == tag).then_some(Found { entry: *entry, fingerprint }));
             }
-            self.cost += SEARCH_COST;
-            let Some(footer) = &table.footer else { return Some(Missing::Footer(number)) };
+        }
+        self.candidates = candidates;
+        Ok(missing)
+    }
+
+    fn search(&mut self, key: &[u8], tag: Tag, found: &mut Vec<Found>) -> Result<Option<Missing>> {
+        let mut cost = self.runs.len() as u64 * PASS_COST;
+        for run in &self.runs {
+            let Some(number) = holder_in(&self.tables, run, key) else { continue };
+            let table = &self.tables[number];
+            cost += SEARCH_COST;
+            let Some(footer) = &table.footer else { return Ok(Some(Missing::Footer(number))) };
             let Some(block) = footer.block_of(key).map(|block| &footer.blocks[block]) else { continue };
             let chunk = footer.chunk_of_entry(block.first_entry);
-            let Some(rows) = &table.chunks[chunk] else { return Some(Missing::Chunk(number, chunk)) };
-            let chunk_start = footer.chunks[chunk].first_entry;
-            let start = (block.first_entry - chunk_start) as usize;
-            if let Some(row) = rows.find(start..start + block.entries as usize, tag) {
-                found.push(table.first_entry + chunk_start + row as u32);
+            let start = (block.first_entry - footer.chunks[chunk].first_entry) as usize;
+            let Some(rows) = self.rows.get(number, chunk, start..start + block.entries as usize)? else {
+                return Ok(Some(Missing::Chunk(number, chunk)));
+            };
+            if let Some(row) = FingerprintTable::find_in(rows, tag) {
+                let entry = table.first_entry + block.first_entry + row as u32;
+                found.push(Found { entry, fingerprint: Fingerprint::from_row(&rows[row]) });
             }
         }
-        None
+        self.excess += cost.saturating_sub(ASK_COST);
+        Ok(None)
     }
 
-    /// True when the entry has this tag and stands in the block that would hold the key.
-    fn is_entry_of(&self, entry: u32, key: &[u8], tag: Tag) -> bool {
-        let (table, within) = self.table_of(entry);
-        self.fingerprint(entry).is_some_and(|fingerprint| fingerprint.tag == tag)
-            && table.footer.as_ref().is_some_and(|footer| footer.is_in_block(footer.block_of_entry(within), key))
-    }
-
-    fn table_of(&self, entry: u32) -> (&SegmentTable, u32) {
+    fn table_of(&self, entry: u32) -> (usize, u32) {
         let number = self.tables.partition_point(|table| table.first_entry <= entry) - 1;
-        (&self.tables[number], entry - self.tables[number].first_entry)
-    }
-
-    /// The fingerprint of an entry that [`KeyTables::find`] found, or whose chunk was loaded.
-    pub(crate) fn fingerprint(&self, entry: u32) -> Option<Fingerprint> {
-        let (table, within) = self.table_of(entry);
-        let footer = table.footer.as_ref()?;
-        let chunk = footer.chunk_of_entry(within);
-        Some(table.chunks[chunk].as_ref()?.get((within - footer.chunks[chunk].first_entry) as usize))
+        (number, entry - self.tables[number].first_entry)
     }
 
     /// Mean size of the bodies in an entry's block, in bytes.
     pub(crate) fn mean_body_bytes(&self, entry: u32) -> u64 {
-        let (table, within) = self.table_of(entry);
-        table.footer.as_ref().map_or(0, |footer| {
+        let (number, within) = self.table_of(entry);
+        self.tables[number].footer.as_ref().map_or(0, |footer| {
             let block = &footer.blocks[footer.block_of_entry(within)];
             block.body_bytes / u64::from((block.entries - block.tombstones).max(1))
         })
@@ -182,25 +262,26 @@ impl KeyTables {
     /// # Errors
     /// Those of opening the segment.
     pub(crate) async fn place(&mut self, entry: u32, segments: &Segments) -> Result<(Arc<SegmentFile>, usize)> {
-        let number = self.tables.partition_point(|table| table.first_entry <= entry) - 1;
-        let within = entry - self.tables[number].first_entry;
+        let (number, within) = self.table_of(entry);
         let file = self.file(number, segments).await?;
         let block = file.footer().block_of_entry(within);
         Ok((file, block))
     }
 
-    /// The `number`-th segment, opened, with the number of its first entry and all of its fingerprints loaded.
+    /// The `number`-th segment, opened, with the number of its first entry and all of its fingerprints.
     ///
     /// # Errors
     /// Those of reading it.
-    pub(crate) async fn segment(&mut self, number: usize, segments: &Segments) -> Result<(Arc<SegmentFile>, u32)> {
+    pub(crate) async fn segment(&mut self, number: usize, segments: &Segments) -> Result<OpenTable> {
         let file = self.file(number, segments).await?;
+        let mut chunks = Vec::with_capacity(file.footer().chunks.len());
         for chunk in 0..file.footer().chunks.len() {
-            if self.tables[number].chunks[chunk].is_none() {
-                self.load(Missing::Chunk(number, chunk), segments).await?;
-            }
+            chunks.push(match self.rows.chunk(number, chunk)? {
+                Some(rows) => rows,
+                None => file.fingerprints(chunk).await?,
+            });
         }
-        Ok((file, self.tables[number].first_entry))
+        Ok(OpenTable { file, first_entry: self.tables[number].first_entry, chunks })
     }
 
     async fn file(&mut self, number: usize, segments: &Segments) -> Result<Arc<SegmentFile>> {
@@ -208,80 +289,92 @@ impl KeyTables {
             return Ok(file.clone());
         }
         let file = segments.open(&self.stream, &self.tables[number].reference).await?;
-        self.tables[number].set_file(&file);
+        self.set_file(number, &file);
         Ok(file)
+    }
+
+    fn set_file(&mut self, number: usize, file: &Arc<SegmentFile>) {
+        let table = &mut self.tables[number];
+        if table.footer.is_none() {
+            self.rows.set_chunks(number, file.footer().chunks.len());
+        }
+        table.footer.get_or_insert_with(|| file.footer().clone());
+        table.file = Some(file.clone());
     }
 
     async fn load(&mut self, missing: Missing, segments: &Segments) -> Result<()> {
         match missing {
             Missing::Footer(number) => {
-                self.file(number, segments).await?;
+                let (file, rows) = segments.open_with_rows(&self.stream, &self.tables[number].reference).await?;
+                self.set_file(number, &file);
+                rows.into_iter().enumerate().try_for_each(|(chunk, rows)| self.rows.insert(number, chunk, rows))
             }
             Missing::Chunk(number, chunk) => {
                 let rows = self.file(number, segments).await?.fingerprints(chunk).await?;
-                self.tables[number].chunks[chunk] = Some(rows);
+                self.rows.insert(number, chunk, rows)
             }
         }
-        Ok(())
     }
 
-    /// Loads everything and indexes it.
-    ///
-    /// # Errors
-    /// Those of reading the segments.
-    pub(crate) async fn build_index(&mut self, segments: &Segments) -> Result<()> {
-        self.load_all(segments).await?;
-        let mut index = TagIndex::with_capacity(self.entries() as usize);
-        for number in 0..self.tables.len() {
-            self.fill_index(&mut index, number);
+    /// Reads all fingerprints and indexes them.
+    async fn build_index(&mut self, segments: &Segments) -> Result<()> {
+        let mut index = EntryIndex::new(Scratch::new(self.settings.scratch_dir.clone()));
+        let numbers: Vec<usize> = (0..self.tables.len()).collect();
+        for window in numbers.chunks(PARALLEL_OPENS) {
+            self.load_all(window, segments).await?;
+            for number in window {
+                let mut entry = self.tables[*number].first_entry;
+                for chunk in 0..self.rows.chunks(*number) {
+                    if let Some(rows) = self.rows.chunk(*number, chunk)? {
+                        fill(&mut index, entry, &rows)?;
+                        entry += rows.len() as u32;
+                    }
+                }
+            }
         }
         self.index = Some(index);
         Ok(())
     }
 
-    async fn load_all(&mut self, segments: &Segments) -> Result<()> {
+    /// Reads what is missing of some segments, side by side.
+    async fn load_all(&mut self, numbers: &[usize], segments: &Segments) -> Result<()> {
         let stream = &self.stream;
-        let wanted: Vec<(usize, SegmentRef)> = self
-            .tables
-            .iter()
-            .enumerate()
-            .filter(|(_, table)| table.chunks.is_empty() || table.chunks.iter().any(Option::is_none))
-            .map(|(number, table)| (number, table.reference.clone()))
-            .collect();
-        let loads = stream::iter(wanted).map(|(number, reference)| async move {
-            let file = segments.open(stream, &reference).await?;
-            let mut rows = Vec::with_capacity(file.footer().chunks.len());
-            for chunk in 0..file.footer().chunks.len() {
-                rows.push(Some(file.fingerprints(chunk).await?));
+        let missing = numbers.iter().filter(|number| !self.rows.has_all(**number));
+        let loads = missing.map(|number| {
+            let reference = &self.tables[*number].reference;
+            async move {
+                let (file, mut rows) = segments.open_with_rows(stream, reference).await?;
+                for chunk in rows.len()..file.footer().chunks.len() {
+                    rows.push(file.fingerprints(chunk).await?);
+                }
+                Ok::<_, Error>((*number, file, rows))
             }
-            Ok::<_, Error>((number, file, rows))
         });
-        let loaded: Vec<_> = loads.buffer_unordered(PARALLEL_OPENS).try_collect().await?;
-        for (number, file, rows) in loaded {
-            self.tables[number].set_file(&file);
-            self.tables[number].chunks = rows;
+        for (number, file, rows) in try_join_all(loads).await? {
+            self.set_file(number, &file);
+            self.set_rows(number, rows)?;
         }
         Ok(())
     }
+}
 
-    fn fill_index(&self, index: &mut TagIndex, number: usize) {
-        let table = &self.tables[number];
-        let mut entry = table.first_entry;
-        for rows in table.chunks.iter().flatten() {
-            for row in 0..rows.len() {
-                index.insert(rows.get(row).tag, entry);
-                entry += 1;
-            }
-        }
+impl OpenTable {
+    /// The fingerprint of an entry, by its number within the segment.
+    pub(crate) fn fingerprint(&self, within: u32) -> Fingerprint {
+        let chunk = self.file.footer().chunk_of_entry(within);
+        self.chunks[chunk].get((within - self.file.footer().chunks[chunk].first_entry) as usize)
     }
 }
 
-impl SegmentTable {
-    fn set_file(&mut self, file: &Arc<SegmentFile>) {
-        if self.footer.is_none() {
-            self.chunks = vec![None; file.footer().chunks.len()];
-        }
-        self.footer.get_or_insert_with(|| file.footer().clone());
-        self.file = Some(file.clone());
-    }
+fn fill(index: &mut EntryIndex, first_entry: u32, rows: &FingerprintTable) -> Result<()> {
+    rows.rows()
+        .iter()
+        .enumerate()
+        .try_for_each(|(row, bytes)| index.insert(Fingerprint::from_row(bytes).tag, first_entry + row as u32))
+}
+
+/// The segment of a run that may hold a key.
+fn holder_in(tables: &[SegmentTable], run: &[usize], key: &[u8]) -> Option<usize> {
+    let at = run.partition_point(|number| tables[*number].reference.first_key.as_bytes() <= key).checked_sub(1)?;
+    tables[run[at]].reference.may_hold(key).then_some(run[at])
 }

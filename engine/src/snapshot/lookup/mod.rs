@@ -1,7 +1,14 @@
 //! Finding a record by its key without reading it: fingerprints of many segments, searched together.
 
+mod entry_index;
 mod key_tables;
+mod rows;
+mod scratch;
 mod seen;
 mod tag_index;
 
-pub(crate) use self::{key_tables::KeyTables, seen::SeenSet, tag_index::TagIndex};
+pub(crate) use self::{
+    key_tables::{Found, KeyTables, LookupSettings},
+    seen::SeenSet,
+    tag_index::TagIndex,
+};

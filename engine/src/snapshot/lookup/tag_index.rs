@@ -14,13 +14,6 @@ pub(crate) struct TagIndex {
 const LEAST_SLOTS: usize = 64;
 
 impl TagIndex {
-    /// Room for `entries` entries without growing.
-    pub(crate) fn with_capacity(entries: usize) -> Self {
-        let mut index = Self::default();
-        index.resize((entries * 4 / 3 + 1).next_power_of_two());
-        index
-    }
-
     /// Forgets all entries and keeps the room.
     pub(crate) fn clear(&mut self) {
         self.slots.fill(0);
@@ -36,6 +29,30 @@ impl TagIndex {
         self.len += 1;
     }
 
+    /// How many entries.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Takes all entries out, as slots in rising order, and keeps the room.
+    pub(crate) fn take_sorted(&mut self) -> Vec<u64> {
+        let mut slots: Vec<u64> = self.slots.iter().copied().filter(|slot| *slot != 0).collect();
+        slots.sort_unstable();
+        self.clear();
+        slots
+    }
+
+    /// The least and the greatest slot of a tag.
+    pub(crate) fn slots_of(tag: Tag) -> (u64, u64) {
+        let least = u64::from(check(tag)) << 32;
+        (least, least | u64::from(u32::MAX))
+    }
+
+    /// The entry of a slot.
+    pub(crate) fn entry_of(slot: u64) -> u32 {
+        (slot as u32).wrapping_sub(1)
+    }
+
     /// The entries that may have this tag.
     pub(crate) fn candidates(&self, tag: Tag) -> impl Iterator<Item = u32> + '_ {
         let check = check(tag);
@@ -48,7 +65,7 @@ impl TagIndex {
                 }
                 at = (at + 1) & (self.slots.len() - 1);
                 if (slot >> 32) as u32 == check {
-                    return Some((slot as u32).wrapping_sub(1));
+                    return Some(Self::entry_of(slot));
                 }
             }
         })

@@ -6,7 +6,10 @@
 
 use bytes::Bytes;
 
-use super::buffer::NOT_IN_BODY;
+use super::{
+    before::{self, Before},
+    buffer::NOT_IN_BODY,
+};
 use crate::{
     error::Error,
     snapshot::{
@@ -16,8 +19,10 @@ use crate::{
     },
 };
 
-/// Bodies have lengths instead of line ends.
+/// Flag: bodies have lengths instead of line ends.
 const WITH_LENGTHS: u8 = 1;
+/// Flag: it is said of each entry what its key was before. Without it none of them was there.
+const WITH_BEFORE: u8 = 2;
 /// In place of a body's length.
 const TOMBSTONE: u32 = u32::MAX;
 
@@ -30,6 +35,8 @@ pub(crate) struct RawEntry<'a> {
     pub(super) body: Option<&'a [u8]>,
     /// Where the key's values stand in the body; one of them [`NOT_IN_BODY`] when they do not.
     pub(super) places: &'a [u32],
+    /// What its key was before.
+    pub(super) before: Before,
 }
 
 impl RawEntry<'_> {
@@ -41,9 +48,15 @@ impl RawEntry<'_> {
 /// Appends a block's text. `arity` is the length of every entry's `places`.
 pub(super) fn encode<'a>(entries: impl Iterator<Item = RawEntry<'a>> + Clone, arity: u8, out: &mut Vec<u8>) {
     let with_lengths = entries.clone().filter_map(|entry| entry.body).any(|body| memchr::memchr(b'\n', body).is_some());
+    let with_before = entries.clone().any(|entry| entry.before.was_live());
     put_varint(out, entries.clone().count() as u64);
-    out.push(if with_lengths { WITH_LENGTHS } else { 0 });
+    out.push(u8::from(with_lengths) * WITH_LENGTHS | u8::from(with_before) * WITH_BEFORE);
     out.push(arity);
+    if with_before {
+        let mut bytes = Vec::new();
+        before::encode(entries.clone().map(|entry| entry.before), &mut bytes);
+        out.extend_from_slice(&bytes);
+    }
     for entry in entries.clone() {
         match entry.body {
             None => put_varint(out, 0),
@@ -78,6 +91,8 @@ pub(crate) struct Block {
     keys: Vec<u8>,
     entries: Vec<Entry>,
     places: Vec<u32>,
+    /// Empty when every key was absent before.
+    befores: Vec<Before>,
     arity: usize,
 }
 
@@ -98,11 +113,20 @@ impl Block {
         let mut input = Input::new(&raw);
         let count = input.count(1)?;
         let [flags, arity] = input.array()?;
-        if flags > WITH_LENGTHS {
+        if flags > (WITH_LENGTHS | WITH_BEFORE) {
             return Err(Malformed("unknown kind of block").into());
         }
-        let mut block =
-            Self { raw: Bytes::new(), keys: Vec::new(), entries: Vec::new(), places: Vec::new(), arity: arity.into() };
+        let mut block = Self {
+            raw: Bytes::new(),
+            keys: Vec::new(),
+            entries: Vec::new(),
+            places: Vec::new(),
+            befores: Vec::new(),
+            arity: arity.into(),
+        };
+        if flags & WITH_BEFORE != 0 {
+            block.befores = before::decode(input.take(before::bytes_of(count))?, count)?;
+        }
         let kinds = block.read_places(&mut input, count)?;
         let explicit = read_explicit_keys(&mut input, &kinds)?;
         let lengths = read_lengths(&mut input, &kinds, flags)?;
@@ -193,7 +217,8 @@ impl Block {
 
     /// Size in memory, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.raw.len() + self.keys.len() + self.entries.len() * size_of::<Entry>() + self.places.len() * 4
+        let per_entry = self.entries.len() * size_of::<Entry>() + self.befores.len();
+        self.raw.len() + self.keys.len() + per_entry + self.places.len() * 4
     }
 
     /// The encoded key of an entry.
@@ -221,6 +246,11 @@ impl Block {
     /// Where the values of an entry's key stand in its body.
     pub(crate) fn places(&self, i: usize) -> &[u32] {
         &self.places[i * self.arity..][..self.arity]
+    }
+
+    /// What the key of an entry was before.
+    pub(crate) fn before(&self, i: usize) -> Before {
+        self.befores.get(i).copied().unwrap_or(Before::Absent)
     }
 
     /// The first entry whose key is `key` or greater.
@@ -307,18 +337,20 @@ mod tests {
         key: Vec<u8>,
         body: Option<Vec<u8>>,
         places: Vec<u32>,
+        before: Before,
     }
 
     fn rows() -> impl Strategy<Value = Vec<Row>> {
-        let row = (any::<u32>(), prop::option::weighted(0.8, "[a-z \n]{0,20}"), any::<bool>());
+        let before = prop::sample::select(vec![Before::Absent, Before::Other, Before::Same, Before::Live]);
+        let row = (any::<u32>(), prop::option::weighted(0.8, "[a-z \n]{0,20}"), any::<bool>(), before);
         prop::collection::vec(row, 1..40).prop_map(|rows| {
             rows.into_iter()
-                .map(|(id, text, is_in_body)| {
+                .map(|(id, text, is_in_body, before)| {
                     let id = id.to_string();
                     let key = RecordKey::from_json([id.as_bytes()]).unwrap().as_bytes().to_vec();
                     let body = text.map(|text| format!("{{\"id\":{id},\"t\":\"{text}\"}}").into_bytes());
                     let place = if is_in_body && body.is_some() { 6 } else { NOT_IN_BODY };
-                    Row { key, body, places: vec![place] }
+                    Row { key, body, places: vec![place], before }
                 })
                 .collect()
         })
@@ -326,7 +358,12 @@ mod tests {
 
     fn encoded(rows: &[Row]) -> Vec<u8> {
         let mut out = Vec::new();
-        let raws = rows.iter().map(|row| RawEntry { key: &row.key, body: row.body.as_deref(), places: &row.places });
+        let raws = rows.iter().map(|row| RawEntry {
+            key: &row.key,
+            body: row.body.as_deref(),
+            places: &row.places,
+            before: row.before,
+        });
         encode(raws, 1, &mut out);
         out
     }
@@ -339,6 +376,7 @@ mod tests {
             for (i, row) in rows.iter().enumerate() {
                 prop_assert_eq!((block.key(i), block.body(i)), (&row.key[..], row.body.as_deref()));
                 prop_assert_eq!(block.places(i), &row.places[..]);
+                prop_assert_eq!(block.before(i), row.before);
             }
         }
 

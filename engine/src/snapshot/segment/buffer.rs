@@ -1,6 +1,6 @@
 //! The buffer in which a segment's records gather before they are sorted.
 
-use super::{SegmentRef, block::RawEntry};
+use super::{SegmentRef, before::Before, block::RawEntry};
 use crate::snapshot::{
     digest::{Fingerprint, Tag},
     lookup::TagIndex,
@@ -22,6 +22,8 @@ pub(crate) struct NewRecord<'a> {
     pub(crate) places: &'a [u32],
     /// What change detection will know of it.
     pub(crate) fingerprint: Fingerprint,
+    /// What its key was before.
+    pub(crate) before: Before,
 }
 
 /// Records in the order in which they came; the last one with a key is the valid one.
@@ -42,6 +44,7 @@ struct Entry {
     /// `u32::MAX` for a tombstone.
     body_len: u32,
     fingerprint: Fingerprint,
+    before: Before,
     is_valid: bool,
 }
 
@@ -113,6 +116,7 @@ impl SortBuffer {
             body_start,
             body_len,
             fingerprint: record.fingerprint,
+            before: record.before,
             is_valid: true,
         });
         self.places.extend((0..self.arity).map(|i| record.places.get(i).copied().unwrap_or(NOT_IN_BODY)));
@@ -144,7 +148,8 @@ impl SortBuffer {
 
     /// An entry as it goes into a block.
     pub(super) fn raw(&self, i: usize) -> RawEntry<'_> {
-        RawEntry { key: self.key(i), body: self.body(i), places: &self.places[i * self.arity..][..self.arity] }
+        let places = &self.places[i * self.arity..][..self.arity];
+        RawEntry { key: self.key(i), body: self.body(i), places, before: self.entries[i].before }
     }
 
     /// The valid entries, by key.

@@ -67,6 +67,7 @@ mod tests {
 
     use super::{
         super::{
+            Before,
             block::{self, RawEntry},
             footer::{BlockInfo, ChunkInfo},
         },
@@ -81,7 +82,12 @@ mod tests {
     /// A block of the integer keys given, with its index and fingerprints.
     fn parts(keys: &[&str]) -> (Footer, Block, Vec<Fingerprint>) {
         let keys: Vec<RecordKey> = keys.iter().map(|key| RecordKey::from_json([key.as_bytes()]).unwrap()).collect();
-        let raws = keys.iter().map(|key| RawEntry { key: key.as_bytes(), body: Some(b"{}"), places: &[] });
+        let raws = keys.iter().map(|key| RawEntry {
+            key: key.as_bytes(),
+            body: Some(b"{}"),
+            places: &[],
+            before: Before::Absent,
+        });
         let mut text = Vec::new();
         block::encode(raws, 0, &mut text);
         let entries = keys.len() as u32;

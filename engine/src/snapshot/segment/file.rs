@@ -14,6 +14,7 @@ use crate::{
     model::{SourceId, scope::AccountScope},
     ports::Blobs,
     snapshot::{
+        digest::FINGERPRINT_BYTES,
         keys::{EpochKeys, KeyRing},
         paths,
         seal::{SealKey, Section, TAG_BYTES},
@@ -22,6 +23,8 @@ use crate::{
 
 /// The first read takes so many bytes from the end; most footers are smaller.
 const TAIL_BYTES: u64 = 16 << 10;
+/// Fingerprints are read together with the footer when both take so many bytes at most.
+const WIDE_TAIL_BYTES_MAX: u64 = 512 << 10;
 /// Smaller parts are opened on the spot, larger ones on a thread for blocking work (about half a millisecond).
 const INLINE_BYTES: usize = 64 << 10;
 
@@ -35,7 +38,7 @@ pub(crate) struct SegmentFile {
     keys: Arc<EpochKeys>,
     source_id: SourceId,
     /// The footer in plain text with room for its seal, and the trailer: the end of what the id is a digest of.
-    tail: Vec<u8>,
+    end: Vec<u8>,
     footer: Arc<Footer>,
     blobs: Arc<dyn Blobs>,
     scope: AccountScope,
@@ -54,24 +57,60 @@ impl SegmentFile {
         stream: &str,
         reference: &SegmentRef,
     ) -> Result<Self> {
+        let (file, _) = Self::open_tail(blobs, scope, ring, source_id, stream, reference, TAIL_BYTES).await?;
+        Ok(file)
+    }
+
+    /// Reads the index, and in the same read all fingerprints, unless they are large: then none.
+    ///
+    /// # Errors
+    /// Those of [`SegmentFile::open`].
+    pub(crate) async fn open_with_rows(
+        blobs: Arc<dyn Blobs>,
+        scope: AccountScope,
+        ring: &KeyRing,
+        source_id: SourceId,
+        stream: &str,
+        reference: &SegmentRef,
+    ) -> Result<(Self, Vec<FingerprintTable>)> {
+        let rows_bytes = reference.entries().saturating_mul(FINGERPRINT_BYTES as u64);
+        let wide = rows_bytes.saturating_add(TAIL_BYTES);
+        let tail_bytes = if wide <= WIDE_TAIL_BYTES_MAX { wide } else { TAIL_BYTES };
+        let (file, tail) = Self::open_tail(blobs, scope, ring, source_id, stream, reference, tail_bytes).await?;
+        let rows = file.fingerprints_in(&tail)?;
+        Ok((file, rows))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a segment is found and opened by")]
+    async fn open_tail(
+        blobs: Arc<dyn Blobs>,
+        scope: AccountScope,
+        ring: &KeyRing,
+        source_id: SourceId,
+        stream: &str,
+        reference: &SegmentRef,
+        tail_bytes: u64,
+    ) -> Result<(Self, Tail)> {
         let path = paths::segment(scope.account_id(), source_id, reference.id);
         let opened = async {
             let keys = ring.epoch(reference.epoch).await?;
             let key = keys.segment_key(reference.id)?;
             let place = place(&path, stream);
-            let (trailer, sealed) = read_footer(&*blobs, &scope, &path, reference).await?;
+            let tail = Tail::read(&*blobs, &scope, &path, reference, tail_bytes).await?;
+            let (trailer, sealed) = tail.footer(&*blobs, &scope, &path, reference).await?;
             let footer_place = [&place[..], &trailer.to_bytes()].concat();
             let plain = key
                 .open(Section::Footer, 0, &footer_place, sealed)
                 .ok_or_else(|| corrupt("the segment's index was altered or belongs elsewhere"))?;
             let footer = Footer::decode(&plain, trailer.footer_offset)?;
             check_reference(&footer, stream, reference)?;
-            let tail = [&plain[..], &[0; TAG_BYTES], &trailer.to_bytes()].concat();
-            Ok((place, key, keys, tail, Arc::new(footer)))
+            let end = [&plain[..], &[0; TAG_BYTES], &trailer.to_bytes()].concat();
+            Ok((place, key, keys, end, Arc::new(footer), tail))
         };
         let named = |error: Error| error.with("path", &path).with("stream", stream);
-        let (place, key, keys, tail, footer) = opened.await.map_err(missing_is_corrupt).map_err(named)?;
-        Ok(Self { reference: reference.clone(), path, place, key, keys, source_id, tail, footer, blobs, scope })
+        let (place, key, keys, end, footer, tail) = opened.await.map_err(missing_is_corrupt).map_err(named)?;
+        let reference = reference.clone();
+        Ok((Self { reference, path, place, key, keys, source_id, end, footer, blobs, scope }, tail))
     }
 
     /// How manifests name it.
@@ -123,17 +162,26 @@ impl SegmentFile {
     /// `Corrupt` when it is damaged.
     pub(crate) async fn fingerprints(&self, number: usize) -> Result<FingerprintTable> {
         let chunk = &self.footer.chunks[number];
-        let opened = async {
-            let sealed = self.read(chunk.offset..chunk.offset + chunk.sealed_bytes()).await?;
-            let rows = self
-                .key
-                .open(Section::Fingerprints, number as u32, &self.place, sealed.into())
-                .ok_or_else(|| corrupt("fingerprints were altered or belong elsewhere"))?;
-            Ok(FingerprintTable::new(Bytes::from(rows))?)
-        };
-        opened.await.map_err(|error: Error| {
+        let sealed = self.read(chunk.offset..chunk.offset + chunk.sealed_bytes()).await;
+        sealed.and_then(|sealed| self.open_fingerprints(number, sealed)).map_err(|error: Error| {
             error.with("path", &self.path).with("stream", &self.footer.stream).with("fingerprints", number)
         })
+    }
+
+    fn open_fingerprints(&self, number: usize, sealed: Bytes) -> Result<FingerprintTable> {
+        let rows = self
+            .key
+            .open(Section::Fingerprints, number as u32, &self.place, sealed.into())
+            .ok_or_else(|| corrupt("fingerprints were altered or belong elsewhere"))?;
+        Ok(FingerprintTable::new(Bytes::from(rows))?)
+    }
+
+    /// All chunks of fingerprints when they lie in the tail, else none.
+    fn fingerprints_in(&self, tail: &Tail) -> Result<Vec<FingerprintTable>> {
+        let chunks = self.footer.chunks.iter().enumerate();
+        let sealed: Option<Vec<_>> =
+            chunks.map(|(number, chunk)| Some((number, tail.part(chunk.offset, chunk.sealed_bytes())?))).collect();
+        sealed.unwrap_or_default().into_iter().map(|(number, sealed)| self.open_fingerprints(number, sealed)).collect()
     }
 
     /// A hasher for the segment's id. Feed it with every block's text and every chunk's rows, each through
@@ -149,7 +197,7 @@ impl SegmentFile {
 
     /// True when the parts fed give the segment's id.
     pub(crate) fn has_id(&self, hasher: &mut blake3::Hasher) -> bool {
-        SegmentId::from_hash(&hasher.update(&self.tail).finalize()) == self.reference.id
+        SegmentId::from_hash(&hasher.update(&self.end).finalize()) == self.reference.id
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Bytes> {
@@ -186,25 +234,50 @@ impl SegmentFile {
     }
 }
 
-/// The trailer and the sealed footer, in one read or two.
-async fn read_footer(
-    blobs: &dyn Blobs,
-    scope: &AccountScope,
-    path: &str,
-    reference: &SegmentRef,
-) -> Result<(Trailer, Vec<u8>)> {
-    let end = reference.size_bytes;
-    let start = end.saturating_sub(TAIL_BYTES);
-    let tail = exact(blobs.get_range(scope, path, start..end).await?, end - start)?;
-    let (rest, trailer) =
-        tail.split_last_chunk::<TRAILER_BYTES>().ok_or_else(|| corrupt("the segment is cut short"))?;
-    let trailer = Trailer::read(trailer, reference)?;
-    if let Some(at) = trailer.footer_offset.checked_sub(start) {
-        return Ok((trailer, rest[at as usize..].to_vec()));
+/// The last bytes of a segment.
+struct Tail {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Tail {
+    async fn read(
+        blobs: &dyn Blobs,
+        scope: &AccountScope,
+        path: &str,
+        reference: &SegmentRef,
+        tail_bytes: u64,
+    ) -> Result<Self> {
+        let end = reference.size_bytes;
+        let start = end.saturating_sub(tail_bytes);
+        Ok(Self { start, bytes: exact(blobs.get_range(scope, path, start..end).await?, end - start)? })
     }
-    let range = trailer.footer_offset..end - TRAILER_BYTES as u64;
-    let sealed = exact(blobs.get_range(scope, path, range).await?, trailer.footer_bytes.into())?;
-    Ok((trailer, sealed.into()))
+
+    /// Bytes of the segment, if they are among these.
+    fn part(&self, offset: u64, len: u64) -> Option<Bytes> {
+        let from = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        let to = from.checked_add(usize::try_from(len).ok()?)?;
+        (to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
+    }
+
+    /// The trailer and the sealed footer; that is read by itself when it does not lie in the tail.
+    async fn footer(
+        &self,
+        blobs: &dyn Blobs,
+        scope: &AccountScope,
+        path: &str,
+        reference: &SegmentRef,
+    ) -> Result<(Trailer, Vec<u8>)> {
+        let (_, trailer) =
+            self.bytes.split_last_chunk::<TRAILER_BYTES>().ok_or_else(|| corrupt("the segment is cut short"))?;
+        let trailer = Trailer::read(trailer, reference)?;
+        if let Some(sealed) = self.part(trailer.footer_offset, trailer.footer_bytes.into()) {
+            return Ok((trailer, sealed.into()));
+        }
+        let range = trailer.footer_offset..reference.size_bytes - TRAILER_BYTES as u64;
+        let sealed = exact(blobs.get_range(scope, path, range).await?, trailer.footer_bytes.into())?;
+        Ok((trailer, sealed.into()))
+    }
 }
 
 fn check_reference(footer: &Footer, stream: &str, reference: &SegmentRef) -> Result<()> {

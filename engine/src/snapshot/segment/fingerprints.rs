@@ -1,7 +1,5 @@
 //! Tables of fingerprints: rows of 14 bytes, block after block, sorted by tag within a block.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 
 use crate::snapshot::{
@@ -40,15 +38,13 @@ impl FingerprintTable {
         Fingerprint::from_row(&self.rows()[i])
     }
 
-    /// The row with `tag` among those in `range`, which are the rows of one block.
-    pub(crate) fn find(&self, range: Range<usize>, tag: Tag) -> Option<usize> {
-        let start = range.start;
-        let rows = self.rows().get(range)?;
-        let found = rows.binary_search_by(|row| tag_of(row).cmp(&tag)).ok()?;
-        Some(start + found)
+    /// The row with `tag` among the rows of one block.
+    pub(crate) fn find_in(rows: &[[u8; FINGERPRINT_BYTES]], tag: Tag) -> Option<usize> {
+        rows.binary_search_by(|row| tag_of(row).cmp(&tag)).ok()
     }
 
-    fn rows(&self) -> &[[u8; FINGERPRINT_BYTES]] {
+    /// All rows.
+    pub(crate) fn rows(&self) -> &[[u8; FINGERPRINT_BYTES]] {
         self.rows.as_chunks().0
     }
 }
@@ -68,10 +64,9 @@ mod tests {
             [1, 5, 9, 2, 5, 8].iter().flat_map(|tag| Fingerprint { tag: *tag, digest: 1, shape: 2 }.to_row()).collect();
         let table = FingerprintTable::new(Bytes::from(rows)).unwrap();
         assert_eq!(table.len(), 6);
-        assert_eq!(table.find(0..3, 5), Some(1));
-        assert_eq!(table.find(3..6, 5), Some(4));
-        assert_eq!(table.find(3..6, 9), None);
-        assert_eq!(table.find(3..60, 9), None);
+        assert_eq!(FingerprintTable::find_in(&table.rows()[..3], 5), Some(1));
+        assert_eq!(FingerprintTable::find_in(&table.rows()[3..], 5), Some(1));
+        assert_eq!(FingerprintTable::find_in(&table.rows()[3..], 9), None);
         assert_eq!(table.get(5).tag, 8);
         assert!(FingerprintTable::new(Bytes::from_static(b"123")).is_err());
     }

@@ -1,6 +1,7 @@
 //! Segments: immutable objects that hold records and tombstones of one stream, sorted by key. FORMAT.md describes their
 //! bytes.
 
+mod before;
 mod block;
 mod buffer;
 mod check;
@@ -14,6 +15,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub(crate) use self::{
+    before::Before,
     block::Block,
     buffer::{NOT_IN_BODY, NewRecord, SortBuffer},
     check::check_block,

@@ -6,7 +6,7 @@ use crate::{
     snapshot::{
         digest::{self, ContentDigest, Fingerprint, Tag},
         json,
-        segment::NewRecord,
+        segment::{Before, NewRecord},
     },
 };
 
@@ -33,6 +33,15 @@ enum Place {
 }
 
 impl Known {
+    /// What the key is in the parent, as seen from a new entry.
+    fn before(&self, fingerprint: &Fingerprint) -> Before {
+        match &self.parent {
+            None => Before::Absent,
+            Some((_, parent)) if parent.digest == fingerprint.digest => Before::Same,
+            Some(_) => Before::Other,
+        }
+    }
+
     /// The live entry that holds now, if there is one.
     fn live(&self) -> Option<(Place, Fingerprint)> {
         let newest = self.own.or(self.parent.map(|(entry, fingerprint)| (Place::Parent(entry), fingerprint)));
@@ -45,7 +54,7 @@ impl StreamWriter {
     pub(super) async fn apply(&mut self, body: Option<&[u8]>) -> Result<bool> {
         let tag = self.segments.ring.hashers().tag(&self.current.key);
         let known = self.look_up(tag).await?;
-        self.current.in_parent.iter().for_each(|entry| self.seen.insert(*entry));
+        self.current.in_parent.iter().for_each(|found| self.seen.insert(found.entry));
         match body {
             Some(body) => self.apply_live(tag, body, &known).await,
             None => self.apply_deletion(tag, &known).await,
@@ -55,8 +64,7 @@ impl StreamWriter {
     async fn look_up(&mut self, tag: Tag) -> Result<Known> {
         let current = &mut self.current;
         self.parent_tables.find(&current.key, tag, &self.segments, &mut current.in_parent).await?;
-        let newest =
-            current.in_parent.first().and_then(|entry| Some((*entry, self.parent_tables.fingerprint(*entry)?)));
+        let newest = current.in_parent.first().map(|found| (found.entry, found.fingerprint));
         let parent = newest.filter(|(_, fingerprint)| !fingerprint.is_tombstone());
         let is_seen = parent.is_some_and(|(entry, _)| self.seen.contains(entry));
         let in_memory = match self.building.find(&current.key, tag) {
@@ -67,8 +75,7 @@ impl StreamWriter {
             Some(own) => Some(own),
             None => {
                 self.own_tables.find(&current.key, tag, &self.segments, &mut current.in_own).await?;
-                let newest = current.in_own.first();
-                newest.and_then(|entry| Some((Place::Own(*entry), self.own_tables.fingerprint(*entry)?)))
+                current.in_own.first().map(|found| (Place::Own(found.entry), found.fingerprint))
             }
         };
         let category = Category::of(own.as_ref().map(|own| &own.1), parent.as_ref().map(|parent| &parent.1), is_seen);
@@ -144,7 +151,8 @@ impl StreamWriter {
         tally.content.subtract(term(live.map(|(_, fingerprint)| fingerprint)));
         tally.content.add(term(body.map(|_| fingerprint)));
         let current = &self.current;
-        self.building.insert(NewRecord { key: &current.key, body, places: &current.places, fingerprint });
+        let before = known.before(&fingerprint);
+        self.building.insert(NewRecord { key: &current.key, body, places: &current.places, fingerprint, before });
         if self.building.memory_bytes() >= self.settings.segment_bytes {
             self.flush().await?;
         }

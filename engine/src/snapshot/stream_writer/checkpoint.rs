@@ -49,13 +49,13 @@ impl StreamWriter {
         })
     }
 
-    /// Takes up a checkpoint; the index over its segments is still to be built.
+    /// Takes up a checkpoint.
     pub(super) fn resume(&mut self, checkpoint: StreamCheckpoint) -> Result<()> {
         if checkpoint.parent != digest_of(&self.parent_tables) {
             return Err(Error::new(ErrorKind::Conflict, "the checkpoint was made over another snapshot: begin anew")
                 .with("stream", &self.spec.name));
         }
-        self.own_tables = KeyTables::new(&self.spec.name, &checkpoint.segments)?;
+        self.own_tables = KeyTables::new(&self.spec.name, &checkpoint.segments, &self.settings.lookup())?;
         self.seen = SeenSet::from_text(&checkpoint.seen, self.parent_tables.entries())?;
         self.tally = checkpoint.tally;
         Ok(())

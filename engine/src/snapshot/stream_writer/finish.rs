@@ -3,7 +3,7 @@
 use super::{FinishedStream, StreamEnd, StreamWriter};
 use crate::{
     error::{Error, ErrorKind, Result},
-    snapshot::manifest::StreamState,
+    snapshot::{manifest::StreamState, segment::SegmentRef},
 };
 
 impl StreamWriter {
@@ -26,17 +26,17 @@ impl StreamWriter {
         self.flush().await?;
         self.settle().await?;
         let own = self.consolidate().await?;
-        let figures = self.figures();
         let parent = self.parent.take();
         let body_bytes = match &parent {
             Some(parent) if !deletes => parent.body_bytes.saturating_add_signed(self.tally.grown_bytes),
             _ => self.tally.read_bytes.max(0).unsigned_abs(),
         };
-        let (mut segments, records, full_window) = match parent {
+        let (segments, records, full_window) = match parent {
             Some(parent) => (parent.segments, parent.records, parent.full_window),
             None => Default::default(),
         };
-        segments.extend(own);
+        let segments = self.with_own(segments, own).await?;
+        let figures = self.figures();
         let state = StreamState {
             primary_key: self.spec.primary_key.clone(),
             json_schema: self.spec.json_schema.clone(),
@@ -51,12 +51,21 @@ impl StreamWriter {
         Ok(FinishedStream { state, figures })
     }
 
+    /// The parent's segments with this run's; nothing is merged when nothing is new.
+    async fn with_own(&mut self, mut segments: Vec<SegmentRef>, own: Vec<SegmentRef>) -> Result<Vec<SegmentRef>> {
+        if own.is_empty() {
+            return Ok(segments);
+        }
+        segments.extend(own);
+        self.compact(segments).await
+    }
+
     /// Marks the keys that the parent has already deleted, so that their older entries are not taken for absent ones.
     /// They are read from the blocks that hold the tombstones: few, compared with those that hold the older entries.
     async fn pass_by_deleted(&mut self) -> Result<()> {
         let tombstones: Vec<u64> = self.parent_tables.references().map(|reference| reference.tombstones).collect();
         for number in (0..tombstones.len()).filter(|number| tombstones[*number] > 0) {
-            let (file, _) = self.parent_tables.segment(number, &self.segments).await?;
+            let file = self.parent_tables.segment(number, &self.segments).await?.file;
             let blocks = file.footer().blocks.iter().enumerate();
             for (block, _) in blocks.filter(|(_, block)| block.tombstones > 0) {
                 let block = file.block(block).await?;
@@ -72,9 +81,8 @@ impl StreamWriter {
         let tag = self.segments.ring.hashers().tag(key);
         let found = &mut self.current.in_parent;
         self.parent_tables.find(key, tag, &self.segments, found).await?;
-        let newest = found.first().and_then(|entry| self.parent_tables.fingerprint(*entry));
-        if newest.is_some_and(|newest| newest.is_tombstone()) {
-            found.iter().for_each(|entry| self.seen.insert(*entry));
+        if found.first().is_some_and(|newest| newest.fingerprint.is_tombstone()) {
+            found.iter().for_each(|found| self.seen.insert(found.entry));
         }
         Ok(())
     }
@@ -93,22 +101,20 @@ impl StreamWriter {
     }
 
     async fn delete_unseen_of(&mut self, number: usize) -> Result<()> {
-        let (file, first_entry) = self.parent_tables.segment(number, &self.segments).await?;
-        for (number, info) in file.footer().blocks.iter().enumerate() {
-            let start = first_entry + info.first_entry;
-            let is_wanted = |writer: &Self, entry: u32| {
-                let fingerprint = writer.parent_tables.fingerprint(entry);
-                !writer.seen.contains(entry) && fingerprint.is_some_and(|fingerprint| !fingerprint.is_tombstone())
+        let table = self.parent_tables.segment(number, &self.segments).await?;
+        for (number, info) in table.file.footer().blocks.iter().enumerate() {
+            let is_wanted = |within: u32| {
+                !self.seen.contains(table.first_entry + within) && !table.fingerprint(within).is_tombstone()
             };
-            if !(start..start + info.entries).any(|entry| is_wanted(self, entry)) {
+            if !(info.first_entry..info.first_entry + info.entries).any(is_wanted) {
                 continue;
             }
-            let block = file.block(number).await?;
+            let block = table.file.block(number).await?;
             for entry in 0..block.len() {
                 let key = block.key(entry);
                 let tag = self.segments.ring.hashers().tag(key);
                 self.parent_tables.find(key, tag, &self.segments, &mut self.current.in_parent).await?;
-                if self.current.in_parent.first().is_some_and(|newest| !self.seen.contains(*newest)) {
+                if self.current.in_parent.first().is_some_and(|newest| !self.seen.contains(newest.entry)) {
                     self.current.key.clear();
                     self.current.key.extend_from_slice(key);
                     self.apply(None).await?;

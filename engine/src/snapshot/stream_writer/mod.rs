@@ -2,10 +2,11 @@
 
 mod change;
 mod checkpoint;
-mod consolidate;
+mod compact;
 mod figures;
 mod finish;
 mod outbox;
+mod tiers;
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use self::{figures::Tally, outbox::Outbox};
 use super::{
     json,
     key::{self, MAX_KEY_BYTES, RecordKey},
-    lookup::{KeyTables, SeenSet},
+    lookup::{Found, KeyTables, SeenSet},
     manifest::{ReadWindow, StreamState},
     segment::{MAX_RECORD_BYTES, NOT_IN_BODY, SegmentContext, SortBuffer},
     segments::Segments,
@@ -107,8 +108,8 @@ struct Current {
     key: Vec<u8>,
     places: Vec<u32>,
     /// Its entries in the parent, and in this run's stored segments; newest first.
-    in_parent: Vec<u32>,
-    in_own: Vec<u32>,
+    in_parent: Vec<Found>,
+    in_own: Vec<Found>,
 }
 
 impl StreamWriter {
@@ -131,13 +132,13 @@ impl StreamWriter {
             block_bytes: settings.block_bytes,
         };
         let parent_segments = parent.as_ref().map_or(&[][..], |parent| &parent.segments);
-        let parent_tables = KeyTables::new(&stream.name, parent_segments)?;
+        let parent_tables = KeyTables::new(&stream.name, parent_segments, &settings.lookup())?;
         let mut writer = Self {
             seen: SeenSet::new(parent_tables.entries()),
             parent_tables,
             building: SortBuffer::new(arity),
             outbox: Outbox::new(segments.clone(), sealers, context, settings.sealers_max),
-            own_tables: KeyTables::new(&stream.name, &[])?,
+            own_tables: KeyTables::new(&stream.name, &[], &settings.lookup())?,
             tally: Tally::new(parent.as_ref()),
             segments,
             settings,
@@ -150,7 +151,6 @@ impl StreamWriter {
         if let Some(checkpoint) = resume {
             writer.resume(checkpoint)?;
         }
-        writer.own_tables.build_index(&writer.segments).await?;
         Ok(writer)
     }
 
