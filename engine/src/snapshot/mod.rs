@@ -6,10 +6,12 @@
 
 pub mod paths;
 
+mod account_store;
 mod checker;
 mod codec;
 mod digest;
-mod json;
+mod document;
+pub(crate) mod json;
 mod key;
 mod key_text;
 mod keys;
@@ -26,6 +28,7 @@ mod stream_writer;
 mod verify;
 
 pub use self::{
+    account_store::AccountStore,
     digest::ContentDigest,
     key::{KeyPart, MAX_KEY_BYTES, RecordKey},
     manifest::{FORMAT_VERSION, LoadedManifest, Manifest, ParentRef, ReadWindow, SnapshotStatus, StreamState, Totals},
