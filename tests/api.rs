@@ -10,6 +10,8 @@ mod data;
 mod documentation;
 #[path = "api/events.rs"]
 mod events;
+#[path = "api/exports.rs"]
+mod exports;
 #[path = "support/api/mod.rs"]
 mod kit;
 #[path = "api/lists.rs"]

@@ -60,8 +60,13 @@ const ARROWS: &[Arrow] = &[
     },
     Arrow {
         folder: "engine/src/snapshot/",
-        forbidden: &["actix", "crate::run::", "crate::actors", "crate::adapters"],
-        why: "the store knows nothing of runs, actors and adapters",
+        forbidden: &["actix", "crate::export", "crate::run::", "crate::actors", "crate::adapters"],
+        why: "the store knows nothing of exports, runs, actors and adapters",
+    },
+    Arrow {
+        folder: "engine/src/export/",
+        forbidden: &["actix", "crate::run::", "crate::actors", "crate::adapters", "crate::ports"],
+        why: "exports read snapshots and nothing else",
     },
     Arrow {
         folder: "engine/src/run/",

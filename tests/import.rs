@@ -90,3 +90,53 @@ async fn a_line_that_is_no_object_is_named_and_makes_no_snapshot() {
         assert!(printed.contains(&format!("{}{told}", file.display())), "{printed}");
     }
 }
+
+/// Runs `export` of a snapshot with these arguments.
+async fn export(program: &Program, snapshot: &str, arguments: &[&str]) -> Vec<u8> {
+    program::run(program.command("export").args(["--snapshot", snapshot]).args(arguments)).await
+}
+
+#[tokio::test]
+async fn a_snapshot_is_exported_in_every_form_and_all_of_it_as_an_archive() {
+    let program = Program::new();
+    import(&program, &contacts(0..10, 0), CONTACTS).await;
+    let second = import(&program, "{\"order\":\"a\"}", &["--stream", "orders"]).await;
+    let snapshot = second.snapshot_id.expect("a snapshot");
+    let csv = export(&program, &snapshot, &["--stream", "contacts", "--format", "csv", "--out", "-"]).await;
+    let lines: Vec<_> = std::str::from_utf8(&csv).expect("text").lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[1]), (11, "id,big,edit", "0,12345678901234567890123,0"));
+
+    let out = program.data_dir().with_file_name("files").join("out");
+    let out = out.to_str().expect("a path");
+    for (arguments, magic) in [
+        (&["--stream", "contacts", "--format", "parquet"][..], &b"PAR1"[..]),
+        (&["--all"], b"PK"),
+        (&["--stream", "contacts", "--stream", "orders", "--format", "csv"], b"PK"),
+    ] {
+        let report = export(&program, &snapshot, &[arguments, &["--out", out, "--json"]].concat()).await;
+        let report: serde_json::Value = serde_json::from_slice(&report).expect("a report");
+        let file = std::fs::read(out).expect("the file");
+        assert_eq!(report["bytes"].as_u64(), Some(file.len() as u64));
+        assert_eq!(report["records"], if arguments.contains(&"parquet") { 10 } else { 11 });
+        assert!(file.starts_with(magic));
+        assert!(!std::path::Path::new(&format!("{out}.partial")).exists());
+    }
+}
+
+#[tokio::test]
+async fn an_export_says_what_it_lacks() {
+    let program = Program::new();
+    let snapshot = import(&program, &contacts(0..1, 0), CONTACTS).await.snapshot_id.expect("a snapshot");
+    for (arguments, told) in [
+        (&["--out", "-"][..], "--all"),
+        (&["--all", "--stream", "contacts", "--out", "-"], "cannot be used with"),
+        (&["--stream", "orders", "--out", "-"], "there are: contacts"),
+        (&["--stream", "contacts", "--format", "xlsx", "--out", "-"], "jsonl, csv, parquet"),
+    ] {
+        let output = program.command("export").args(["--snapshot", &snapshot]).args(arguments).output().await;
+        let output = output.expect("it starts");
+        assert_eq!(output.status.code(), Some(2));
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(printed.contains(told), "{printed}");
+    }
+}

@@ -9,6 +9,7 @@ pub mod changes;
 pub mod check;
 pub mod cli;
 pub mod demo;
+pub mod download;
 pub mod etag;
 pub mod gate;
 pub mod idempotency;

@@ -10,8 +10,8 @@ use utoipa_actix_web::OpenApiFactory;
 use crate::{
     caller::Guard::{self, May, Member, Open, Operator, PersonMay},
     services::{
-        accounts, activity, auth, connections, dead_letters, files, integrations, jobs, keys, me, records, runs,
-        schedules, sign_ins, snapshots, source_actions, sources, system,
+        accounts, activity, auth, connections, dead_letters, exports, files, integrations, jobs, keys, me, records,
+        runs, schedules, sign_ins, snapshots, source_actions, sources, system,
     },
     state::Service,
 };
@@ -134,8 +134,12 @@ fn job_routes() -> Vec<Route> {
 fn data_routes() -> Vec<Route> {
     const RECORDS: &str = "/data/snapshots/{id}/streams/{stream}/records";
     const RECORD: &str = "/data/snapshots/{id}/streams/{stream}/records/{key}";
-    let [get, ..] = verbs(Service::Data);
+    let [get, post, ..] = verbs(Service::Data);
     vec![
+        get.at("/data/exports", May(Read), exports::list, &exports::__path_list),
+        post.at("/data/exports", May(Read), exports::create, &exports::__path_create),
+        get.at("/data/exports/{id}", May(Read), exports::read, &exports::__path_read),
+        get.at("/data/exports/{id}/download", May(Read), exports::download, &exports::__path_download),
         get.at("/data/files", May(Read), files::list, &files::__path_list),
         get.at("/data/files/{id}", May(Read), files::read, &files::__path_read),
         get.at("/data/files/{id}/download", May(Read), files::download, &files::__path_download),

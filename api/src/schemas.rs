@@ -41,6 +41,8 @@ pub type EventId = IdText<kind::Event>;
 pub type KeyId = IdText<kind::Key>;
 /// A file's id.
 pub type FileId = IdText<kind::File>;
+/// An export's id.
+pub type ExportId = IdText<kind::Export>;
 
 impl<K: IdKind> PartialSchema for IdText<K> {
     fn schema() -> RefOr<Schema> {
@@ -60,6 +62,7 @@ impl<K: IdKind> ToSchema for IdText<K> {
             "evt" => "Event",
             "key" => "Key",
             "file" => "File",
+            "exp" => "Export",
             other => other,
         };
         format!("{noun}Id").into()
@@ -179,3 +182,19 @@ impl PartialSchema for SnapshotStatus {
 }
 
 impl ToSchema for SnapshotStatus {}
+
+/// The form of an exported stream.
+pub struct ExportFormat;
+
+impl PartialSchema for ExportFormat {
+    fn schema() -> RefOr<Schema> {
+        word(&["jsonl", "csv", "parquet"])
+    }
+}
+
+impl ToSchema for ExportFormat {}
+
+/// The form of an exported stream in a query string.
+pub fn export_format() -> RefOr<Schema> {
+    ExportFormat::schema()
+}

@@ -1,11 +1,12 @@
 //! The engine: accounts, sources, jobs, runs and the snapshot store.
 //!
-//! Layers, each using only those before it: [`model`], [`tables`], [`ports`], [`store`], [`snapshot`], [`run`],
+//! Layers, each using only those before it: [`model`], [`tables`], [`ports`], [`store`], [`snapshot`], [`export`], [`run`],
 //! [`actors`]. [`adapters`] implement the ports.
 
 pub mod actors;
 pub mod adapters;
 pub mod error;
+pub mod export;
 pub mod model;
 pub mod ports;
 pub mod run;

@@ -49,6 +49,7 @@ struct Ids {
     run: String,
     key: String,
     file: String,
+    export: String,
     snapshot: String,
 }
 
@@ -67,6 +68,7 @@ impl Ids {
             job,
             key: key.expect(201)["id"].as_str().unwrap().to_owned(),
             file: format!("file{}", &run[3..]),
+            export: format!("exp{}", &run[3..]),
             snapshot: format!("snap{}", &run[3..]),
             run,
         }
@@ -80,6 +82,7 @@ impl Ids {
             "runs" => &self.run,
             "auth" => &self.key,
             _ if pattern.starts_with("/data/files") => &self.file,
+            _ if pattern.starts_with("/data/exports") => &self.export,
             _ => &self.snapshot,
         };
         pattern.replace("{id}", id).replace("{name}", "sandbox").replace("{stream}", "contacts").replace("{key}", "1")
@@ -93,6 +96,7 @@ fn body_of(route: &Route, ids: &Ids) -> Option<Value> {
         ("POST", "/sources") => json!({ "name": "s", "integration": "none", "settings": {} }),
         ("POST", "/jobs") => json!({ "source_id": ids.source, "name": "j", "schedule": { "kind": "manual" } }),
         ("POST", "/jobs/schedule/preview") => json!({ "schedule": { "kind": "manual" } }),
+        ("POST", "/data/exports") => json!({ "snapshot_id": ids.snapshot }),
         ("POST", "/integrations/{name}/oauth/start") => json!({ "source_id": ids.source }),
         _ => return None,
     })
@@ -140,7 +144,9 @@ async fn things_of_another_account_do_not_exist() {
     }
     // Nothing of Ada's changed, and no list of Eve's shows any of it.
     assert_eq!(ada.caller.get(&format!("/jobs/{}", ids.job)).await.expect(200)["name"], "Nightly");
-    for list in ["/sources", "/jobs", "/auth/keys", "/data/files", "/data/snapshots", "/jobs/dead-letters"] {
+    for list in
+        ["/sources", "/jobs", "/auth/keys", "/data/exports", "/data/files", "/data/snapshots", "/jobs/dead-letters"]
+    {
         assert_eq!(eve.caller.get(list).await.expect(200)["items"], json!([]), "{list}");
     }
     let by_source = eve.caller.get(&format!("/jobs?source_id={}", ids.source)).await;

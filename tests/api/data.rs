@@ -13,7 +13,7 @@ use crate::kit::{
 };
 
 /// The product, small enough to compare whole.
-async fn product() -> Sandbox {
+pub async fn product() -> Sandbox {
     Sandbox::start(SandboxSettings { records: 120, ..SandboxSettings::default() }).await.unwrap()
 }
 
@@ -23,16 +23,16 @@ fn by_oauth(product: &Sandbox) -> Value {
         "client_secret": settings.client_secret } })
 }
 
-fn by_key(product: &Sandbox, key: &str) -> Value {
+pub fn by_key(product: &Sandbox, key: &str) -> Value {
     json!({ "base_url": product.url(), "credentials": { "auth_type": "api_key", "api_key": key } })
 }
 
-async fn source(of: &Person, name: &str, settings: &Value) -> Value {
+pub async fn source(of: &Person, name: &str, settings: &Value) -> Value {
     let body = json!({ "name": name, "integration": "sandbox", "settings": settings });
     of.caller.post("/sources", &body).await.expect(201).clone()
 }
 
-fn id(thing: &Value) -> &str {
+pub fn id(thing: &Value) -> &str {
     thing["id"].as_str().unwrap()
 }
 
@@ -48,7 +48,7 @@ async fn approved(of: &Person, source: &Value) -> String {
     location[location.find("/integrations/").unwrap()..].to_owned()
 }
 
-async fn run_to_its_end(of: &Person, source: &Value) -> Value {
+pub async fn run_to_its_end(of: &Person, source: &Value) -> Value {
     let ordered = of.caller.post(&format!("/sources/{}/sync", id(source)), &json!({})).await;
     let run = ordered.expect(202)["id"].as_str().unwrap().to_owned();
     // The stream of a run ends with it.
@@ -57,11 +57,11 @@ async fn run_to_its_end(of: &Person, source: &Value) -> Value {
     of.caller.get(&format!("/runs/{run}")).await.expect(200).clone()
 }
 
-async fn truth(product: &Sandbox, stream: &str) -> BTreeMap<String, Value> {
+pub async fn truth(product: &Sandbox, stream: &str) -> BTreeMap<String, Value> {
     by_id(&Caller::new(product.url()).get(&format!("/_sandbox/truth/{stream}")).await.text)
 }
 
-fn by_id(lines: &str) -> BTreeMap<String, Value> {
+pub fn by_id(lines: &str) -> BTreeMap<String, Value> {
     let records = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     records.map(|record| (record["id"].to_string(), record)).collect()
 }
@@ -136,7 +136,7 @@ async fn browse(of: &Person, path: &str) -> BTreeMap<String, Value> {
 }
 
 /// The indexer follows the commit at its own pace.
-async fn file_of(of: &Person, source: &str, stream: &str) -> Value {
+pub async fn file_of(of: &Person, source: &str, stream: &str) -> Value {
     let path = format!("/data/files?source_id={source}&path={stream}.jsonl");
     let indexed = async {
         loop {

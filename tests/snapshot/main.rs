@@ -1,10 +1,11 @@
 //! The snapshot store's promises: only changes are written, counts are right whatever comes in whatever order, what is
-//! read is what was written, and damage is found, named and never returned.
+//! read or exported is what was written, and damage is found, named and never returned.
 
 #[path = "../support/store.rs"]
 mod store;
 
 mod changes;
 mod damage;
+mod export;
 mod model;
 mod reading;

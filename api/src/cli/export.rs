@@ -1,12 +1,19 @@
-//! `listbackup export`: a stream of a snapshot as a file, streaming.
+//! `listbackup export`: streams of a snapshot as a file, streaming.
 
-use std::path::{Path, PathBuf};
+use std::{
+    error::Error as _,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
 
-use clap::ValueEnum;
-use futures::TryStreamExt;
-use listbackup_engine::{Error, Result, snapshot::SnapshotReader};
+use clap::{ArgGroup, ValueEnum};
+use listbackup_engine::{
+    Error, Result,
+    export::{ExportSpec, Format, Selection, Written},
+    snapshot::{Manifest, SnapshotReader},
+};
 use serde_json::json;
-use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
 
 use super::{
     data_dir::DataDir,
@@ -15,24 +22,30 @@ use super::{
 };
 use crate::lookup;
 
-/// Bytes gathered before they are written out.
-const BUFFER_BYTES: usize = 1 << 18;
-
 /// Arguments of `export`.
 #[derive(clap::Args)]
-#[command(after_help = "\
-Example: listbackup export --snapshot snap_… --stream contacts --format jsonl --out contacts.jsonl
-         listbackup export --snapshot snap_… --stream contacts --format jsonl --out - | head")]
+#[command(group = ArgGroup::new("what").required(true).args(["stream", "all"]), after_help = "\
+Examples: listbackup export --snapshot snap_… --stream contacts --out contacts.jsonl
+          listbackup export --snapshot snap_… --stream contacts --out - | head
+          listbackup export --snapshot snap_… --stream contacts --format csv --out contacts.csv
+          listbackup export --snapshot snap_… --stream contacts --format parquet --out contacts.parquet
+          listbackup export --snapshot snap_… --stream contacts --stream orders --out both.zip
+          listbackup export --snapshot snap_… --all --format csv --out everything.zip
+CSV has a column a field, members of objects named with dots; it holds the values as they are, also texts that a spreadsheet
+takes for formulas. Parquet has typed columns; what fits no type is text. CSV and Parquet read each stream twice.")]
 pub struct Args {
     /// The snapshot
     #[arg(long, value_name = "ID")]
     snapshot: String,
-    /// The stream
+    /// The stream; several make a zip archive
     #[arg(long, value_name = "NAME")]
-    stream: String,
-    /// Form of the file
-    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
-    format: Format,
+    stream: Vec<String>,
+    /// All streams, as a zip archive
+    #[arg(long)]
+    all: bool,
+    /// Form of each stream's file
+    #[arg(long, value_enum, default_value_t = FormatName::Jsonl)]
+    format: FormatName,
     /// File to write, or - for standard output
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -45,64 +58,96 @@ pub struct Args {
 
 /// Forms of an exported file.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// One record a line, as it was received.
+enum FormatName {
+    /// One record a line, as it was received
     Jsonl,
+    /// One line a record, one column a field
+    Csv,
+    /// Typed columns
+    Parquet,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Jsonl => Self::Jsonl,
+            FormatName::Csv => Self::Csv,
+            FormatName::Parquet => Self::Parquet,
+        }
+    }
 }
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
     let worker = args.data_dir.open_to_read()?;
     let snapshot = lookup::snapshot(&worker.ctx, &args.snapshot).await?;
-    lookup::stream(&snapshot.loaded.manifest, &args.stream)?;
+    let spec = spec(&args, &snapshot.loaded.manifest)?;
     let reader = snapshot.reader();
     if args.out == Path::new("-") {
-        write(&reader, &args.stream, tokio::io::stdout()).await?;
-        return Ok(Done::Whole);
+        return to_standard_output(spec, reader).await;
     }
-    let (records, bytes) = to_file(&reader, &args).await.map_err(|error| error.with("file", args.out.display()))?;
-    if args.json {
-        output::json(&json!({
-            "snapshot_id": args.snapshot, "stream": args.stream, "out": args.out, "records": records, "bytes": bytes,
-        }));
-    } else {
-        output::line(&format!(
-            "{} records, {} to {}",
-            output::count(records),
-            output::bytes(bytes),
-            args.out.display()
-        ));
-    }
+    let written = to_file(spec, reader, &args.out).await.map_err(|error| error.with("file", args.out.display()))?;
+    report(&args, &snapshot.loaded.manifest, written);
     Ok(Done::Whole)
 }
 
-/// A file that is cut short must not look like a whole one: it gets its name at the end.
-async fn to_file(reader: &SnapshotReader, args: &Args) -> Result<(u64, u64)> {
-    let mut partial = args.out.clone().into_os_string();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let file = tokio::fs::File::create(&partial).await.map_err(Error::from)?;
-    let written = write(reader, &args.stream, file).await;
-    if written.is_err() {
-        // What matters is the first error.
-        let _left = tokio::fs::remove_file(&partial).await;
+fn spec(args: &Args, manifest: &Manifest) -> Result<ExportSpec> {
+    let mut streams = args.stream.clone();
+    streams.dedup();
+    for stream in &streams {
+        lookup::stream(manifest, stream)?;
     }
-    let written = written?;
-    tokio::fs::rename(&partial, &args.out).await.map_err(Error::from)?;
-    Ok(written)
+    let selection = match &streams[..] {
+        [stream] => Selection::Stream(stream.clone()),
+        [] => Selection::Archive(manifest.streams.keys().cloned().collect()),
+        _ => Selection::Archive(streams),
+    };
+    Ok(ExportSpec { selection, format: args.format.into() })
 }
 
-async fn write(reader: &SnapshotReader, stream: &str, to: impl AsyncWrite + Unpin) -> Result<(u64, u64)> {
-    let mut to = BufWriter::with_capacity(BUFFER_BYTES, to);
-    let (mut records, mut bytes) = (0, 0);
-    let mut scan = std::pin::pin!(reader.scan(stream)?);
-    while let Some(record) = scan.try_next().await? {
-        let line = record.line();
-        to.write_all(&line).await.map_err(Error::from)?;
-        to.write_all(b"\n").await.map_err(Error::from)?;
-        records += 1;
-        bytes += line.len() as u64 + 1;
+/// A reader that has enough, such as `head`, ends the export in good order.
+async fn to_standard_output(spec: ExportSpec, reader: SnapshotReader) -> Outcome {
+    match spec.write(reader, io::stdout()).await {
+        Err(error) if !is_reader_gone(&error) => Err(error),
+        _ => Ok(Done::Whole),
     }
-    to.flush().await.map_err(Error::from)?;
-    Ok((records, bytes))
+}
+
+fn is_reader_gone(error: &Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// A file that is cut short must not look like a whole one: it gets its name at the end.
+async fn to_file(spec: ExportSpec, reader: SnapshotReader, out: &Path) -> Result<Written> {
+    let mut partial = out.to_owned().into_os_string();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let file = File::create(&partial).map_err(Error::from)?;
+    match spec.write(reader, file).await {
+        Ok((_file, written)) => {
+            tokio::fs::rename(&partial, out).await.map_err(Error::from)?;
+            Ok(written)
+        }
+        Err(error) => {
+            // What matters is the first error.
+            let _left = tokio::fs::remove_file(&partial).await;
+            Err(error)
+        }
+    }
+}
+
+fn report(args: &Args, manifest: &Manifest, Written { records, bytes }: Written) {
+    if args.json {
+        let streams: Vec<&String> =
+            if args.all { manifest.streams.keys().collect() } else { args.stream.iter().collect() };
+        let stream = (streams.len() == 1 && !args.all).then(|| streams[0]);
+        output::json(&json!({
+            "snapshot_id": args.snapshot, "stream": stream, "streams": streams, "out": args.out, "records": records,
+            "bytes": bytes,
+        }));
+    } else {
+        let (records, bytes) = (output::count(records), output::bytes(bytes));
+        output::line(&format!("{records} records, {bytes} to {}", args.out.display()));
+    }
 }

@@ -2,18 +2,14 @@
 
 use actix_web::{
     HttpResponse,
-    http::header::{self, ContentDisposition, DispositionParam, DispositionType},
     web::{Data, Json, Path},
 };
-use bytes::{BufMut, Bytes, BytesMut};
-use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use listbackup_engine::{
-    Error,
+    export::{ExportSpec, Format, Selection},
     model::{ActivityKind, FileEntry, FileId, SnapshotId, SourceId},
     ports::{Query, SortRange},
     run::event::Subject,
-    snapshot::Record,
     tables::FILES,
 };
 use serde::{Deserialize, Serialize};
@@ -25,14 +21,12 @@ use crate::{
     body::Params,
     caller::Caller,
     changes::{commit, told},
+    download,
     paging::{Page, PageParams},
     problem::Problem,
     schemas,
     state::AppState,
 };
-
-/// Records are sent in pieces of about this size, in bytes.
-const PIECE_BYTES: usize = 64 * 1024;
 
 /// A file.
 #[derive(Serialize, ToSchema)]
@@ -101,42 +95,43 @@ pub async fn read(state: Data<AppState>, caller: Caller, id: Path<FileId>) -> An
     Ok(Json(FileView::of(find(&state, &caller, *id).await?)))
 }
 
-/// A file's records: one JSON document a line, in the order of their keys, each as it was received.
-///
-/// Every block is authenticated as it is read: a damaged one breaks the answer off, it never arrives as good.
-#[utoipa::path(get, path = "/data/files/{id}/download", params(("id" = String, Path, description = "The file's id.")),
-    responses((status = 200, description = "The records.", body = String, content_type = "application/jsonl")))]
-pub async fn download(state: Data<AppState>, caller: Caller, id: Path<FileId>) -> Result<HttpResponse, Problem> {
-    let file = find(&state, &caller, *id).await?;
-    let found = snapshots::find(&state, &caller, file.snapshot_id).await?;
-    let records = found.reader.scan(&file.stream)?;
-    let details = [("snapshotId", json!(file.snapshot_id)), ("stream", json!(file.stream)), ("fileId", json!(*id))];
-    let told = told(&state, &caller, ActivityKind::DataExported, Subject::source(file.source_id), details);
-    commit(&state, caller.scope(), Vec::new(), told).await?;
-    let name = DispositionParam::Filename(file.path);
-    let attachment = ContentDisposition { disposition: DispositionType::Attachment, parameters: vec![name] };
-    Ok(HttpResponse::Ok()
-        .content_type("application/jsonl")
-        .insert_header((header::CONTENT_DISPOSITION, attachment))
-        .streaming(lines(records)))
+/// In which form.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DownloadParams {
+    /// `jsonl` (when absent): one record a line, as it was received. `csv`: one line a record, one column a field.
+    /// `parquet`: typed columns.
+    #[param(schema_with = schemas::export_format, required = false)]
+    format: Option<Format>,
 }
 
-/// Records as lines, joined into pieces, so that small records do not become small writes.
-fn lines(records: impl Stream<Item = Result<Record, Error>> + 'static) -> impl Stream<Item = Result<Bytes, Problem>> {
-    futures::stream::unfold(Box::pin(records.fuse()), |mut records| async move {
-        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
-        while piece.len() < PIECE_BYTES {
-            match records.try_next().await {
-                Ok(Some(record)) => {
-                    piece.put_slice(&record.line());
-                    piece.put_u8(b'\n');
-                }
-                Ok(None) => break,
-                Err(error) => return Some((Err(error.into()), records)),
-            }
-        }
-        (!piece.is_empty()).then(|| (Ok(piece.freeze()), records))
-    })
+/// A file's records, in the order of their keys.
+///
+/// Every block is authenticated as it is read: a damaged one breaks the answer off, it never arrives as good.
+#[utoipa::path(get, path = "/data/files/{id}/download",
+    params(("id" = String, Path, description = "The file's id."), DownloadParams),
+    responses((status = 200, description = "The records, as an attachment.", content(
+        (String = "application/jsonl"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.parquet")))))]
+pub async fn download(
+    state: Data<AppState>,
+    caller: Caller,
+    id: Path<FileId>,
+    params: Params<DownloadParams>,
+) -> Result<HttpResponse, Problem> {
+    let format = params.0.format.unwrap_or_default();
+    let file = find(&state, &caller, *id).await?;
+    let found = snapshots::find(&state, &caller, file.snapshot_id).await?;
+    found.stream(&file.stream)?;
+    let details = [
+        ("snapshotId", json!(file.snapshot_id)),
+        ("stream", json!(file.stream)),
+        ("fileId", json!(*id)),
+        ("format", json!(format)),
+    ];
+    let told = told(&state, &caller, ActivityKind::DataExported, Subject::source(file.source_id), details);
+    commit(&state, caller.scope(), Vec::new(), told).await?;
+    download::attachment(found.reader, ExportSpec { selection: Selection::Stream(file.stream), format }).await
 }
 
 /// Ids are unique, so the index by account finds one by its whole id as prefix.

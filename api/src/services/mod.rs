@@ -5,6 +5,7 @@ pub mod activity;
 pub mod auth;
 pub mod connections;
 pub mod dead_letters;
+pub mod exports;
 pub mod files;
 pub mod integrations;
 pub mod jobs;

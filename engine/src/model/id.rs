@@ -157,6 +157,8 @@ pub mod kind {
     pub enum Key {}
     /// Kind of [`super::FileId`].
     pub enum File {}
+    /// Kind of [`super::ExportId`].
+    pub enum Export {}
     /// Kind of [`super::RequestId`].
     pub enum Request {}
     /// Kind of [`super::WorkerId`].
@@ -189,6 +191,9 @@ pub mod kind {
     impl IdKind for File {
         const PREFIX: &'static str = "file";
     }
+    impl IdKind for Export {
+        const PREFIX: &'static str = "exp";
+    }
     impl IdKind for Request {
         const PREFIX: &'static str = "req";
     }
@@ -215,6 +220,8 @@ pub type EventId = Id<kind::Event>;
 pub type KeyId = Id<kind::Key>;
 /// A row of the files table.
 pub type FileId = Id<kind::File>;
+/// An export that somebody ordered.
+pub type ExportId = Id<kind::Export>;
 /// One HTTP request to the API.
 pub type RequestId = Id<kind::Request>;
 /// One worker process.

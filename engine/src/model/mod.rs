@@ -17,7 +17,9 @@ pub use account::Account;
 pub use activity::{ActivityEvent, ActivityKind};
 pub use api_key::{AccessKey, Credential};
 pub use file::FileEntry;
-pub use id::{AccountId, EventId, FileId, Id, JobId, KeyId, RequestId, RunId, SnapshotId, SourceId, UserId, WorkerId};
+pub use id::{
+    AccountId, EventId, ExportId, FileId, Id, JobId, KeyId, RequestId, RunId, SnapshotId, SourceId, UserId, WorkerId,
+};
 pub use job::{Job, JobState};
 pub use oauth_state::OAuthState;
 pub use role::Role;

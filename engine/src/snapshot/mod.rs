@@ -6,14 +6,16 @@
 
 pub mod paths;
 
+mod account_store;
 mod checker;
 mod codec;
 mod diff;
 mod digest;
+mod document;
 mod fields;
 mod filter;
 mod history;
-mod json;
+pub(crate) mod json;
 mod key;
 mod key_text;
 mod keys;
@@ -32,6 +34,7 @@ mod stream_writer;
 mod verify;
 
 pub use self::{
+    account_store::AccountStore,
     diff::{Bodies, Change, Difference, StreamDifference},
     digest::ContentDigest,
     fields::{FieldChange, changed_fields},

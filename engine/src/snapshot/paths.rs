@@ -1,7 +1,10 @@
 //! The paths of all objects. Nobody else builds or takes apart a path.
 
 use super::segment::SegmentId;
-use crate::model::{AccountId, RunId, SnapshotId, SourceId};
+use crate::model::{AccountId, ExportId, RunId, SnapshotId, SourceId};
+
+/// Greatest instant of an id, in milliseconds since 1970.
+const INSTANT_MAX_MS: i64 = (1 << 48) - 1;
 
 /// A segment of a source.
 pub fn segment(account_id: AccountId, source_id: SourceId, segment_id: SegmentId) -> String {
@@ -48,6 +51,17 @@ pub fn integration(account_id: AccountId, digest: &str) -> String {
     format!("{}integrations/{digest}.yaml", account(account_id))
 }
 
+/// An export. In path order the newest comes first, so that a page of them is one listing.
+pub fn export(account_id: AccountId, export_id: ExportId) -> String {
+    let rank = INSTANT_MAX_MS - export_id.instant_ms();
+    format!("{}{rank:012x}-{export_id}.export", exports(account_id))
+}
+
+/// Prefix of an account's exports.
+pub fn exports(account_id: AccountId) -> String {
+    format!("{}exports/", account(account_id))
+}
+
 /// Prefix of everything of a source.
 pub fn source(account_id: AccountId, source_id: SourceId) -> String {
     format!("{}sources/{source_id}/", account(account_id))
@@ -70,6 +84,11 @@ pub fn parse_snapshot(path: &str) -> Option<(AccountId, SourceId, SnapshotId)> {
     parts.next().is_none().then_some(ids)
 }
 
+/// The export at `path`; `None` when it is the path of something else.
+pub fn parse_export(path: &str) -> Option<ExportId> {
+    path.rsplit('/').next()?.strip_suffix(".export")?.split_once('-')?.1.parse().ok()
+}
+
 /// The epoch of the wrapped key at `path`; `None` when it is the path of something else.
 pub fn parse_key_epoch(path: &str) -> Option<u32> {
     path.rsplit('/').next()?.strip_suffix(".key")?.parse().ok()
@@ -87,6 +106,18 @@ mod tests {
         assert_eq!(parse_snapshot(&format!("{path}/x")), None);
         assert_eq!(parse_snapshot(&path.replace("snapshots", "segments")), None);
         assert_eq!(parse_snapshot("accounts"), None);
+    }
+
+    #[test]
+    fn newer_exports_come_first_in_path_order() {
+        let account_id = AccountId::derived(1, [1; 10]);
+        let ids: Vec<_> = [INSTANT_MAX_MS, 1_800_000_000_000, 1_799_999_999_999, 0]
+            .map(|instant_ms| ExportId::derived(instant_ms, [7; 10]))
+            .into();
+        let paths: Vec<_> = ids.iter().map(|id| export(account_id, *id)).collect();
+        assert!(paths.is_sorted() && paths.iter().all(|path| path.starts_with(&exports(account_id))));
+        assert_eq!(paths.iter().filter_map(|path| parse_export(path)).collect::<Vec<_>>(), ids);
+        assert_eq!(parse_export(&key(account_id, 7)), None);
     }
 
     #[test]

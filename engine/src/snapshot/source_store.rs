@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
+    document,
     manifest::{FORMAT_VERSION, LoadedManifest, Manifest},
     paths,
     reader::SnapshotReader,
-    seal::{DocumentHeader, open_document, seal_document},
     segments::Segments,
     store::{Sealers, StoreSettings},
     stream_writer::{StreamWriter, WriterSpec},
@@ -19,9 +18,6 @@ use crate::{
     model::{RunId, SnapshotId},
     ports::PutOutcome,
 };
-
-/// How hard manifests and checkpoints are compressed.
-const DOCUMENT_ZSTD_LEVEL: i32 = 3;
 
 /// One source's part of the store.
 #[derive(Clone)]
@@ -44,16 +40,16 @@ impl SourceStore {
     pub async fn load(&self, snapshot_id: SnapshotId) -> Result<LoadedManifest> {
         let path = self.snapshot_path(snapshot_id);
         let object = self.segments.blobs.get(&self.segments.scope, &path).await?;
-        let text = self.open_text(&path, &object).await?;
+        let text = document::open(&self.segments.ring, &path, &object).await?;
         let named = |error: Error| error.with("path", &path);
-        let Versioned { format } = parse(&text).map_err(named)?;
+        let Versioned { format } = document::parse(&text).map_err(named)?;
         if format > FORMAT_VERSION {
             return Err(named(Error::new(
                 ErrorKind::Invalid,
                 format!("the snapshot has format {format}, this program reads up to {FORMAT_VERSION}: update it"),
             )));
         }
-        let manifest: Manifest = parse(&text).map_err(named)?;
+        let manifest: Manifest = document::parse(&text).map_err(named)?;
         if manifest.snapshot_id != snapshot_id
             || manifest.source_id != self.segments.source_id
             || manifest.account_id != self.segments.scope.account_id()
@@ -89,7 +85,7 @@ impl SourceStore {
                 .with("source", manifest.source_id));
         }
         let path = self.snapshot_path(manifest.snapshot_id);
-        let object = self.seal_json(&path, manifest)?;
+        let object = document::seal(&self.segments.ring, &path, manifest)?;
         let loaded = LoadedManifest {
             manifest: manifest.clone(),
             digest: blake3::hash(&object).to_hex().to_string(),
@@ -115,7 +111,7 @@ impl SourceStore {
     ) -> Result<String> {
         let scope = &self.segments.scope;
         let path = paths::checkpoint(scope.account_id(), self.segments.source_id, run_id, epoch, number);
-        let object = self.seal_json(&path, body)?;
+        let object = document::seal(&self.segments.ring, &path, body)?;
         self.segments.blobs.put_if_absent(scope, &path, object).await?;
         Ok(path)
     }
@@ -128,7 +124,8 @@ impl SourceStore {
     pub async fn load_checkpoint<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.check_checkpoint_path(path)?;
         let object = self.segments.blobs.get(&self.segments.scope, path).await?;
-        parse(&self.open_text(path, &object).await?).map_err(|error| error.with("path", path))
+        let text = document::open(&self.segments.ring, path, &object).await?;
+        document::parse(&text).map_err(|error| error.with("path", path))
     }
 
     /// Removes a checkpoint; an absent one is no error.
@@ -169,36 +166,10 @@ impl SourceStore {
         }
         Err(Error::new(ErrorKind::Denied, "this path is not one of the source's checkpoints").with("path", path))
     }
-
-    fn seal_json(&self, path: &str, body: &impl Serialize) -> Result<Bytes> {
-        let text = serde_json::to_vec(body)
-            .map_err(|error| Error::new(ErrorKind::Bug, "a document does not serialise").caused_by(error))?;
-        let compressed = zstd::bulk::compress(&text, DOCUMENT_ZSTD_LEVEL)
-            .map_err(|error| Error::new(ErrorKind::Exhausted, "a document could not be compressed").caused_by(error))?;
-        let keys = self.segments.ring.current();
-        let header = DocumentHeader { epoch: keys.epoch(), digest: keys.document_digest(path, &compressed)? };
-        let key = keys.document_key(&header.digest)?;
-        Ok(Bytes::from(seal_document(&header, &key, path, &compressed)?))
-    }
-
-    async fn open_text(&self, path: &str, object: &[u8]) -> Result<Vec<u8>> {
-        let opened = async {
-            let header = DocumentHeader::read(object)?;
-            let key = self.segments.ring.epoch(header.epoch).await?.document_key(&header.digest)?;
-            open_document(&header, &key, path, object)
-        };
-        opened.await.map_err(|error: Error| error.with("document", path))
-    }
 }
 
 /// What every version of a manifest has.
 #[derive(Deserialize)]
 struct Versioned {
     format: u32,
-}
-
-fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
-    serde_json::from_slice(text).map_err(|error| {
-        Error::new(ErrorKind::Corrupt, format!("a document has another shape: {error}")).caused_by(error)
-    })
 }

@@ -9,6 +9,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
+    account_store::AccountStore,
     keys::KeyRing,
     lookup::LookupSettings,
     segment::{Packer, SealedSegment, SegmentContext, SortBuffer},
@@ -94,6 +95,14 @@ impl SnapshotStore {
         let segments =
             Segments { blobs: self.blobs.clone(), scope: *scope, source_id, ring, caches: self.caches.clone() };
         Ok(SourceStore::new(segments, self.settings.clone(), self.sealers.clone()))
+    }
+
+    /// What an account keeps beside its sources. An account without data key gets its first.
+    ///
+    /// # Errors
+    /// Those of [`SnapshotStore::source`].
+    pub async fn account(&self, scope: &AccountScope) -> Result<AccountStore> {
+        Ok(AccountStore { blobs: self.blobs.clone(), ring: self.ring(scope).await?, scope: *scope })
     }
 
     async fn ring(&self, scope: &AccountScope) -> Result<Arc<KeyRing>> {

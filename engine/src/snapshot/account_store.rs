@@ -1,0 +1,53 @@
+//! What an account keeps beside its sources: its exports.
+
+use std::sync::Arc;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{document, keys::KeyRing, paths};
+use crate::{
+    error::Result,
+    model::{ExportId, scope::AccountScope},
+    ports::{Blobs, PutOutcome},
+};
+
+/// One account's part of the store.
+pub struct AccountStore {
+    pub(super) blobs: Arc<dyn Blobs>,
+    pub(super) ring: Arc<KeyRing>,
+    pub(super) scope: AccountScope,
+}
+
+impl AccountStore {
+    /// Stores an export. When there is one of that id already, it stays.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn put_export(&self, export_id: ExportId, body: &(impl Serialize + Sync)) -> Result<PutOutcome> {
+        let path = paths::export(self.scope.account_id(), export_id);
+        let object = document::seal(&self.ring, &path, body)?;
+        self.blobs.put_if_absent(&self.scope, &path, object).await
+    }
+
+    /// An export.
+    ///
+    /// # Errors
+    /// `NotFound`; `Corrupt` when it was altered or has another shape.
+    pub async fn load_export<T: DeserializeOwned>(&self, export_id: ExportId) -> Result<T> {
+        let path = paths::export(self.scope.account_id(), export_id);
+        let object = self.blobs.get(&self.scope, &path).await?;
+        let text = document::open(&self.ring, &path, &object).await?;
+        document::parse(&text).map_err(|error| error.with("path", path))
+    }
+
+    /// Ids of the account's exports, newest first, after `after`; at most `max`.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn list_exports(&self, after: Option<ExportId>, max: usize) -> Result<Vec<ExportId>> {
+        let account_id = self.scope.account_id();
+        let after = after.map(|id| paths::export(account_id, id));
+        let entries = self.blobs.list(&self.scope, &paths::exports(account_id), after.as_deref(), max).await?;
+        Ok(entries.iter().filter_map(|entry| paths::parse_export(&entry.path)).collect())
+    }
+}
