@@ -189,7 +189,7 @@ impl KeyTables {
                 Some(missing) => self.load(missing, segments).await?,
             }
         }
-        found.sort_unstable_by(|a, b| b.entry.cmp(&a.entry));
+        found.sort_unstable_by_key(|found| std::cmp::Reverse(found.entry));
         Ok(())
     }
 

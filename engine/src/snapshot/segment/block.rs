@@ -50,7 +50,7 @@ pub(super) fn encode<'a>(entries: impl Iterator<Item = RawEntry<'a>> + Clone, ar
     let with_lengths = entries.clone().filter_map(|entry| entry.body).any(|body| memchr::memchr(b'\n', body).is_some());
     let with_before = entries.clone().any(|entry| entry.before.was_live());
     put_varint(out, entries.clone().count() as u64);
-    out.push(u8::from(with_lengths) * WITH_LENGTHS | u8::from(with_before) * WITH_BEFORE);
+    out.push((u8::from(with_lengths) * WITH_LENGTHS) | (u8::from(with_before) * WITH_BEFORE));
     out.push(arity);
     if with_before {
         let mut bytes = Vec::new();

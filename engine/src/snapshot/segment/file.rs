@@ -81,7 +81,6 @@ impl SegmentFile {
         Ok((file, rows))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a segment is found and opened by")]
     async fn open_tail(
         blobs: Arc<dyn Blobs>,
         scope: AccountScope,
