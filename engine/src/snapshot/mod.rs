@@ -5,10 +5,12 @@
 //! The way out: a [`SnapshotReader`] gets, browses, scans and verifies. `FORMAT.md` describes every stored byte.
 
 pub mod paths;
+pub mod retain;
 
 mod checker;
 mod codec;
 mod digest;
+mod documents;
 mod json;
 mod key;
 mod key_text;

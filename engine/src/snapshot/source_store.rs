@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
+    documents::parse,
     manifest::{FORMAT_VERSION, LoadedManifest, Manifest},
     paths,
     reader::SnapshotReader,
-    seal::{DocumentHeader, open_document, seal_document},
     segments::Segments,
     store::{Sealers, StoreSettings},
     stream_writer::{StreamWriter, WriterSpec},
@@ -20,13 +19,10 @@ use crate::{
     ports::PutOutcome,
 };
 
-/// How hard manifests and checkpoints are compressed.
-const DOCUMENT_ZSTD_LEVEL: i32 = 3;
-
 /// One source's part of the store.
 #[derive(Clone)]
 pub struct SourceStore {
-    segments: Segments,
+    pub(super) segments: Segments,
     settings: Arc<StoreSettings>,
     sealers: Arc<Sealers>,
 }
@@ -39,12 +35,25 @@ impl SourceStore {
     /// A snapshot's manifest.
     ///
     /// # Errors
-    /// `NotFound`; `Corrupt` when it was altered or is that of another snapshot; `Invalid` when it was written by a newer
-    /// program.
+    /// `NotFound`, with what became of it when it was forgotten; `Corrupt` when it was altered or is that of another
+    /// snapshot; `Invalid` when it was written by a newer program.
     pub async fn load(&self, snapshot_id: SnapshotId) -> Result<LoadedManifest> {
+        let tombstone = self.tombstone_path(snapshot_id);
+        let (forgotten, loaded) = tokio::join!(self.segments.exists(&tombstone), self.load_stored(snapshot_id));
+        match (forgotten?, loaded) {
+            (true, _) => Err(self.not_there(snapshot_id).await),
+            (false, loaded) => loaded,
+        }
+    }
+
+    /// The manifest that is stored for a snapshot, whatever was decided about it.
+    ///
+    /// # Errors
+    /// Those of [`SourceStore::load`].
+    pub(super) async fn load_stored(&self, snapshot_id: SnapshotId) -> Result<LoadedManifest> {
         let path = self.snapshot_path(snapshot_id);
         let object = self.segments.blobs.get(&self.segments.scope, &path).await?;
-        let text = self.open_text(&path, &object).await?;
+        let text = self.segments.open_text(&path, &object).await?;
         let named = |error: Error| error.with("path", &path);
         let Versioned { format } = parse(&text).map_err(named)?;
         if format > FORMAT_VERSION {
@@ -67,16 +76,29 @@ impl SourceStore {
         })
     }
 
-    /// Ids of the source's snapshots, oldest first, after `after`; at most `max`.
+    /// Ids of the source's snapshots, oldest first, after `after`; at most `max`. Forgotten ones are left out.
     ///
     /// # Errors
     /// Those of the port.
     pub async fn list(&self, after: Option<SnapshotId>, max: usize) -> Result<Vec<SnapshotId>> {
         let (scope, source_id) = (&self.segments.scope, self.segments.source_id);
         let prefix = paths::snapshots(scope.account_id(), source_id);
-        let after = after.map(|id| self.snapshot_path(id));
-        let entries = self.segments.blobs.list(scope, &prefix, after.as_deref(), max).await?;
-        Ok(entries.iter().filter_map(|entry| Some(paths::parse_snapshot(&entry.path)?.2)).collect())
+        let mut after = after.map(|id| self.snapshot_path(id));
+        let (mut ids, mut forgotten) = (Vec::new(), None);
+        while ids.len() < max {
+            let entries = self.segments.blobs.list(scope, &prefix, after.as_deref(), max).await?;
+            for entry in &entries {
+                // A tombstone comes right before the manifest, as long as that is still there.
+                forgotten = paths::parse_tombstone(&entry.path).or(forgotten);
+                let id = paths::parse_snapshot(&entry.path).map(|(_, _, id)| id);
+                ids.extend(id.filter(|id| forgotten != Some(*id)).filter(|_| ids.len() < max));
+            }
+            match entries.last() {
+                Some(last) if entries.len() == max => after = Some(last.path.clone()),
+                _ => break,
+            }
+        }
+        Ok(ids)
     }
 
     /// Stores a manifest. A run makes at most one: when it made one before, that one is returned.
@@ -89,7 +111,7 @@ impl SourceStore {
                 .with("source", manifest.source_id));
         }
         let path = self.snapshot_path(manifest.snapshot_id);
-        let object = self.seal_json(&path, manifest)?;
+        let object = self.segments.seal_json(&path, manifest)?;
         let loaded = LoadedManifest {
             manifest: manifest.clone(),
             digest: blake3::hash(&object).to_hex().to_string(),
@@ -115,7 +137,7 @@ impl SourceStore {
     ) -> Result<String> {
         let scope = &self.segments.scope;
         let path = paths::checkpoint(scope.account_id(), self.segments.source_id, run_id, epoch, number);
-        let object = self.seal_json(&path, body)?;
+        let object = self.segments.seal_json(&path, body)?;
         self.segments.blobs.put_if_absent(scope, &path, object).await?;
         Ok(path)
     }
@@ -128,7 +150,7 @@ impl SourceStore {
     pub async fn load_checkpoint<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.check_checkpoint_path(path)?;
         let object = self.segments.blobs.get(&self.segments.scope, path).await?;
-        parse(&self.open_text(path, &object).await?).map_err(|error| error.with("path", path))
+        parse(&self.segments.open_text(path, &object).await?).map_err(|error| error.with("path", path))
     }
 
     /// Removes a checkpoint; an absent one is no error.
@@ -165,36 +187,10 @@ impl SourceStore {
         }
         Err(Error::new(ErrorKind::Denied, "this path is not one of the source's checkpoints").with("path", path))
     }
-
-    fn seal_json(&self, path: &str, body: &impl Serialize) -> Result<Bytes> {
-        let text = serde_json::to_vec(body)
-            .map_err(|error| Error::new(ErrorKind::Bug, "a document does not serialise").caused_by(error))?;
-        let compressed = zstd::bulk::compress(&text, DOCUMENT_ZSTD_LEVEL)
-            .map_err(|error| Error::new(ErrorKind::Exhausted, "a document could not be compressed").caused_by(error))?;
-        let keys = self.segments.ring.current();
-        let header = DocumentHeader { epoch: keys.epoch(), digest: keys.document_digest(path, &compressed)? };
-        let key = keys.document_key(&header.digest)?;
-        Ok(Bytes::from(seal_document(&header, &key, path, &compressed)?))
-    }
-
-    async fn open_text(&self, path: &str, object: &[u8]) -> Result<Vec<u8>> {
-        let opened = async {
-            let header = DocumentHeader::read(object)?;
-            let key = self.segments.ring.epoch(header.epoch).await?.document_key(&header.digest)?;
-            open_document(&header, &key, path, object)
-        };
-        opened.await.map_err(|error: Error| error.with("document", path))
-    }
 }
 
 /// What every version of a manifest has.
 #[derive(Deserialize)]
 struct Versioned {
     format: u32,
-}
-
-fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
-    serde_json::from_slice(text).map_err(|error| {
-        Error::new(ErrorKind::Corrupt, format!("a document has another shape: {error}")).caused_by(error)
-    })
 }

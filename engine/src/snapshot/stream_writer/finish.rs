@@ -11,7 +11,7 @@ impl StreamWriter {
     ///
     /// # Errors
     /// `Invalid` when the primary key changed since the parent and the read was not full; those of the ports; `Corrupt`
-    /// when the parent is damaged.
+    /// when the parent is damaged; `Retry` when a segment of the same content is being collected.
     pub async fn finish(mut self, end: StreamEnd) -> Result<FinishedStream> {
         let has_other_key = self.parent.as_ref().is_some_and(|parent| parent.primary_key != self.spec.primary_key);
         if has_other_key && !end.is_full {
@@ -26,6 +26,7 @@ impl StreamWriter {
         self.flush().await?;
         self.settle().await?;
         let own = self.consolidate().await?;
+        self.watch.confirm(&self.segments, &own).await?;
         let figures = self.figures();
         let parent = self.parent.take();
         let body_bytes = match &parent {

@@ -21,6 +21,7 @@ use super::{
     key::{self, MAX_KEY_BYTES, RecordKey},
     lookup::{KeyTables, SeenSet},
     manifest::{ReadWindow, StreamState},
+    retain::confirm::Watch,
     segment::{MAX_RECORD_BYTES, NOT_IN_BODY, SegmentContext, SortBuffer},
     segments::Segments,
     store::{Sealers, StoreSettings},
@@ -96,6 +97,8 @@ pub struct StreamWriter {
     outbox: Outbox,
     own_tables: KeyTables,
     tally: Tally,
+    /// Which collections this run's segments must be kept from.
+    watch: Watch,
     unsaved: u64,
     since_turn_bytes: usize,
     current: Current,
@@ -132,7 +135,9 @@ impl StreamWriter {
         };
         let parent_segments = parent.as_ref().map_or(&[][..], |parent| &parent.segments);
         let parent_tables = KeyTables::new(&stream.name, parent_segments)?;
+        let watch = Watch::begin(&segments).await?;
         let mut writer = Self {
+            watch,
             seen: SeenSet::new(parent_tables.entries()),
             parent_tables,
             building: SortBuffer::new(arity),
