@@ -8,3 +8,7 @@ mod changes;
 mod damage;
 mod model;
 mod reading;
+mod retain;
+mod retain_crashes;
+mod retain_interleavings;
+mod tapped;

@@ -175,6 +175,10 @@ pub async fn create(
         state: first_state,
         head: None,
         lease: Lease::default(),
+        retention: None,
+        lock_days: 0,
+        upkeep_shard: None,
+        upkeep_due_ms: None,
         created_at: now,
         updated_at: now,
     };

@@ -153,6 +153,10 @@ impl App {
             state: SourceState::Active,
             head: None,
             lease: Lease::default(),
+            retention: None,
+            lock_days: 0,
+            upkeep_shard: None,
+            upkeep_due_ms: None,
             created_at: now,
             updated_at: now,
         };

@@ -112,9 +112,7 @@ impl SourceStore {
         if !self.has_manifest(snapshot_id).await? {
             return Err(self.not_there(snapshot_id).await);
         }
-        let path = self.snapshot_path(snapshot_id);
-        let locked = self.segments.blobs.retained_until(&self.segments.scope, &path).await?;
-        if let Some(until) = locked.filter(|until| *until > act.at) {
+        if let Some(until) = self.locked_until(snapshot_id).await?.filter(|until| *until > act.at) {
             return Err(refused(format!("it is locked until {until:.0}")));
         }
         // A manifest that cannot be read has no digest worth keeping: damage is looked at, not tidied away.

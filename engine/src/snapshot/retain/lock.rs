@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::{
     error::Result,
+    model::SnapshotId,
     snapshot::{Manifest, SourceStore},
 };
 
@@ -27,6 +28,15 @@ impl SourceStore {
             .map(|path| async move { self.lock_object(&path, until).await })
             .buffer_unordered(AT_A_TIME);
         locked.try_fold(0, |sum, is_new| async move { Ok(sum + usize::from(is_new)) }).await
+    }
+
+    /// Until when a snapshot's manifest is locked; the instant may have passed.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn locked_until(&self, snapshot_id: SnapshotId) -> Result<Option<Timestamp>> {
+        let path = self.snapshot_path(snapshot_id);
+        self.segments.blobs.retained_until(&self.segments.scope, &path).await
     }
 
     async fn lock_object(&self, path: &str, until: Timestamp) -> Result<bool> {

@@ -20,8 +20,6 @@ pub struct Judged {
     pub created_at: Timestamp,
     /// Its pins and holds.
     pub marks: Marks,
-    /// Until when its manifest is locked.
-    pub locked_until: Option<Timestamp>,
     /// It may be the work of a fault: it takes no good snapshot's place in any rule.
     pub is_suspicious: bool,
 }
@@ -151,7 +149,7 @@ pub fn decide(rules: &KeepRules, snapshots: &[Judged], now: Timestamp) -> Result
         let mut reasons: Vec<Reason> = is_head.then_some(Reason::Head).into_iter().collect();
         reasons.extend(rules.keep_everything().then_some(Reason::NoRules));
         reasons.extend(by_rules);
-        reasons.extend(protections(snapshot, now));
+        reasons.extend(snapshot.marks.protections(now));
         Decision { snapshot_id: snapshot.snapshot_id, created_at: snapshot.created_at, kept_by: reasons }
     });
     Ok(decisions.collect())
@@ -187,12 +185,4 @@ fn kept_by_rules(rules: &KeepRules, times: &[Zoned], newest_first: &[usize]) -> 
 /// An hour that the clocks repeat is two hours.
 fn hour_of(time: &Zoned) -> String {
     time.strftime("%Y-%m-%d %H:00%:z").to_string()
-}
-
-/// What keeps a snapshot whatever the rules say.
-pub(super) fn protections(snapshot: &Judged, now: Timestamp) -> Vec<Reason> {
-    let mut reasons = snapshot.marks.protections(now);
-    let locked = snapshot.locked_until.filter(|until| *until > now);
-    reasons.extend(locked.map(|until| Reason::Locked { until }));
-    reasons
 }
