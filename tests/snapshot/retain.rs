@@ -151,7 +151,8 @@ async fn segments_that_nothing_names_are_deleted_and_the_others_are_not() {
     let collected = collect(&store, &clock, &LiveRuns::default()).await.expect("it has ended");
     assert_eq!(collected.deleted.iter().map(|gone| gone.id).collect::<BTreeSet<_>>(), orphan);
     assert!(collected.kept.is_empty() && collected.deleted_bytes() > 0);
-    let left: Vec<String> = world.blobs.objects().keys().filter(|path| path.contains("/collections/")).cloned().collect();
+    let left: Vec<String> =
+        world.blobs.objects().keys().filter(|path| path.contains("/collections/")).cloned().collect();
     assert_eq!(left, Vec::<String>::new(), "the documents of a closed collection go");
     assert_sound(&store, &first).await;
 }
@@ -305,8 +306,11 @@ fn oracle(rules: &KeepRules, snapshots: &[(Timestamp, bool)]) -> BTreeSet<usize>
         let (date, week) = (time.date(), time.date().iso_week_date());
         let days = i64::from(date.day());
         match rule {
-            0 => (i64::from(date.year()) * 366 + i64::from(date.day_of_year()), i64::from(time.hour()),
-                i64::from(time.offset().seconds())),
+            0 => (
+                i64::from(date.year()) * 366 + i64::from(date.day_of_year()),
+                i64::from(time.hour()),
+                i64::from(time.offset().seconds()),
+            ),
             1 => (i64::from(date.year()), i64::from(date.month()), days),
             2 => (i64::from(week.year()), i64::from(week.week()), 0),
             3 => (i64::from(date.year()), i64::from(date.month()), 0),

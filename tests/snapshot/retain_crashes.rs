@@ -16,18 +16,17 @@ use listbackup_engine::{
 use crate::{
     retain::{GRACE, Hands, act, snapshots},
     store::{World, small_settings, snapshot_id},
-    tapped::{Tapped, When},
+    tapped::{Call, Tapped, When},
 };
 
 /// Lets the `n`-th call fail, and all calls after it: the process is gone. `when` says whether the last one had its effect.
 fn dying_at(world: &World, n: u64, when: When) -> Tapped {
     let calls = Arc::new(AtomicU64::new(0));
-    let tap = move |now, _| -> futures::future::BoxFuture<'static, Result<()>> {
-        let call = if now == When::Before { calls.fetch_add(1, Ordering::SeqCst) } else { calls.load(Ordering::SeqCst) - 1 };
+    let tap = move |now, _: &Call| -> futures::future::BoxFuture<'static, Result<()>> {
+        let call =
+            if now == When::Before { calls.fetch_add(1, Ordering::SeqCst) } else { calls.load(Ordering::SeqCst) - 1 };
         let is_dead = call > n || (call == n && now == when);
-        Box::pin(async move {
-            if is_dead { Err(Error::new(ErrorKind::Retry, "the process is gone")) } else { Ok(()) }
-        })
+        Box::pin(async move { if is_dead { Err(Error::new(ErrorKind::Retry, "the process is gone")) } else { Ok(()) } })
     };
     Tapped { inner: world.blobs.clone(), tap: Box::new(tap) }
 }
@@ -82,7 +81,8 @@ async fn prepared() -> World {
     let store = world.source(1, 1).await.unwrap();
     snapshots(&store, 4).await;
     // Left behind by a run that failed.
-    let orphan = world.blobs.objects().iter().find(|(path, _)| path.ends_with(".seg")).map(|(p, b)| (p.clone(), b.clone()));
+    let orphan =
+        world.blobs.objects().iter().find(|(path, _)| path.ends_with(".seg")).map(|(p, b)| (p.clone(), b.clone()));
     let (path, bytes) = orphan.unwrap();
     let (folder, _) = path.rsplit_once('/').unwrap();
     let orphan = format!("{folder}/{}.seg", "0123456789".repeat(4));

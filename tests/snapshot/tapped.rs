@@ -23,8 +23,18 @@ pub enum When {
     After,
 }
 
-/// Told of every call; the text is what the call found.
-pub type Tap = Box<dyn Fn(When, String) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+/// Told of every call, its path and what it found.
+pub type Tap = Box<dyn Fn(When, &Call) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// A call.
+pub struct Call {
+    /// The name of the operation.
+    pub name: &'static str,
+    /// Its path or prefix.
+    pub path: String,
+    /// What it found; empty before.
+    pub found: String,
+}
 
 /// The objects behind the tap.
 pub struct Tapped {
@@ -33,10 +43,17 @@ pub struct Tapped {
 }
 
 impl Tapped {
-    async fn call<T: std::fmt::Debug>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        (self.tap)(When::Before, String::new()).await?;
+    async fn call<T: std::fmt::Debug>(
+        &self,
+        name: &'static str,
+        path: &str,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let mut call = Call { name, path: path.to_owned(), found: String::new() };
+        (self.tap)(When::Before, &call).await?;
         let result = work.await;
-        (self.tap)(When::After, format!("{result:?}")).await?;
+        call.found = format!("{result:?}");
+        (self.tap)(When::After, &call).await?;
         result
     }
 }
@@ -44,19 +61,19 @@ impl Tapped {
 #[async_trait]
 impl Blobs for Tapped {
     async fn put_if_absent(&self, scope: &AccountScope, path: &str, bytes: Bytes) -> Result<PutOutcome> {
-        self.call(self.inner.put_if_absent(scope, path, bytes)).await
+        self.call("put_if_absent", path, self.inner.put_if_absent(scope, path, bytes)).await
     }
 
     async fn get(&self, scope: &AccountScope, path: &str) -> Result<Bytes> {
-        self.call(self.inner.get(scope, path)).await
+        self.call("get", path, self.inner.get(scope, path)).await
     }
 
     async fn get_range(&self, scope: &AccountScope, path: &str, range: Range<u64>) -> Result<Bytes> {
-        self.call(self.inner.get_range(scope, path, range)).await
+        self.call("get_range", path, self.inner.get_range(scope, path, range)).await
     }
 
     async fn size(&self, scope: &AccountScope, path: &str) -> Result<Option<u64>> {
-        self.call(self.inner.size(scope, path)).await
+        self.call("size", path, self.inner.size(scope, path)).await
     }
 
     async fn list(
@@ -66,18 +83,18 @@ impl Blobs for Tapped {
         after: Option<&str>,
         max: usize,
     ) -> Result<Vec<BlobEntry>> {
-        self.call(self.inner.list(scope, prefix, after, max)).await
+        self.call("list", prefix, self.inner.list(scope, prefix, after, max)).await
     }
 
     async fn retain_until(&self, scope: &AccountScope, path: &str, until: Timestamp) -> Result<()> {
-        self.call(self.inner.retain_until(scope, path, until)).await
+        self.call("retain_until", path, self.inner.retain_until(scope, path, until)).await
     }
 
     async fn retained_until(&self, scope: &AccountScope, path: &str) -> Result<Option<Timestamp>> {
-        self.call(self.inner.retained_until(scope, path)).await
+        self.call("retained_until", path, self.inner.retained_until(scope, path)).await
     }
 
     async fn delete(&self, scope: &AccountScope, path: &str) -> Result<()> {
-        self.call(self.inner.delete(scope, path)).await
+        self.call("delete", path, self.inner.delete(scope, path)).await
     }
 }

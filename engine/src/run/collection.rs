@@ -139,12 +139,7 @@ async fn begun_runs(ctx: &RunContext, scope: &AccountScope, source_id: SourceId)
 }
 
 /// The segments that a run's checkpoints name.
-async fn named_by(
-    ctx: &RunContext,
-    scope: &AccountScope,
-    store: &SourceStore,
-    mut run: Run,
-) -> Result<Vec<SegmentId>> {
+async fn named_by(ctx: &RunContext, scope: &AccountScope, store: &SourceStore, mut run: Run) -> Result<Vec<SegmentId>> {
     for _ in 0..LOOKS_MAX {
         if let Some(named) = load_all(store, &run).await? {
             return Ok(named);

@@ -102,8 +102,7 @@ pub async fn apply_rules(
 ) -> Result<Vec<Decision>> {
     let decisions = judge(ctx, scope, source, rules).await?;
     for decision in decisions.iter().filter(|decision| !decision.is_kept()) {
-        let act =
-            Act { by: by.to_owned(), reason: "no retention rule keeps it".to_owned(), at: ctx.ports.clock.now() };
+        let act = Act { by: by.to_owned(), reason: "no retention rule keeps it".to_owned(), at: ctx.ports.clock.now() };
         match forget(ctx, scope, source.source_id, decision.snapshot_id, act).await {
             Ok(()) => {}
             // Pinned or held since it was judged.
@@ -129,9 +128,10 @@ pub async fn forget(
     act: Act,
 ) -> Result<()> {
     let source = ctx.store.get::<Source>(scope, key(scope.account_id(), source_id)).await?.row;
-    let head = source.head.map(|head| head.snapshot_id).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "the source has no snapshots").with("source", source_id)
-    })?;
+    let head = source
+        .head
+        .map(|head| head.snapshot_id)
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, "the source has no snapshots").with("source", source_id))?;
     let store = ctx.snapshots.source(scope, source_id).await?;
     store.decide_to_forget(snapshot_id, head, act).await?;
     finish(ctx, scope, &store, snapshot_id).await

@@ -70,7 +70,11 @@ impl Directory {
         queue: EmbeddedQueue,
         random: Arc<dyn Random>,
     ) -> Result<Self> {
-        let files = Arc::new(Files { root: data_dir.join(DIRECTORY), durable_dirs: Mutex::default(), locking: Mutex::default() });
+        let files = Arc::new(Files {
+            root: data_dir.join(DIRECTORY),
+            durable_dirs: Mutex::default(),
+            locking: Mutex::default(),
+        });
         if mode == OpenMode::Write {
             files::private_dir(&files.root.join(STAGING))?;
             files.sweep()?;

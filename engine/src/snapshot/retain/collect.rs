@@ -13,8 +13,8 @@
 //!
 //! A **writer** remembers which collection was open when it began, puts segments, and before it names them in a checkpoint or
 //! manifest *confirms* them ([`super::confirm`]): it looks for an open collection that has one of them as candidate; of such
-//! a one it puts a rescue and then looks whether sweeping has begun: if so it does not name the segment, but fails and begins
-//! again at its last checkpoint. Of a collection that was open when it began and is closed by now, it looks whether its
+//! a one it puts a rescue and then looks whether sweeping has begun, or even ended: if so it does not name the segment, but
+//! fails and begins again at its last checkpoint. Of a collection that was open when it began and is closed by now, it looks whether its
 //! segments are still there.
 //!
 //! The **collector** sweeps when the grace is over and no run of `waits` is live: it puts `sweeping`, and then looks for
@@ -27,8 +27,9 @@
 //!    unless it had ended by then. Either way it has ended before the sweep, and its manifest, if it made one, was there
 //!    when the sweeper read the manifests.
 //! 2. It found *n* open and not sweeping, after it had put a rescue. Then the rescue was there before `sweeping`, and the
-//!    sweeper, who looks for rescues after `sweeping`, keeps *x*.
-//! 3. It found *n* sweeping: it did not name *x*.
+//!    sweeper, who looks for rescues after `sweeping`, keeps *x*. (That `sweeping` was not yet there, rather than there no
+//!    more, the writer knows from looking for `collected` after it: `sweeping` is removed only once that is there.)
+//! 3. It found *n* sweeping, or closed since it had put the rescue: it did not name *x*.
 //! 4. It found *n* closed. If *n* was not open when the run's writer began, then either it was closed before, so that *x*
 //!    was put, and lasts, after all of its deletions; or it was opened later, and 1 holds. If it was open then, the writer
 //!    saw *x* after all deletions of *n*.
@@ -228,9 +229,7 @@ impl Collection<'_> {
                 Ok(streams.flat_map(|stream| &stream.segments).map(|segment| segment.id).collect())
             }
             // It was forgotten since it was listed.
-            Err(error)
-                if error.kind() == ErrorKind::NotFound && self.store.tombstone(snapshot_id).await?.is_some() =>
-            {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.store.tombstone(snapshot_id).await?.is_some() => {
                 Ok(Vec::new())
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {

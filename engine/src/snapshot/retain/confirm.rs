@@ -67,7 +67,8 @@ async fn confirm_against(segments: &Segments, number: u32, own: &BTreeSet<Segmen
     for id in &needed {
         segments.put_document(&path(&paths::rescue(*id)), &Rescue { id: *id }).await?;
     }
-    if !needed.is_empty() && segments.exists(&path("sweeping")).await? {
+    // In this order: that sweeping has begun is forgotten only after the collection was closed.
+    if !needed.is_empty() && (segments.exists(&path("sweeping")).await? || segments.exists(&collected).await?) {
         return Err(try_again("a segment of the same content is being deleted"));
     }
     Ok(())

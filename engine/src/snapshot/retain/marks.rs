@@ -231,7 +231,9 @@ impl SourceStore {
                 return Ok(false);
             }
             let path = paths::mark(self.segments.scope.account_id(), self.segments.source_id, snapshot_id, marks.len);
-            if self.segments.put_document(&path, mark).await? || self.segments.read_document::<Mark>(&path).await? == *mark {
+            if self.segments.put_document(&path, mark).await?
+                || self.segments.read_document::<Mark>(&path).await? == *mark
+            {
                 return Ok(true);
             }
         }
