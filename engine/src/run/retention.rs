@@ -15,7 +15,7 @@ use crate::{
     ports::{Condition, Write},
     snapshot::{
         Manifest, SourceStore,
-        retain::{Act, Decision, Judged, Link, Reason, decide},
+        retain::{Act, Decision, Judged, Link, MarkKind, Reason, decide},
     },
     store::key,
     tables::FILES,
@@ -147,6 +147,62 @@ pub async fn finish_all(ctx: &RunContext, scope: &AccountScope, source_id: Sourc
         finish(ctx, scope, &store, snapshot_id).await?;
     }
     Ok(())
+}
+
+/// What keeps a snapshot from being forgotten, beside rules.
+///
+/// # Errors
+/// `NotFound`; `Corrupt` when a mark is damaged.
+pub async fn protections(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    source_id: SourceId,
+    snapshot_id: SnapshotId,
+) -> Result<Vec<Reason>> {
+    let source = ctx.store.get::<Source>(scope, key(scope.account_id(), source_id)).await?.row;
+    let store = ctx.snapshots.source(scope, source_id).await?;
+    let now = ctx.ports.clock.now();
+    let is_head = source.head.is_some_and(|head| head.snapshot_id == snapshot_id);
+    let mut reasons: Vec<Reason> = is_head.then_some(Reason::Head).into_iter().collect();
+    reasons.extend(store.marks(snapshot_id).await?.protections(now));
+    let locked = store.locked_until(snapshot_id).await?.filter(|until| *until > now);
+    reasons.extend(locked.map(|until| Reason::Locked { until }));
+    Ok(reasons)
+}
+
+/// Pins, unpins, holds or releases a snapshot of a source, with the event that tells it. True when that changed anything.
+///
+/// # Errors
+/// `NotFound`; `Invalid` for a hold that ends in the past; `Bug` for the mark of a forgetting.
+pub async fn mark(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    (source_id, snapshot_id): (SourceId, SnapshotId),
+    mark: MarkKind,
+    by: &str,
+    reason: &str,
+) -> Result<bool> {
+    let store = ctx.snapshots.source(scope, source_id).await?;
+    let act = Act { by: by.to_owned(), reason: reason.to_owned(), at: ctx.ports.clock.now() };
+    let (kind, is_news) = match mark {
+        MarkKind::Pin => (ActivityKind::SnapshotPinned, store.pin(snapshot_id, act).await?),
+        MarkKind::Unpin => (ActivityKind::SnapshotUnpinned, store.unpin(snapshot_id, act).await?),
+        MarkKind::Hold { until } => (ActivityKind::SnapshotHeld, store.hold(snapshot_id, act, until).await?),
+        MarkKind::Release => (ActivityKind::SnapshotReleased, store.release(snapshot_id, act).await?),
+        MarkKind::Forget => return Err(Error::new(ErrorKind::Bug, "a snapshot is forgotten by `forget` only")),
+    };
+    if is_news {
+        let mut details = Map::new();
+        details.insert("snapshotId".to_owned(), json!(snapshot_id));
+        details.insert("reason".to_owned(), json!(reason));
+        if let MarkKind::Hold { until: Some(until) } = mark {
+            details.insert("until".to_owned(), json!(until));
+        }
+        let told = event(&ctx.ports, scope.account_id(), kind, by, Subject::source(source_id), details);
+        ctx.store.transact(scope, vec![event::keep(&told)?]).await?;
+        event::publish(&ctx.ports, scope, &[told]).await;
+    }
+    Ok(is_news)
 }
 
 /// Rows first: once the tombstone is there, nothing is left to be found by.
