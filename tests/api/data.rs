@@ -23,16 +23,16 @@ fn by_oauth(product: &Sandbox) -> Value {
         "client_secret": settings.client_secret } })
 }
 
-fn by_key(product: &Sandbox, key: &str) -> Value {
+pub fn by_key(product: &Sandbox, key: &str) -> Value {
     json!({ "base_url": product.url(), "credentials": { "auth_type": "api_key", "api_key": key } })
 }
 
-async fn source(of: &Person, name: &str, settings: &Value) -> Value {
+pub async fn source(of: &Person, name: &str, settings: &Value) -> Value {
     let body = json!({ "name": name, "integration": "sandbox", "settings": settings });
     of.caller.post("/sources", &body).await.expect(201).clone()
 }
 
-fn id(thing: &Value) -> &str {
+pub fn id(thing: &Value) -> &str {
     thing["id"].as_str().unwrap()
 }
 
@@ -48,7 +48,7 @@ async fn approved(of: &Person, source: &Value) -> String {
     location[location.find("/integrations/").unwrap()..].to_owned()
 }
 
-async fn run_to_its_end(of: &Person, source: &Value) -> Value {
+pub async fn run_to_its_end(of: &Person, source: &Value) -> Value {
     let ordered = of.caller.post(&format!("/sources/{}/sync", id(source)), &json!({})).await;
     let run = ordered.expect(202)["id"].as_str().unwrap().to_owned();
     // The stream of a run ends with it.

@@ -74,14 +74,8 @@ struct Keep {
 impl Keep {
     /// The rules that were given; `None` when none were.
     fn rules(&self) -> Option<KeepRules> {
-        let counts = [
-            self.keep_last,
-            self.keep_hourly,
-            self.keep_daily,
-            self.keep_weekly,
-            self.keep_monthly,
-            self.keep_yearly,
-        ];
+        let counts =
+            [self.keep_last, self.keep_hourly, self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly];
         if counts.iter().all(Option::is_none) {
             return None;
         }
@@ -174,12 +168,7 @@ fn print(args: &Args, decisions: &[Decision]) {
             (true, Some(_)) => "nothing protects it".to_owned(),
             (true, None) => "no rule keeps it".to_owned(),
         };
-        output::line(&format!(
-            "{}  {:.0}  {}: {why}",
-            decision.snapshot_id,
-            decision.created_at,
-            word(decision)
-        ));
+        output::line(&format!("{}  {:.0}  {}: {why}", decision.snapshot_id, decision.created_at, word(decision)));
     }
     let gone = decisions.iter().filter(|decision| !decision.is_kept()).count();
     output::line(&format!(

@@ -37,7 +37,9 @@ pub struct PinArgs {
 
 /// Arguments of `hold`.
 #[derive(clap::Args)]
-#[command(after_help = "Example: listbackup hold snap_… --reason 'case 4711' --until 2030-01-01T00:00:00Z --data-dir ./data")]
+#[command(
+    after_help = "Example: listbackup hold snap_… --reason 'case 4711' --until 2030-01-01T00:00:00Z --data-dir ./data"
+)]
 pub struct HoldArgs {
     #[command(flatten)]
     pub mark: MarkArgs,

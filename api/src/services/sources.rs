@@ -25,7 +25,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Answer, connections, jobs};
+use super::{
+    Answer, connections, jobs,
+    retention::{self, RetentionRules},
+};
 use crate::{
     body::{Body, Params},
     caller::Caller,
@@ -64,6 +67,11 @@ pub struct SourceView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schemas::RunId>)]
     live_run_id: Option<RunId>,
+    /// Which snapshots are kept; all of them when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<RetentionRules>,
+    /// For so many days from its commit nobody can delete anything of a snapshot.
+    lock_days: u32,
     /// When it was made.
     created_at: Timestamp,
     /// When a person last changed it.
@@ -96,6 +104,11 @@ pub struct NewSource {
     /// Streams to read; all when absent.
     #[schema(min_items = 1, max_items = 1000)]
     pub streams: Option<Vec<String>>,
+    /// Which snapshots are kept; all of them when absent. For administrators.
+    pub retention: Option<RetentionRules>,
+    /// For so many days from its commit nobody can delete anything of a snapshot; 0 locks nothing. For administrators.
+    #[schema(minimum = 0, maximum = 36_500)]
+    pub lock_days: Option<u32>,
 }
 
 /// Changes to a source.
@@ -109,14 +122,17 @@ pub struct SourceChanges {
     #[schema(value_type = Option<Object>)]
     pub settings: Option<Value>,
     /// Streams to read; `null` for all.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "crate::body::given")]
     #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 1000)]
     pub streams: Option<Option<Vec<String>>>,
-}
-
-/// Tells a field that is `null` from one that is absent.
-fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Vec<String>>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+    /// Which snapshots are kept; `null` for all. For administrators.
+    #[serde(default, deserialize_with = "crate::body::given")]
+    #[schema(value_type = Option<RetentionRules>)]
+    pub retention: Option<Option<RetentionRules>>,
+    /// For so many days nobody can delete anything of a snapshot that is committed from now on. Locks that were set stay. For
+    /// administrators.
+    #[schema(minimum = 0, maximum = 36_500)]
+    pub lock_days: Option<u32>,
 }
 
 /// Which sources.
@@ -161,6 +177,7 @@ pub async fn create(
         return Ok(answer(&state, StatusCode::CREATED, earlier.row));
     }
     check_name(&state, &caller, &body.value.name, None).await?;
+    let (rules, lock_days) = retention::accept(&caller, body.value.retention.clone().map(Some), body.value.lock_days)?;
     let (settings, credential, first_state) = connections::accept(&state, &caller, source_id, &body.value).await?;
     let now = state.now();
     let source = Source {
@@ -175,8 +192,8 @@ pub async fn create(
         state: first_state,
         head: None,
         lease: Lease::default(),
-        retention: None,
-        lock_days: 0,
+        retention: rules.flatten(),
+        lock_days: lock_days.unwrap_or_default(),
         upkeep_shard: None,
         upkeep_due_ms: None,
         created_at: now,
@@ -216,7 +233,8 @@ pub async fn update(
 ) -> Result<HttpResponse, Problem> {
     let source = find(&state, &caller, *id).await?;
     if_match.check(&tag(&source))?;
-    let SourceChanges { name, settings, streams } = body.value;
+    let SourceChanges { name, settings, streams, retention, lock_days } = body.value;
+    let (rules, lock_days) = retention::accept(&caller, retention, lock_days)?;
     if let Some(name) = &name {
         check_name(&state, &caller, name, Some(*id)).await?;
     }
@@ -230,6 +248,8 @@ pub async fn update(
     let source = change_source(&state, &caller, *id, &if_match, ActivityKind::SourceUpdated, |source| {
         source.name = name.clone().unwrap_or_else(|| source.name.clone());
         source.streams = streams.clone().unwrap_or_else(|| source.streams.clone());
+        source.retention = rules.clone().unwrap_or_else(|| source.retention.clone());
+        source.lock_days = lock_days.unwrap_or(source.lock_days);
         let Some(new) = &resettled else { return Ok(Vec::new()) };
         source.settings = new.settings.clone();
         source.credential_id = new.credential_id;
@@ -286,6 +306,8 @@ impl SourceView {
             streams: source.streams,
             state: source.state,
             head: source.head.as_ref().map(HeadView::of),
+            retention: source.retention.map(RetentionRules::of),
+            lock_days: source.lock_days,
             created_at: source.created_at,
             updated_at: source.updated_at,
         }

@@ -171,6 +171,11 @@ impl App {
         of.caller.post("/jobs", &body).await.expect(201).clone()
     }
 
+    /// What a worker over the same stores is handed.
+    pub fn ctx(&self) -> &RunContext {
+        &self.ctx
+    }
+
     /// A real worker over the same stores, in a thread of its own as actors want it.
     pub fn worker(&self) -> Worker {
         let ctx = self.ctx.clone();
