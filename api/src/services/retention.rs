@@ -1,6 +1,6 @@
 //! Retention of a source as the API speaks of it. Only administrators change it: it decides what is deleted.
 
-use listbackup_engine::model::{KeepRules, role::Action};
+use listbackup_engine::model::{KeepRules, Source, role::Action};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -58,13 +58,29 @@ impl RetentionRules {
         Self { last, hourly, daily, weekly, monthly, yearly, time_zone }
     }
 
-    fn rules(&self) -> KeepRules {
-        let Self { last, hourly, daily, weekly, monthly, yearly, time_zone } = self.clone();
+    fn rules(self) -> KeepRules {
+        let Self { last, hourly, daily, weekly, monthly, yearly, time_zone } = self;
         KeepRules { last, hourly, daily, weekly, monthly, yearly, time_zone }
     }
 }
 
-/// What a body says of retention and lock, checked; `None` where it says nothing. `null` rules take the rules away.
+/// What a body says of retention and lock, checked.
+pub struct Accepted {
+    rules: Option<Option<KeepRules>>,
+    lock_days: Option<u32>,
+}
+
+impl Accepted {
+    /// Changes what the body speaks of.
+    pub fn apply(&self, source: &mut Source) {
+        if let Some(rules) = &self.rules {
+            source.retention.clone_from(rules);
+        }
+        source.lock_days = self.lock_days.unwrap_or(source.lock_days);
+    }
+}
+
+/// Checks what a body says of retention and lock. Rules that are `null` take the source's rules away.
 ///
 /// # Errors
 /// 403 for a caller who may not decide what is deleted; 422 for an unknown time zone or too long a lock.
@@ -72,16 +88,16 @@ pub fn accept(
     caller: &Caller,
     retention: Option<Option<RetentionRules>>,
     lock_days: Option<u32>,
-) -> Result<(Option<Option<KeepRules>>, Option<u32>), Problem> {
+) -> Result<Accepted, Problem> {
     if (retention.is_some() || lock_days.is_some()) && !caller.allows(Action::Administer) {
         return Err(no_right());
     }
-    let rules = retention.map(|rules| rules.map(|rules| rules.rules()));
+    let rules = retention.map(|rules| rules.map(RetentionRules::rules));
     if let Some(Some(rules)) = &rules {
         rules.zone().map_err(|error| Problem::from(error).under("/retention"))?;
     }
     if lock_days.is_some_and(|days| days > LOCK_DAYS_MAX) {
         return Err(Problem::invalid_field("/lock_days", format!("must be 0 to {LOCK_DAYS_MAX} days")));
     }
-    Ok((rules, lock_days))
+    Ok(Accepted { rules, lock_days })
 }

@@ -177,10 +177,10 @@ pub async fn create(
         return Ok(answer(&state, StatusCode::CREATED, earlier.row));
     }
     check_name(&state, &caller, &body.value.name, None).await?;
-    let (rules, lock_days) = retention::accept(&caller, body.value.retention.clone().map(Some), body.value.lock_days)?;
+    let retention = retention::accept(&caller, body.value.retention.clone().map(Some), body.value.lock_days)?;
     let (settings, credential, first_state) = connections::accept(&state, &caller, source_id, &body.value).await?;
     let now = state.now();
-    let source = Source {
+    let mut source = Source {
         account_id: caller.account_id(),
         source_id,
         name: body.value.name,
@@ -192,13 +192,14 @@ pub async fn create(
         state: first_state,
         head: None,
         lease: Lease::default(),
-        retention: rules.flatten(),
-        lock_days: lock_days.unwrap_or_default(),
+        retention: None,
+        lock_days: 0,
         upkeep_shard: None,
         upkeep_due_ms: None,
         created_at: now,
         updated_at: now,
     };
+    retention.apply(&mut source);
     let mut writes = vec![put(&source, Condition::Absent)?];
     writes.extend(credential.map(|credential| put(&credential, Condition::Absent)).transpose()?);
     let told = event_of(&state, &caller, ActivityKind::SourceCreated, &source);
@@ -234,7 +235,7 @@ pub async fn update(
     let source = find(&state, &caller, *id).await?;
     if_match.check(&tag(&source))?;
     let SourceChanges { name, settings, streams, retention, lock_days } = body.value;
-    let (rules, lock_days) = retention::accept(&caller, retention, lock_days)?;
+    let retention = retention::accept(&caller, retention, lock_days)?;
     if let Some(name) = &name {
         check_name(&state, &caller, name, Some(*id)).await?;
     }
@@ -248,8 +249,7 @@ pub async fn update(
     let source = change_source(&state, &caller, *id, &if_match, ActivityKind::SourceUpdated, |source| {
         source.name = name.clone().unwrap_or_else(|| source.name.clone());
         source.streams = streams.clone().unwrap_or_else(|| source.streams.clone());
-        source.retention = rules.clone().unwrap_or_else(|| source.retention.clone());
-        source.lock_days = lock_days.unwrap_or(source.lock_days);
+        retention.apply(source);
         let Some(new) = &resettled else { return Ok(Vec::new()) };
         source.settings = new.settings.clone();
         source.credential_id = new.credential_id;
