@@ -277,7 +277,7 @@ pub async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let found = state.store.get::<Source>(caller.scope(), place(&caller, *id)).await?;
     if_match.check(&tag(&found.row))?;
-    if live_run(&found.row.lease, state.now()).is_some() {
+    if found.row.lease.live_run(state.now()).is_some() {
         return Err(Problem::conflict("a run works on this source; cancel it or wait for its end"));
     }
     for job in jobs_of(&state, &caller, *id).await? {
@@ -299,7 +299,7 @@ impl SourceView {
     fn of(source: Source, now: Timestamp) -> Self {
         Self {
             id: source.source_id,
-            live_run_id: live_run(&source.lease, now),
+            live_run_id: source.lease.live_run(now),
             name: source.name,
             integration: source.integration,
             settings: source.settings,
@@ -318,10 +318,6 @@ impl HeadView {
     fn of(head: &Head) -> Self {
         Self { snapshot_id: head.snapshot_id, committed_at: head.committed_at }
     }
-}
-
-fn live_run(lease: &Lease, now: Timestamp) -> Option<RunId> {
-    lease.run_id.filter(|_| lease.owner.is_some() && lease.expires_at.is_some_and(|end| end > now))
 }
 
 /// Changes a source's row by an edit that may add writes of its own; an edit that changes nothing writes nothing.

@@ -102,6 +102,13 @@ pub struct Lease {
     pub expires_at: Option<Timestamp>,
 }
 
+impl Lease {
+    /// The run that a worker executes under it at that instant.
+    pub fn live_run(&self, now: Timestamp) -> Option<RunId> {
+        self.run_id.filter(|_| self.owner.is_some() && self.expires_at.is_some_and(|end| end > now))
+    }
+}
+
 impl Row for Source {
     const TABLE: &'static TableSchema = &SOURCES;
 }

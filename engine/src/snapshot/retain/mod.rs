@@ -1,10 +1,10 @@
 //! Letting go of snapshots, and of the segments that nothing refers to any more. Nothing else ever deletes stored data.
 //!
-//! * [`rules`]: which snapshots the keep rules of a source keep, and why. Pure.
-//! * [`marks`]: pins and legal holds, an append-only log per snapshot in the bucket.
-//! * [`forget`]: one snapshot goes: decided in its log, a tombstone instead of its manifest.
-//! * [`collect`]: segments go, in two phases and beside live writers; [`confirm`] is the writers' side of it.
-//! * [`lock`]: object lock for everything that a snapshot consists of.
+//! * `rules`: which snapshots the keep rules of a source keep, and why. Pure.
+//! * `marks`: pins and legal holds, an append-only log per snapshot in the bucket.
+//! * `forget`: one snapshot goes: decided in its log, a tombstone instead of its manifest.
+//! * `collect`: segments go, in two phases and beside live writers; `confirm` is the writers' side of it.
+//! * `lock`: object lock for everything that a snapshot consists of.
 
 mod collect;
 pub(super) mod confirm;

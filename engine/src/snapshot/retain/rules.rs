@@ -155,11 +155,14 @@ pub fn decide(rules: &KeepRules, snapshots: &[Judged], now: Timestamp) -> Result
     Ok(decisions.collect())
 }
 
+/// How many periods a rule keeps, the period of a time, and the reason that names it.
+type Periods = (u32, fn(&Zoned) -> String, fn(String) -> Reason);
+
 /// What the rules keep of the snapshots `newest_first`.
 fn kept_by_rules(rules: &KeepRules, times: &[Zoned], newest_first: &[usize]) -> Vec<(usize, Reason)> {
     let last = newest_first.iter().zip(1..=rules.last).map(|(index, place)| (*index, Reason::Last { place }));
     let mut kept: Vec<(usize, Reason)> = last.collect();
-    let periods: [(u32, fn(&Zoned) -> String, fn(String) -> Reason); 5] = [
+    let periods: [Periods; 5] = [
         (rules.hourly, hour_of, |period| Reason::Hourly { period }),
         (rules.daily, |time| time.strftime("%Y-%m-%d").to_string(), |period| Reason::Daily { period }),
         (rules.weekly, |time| time.strftime("%G-W%V").to_string(), |period| Reason::Weekly { period }),
