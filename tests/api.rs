@@ -16,6 +16,8 @@ mod exports;
 mod kit;
 #[path = "api/lists.rs"]
 mod lists;
+#[path = "api/retention.rs"]
+mod retention;
 #[path = "api/sign_in.rs"]
 mod sign_in;
 #[path = "api/tokens.rs"]

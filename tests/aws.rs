@@ -10,7 +10,10 @@ use std::{fmt::Debug, sync::Arc};
 
 use listbackup_engine::{
     ErrorKind,
-    adapters::aws::{AwsClients, S3Blobs},
+    adapters::{
+        aws::{AwsClients, S3Blobs},
+        embedded::SystemClock,
+    },
     ports::{Blobs, PutOutcome},
 };
 use serde_json::Value;
@@ -49,6 +52,16 @@ async fn objects_are_stored_as_promised() {
     let aws = MiniStack::start().await;
     let embedded = Embedded::new();
     suites::blobs::stores_objects(&subject(&embedded, &aws)).await;
+}
+
+#[tokio::test]
+async fn locked_objects_cannot_be_removed() {
+    if let Err(reason) = ministack::installed() {
+        return println!("skipped: {reason}");
+    }
+    let aws = MiniStack::with_object_lock().await;
+    let embedded = Embedded::new();
+    suites::blobs::locked_objects_cannot_be_removed(&subject(&embedded, &aws)).await;
 }
 
 #[tokio::test]
@@ -115,6 +128,8 @@ async fn what_only_an_operator_can_put_right_is_no_denial_of_an_account() {
 fn subject(embedded: &Embedded, aws: &MiniStack) -> Subject {
     let mut ports = embedded.stores.ports();
     ports.blobs = Arc::new(S3Blobs::new(&aws.clients, &aws.settings));
+    // Locks end by the service's clock.
+    ports.clock = Arc::new(SystemClock);
     Subject::new(ports)
 }
 

@@ -10,7 +10,7 @@ use actix_web::{
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use futures::future::LocalBoxFuture;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema, openapi::path::ParameterIn};
 
@@ -180,4 +180,12 @@ fn value_of(schema_type: &Value, text: &str) -> Value {
     let is_text = schema_type.to_string().contains("string");
     let parsed = serde_json::from_str::<Value>(text).ok().filter(|value| value.is_number() || value.is_boolean());
     parsed.filter(|_| !is_text).unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+/// Tells a field that is `null` from one that is absent.
+///
+/// # Errors
+/// Those of the value.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }

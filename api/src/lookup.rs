@@ -6,7 +6,7 @@ use listbackup_engine::{
     model::{AccountId, Run, SnapshotId, Source, id::kind, scope::AccountScope},
     ports::{Query, SortRange},
     run::RunContext,
-    snapshot::{LoadedManifest, Manifest, SnapshotReader, SourceStore, StreamState},
+    snapshot::{LoadedManifest, Manifest, SnapshotReader, SourceStore, StreamState, retain::Link},
     tables::{RUNS, SOURCES},
 };
 
@@ -17,6 +17,8 @@ const PAGE: usize = 200;
 
 /// A snapshot with its place.
 pub struct Found {
+    /// Its account.
+    pub scope: AccountScope,
     /// The source's part of the store.
     pub store: SourceStore,
     /// The snapshot.
@@ -63,7 +65,23 @@ async fn sources_of(ctx: &RunContext, scope: AccountScope) -> Result<Vec<Source>
     }
 }
 
-/// The snapshots of a source, oldest first: its head, and from parent to parent.
+/// The source of that name in the owner's account; every one without a name.
+///
+/// # Errors
+/// `NotFound` when there is no source of that name.
+pub async fn named_sources(ctx: &RunContext, name: Option<&str>) -> Result<Vec<(AccountScope, Source)>> {
+    let mut found = sources(ctx).await?;
+    if let Some(name) = name {
+        found.retain(|(_, source)| source.name == name);
+        if found.is_empty() {
+            let message = "there is no source of that name; `listbackup snapshots` shows them";
+            return Err(Error::new(ErrorKind::NotFound, message).with("source", name));
+        }
+    }
+    Ok(found)
+}
+
+/// The snapshots of a source, oldest first: its head, and from parent to parent; forgotten ones are left out.
 ///
 /// # Errors
 /// `Corrupt` when one is damaged.
@@ -71,9 +89,11 @@ pub async fn chain(store: &SourceStore, source: &Source) -> Result<Vec<LoadedMan
     let mut chain = Vec::new();
     let mut next = source.head.as_ref().map(|head| head.snapshot_id);
     while let Some(snapshot_id) = next {
-        let loaded = store.load(snapshot_id).await?;
-        next = loaded.manifest.parent.as_ref().map(|parent| parent.snapshot_id);
-        chain.push(loaded);
+        let link = store.link(snapshot_id).await?;
+        next = link.parent().map(|parent| parent.snapshot_id);
+        if let Link::Kept(loaded) = link {
+            chain.push(*loaded);
+        }
     }
     chain.reverse();
     Ok(chain)
@@ -103,7 +123,7 @@ pub async fn snapshot(ctx: &RunContext, id: &str) -> Result<Found> {
     let scope = ctx.system.account(run.account_id);
     let store = ctx.snapshots.source(&scope, run.source_id).await?;
     let loaded = store.load(snapshot_id).await?;
-    Ok(Found { store, loaded })
+    Ok(Found { scope, store, loaded })
 }
 
 /// A stream of a snapshot.

@@ -10,8 +10,8 @@ use utoipa_actix_web::OpenApiFactory;
 use crate::{
     caller::Guard::{self, May, Member, Open, Operator, PersonMay},
     services::{
-        accounts, activity, auth, connections, dead_letters, exports, files, integrations, jobs, keys, me, records,
-        runs, schedules, sign_ins, snapshots, source_actions, sources, system,
+        accounts, activity, auth, connections, dead_letters, exports, files, integrations, jobs, keys, marks, me,
+        records, runs, schedules, sign_ins, snapshots, source_actions, sources, system,
     },
     state::Service,
 };
@@ -134,7 +134,7 @@ fn job_routes() -> Vec<Route> {
 fn data_routes() -> Vec<Route> {
     const RECORDS: &str = "/data/snapshots/{id}/streams/{stream}/records";
     const RECORD: &str = "/data/snapshots/{id}/streams/{stream}/records/{key}";
-    let [get, post, ..] = verbs(Service::Data);
+    let [get, post, _, delete] = verbs(Service::Data);
     vec![
         get.at("/data/exports", May(Read), exports::list, &exports::__path_list),
         post.at("/data/exports", May(Read), exports::create, &exports::__path_create),
@@ -145,6 +145,10 @@ fn data_routes() -> Vec<Route> {
         get.at("/data/files/{id}/download", May(Read), files::download, &files::__path_download),
         get.at("/data/snapshots", May(Read), snapshots::list, &snapshots::__path_list),
         get.at("/data/snapshots/{id}", May(Read), snapshots::read, &snapshots::__path_read),
+        post.at("/data/snapshots/{id}/pin", May(Operate), marks::pin, &marks::__path_pin),
+        delete.at("/data/snapshots/{id}/pin", May(Operate), marks::unpin, &marks::__path_unpin),
+        post.at("/data/snapshots/{id}/hold", May(Administer), marks::hold, &marks::__path_hold),
+        delete.at("/data/snapshots/{id}/hold", May(Administer), marks::release, &marks::__path_release),
         get.at(RECORDS, May(Read), records::browse, &records::__path_browse),
         get.at(RECORD, May(Read), records::read, &records::__path_read),
     ]

@@ -295,7 +295,20 @@ pub trait Blobs: Send + Sync {
     async fn list(&self, scope: &AccountScope, prefix: &str, after: Option<&str>, max: usize)
     -> Result<Vec<BlobEntry>>;
 
+    /// Locks an object, as it is, until that instant: until then nobody can remove it. A lock that lasts longer stays.
+    /// Durable on return.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` when the store was not set up for locks.
+    async fn retain_until(&self, scope: &AccountScope, path: &str, until: Timestamp) -> Result<()>;
+
+    /// Until when an object is locked; `None` when it is not, or not there. The instant may have passed.
+    async fn retained_until(&self, scope: &AccountScope, path: &str) -> Result<Option<Timestamp>>;
+
     /// Removes an object; an absent one is no error. Only retention, erasure and the run's own staging call this.
+    ///
+    /// # Errors
+    /// `Denied` while the object is locked.
     async fn delete(&self, scope: &AccountScope, path: &str) -> Result<()>;
 }
 

@@ -109,12 +109,15 @@ pub static USERS_ACCOUNTS: TableSchema = TableSchema {
     ownership: Ownership::Account,
 };
 
-/// Connected products: settings, head snapshot, epoch, lease.
+/// Connected products: settings, head snapshot, epoch, lease; `upkeepShard` and `upkeepDueMs` come with the first snapshot.
 pub static SOURCES: TableSchema = TableSchema {
     name: "sources",
     partition: text("accountId"),
     sort: Some(text("sourceId")),
-    indexes: &[index("by-integration", text("integration"), Some(text("sourceId")))],
+    indexes: &[
+        index("by-integration", text("integration"), Some(text("sourceId"))),
+        index("upkeep", text("upkeepShard"), Some(number("upkeepDueMs"))),
+    ],
     expires: None,
     ownership: Ownership::Account,
 };

@@ -97,6 +97,7 @@ fn body_of(route: &Route, ids: &Ids) -> Option<Value> {
         ("POST", "/jobs") => json!({ "source_id": ids.source, "name": "j", "schedule": { "kind": "manual" } }),
         ("POST", "/jobs/schedule/preview") => json!({ "schedule": { "kind": "manual" } }),
         ("POST", "/data/exports") => json!({ "snapshot_id": ids.snapshot }),
+        ("POST", "/data/snapshots/{id}/pin" | "/data/snapshots/{id}/hold") => json!({ "reason": "r" }),
         ("POST", "/integrations/{name}/oauth/start") => json!({ "source_id": ids.source }),
         _ => return None,
     })

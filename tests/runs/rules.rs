@@ -25,21 +25,21 @@ use listbackup_engine::{
     store::{self, Store, key},
 };
 
-const STREAM: &str = "contacts";
+pub const STREAM: &str = "contacts";
 
-async fn claimed(worker: &RunContext, run: &Run) -> Claim {
+pub async fn claimed(worker: &RunContext, run: &Run) -> Claim {
     match claim::claim(worker, &RunOrder::of(run)).await.expect("the stores answer") {
         Claimed::Ours(claim) => *claim,
         other => panic!("the run was not to be had: {other:?}"),
     }
 }
 
-async fn begun(worker: &Arc<RunContext>, run: &Run) -> Session {
+pub async fn begun(worker: &Arc<RunContext>, run: &Run) -> Session {
     let claim = claimed(worker, run).await;
     Session::begin(worker.clone(), claim, StopSwitch::new()).await.expect("the product connects")
 }
 
-async fn read_all(session: &Session) -> Outcomes {
+pub async fn read_all(session: &Session) -> Outcomes {
     let mut outcomes = Outcomes::new();
     for plan in &session.plans {
         outcomes.insert(plan.spec.name.clone(), pipeline::read_stream(session, plan).await);
@@ -47,7 +47,7 @@ async fn read_all(session: &Session) -> Outcomes {
     outcomes
 }
 
-async fn finished(worker: &Arc<RunContext>, run: &Run) -> Run {
+pub async fn finished(worker: &Arc<RunContext>, run: &Run) -> Run {
     let session = begun(worker, run).await;
     let outcomes = read_all(&session).await;
     match conclude::conclude(&session, &outcomes).await.expect("the run concludes") {
@@ -57,7 +57,7 @@ async fn finished(worker: &Arc<RunContext>, run: &Run) -> Run {
 }
 
 /// Reads until the product holds pages back, then goes away without a word, as a killed worker does.
-async fn killed_after(world: &World, worker: &Arc<RunContext>, run: &Run, pages: usize) {
+pub async fn killed_after(world: &World, worker: &Arc<RunContext>, run: &Run, pages: usize) {
     world.product.hold_after(pages);
     let session = Arc::new(begun(worker, run).await);
     let reading = {
@@ -79,7 +79,7 @@ async fn killed_after(world: &World, worker: &Arc<RunContext>, run: &Run, pages:
     world.product.release();
 }
 
-fn product(records: u64) -> Product {
+pub fn product(records: u64) -> Product {
     let product = Product::new(10);
     product.put(STREAM, 1..=records, "first");
     product
@@ -193,7 +193,7 @@ async fn a_snapshot_whose_run_ended_without_it_is_never_shown() {
 }
 
 /// What the indexer makes of the snapshot object of a run.
-async fn indexed(world: &World, worker: &RunContext, run: &Run) -> Indexed {
+pub async fn indexed(world: &World, worker: &RunContext, run: &Run) -> Indexed {
     let snapshot_id = run.run_id.of::<listbackup_engine::model::id::kind::Snapshot>();
     let path = snapshot::paths::snapshot(world.scope.account_id(), world.source_id, snapshot_id);
     index::index_object(worker, &ObjectCreated { path }).await.expect("the object is there")

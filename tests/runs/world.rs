@@ -169,6 +169,10 @@ fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
         state: SourceState::Active,
         head: None,
         lease: Lease::default(),
+        retention: None,
+        lock_days: 0,
+        upkeep_shard: None,
+        upkeep_due_ms: None,
         created_at: ports.clock.now(),
         updated_at: ports.clock.now(),
     }

@@ -9,3 +9,7 @@ mod damage;
 mod export;
 mod model;
 mod reading;
+mod retain;
+mod retain_crashes;
+mod retain_interleavings;
+mod tapped;

@@ -36,6 +36,8 @@ use zeroize::Zeroizing;
 pub struct MemoryBlobs {
     objects: Mutex<BTreeMap<String, Bytes>>,
     puts: Mutex<Vec<String>>,
+    /// Locks hold for ever: time stands still in here.
+    locks: Mutex<BTreeMap<String, Timestamp>>,
 }
 
 impl MemoryBlobs {
@@ -51,7 +53,8 @@ impl MemoryBlobs {
 
     /// A copy with its own objects.
     pub fn copy(&self) -> Arc<Self> {
-        Arc::new(Self { objects: Mutex::new(self.objects().clone()), puts: Mutex::default() })
+        let locks = Mutex::new(self.locks.lock().unwrap().clone());
+        Arc::new(Self { objects: Mutex::new(self.objects().clone()), puts: Mutex::default(), locks })
     }
 }
 
@@ -93,7 +96,22 @@ impl Blobs for MemoryBlobs {
             .collect())
     }
 
+    async fn retain_until(&self, scope: &AccountScope, path: &str, until: Timestamp) -> Result<()> {
+        self.get(scope, path).await?;
+        let mut locks = self.locks.lock().unwrap();
+        let lock = locks.entry(path.to_owned()).or_insert(until);
+        *lock = until.max(*lock);
+        Ok(())
+    }
+
+    async fn retained_until(&self, _: &AccountScope, path: &str) -> Result<Option<Timestamp>> {
+        Ok(self.locks.lock().unwrap().get(path).copied())
+    }
+
     async fn delete(&self, _: &AccountScope, path: &str) -> Result<()> {
+        if self.locks.lock().unwrap().contains_key(path) {
+            return Err(Error::new(ErrorKind::Denied, "the object is locked"));
+        }
         self.objects().remove(path);
         Ok(())
     }
@@ -142,10 +160,15 @@ impl World {
         Self { blobs: Arc::default(), keys: Arc::default(), settings }
     }
 
+    /// The store of a source over other objects.
+    pub async fn source_over(&self, blobs: Arc<dyn Blobs>, account: u8, source: u8) -> Result<SourceStore> {
+        let store = SnapshotStore::new(blobs, self.keys.clone(), self.settings.clone());
+        store.source(&scope(account), source_id(source)).await
+    }
+
     /// The store of a source, opened as by a new process.
     pub async fn source(&self, account: u8, source: u8) -> Result<SourceStore> {
-        let store = SnapshotStore::new(self.blobs.clone(), self.keys.clone(), self.settings.clone());
-        store.source(&scope(account), source_id(source)).await
+        self.source_over(self.blobs.clone(), account, source).await
     }
 }
 

@@ -152,6 +152,10 @@ impl Wanted {
             state: SourceState::Active,
             head: None,
             lease: Lease::default(),
+            retention: None,
+            lock_days: 0,
+            upkeep_shard: None,
+            upkeep_due_ms: None,
             created_at: now,
             updated_at: now,
         };

@@ -2,11 +2,14 @@
 
 mod backup;
 mod backup_report;
+mod collect;
 mod connector;
 mod data_dir;
 mod exit;
 mod export;
+mod forget;
 mod import;
+mod marks;
 mod output;
 mod product;
 mod progress;
@@ -46,6 +49,18 @@ enum Command {
     Export(export::Args),
     /// Check that every snapshot is whole.
     Verify(verify::Args),
+    /// Let go of snapshots, by rules or one by one.
+    Forget(forget::Args),
+    /// Delete stored data that no snapshot refers to any more.
+    Collect(collect::Args),
+    /// Keep a snapshot whatever the rules say.
+    Pin(marks::PinArgs),
+    /// Take the pins of a snapshot away.
+    Unpin(marks::UndoArgs),
+    /// Put a snapshot under a legal hold.
+    Hold(marks::HoldArgs),
+    /// Lift the legal holds of a snapshot.
+    Release(marks::UndoArgs),
     /// Run everything in one process: API, worker, scheduler, indexer.
     Up(up::Args),
     /// Serve a small make-believe SaaS product to try things on.
@@ -66,6 +81,11 @@ impl Command {
             Self::Export(args) => args.json,
             Self::Verify(args) => args.json,
             Self::Tables(args) => args.json,
+            Self::Forget(args) => args.json,
+            Self::Collect(args) => args.json,
+            Self::Pin(args) => args.mark.json,
+            Self::Hold(args) => args.mark.json,
+            Self::Unpin(args) | Self::Release(args) => args.json,
             Self::Up(_) | Self::Sandbox(_) | Self::Connector(_) => false,
         }
     }
@@ -86,6 +106,12 @@ impl Command {
             Self::Records(args) => records::run(args).await,
             Self::Export(args) => export::run(args).await,
             Self::Verify(args) => verify::run(args).await,
+            Self::Forget(args) => forget::run(args).await,
+            Self::Collect(args) => collect::run(args).await,
+            Self::Pin(args) => marks::pin(args).await,
+            Self::Unpin(args) => marks::unpin(args).await,
+            Self::Hold(args) => marks::hold(args).await,
+            Self::Release(args) => marks::release(args).await,
             Self::Up(args) => up::run(args).await,
             Self::Sandbox(args) => sandbox::run(args).await,
             Self::Connector(args) => connector::run(args).await,

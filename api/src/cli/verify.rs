@@ -87,6 +87,7 @@ fn document(source: &str, report: &VerifyReport) -> Value {
     json!({
         "source": source,
         "snapshots": report.manifests,
+        "forgotten": report.forgotten,
         "segments": report.segments,
         "records": report.records,
         "bytes_read": report.bytes_read,

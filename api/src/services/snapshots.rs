@@ -15,7 +15,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Answer, runs};
+use super::{
+    Answer,
+    marks::{self, MarksView},
+    runs,
+};
 use crate::{
     body::Params,
     caller::Caller,
@@ -41,6 +45,10 @@ pub struct SnapshotView {
     created_at: Timestamp,
     /// Live records over all streams.
     records: u64,
+    /// Somebody pinned it: no rule lets go of it.
+    pinned: bool,
+    /// It is under a legal hold.
+    held: bool,
 }
 
 /// A snapshot with its streams.
@@ -78,6 +86,8 @@ pub struct SnapshotDetail {
     streams: BTreeMap<String, SnapshotStream>,
     /// Streams that could not be read, and why; their state is that of the snapshot before.
     failed_streams: BTreeMap<String, String>,
+    /// What keeps it whatever the retention rules say.
+    marks: MarksView,
 }
 
 /// One stream of a snapshot.
@@ -125,7 +135,15 @@ pub async fn list(state: Data<AppState>, caller: Caller, params: Params<Snapshot
         let is_wanted = wanted.is_none_or(|source_id| run.source_id == source_id);
         Ok(is_wanted.then(|| SnapshotView::of(&run)).flatten())
     };
-    Ok(Json(filtered(&state, caller.scope(), query, keep).await?))
+    let mut page = filtered(&state, caller.scope(), query, keep).await?;
+    let sources = page.items.iter().map(|snapshot| snapshot.source_id).collect();
+    let marks = marks::of_sources(&state, &caller, sources).await?;
+    for snapshot in &mut page.items {
+        if let Some(marks) = marks.get(&snapshot.id) {
+            (snapshot.pinned, snapshot.held) = (marks.is_pinned(), marks.is_held(state.now()));
+        }
+    }
+    Ok(Json(page))
 }
 
 /// One snapshot, with its streams.
@@ -133,7 +151,9 @@ pub async fn list(state: Data<AppState>, caller: Caller, params: Params<Snapshot
     responses((status = 200, description = "The snapshot.", body = SnapshotDetail)))]
 pub async fn read(state: Data<AppState>, caller: Caller, id: Path<SnapshotId>) -> Answer<SnapshotDetail> {
     let found = find(&state, &caller, *id).await?;
-    Ok(Json(SnapshotDetail::of(found.loaded)))
+    let store = state.ctx.snapshots.source(caller.scope(), found.loaded.manifest.source_id).await?;
+    let marks = MarksView::of(&store.marks(*id).await?, state.now());
+    Ok(Json(SnapshotDetail::of(found.loaded, marks)))
 }
 
 /// A snapshot, and how to read its records.
@@ -178,12 +198,14 @@ impl SnapshotView {
             run_id: run.run_id,
             created_at: run.finished_at.unwrap_or(run.created_at),
             records: run.snapshot_records.unwrap_or_default(),
+            pinned: false,
+            held: false,
         })
     }
 }
 
 impl SnapshotDetail {
-    fn of(loaded: LoadedManifest) -> Self {
+    fn of(loaded: LoadedManifest, marks: MarksView) -> Self {
         let LoadedManifest { manifest, digest, .. } = loaded;
         Self {
             id: manifest.snapshot_id,
@@ -202,6 +224,7 @@ impl SnapshotDetail {
             body_bytes: manifest.totals.body_bytes,
             streams: manifest.streams.into_iter().map(|(name, stream)| (name, SnapshotStream::of(stream))).collect(),
             failed_streams: manifest.failed_streams,
+            marks,
         }
     }
 }

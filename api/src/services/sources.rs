@@ -25,7 +25,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Answer, connections, jobs};
+use super::{
+    Answer, connections, jobs,
+    retention::{self, RetentionRules},
+};
 use crate::{
     body::{Body, Params},
     caller::Caller,
@@ -64,6 +67,11 @@ pub struct SourceView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schemas::RunId>)]
     live_run_id: Option<RunId>,
+    /// Which snapshots are kept; all of them when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<RetentionRules>,
+    /// For so many days from its commit nobody can delete anything of a snapshot.
+    lock_days: u32,
     /// When it was made.
     created_at: Timestamp,
     /// When a person last changed it.
@@ -96,6 +104,11 @@ pub struct NewSource {
     /// Streams to read; all when absent.
     #[schema(min_items = 1, max_items = 1000)]
     pub streams: Option<Vec<String>>,
+    /// Which snapshots are kept; all of them when absent. For administrators.
+    pub retention: Option<RetentionRules>,
+    /// For so many days from its commit nobody can delete anything of a snapshot; 0 locks nothing. For administrators.
+    #[schema(minimum = 0, maximum = 36_500)]
+    pub lock_days: Option<u32>,
 }
 
 /// Changes to a source.
@@ -109,14 +122,17 @@ pub struct SourceChanges {
     #[schema(value_type = Option<Object>)]
     pub settings: Option<Value>,
     /// Streams to read; `null` for all.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "crate::body::given")]
     #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 1000)]
     pub streams: Option<Option<Vec<String>>>,
-}
-
-/// Tells a field that is `null` from one that is absent.
-fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Vec<String>>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+    /// Which snapshots are kept; `null` for all. For administrators.
+    #[serde(default, deserialize_with = "crate::body::given")]
+    #[schema(value_type = Option<RetentionRules>)]
+    pub retention: Option<Option<RetentionRules>>,
+    /// For so many days nobody can delete anything of a snapshot that is committed from now on. Locks that were set stay. For
+    /// administrators.
+    #[schema(minimum = 0, maximum = 36_500)]
+    pub lock_days: Option<u32>,
 }
 
 /// Which sources.
@@ -161,9 +177,10 @@ pub async fn create(
         return Ok(answer(&state, StatusCode::CREATED, earlier.row));
     }
     check_name(&state, &caller, &body.value.name, None).await?;
+    let retention = retention::accept(&caller, body.value.retention.clone().map(Some), body.value.lock_days)?;
     let (settings, credential, first_state) = connections::accept(&state, &caller, source_id, &body.value).await?;
     let now = state.now();
-    let source = Source {
+    let mut source = Source {
         account_id: caller.account_id(),
         source_id,
         name: body.value.name,
@@ -175,9 +192,14 @@ pub async fn create(
         state: first_state,
         head: None,
         lease: Lease::default(),
+        retention: None,
+        lock_days: 0,
+        upkeep_shard: None,
+        upkeep_due_ms: None,
         created_at: now,
         updated_at: now,
     };
+    retention.apply(&mut source);
     let mut writes = vec![put(&source, Condition::Absent)?];
     writes.extend(credential.map(|credential| put(&credential, Condition::Absent)).transpose()?);
     let told = event_of(&state, &caller, ActivityKind::SourceCreated, &source);
@@ -212,7 +234,8 @@ pub async fn update(
 ) -> Result<HttpResponse, Problem> {
     let source = find(&state, &caller, *id).await?;
     if_match.check(&tag(&source))?;
-    let SourceChanges { name, settings, streams } = body.value;
+    let SourceChanges { name, settings, streams, retention, lock_days } = body.value;
+    let retention = retention::accept(&caller, retention, lock_days)?;
     if let Some(name) = &name {
         check_name(&state, &caller, name, Some(*id)).await?;
     }
@@ -226,6 +249,7 @@ pub async fn update(
     let source = change_source(&state, &caller, *id, &if_match, ActivityKind::SourceUpdated, |source| {
         source.name = name.clone().unwrap_or_else(|| source.name.clone());
         source.streams = streams.clone().unwrap_or_else(|| source.streams.clone());
+        retention.apply(source);
         let Some(new) = &resettled else { return Ok(Vec::new()) };
         source.settings = new.settings.clone();
         source.credential_id = new.credential_id;
@@ -253,7 +277,7 @@ pub async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let found = state.store.get::<Source>(caller.scope(), place(&caller, *id)).await?;
     if_match.check(&tag(&found.row))?;
-    if live_run(&found.row.lease, state.now()).is_some() {
+    if found.row.lease.live_run(state.now()).is_some() {
         return Err(Problem::conflict("a run works on this source; cancel it or wait for its end"));
     }
     for job in jobs_of(&state, &caller, *id).await? {
@@ -275,13 +299,15 @@ impl SourceView {
     fn of(source: Source, now: Timestamp) -> Self {
         Self {
             id: source.source_id,
-            live_run_id: live_run(&source.lease, now),
+            live_run_id: source.lease.live_run(now),
             name: source.name,
             integration: source.integration,
             settings: source.settings,
             streams: source.streams,
             state: source.state,
             head: source.head.as_ref().map(HeadView::of),
+            retention: source.retention.map(RetentionRules::of),
+            lock_days: source.lock_days,
             created_at: source.created_at,
             updated_at: source.updated_at,
         }
@@ -292,10 +318,6 @@ impl HeadView {
     fn of(head: &Head) -> Self {
         Self { snapshot_id: head.snapshot_id, committed_at: head.committed_at }
     }
-}
-
-fn live_run(lease: &Lease, now: Timestamp) -> Option<RunId> {
-    lease.run_id.filter(|_| lease.owner.is_some() && lease.expires_at.is_some_and(|end| end > now))
 }
 
 /// Changes a source's row by an edit that may add writes of its own; an edit that changes nothing writes nothing.

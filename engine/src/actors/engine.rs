@@ -14,6 +14,7 @@ use super::{
     intake::{Intake, SlotFree},
     scheduler::Scheduler,
     source::{Begin, Rest, Source, StopWork},
+    upkeep::Upkeep,
 };
 use crate::{
     error::Result,
@@ -48,6 +49,7 @@ enum Child {
     Scheduler(Addr<Scheduler>),
     Indexer(Addr<Indexer>),
     Activity(Addr<Activity>),
+    Upkeep(Addr<Upkeep>),
 }
 
 struct Live {
@@ -96,6 +98,10 @@ impl Actor for Engine {
         self.children.push(Child::Scheduler({
             let (run_ctx, draining) = (run_ctx.clone(), draining.clone());
             Supervisor::start(move |_| Scheduler::new(run_ctx, draining))
+        }));
+        self.children.push(Child::Upkeep({
+            let (run_ctx, draining) = (run_ctx.clone(), draining.clone());
+            Supervisor::start(move |_| Upkeep::new(run_ctx, draining))
         }));
         self.children.push(Child::Activity({
             let run_ctx = run_ctx.clone();

@@ -6,6 +6,7 @@
 //! ├── Scheduler   (immortal)  fires due jobs, re-sends lost orders
 //! ├── Intake      (immortal)  takes messages only while a slot is free
 //! ├── Indexer     (immortal)  snapshot objects become rows to browse
+//! ├── Upkeep      (immortal)  looks after stored snapshots: retention, collection
 //! ├── Activity    (immortal)  hands on events that a crash kept from the bus
 //! └── Source                  holds the lease: claims, heartbeats; one order at a time
 //!     └── Job                 one claimed run: restarts it with back-off, ends it
@@ -27,5 +28,6 @@ mod run;
 mod scheduler;
 mod source;
 mod task;
+mod upkeep;
 
 pub use engine::{Deliver, Drain, Engine, Roles};

@@ -116,6 +116,24 @@ pub enum ActivityKind {
     /// Backed-up data was exported or downloaded.
     #[serde(rename = "data.exported")]
     DataExported,
+    /// A snapshot was pinned: no rule lets go of it.
+    #[serde(rename = "snapshot.pinned")]
+    SnapshotPinned,
+    /// A snapshot's pins were taken away.
+    #[serde(rename = "snapshot.unpinned")]
+    SnapshotUnpinned,
+    /// A snapshot was put under a legal hold.
+    #[serde(rename = "snapshot.held")]
+    SnapshotHeld,
+    /// A snapshot's legal holds were lifted.
+    #[serde(rename = "snapshot.released")]
+    SnapshotReleased,
+    /// A snapshot was let go of, by a rule or by a person.
+    #[serde(rename = "snapshot.forgotten")]
+    SnapshotForgotten,
+    /// Segments that nothing refers to were deleted.
+    #[serde(rename = "storage.collected")]
+    StorageCollected,
 }
 
 impl ActivityKind {
@@ -147,6 +165,12 @@ impl ActivityKind {
             Self::RunSkipped => "run.skipped",
             Self::DataRead => "data.read",
             Self::DataExported => "data.exported",
+            Self::SnapshotPinned => "snapshot.pinned",
+            Self::SnapshotUnpinned => "snapshot.unpinned",
+            Self::SnapshotHeld => "snapshot.held",
+            Self::SnapshotReleased => "snapshot.released",
+            Self::SnapshotForgotten => "snapshot.forgotten",
+            Self::StorageCollected => "storage.collected",
         }
     }
 }

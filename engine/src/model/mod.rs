@@ -7,6 +7,7 @@ pub mod file;
 pub mod id;
 pub mod job;
 pub mod oauth_state;
+pub mod retention;
 pub mod role;
 pub mod run;
 pub mod scope;
@@ -22,6 +23,7 @@ pub use id::{
 };
 pub use job::{Job, JobState};
 pub use oauth_state::OAuthState;
+pub use retention::KeepRules;
 pub use role::Role;
 pub use run::{Run, RunStatus};
 pub use source::{Source, SourceState};

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AccountId, KeyId, RunId, SnapshotId, SourceId, WorkerId};
+use super::{AccountId, KeepRules, KeyId, RunId, SnapshotId, SourceId, WorkerId};
 use crate::tables::{Row, SOURCES, TableSchema};
 
 /// A connected product.
@@ -37,10 +37,27 @@ pub struct Source {
     pub head: Option<Head>,
     /// Who works on it.
     pub lease: Lease,
+    /// Which snapshots are kept; all of them when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<KeepRules>,
+    /// For so many days from its commit nobody can delete anything of a snapshot; 0 locks nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lock_days: u32,
+    /// Index shard of sources with snapshots to look after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upkeep_shard: Option<String>,
+    /// When its snapshots are next looked after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upkeep_due_ms: Option<i64>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When a person last changed it.
     pub updated_at: Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(days: &u32) -> bool {
+    *days == 0
 }
 
 /// Whether a source may run.
@@ -83,6 +100,13 @@ pub struct Lease {
     /// When others may take it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+}
+
+impl Lease {
+    /// The run that a worker executes under it at that instant.
+    pub fn live_run(&self, now: Timestamp) -> Option<RunId> {
+        self.run_id.filter(|_| self.owner.is_some() && self.expires_at.is_some_and(|end| end > now))
+    }
 }
 
 impl Row for Source {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::Result,
     model::{Run, SnapshotId},
-    snapshot::{FinishedStream, StreamCheckpoint},
+    snapshot::{FinishedStream, SegmentId, StreamCheckpoint},
     store::key,
 };
 
@@ -45,6 +45,16 @@ pub enum Stage {
         /// What goes into the manifest.
         finished: Box<FinishedStream>,
     },
+}
+
+impl Checkpoint {
+    /// The segments that it relies on.
+    pub fn segments(&self) -> Vec<SegmentId> {
+        match &self.stage {
+            Stage::Reading { writer, .. } => writer.segments().collect(),
+            Stage::Done { finished } => finished.state.segments.iter().map(|segment| segment.id).collect(),
+        }
+    }
 }
 
 /// Keeps a stream's checkpoint: the object first, then its name in the run's row if the fence still holds. The one it

@@ -8,7 +8,9 @@ use super::{
     claim::{Ending, change_both, end_without_snapshot, ended_event},
     event, lease, order,
     pipeline::StreamOutcome,
+    retention,
     session::Session,
+    upkeep,
 };
 use crate::{
     error::{Error, Result},
@@ -41,10 +43,19 @@ pub async fn commit(session: &Session, outcomes: &Outcomes) -> Result<Run> {
         session.progress.stream(name, |stream| keep_parents(stream, session.parent_state(name)));
     }
     let stored = session.source_store.put_manifest(&manifest(session, outcomes)).await?;
+    lock(session, &stored).await?;
     let (run, events) = publish(session, &stored, failures).await?;
     event::publish(&session.ctx.ports, &session.claim.scope, &events).await;
     checkpoint::discard_all(session, &session_run(session, &run)).await;
     Ok(run)
+}
+
+/// Locks all that the snapshot consists of, where the source wants that: before anybody can rely on it.
+async fn lock(session: &Session, stored: &LoadedManifest) -> Result<()> {
+    match retention::lock_until(&session.claim.source, session.ctx.ports.clock.now())? {
+        Some(until) => session.source_store.lock(&stored.manifest, until).await.map(drop),
+        None => Ok(()),
+    }
 }
 
 /// Of a stream that failed the snapshot holds what its parent held, whatever came before the failure.
@@ -76,6 +87,7 @@ async fn publish(
             committed_at: now,
         });
         source.lease = lease::released(&source.lease, session.claim.epoch)?;
+        upkeep::begin(source, now);
         run.progress = progress.clone();
         run.snapshot_id = Some(stored.manifest.snapshot_id);
         run.snapshot_records = Some(stored.manifest.totals.records);

@@ -5,15 +5,15 @@ use serde::Deserialize;
 use super::RunContext;
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{FileEntry, FileId, Run, SnapshotId, scope::AccountScope},
-    ports::{Condition, Query, SortRange},
-    snapshot::{LoadedManifest, StreamState, paths},
-    store,
+    model::{FileEntry, FileId, Run, RunId, SnapshotId, scope::AccountScope},
+    ports::{Condition, Key, Query, SortRange, Write},
+    snapshot::{LoadedManifest, Manifest, StreamState, paths},
+    store::{self, Versioned, key},
     tables::RUNS,
 };
 
-/// Writes of one transaction, at most.
-const BATCH: usize = 25;
+/// Rows of one transaction: with the check of the run's row the most that it may have.
+pub(super) const BATCH: usize = 24;
 
 /// An object that came to be, as the data queue tells it.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,8 +44,13 @@ pub async fn index_object(ctx: &RunContext, created: &ObjectCreated) -> Result<I
         .ok_or_else(|| Error::new(ErrorKind::Invalid, "the object is not a snapshot").with("path", &created.path))?;
     let scope = ctx.system.account(account_id);
     let store = ctx.snapshots.source(&scope, source_id).await?;
-    let loaded = store.load(snapshot_id).await?;
-    let run = run_of(ctx, &scope, &loaded).await?;
+    let loaded = match store.load(snapshot_id).await {
+        Err(error) if error.kind() == ErrorKind::NotFound && store.tombstone(snapshot_id).await?.is_some() => {
+            return Ok(Indexed::Never);
+        }
+        loaded => loaded?,
+    };
+    let Versioned { row: run, version } = run_of(ctx, &scope, &loaded).await?;
     // A run's row names its snapshot in the very write that commits it.
     if run.snapshot_id != Some(snapshot_id) {
         return Ok(if run.status.has_ended() { Indexed::Never } else { Indexed::NotYet });
@@ -53,14 +58,28 @@ pub async fn index_object(ctx: &RunContext, created: &ObjectCreated) -> Result<I
     let entries: Vec<FileEntry> =
         loaded.manifest.streams.iter().map(|(name, state)| entry(&loaded, name, state)).collect();
     for batch in entries.chunks(BATCH) {
-        let writes = batch.iter().map(|entry| store::put(entry, Condition::Any)).collect::<Result<_>>()?;
+        let mut writes: Vec<Write> =
+            batch.iter().map(|entry| store::put(entry, Condition::Any)).collect::<Result<_>>()?;
+        // No row may come after the snapshot was forgotten, which changes the run's row.
+        let (key, condition) = (key(run.job_id, run.run_id), Condition::Version(version));
+        writes.push(Write::Check { table: &RUNS, key, condition });
         ctx.store.transact(&scope, writes).await?;
     }
     Ok(Indexed::Rows(entries.len()))
 }
 
-async fn run_of(ctx: &RunContext, scope: &AccountScope, loaded: &LoadedManifest) -> Result<Run> {
+async fn run_of(ctx: &RunContext, scope: &AccountScope, loaded: &LoadedManifest) -> Result<Versioned<Run>> {
     let run_id = loaded.manifest.run_id;
+    find_run(ctx, scope, run_id)
+        .await?
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, "the snapshot's run is not known").with("run", run_id))
+}
+
+/// A run's row, by the run's id alone.
+///
+/// # Errors
+/// `Retry` from the store.
+pub async fn find_run(ctx: &RunContext, scope: &AccountScope, run_id: RunId) -> Result<Option<Versioned<Run>>> {
     let query = Query {
         table: &RUNS,
         index: Some("by-id"),
@@ -70,18 +89,27 @@ async fn run_of(ctx: &RunContext, scope: &AccountScope, loaded: &LoadedManifest)
         limit: 1,
         after: None,
     };
-    let found = ctx.store.query::<Run>(scope, query).await?.rows.into_iter().next();
-    found
-        .map(|run| run.row)
-        .ok_or_else(|| Error::new(ErrorKind::NotFound, "the snapshot's run is not known").with("run", run_id))
+    Ok(ctx.store.query::<Run>(scope, query).await?.rows.into_iter().next())
+}
+
+/// The key of the row of one stream of a snapshot.
+pub(super) fn place(manifest: &Manifest, stream: &str) -> Key {
+    key(
+        format!("{}#{}", manifest.account_id, manifest.source_id),
+        format!("{}#{}", path_of(stream), manifest.snapshot_id),
+    )
+}
+
+fn path_of(stream: &str) -> String {
+    format!("{stream}.jsonl")
 }
 
 fn entry(loaded: &LoadedManifest, stream: &str, state: &StreamState) -> FileEntry {
     let manifest = &loaded.manifest;
-    let path = format!("{stream}.jsonl");
+    let (path, place) = (path_of(stream), place(manifest, stream));
     FileEntry {
-        account_source: format!("{}#{}", manifest.account_id, manifest.source_id),
-        path_snapshot: format!("{path}#{}", manifest.snapshot_id),
+        account_source: place.partition,
+        path_snapshot: place.sort,
         file_id: file_id(manifest.snapshot_id, stream),
         account_id: manifest.account_id,
         source_id: manifest.source_id,

@@ -4,9 +4,13 @@
 //! The way of a run: [`order`] (a row, then a message) → [`claim`] (the source's lease, one epoch on) → [`session`]
 //! (what to read, from where) → [`pipeline`] (pages into the store, [`checkpoint`]s under the fence) → [`commit`] (one
 //! conditional write) → [`index`] (rows to browse).
+//!
+//! Apart from runs, [`upkeep`] looks after stored snapshots once a day: [`retention`] lets go of them by the source's rules,
+//! [`collection`] deletes the segments that nothing refers to any more.
 
 pub mod checkpoint;
 pub mod claim;
+pub mod collection;
 pub mod commit;
 pub mod conclude;
 pub mod connect;
@@ -19,11 +23,13 @@ pub mod lease;
 pub mod order;
 pub mod pipeline;
 pub mod progress;
+pub mod retention;
 pub mod schedule;
 pub mod session;
 pub mod settings;
 pub mod stop;
 pub mod update;
+pub mod upkeep;
 
 pub use context::RunContext;
 pub use settings::RunSettings;

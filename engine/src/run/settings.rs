@@ -42,6 +42,10 @@ pub struct RunSettings {
     pub resend_after: Duration,
     /// How often the scheduler looks for due jobs and lost messages.
     pub tick: Duration,
+    /// How often the snapshots of a source are looked after: retention rules, then collection.
+    pub upkeep_every: Duration,
+    /// Time between finding a segment that nothing refers to and deleting it; longer than any page of a run takes.
+    pub collect_grace: Duration,
     /// Time from SIGTERM until the process ends, whatever is still open.
     pub drain_deadline: Duration,
     /// True when no other worker can be alive (this process holds the data directory's lock): leases of others are dead.
@@ -69,6 +73,8 @@ impl Default for RunSettings {
             message_visibility: Duration::from_secs(60),
             resend_after: Duration::from_secs(60),
             tick: Duration::from_secs(1),
+            upkeep_every: Duration::from_secs(24 * 60 * 60),
+            collect_grace: Duration::from_secs(24 * 60 * 60),
             drain_deadline: Duration::from_secs(25),
             is_sole_worker: false,
         }

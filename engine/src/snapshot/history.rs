@@ -49,7 +49,7 @@ impl SourceStore {
                 continue;
             }
             segments = references;
-            let entry = newest_entry(self.segments(), stream, references, key.as_bytes()).await?;
+            let entry = newest_entry(&self.segments, stream, references, key.as_bytes()).await?;
             if entry != last {
                 versions.extend(version(manifest, key, last.as_ref(), entry.as_ref()));
                 last = entry;

@@ -5,6 +5,7 @@
 //! The way out: a [`SnapshotReader`] gets, browses, scans and verifies. `FORMAT.md` describes every stored byte.
 
 pub mod paths;
+pub mod retain;
 
 mod account_store;
 mod checker;
@@ -12,6 +13,7 @@ mod codec;
 mod diff;
 mod digest;
 mod document;
+mod documents;
 mod fields;
 mod filter;
 mod history;

@@ -26,6 +26,56 @@ pub fn snapshots(account_id: AccountId, source_id: SourceId) -> String {
     format!("{}snapshots/", source(account_id, source_id))
 }
 
+/// What is left of a manifest that was forgotten.
+pub fn tombstone(account_id: AccountId, source_id: SourceId, snapshot_id: SnapshotId) -> String {
+    format!("{}{snapshot_id}.forgotten", snapshots(account_id, source_id))
+}
+
+/// The `number`-th mark of a snapshot, from 0.
+pub fn mark(account_id: AccountId, source_id: SourceId, snapshot_id: SnapshotId, number: u32) -> String {
+    format!("{}{number:06}.mark", marks_of(account_id, source_id, snapshot_id))
+}
+
+/// Prefix of a snapshot's marks.
+pub fn marks_of(account_id: AccountId, source_id: SourceId, snapshot_id: SnapshotId) -> String {
+    format!("{}{snapshot_id}/", marks(account_id, source_id))
+}
+
+/// Prefix of the marks of all snapshots of a source.
+pub fn marks(account_id: AccountId, source_id: SourceId) -> String {
+    format!("{}marks/", source(account_id, source_id))
+}
+
+/// A document of the `number`-th collection of a source while it is open; `kind` is its ending.
+pub fn collection(account_id: AccountId, source_id: SourceId, number: u32, kind: &str) -> String {
+    format!("{}{number:010}.{kind}", collections(account_id, source_id))
+}
+
+/// Prefix of what belongs to open collections of a source.
+pub fn collections(account_id: AccountId, source_id: SourceId) -> String {
+    format!("{}collections/", source(account_id, source_id))
+}
+
+/// The kind of the document by which a writer keeps a segment from an open collection.
+pub fn rescue(segment_id: SegmentId) -> String {
+    format!("{segment_id}.rescue")
+}
+
+/// The segment that a document of that kind rescues.
+pub fn parse_rescue(kind: &str) -> Option<SegmentId> {
+    kind.strip_suffix(".rescue")?.parse().ok()
+}
+
+/// What the `number`-th collection of a source came to.
+pub fn collected(account_id: AccountId, source_id: SourceId, number: u32) -> String {
+    format!("{}{number:010}.collected", all_collected(account_id, source_id))
+}
+
+/// Prefix of what the collections of a source came to.
+pub fn all_collected(account_id: AccountId, source_id: SourceId) -> String {
+    format!("{}collected/", source(account_id, source_id))
+}
+
 /// The `number`-th checkpoint that a run saved under `epoch` of its source's lease.
 pub fn checkpoint(account_id: AccountId, source_id: SourceId, run_id: RunId, epoch: u64, number: u64) -> String {
     format!("{}{epoch}-{number}.checkpoint", checkpoints(account_id, source_id, run_id))
@@ -89,9 +139,35 @@ pub fn parse_export(path: &str) -> Option<ExportId> {
     path.rsplit('/').next()?.strip_suffix(".export")?.split_once('-')?.1.parse().ok()
 }
 
+/// The snapshot whose tombstone is at `path`.
+pub fn parse_tombstone(path: &str) -> Option<SnapshotId> {
+    name(path)?.strip_suffix(".forgotten")?.parse().ok()
+}
+
+/// The segment at `path`.
+pub fn parse_segment(path: &str) -> Option<SegmentId> {
+    name(path)?.strip_suffix(".seg")?.parse().ok()
+}
+
+/// The snapshot and number of the mark at `path`.
+pub fn parse_mark(path: &str) -> Option<(SnapshotId, u32)> {
+    let (rest, name) = path.rsplit_once('/')?;
+    Some((rest.rsplit('/').next()?.parse().ok()?, name.strip_suffix(".mark")?.parse().ok()?))
+}
+
+/// The collection that the document at `path` belongs to, and the document's kind.
+pub fn parse_collection(path: &str) -> Option<(u32, &str)> {
+    let (number, kind) = name(path)?.split_once('.')?;
+    Some((number.parse().ok()?, kind))
+}
+
+fn name(path: &str) -> Option<&str> {
+    path.rsplit('/').next()
+}
+
 /// The epoch of the wrapped key at `path`; `None` when it is the path of something else.
 pub fn parse_key_epoch(path: &str) -> Option<u32> {
-    path.rsplit('/').next()?.strip_suffix(".key")?.parse().ok()
+    name(path)?.strip_suffix(".key")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -118,6 +194,21 @@ mod tests {
         assert!(paths.is_sorted() && paths.iter().all(|path| path.starts_with(&exports(account_id))));
         assert_eq!(paths.iter().filter_map(|path| parse_export(path)).collect::<Vec<_>>(), ids);
         assert_eq!(parse_export(&key(account_id, 7)), None);
+    }
+
+    #[test]
+    fn the_paths_of_retention_tell_what_they_are_of() {
+        let ids = (AccountId::derived(1, [1; 10]), SourceId::derived(2, [2; 10]), SnapshotId::derived(3, [3; 10]));
+        assert_eq!(parse_tombstone(&tombstone(ids.0, ids.1, ids.2)), Some(ids.2));
+        assert_eq!(parse_tombstone(&snapshot(ids.0, ids.1, ids.2)), None);
+        assert_eq!(parse_snapshot(&tombstone(ids.0, ids.1, ids.2)), None);
+        assert_eq!(parse_mark(&mark(ids.0, ids.1, ids.2, 12)), Some((ids.2, 12)));
+        assert_eq!(parse_collection(&collection(ids.0, ids.1, 7, "doomed")), Some((7, "doomed")));
+        assert_eq!(parse_collection(&collected(ids.0, ids.1, 7)), Some((7, "collected")));
+        let id: SegmentId = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
+        assert_eq!(parse_segment(&segment(ids.0, ids.1, id)), Some(id));
+        assert_eq!(parse_collection(&collection(ids.0, ids.1, 7, &rescue(id))), Some((7, rescue(id).as_str())));
+        assert_eq!(parse_rescue(&rescue(id)), Some(id));
     }
 
     #[test]

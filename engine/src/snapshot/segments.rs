@@ -127,15 +127,25 @@ impl Segments {
     }
 
     /// Stores a new segment. One with this content may be there already; since the same content always gives the same
-    /// bytes, it is compared and kept.
+    /// bytes, it is compared and kept. Before it is named anywhere it must be confirmed ([`super::retain`]).
     ///
     /// # Errors
-    /// `Corrupt` when the object in its place is another one, and those of the port.
+    /// `Corrupt` when the object in its place is another one; `Retry` when it is being deleted; those of the port.
     pub(crate) async fn put(&self, segment: &SealedSegment) -> Result<PutOutcome> {
         let outcome = self.blobs.put_if_absent(&self.scope, &segment.path, Bytes::clone(&segment.object)).await?;
-        if outcome == PutOutcome::Exists && self.blobs.get(&self.scope, &segment.path).await? != segment.object {
-            return Err(Error::new(ErrorKind::Corrupt, "a damaged object is in the place of a segment: remove it")
-                .with("path", &segment.path));
+        if outcome == PutOutcome::Exists {
+            match self.blobs.get(&self.scope, &segment.path).await {
+                Ok(stored) if stored == segment.object => {}
+                Ok(_) => {
+                    let message = "a damaged object is in the place of a segment: remove it";
+                    return Err(Error::new(ErrorKind::Corrupt, message).with("path", &segment.path));
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let message = "a segment of the same content was deleted at this moment";
+                    return Err(Error::new(ErrorKind::Retry, message).with("path", &segment.path));
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(outcome)
     }

@@ -22,7 +22,7 @@ use crate::{
 /// One source's part of the store.
 #[derive(Clone)]
 pub struct SourceStore {
-    segments: Segments,
+    pub(super) segments: Segments,
     settings: Arc<StoreSettings>,
     sealers: Arc<Sealers>,
 }
@@ -35,9 +35,22 @@ impl SourceStore {
     /// A snapshot's manifest.
     ///
     /// # Errors
-    /// `NotFound`; `Corrupt` when it was altered or is that of another snapshot; `Invalid` when it was written by a newer
-    /// program.
+    /// `NotFound`, with what became of it when it was forgotten; `Corrupt` when it was altered or is that of another
+    /// snapshot; `Invalid` when it was written by a newer program.
     pub async fn load(&self, snapshot_id: SnapshotId) -> Result<LoadedManifest> {
+        let tombstone = self.tombstone_path(snapshot_id);
+        let (forgotten, loaded) = tokio::join!(self.segments.exists(&tombstone), self.load_stored(snapshot_id));
+        match (forgotten?, loaded) {
+            (true, _) => Err(self.not_there(snapshot_id).await),
+            (false, loaded) => loaded,
+        }
+    }
+
+    /// The manifest that is stored for a snapshot, whatever was decided about it.
+    ///
+    /// # Errors
+    /// Those of [`SourceStore::load`].
+    pub(super) async fn load_stored(&self, snapshot_id: SnapshotId) -> Result<LoadedManifest> {
         let path = self.snapshot_path(snapshot_id);
         let object = self.segments.blobs.get(&self.segments.scope, &path).await?;
         let text = document::open(&self.segments.ring, &path, &object).await?;
@@ -63,16 +76,29 @@ impl SourceStore {
         })
     }
 
-    /// Ids of the source's snapshots, oldest first, after `after`; at most `max`.
+    /// Ids of the source's snapshots, oldest first, after `after`; at most `max`. Forgotten ones are left out.
     ///
     /// # Errors
     /// Those of the port.
     pub async fn list(&self, after: Option<SnapshotId>, max: usize) -> Result<Vec<SnapshotId>> {
         let (scope, source_id) = (&self.segments.scope, self.segments.source_id);
         let prefix = paths::snapshots(scope.account_id(), source_id);
-        let after = after.map(|id| self.snapshot_path(id));
-        let entries = self.segments.blobs.list(scope, &prefix, after.as_deref(), max).await?;
-        Ok(entries.iter().filter_map(|entry| Some(paths::parse_snapshot(&entry.path)?.2)).collect())
+        let mut after = after.map(|id| self.snapshot_path(id));
+        let (mut ids, mut forgotten) = (Vec::new(), None);
+        while ids.len() < max {
+            let entries = self.segments.blobs.list(scope, &prefix, after.as_deref(), max).await?;
+            for entry in &entries {
+                // A tombstone comes right before the manifest, as long as that is still there.
+                forgotten = paths::parse_tombstone(&entry.path).or(forgotten);
+                let id = paths::parse_snapshot(&entry.path).map(|(_, _, id)| id);
+                ids.extend(id.filter(|id| forgotten != Some(*id)).filter(|_| ids.len() < max));
+            }
+            match entries.last() {
+                Some(last) if entries.len() == max => after = Some(last.path.clone()),
+                _ => break,
+            }
+        }
+        Ok(ids)
     }
 
     /// Stores a manifest. A run makes at most one: when it made one before, that one is returned.
@@ -148,10 +174,6 @@ impl SourceStore {
     /// A reader of a snapshot of this source.
     pub fn reader(&self, manifest: &Manifest) -> SnapshotReader {
         SnapshotReader::new(self.clone(), self.segments.clone(), manifest.clone())
-    }
-
-    pub(super) fn segments(&self) -> &Segments {
-        &self.segments
     }
 
     /// Where a snapshot's manifest is stored.

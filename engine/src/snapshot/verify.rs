@@ -9,6 +9,7 @@ use super::{
     manifest::{Manifest, ParentRef, StreamState},
     merge::{Merge, Reading},
     reader::{KeyRange, SnapshotReader},
+    retain::Link,
     segment::SegmentRef,
 };
 use crate::{
@@ -31,6 +32,8 @@ pub enum VerifyLevel {
 pub struct VerifyReport {
     /// Manifests whose place in the chain was proved, this snapshot's included.
     pub manifests: u64,
+    /// Forgotten snapshots whose tombstone closes the gap in the chain.
+    pub forgotten: u64,
     /// Segments looked at.
     pub segments: u64,
     /// Records read; 0 when only the structure was verified.
@@ -133,14 +136,26 @@ impl SnapshotReader {
         Ok(segments)
     }
 
+    /// The next older snapshot that is there; forgotten ones are proved by their tombstones on the way.
     async fn verify_parent(&self, parent: &ParentRef, report: &mut VerifyReport) -> Result<Option<Manifest>> {
-        match self.store.load(parent.snapshot_id).await {
-            Ok(loaded) if loaded.digest == parent.digest => return Ok(Some(loaded.manifest)),
-            Ok(_) => {
-                let what = "the manifest is not the one that the next snapshot was made from";
-                report.damages.push(self.manifest_damage(parent.snapshot_id, what));
+        let mut next = Some(parent.clone());
+        while let Some(parent) = next {
+            match self.store.link(parent.snapshot_id).await {
+                Ok(link) if link.digest() != parent.digest => {
+                    let what = "the manifest is not the one that the next snapshot was made from";
+                    report.damages.push(self.manifest_damage(parent.snapshot_id, what));
+                    return Ok(None);
+                }
+                Ok(Link::Kept(loaded)) => return Ok(Some(loaded.manifest)),
+                Ok(Link::Forgotten(tombstone)) => {
+                    report.forgotten += 1;
+                    next = tombstone.parent;
+                }
+                Err(error) => {
+                    report.damages.push(self.manifest_damage_of(parent.snapshot_id, error)?);
+                    return Ok(None);
+                }
             }
-            Err(error) => report.damages.push(self.manifest_damage_of(parent.snapshot_id, error)?),
         }
         Ok(None)
     }

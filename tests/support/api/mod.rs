@@ -153,6 +153,10 @@ impl App {
             state: SourceState::Active,
             head: None,
             lease: Lease::default(),
+            retention: None,
+            lock_days: 0,
+            upkeep_shard: None,
+            upkeep_due_ms: None,
             created_at: now,
             updated_at: now,
         };
@@ -165,6 +169,11 @@ impl App {
     pub async fn job(&self, of: &Person, source_id: SourceId) -> Value {
         let body = json!({ "source_id": source_id, "name": "Nightly", "schedule": { "kind": "manual" } });
         of.caller.post("/jobs", &body).await.expect(201).clone()
+    }
+
+    /// What a worker over the same stores is handed.
+    pub fn ctx(&self) -> &RunContext {
+        &self.ctx
     }
 
     /// A real worker over the same stores, in a thread of its own as actors want it.

@@ -23,6 +23,7 @@ async fn everything_is_there_after_closing_and_opening() {
     let ports = embedded.stores.ports();
     ports.queue.send(QueueName::Jobs, vec![json!("kept")], Duration::ZERO).await.unwrap();
     ports.blobs.put_if_absent(&scope, &path, "kept".into()).await.unwrap();
+    ports.blobs.retain_until(&scope, &path, jiff::Timestamp::MAX).await.unwrap();
     let key = ports.keys.generate("c").await.unwrap();
     let jwks = ports.identity.jwks().await.unwrap();
     let issuer = ports.identity.issuer().to_owned();
@@ -33,6 +34,7 @@ async fn everything_is_there_after_closing_and_opening() {
     let received = ports.queue.receive(QueueName::Jobs, 10, Duration::from_secs(30), Duration::ZERO).await.unwrap();
     assert_eq!(received.iter().map(|message| &message.body).collect::<Vec<_>>(), [&json!("kept")]);
     assert_eq!(ports.blobs.get(&scope, &path).await.unwrap(), "kept");
+    assert_eq!(ports.blobs.delete(&scope, &path).await.unwrap_err().kind(), ErrorKind::Denied, "its lock too");
     assert_eq!(*ports.keys.unwrap("c", &key.wrapped).await.unwrap(), *key.plain);
     assert_eq!(ports.identity.jwks().await.unwrap(), jwks);
     assert_eq!(ports.identity.issuer(), issuer);
@@ -116,9 +118,10 @@ async fn readers_look_beside_a_writer_and_change_nothing() {
         reader.queue.send(QueueName::Jobs, vec![json!(1)], Duration::ZERO).await.unwrap_err().kind(),
         reader.blobs.put_if_absent(&account, &path, "x".into()).await.unwrap_err().kind(),
         reader.blobs.delete(&account, &path).await.unwrap_err().kind(),
+        reader.blobs.retain_until(&account, &path, jiff::Timestamp::MAX).await.unwrap_err().kind(),
         reader.mail.send(&letter).await.unwrap_err().kind(),
     ];
-    assert_eq!(kinds, [ErrorKind::Denied; 5]);
+    assert_eq!(kinds, [ErrorKind::Denied; 6]);
     // Without the writer too.
     drop(subject);
     let directory = embedded.close();

@@ -25,12 +25,28 @@ pub fn installed() -> Result<(), String> {
 impl MiniStack {
     /// An account with one empty bucket.
     pub async fn start() -> Self {
+        Self::start_with(false).await
+    }
+
+    /// An account with one empty bucket whose objects can be locked.
+    pub async fn with_object_lock() -> Self {
+        Self::start_with(true).await
+    }
+
+    async fn start_with(object_lock: bool) -> Self {
         let python = python().expect("`installed` was asked before");
         let script = "tests/support/servers/serve_ministack.py";
         let server = Server::start(&[python.as_os_str(), script.as_ref()], &[]);
         let settings = settings(server.url());
         let clients = AwsClients::new(&settings).await;
-        clients.s3.create_bucket().bucket(settings.bucket()).send().await.expect("a bucket can be made");
+        clients
+            .s3
+            .create_bucket()
+            .bucket(settings.bucket())
+            .object_lock_enabled_for_bucket(object_lock)
+            .send()
+            .await
+            .expect("a bucket can be made");
         Self { server, settings, clients }
     }
 

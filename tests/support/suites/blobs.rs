@@ -9,18 +9,20 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use listbackup_engine::{
     ErrorKind,
     model::scope::AccountScope,
     ports::{BlobEntry, PutOutcome, QueueName},
 };
 
-use crate::support::Subject;
+use crate::support::{Subject, pass};
 
 /// Every promise, one after another.
 pub async fn keeps_all(subject: &Subject) {
     stores_objects(subject).await;
     snapshots_are_announced(subject).await;
+    locked_objects_cannot_be_removed(subject).await;
 }
 
 /// Every promise but the message of a new snapshot: for stores whose service sends that by itself, in its own form.
@@ -176,6 +178,36 @@ async fn deleting_is_repeatable(subject: &Subject) {
     assert_eq!(put(subject, &account, "d/1", "y").await, PutOutcome::Created);
 }
 
+/// Needs a store that was set up for locks.
+pub async fn locked_objects_cannot_be_removed(subject: &Subject) {
+    let (account, blobs) = (subject.account(), &subject.ports.blobs);
+    let (path, other) = (path(&account, "sources/s/locked"), path(&account, "sources/s/free"));
+    let soon = subject.ports.clock.now().round(jiff::Unit::Second).unwrap() + Duration::from_secs(3);
+    let absent = blobs.retain_until(&account, &path, soon).await.unwrap_err();
+    assert_eq!(absent.kind(), ErrorKind::NotFound);
+    assert_eq!(blobs.retained_until(&account, &path).await.unwrap(), None);
+    for path in [&path, &other] {
+        blobs.put_if_absent(&account, path, "kept".into()).await.unwrap();
+        assert_eq!(blobs.retained_until(&account, path).await.unwrap(), None);
+    }
+    blobs.retain_until(&account, &path, soon - Duration::from_secs(1)).await.unwrap();
+    blobs.retain_until(&account, &path, soon).await.unwrap();
+    blobs.retain_until(&account, &path, soon - Duration::from_secs(1)).await.unwrap();
+    assert_eq!(blobs.retained_until(&account, &path).await.unwrap(), Some(soon), "a lock is never shortened");
+    let refused = blobs.delete(&account, &path).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Denied, "{refused}");
+    assert!(refused.to_string().contains("locked until"), "{refused}");
+    assert_eq!(blobs.get(&account, &path).await.unwrap(), "kept");
+    assert_eq!(blobs.put_if_absent(&account, &path, "other".into()).await.unwrap(), PutOutcome::Exists);
+    blobs.delete(&account, &other).await.unwrap();
+    let listed = blobs.list(&account, &path.replace("locked", ""), None, 9).await.unwrap();
+    assert_eq!(listed, [BlobEntry { path: path.clone(), size_bytes: 4 }], "locks are not listed");
+    pass(Duration::from_secs(4)).await;
+    blobs.delete(&account, &path).await.unwrap();
+    assert_eq!(blobs.size(&account, &path).await.unwrap(), None);
+    assert_eq!(blobs.retained_until(&account, &path).await.unwrap(), None);
+}
+
 async fn paths_outside_the_account_are_denied(subject: &Subject) {
     let (mine, other) = (subject.account(), subject.account());
     let blobs = &subject.ports.blobs;
@@ -203,6 +235,8 @@ async fn paths_outside_the_account_are_denied(subject: &Subject) {
             blobs.size(&mine, path).await.unwrap_err().kind(),
             blobs.put_if_absent(&mine, path, Bytes::new()).await.unwrap_err().kind(),
             blobs.delete(&mine, path).await.unwrap_err().kind(),
+            blobs.retain_until(&mine, path, Timestamp::MAX).await.unwrap_err().kind(),
+            blobs.retained_until(&mine, path).await.unwrap_err().kind(),
         ];
         if !path.ends_with('/') {
             kinds.push(blobs.list(&mine, path, None, 10).await.unwrap_err().kind());

@@ -11,6 +11,9 @@
 //! suffix `.snap` has that queue as its target. S3 sends it at least once and after the object is durable. Nothing here sends
 //! it, so that no process needs to live for it; a bucket without that notification leaves snapshots unindexed.
 //!
+//! Locks are those of S3 in compliance mode: the bucket must be made with object lock, which keeps versions; an object is
+//! then removed by its version, so that its space is free again.
+//!
 //! What calls needs `s3:ListBucket` beside the rights on objects: without it S3 answers "refused" for objects that do not exist.
 
 use std::ops::Range;
@@ -20,11 +23,12 @@ use aws_sdk_s3::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    operation::get_object::GetObjectOutput,
-    primitives::ByteStream,
-    types::{ChecksumAlgorithm, Object},
+    operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
+    primitives::{ByteStream, DateTime},
+    types::{ChecksumAlgorithm, Object, ObjectLockRetention, ObjectLockRetentionMode},
 };
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::{AwsClients, AwsSettings, error};
 use crate::{
@@ -63,6 +67,16 @@ impl S3Blobs {
             .await
             .map_err(|error| failed(error, prefix))?;
         Ok((answer.contents.unwrap_or_default(), answer.is_truncated == Some(true)))
+    }
+
+    /// What S3 tells of an object; `None` when there is none.
+    async fn head(&self, path: &str) -> Result<Option<HeadObjectOutput>> {
+        let head = self.client.head_object().bucket(&self.bucket).key(path);
+        match head.send().await.map_err(|error| failed(error, path)) {
+            Ok(head) => Ok(Some(head)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The empty range at a place within an object, which HTTP has no words for.
@@ -123,13 +137,8 @@ impl Blobs for S3Blobs {
 
     async fn size(&self, scope: &AccountScope, path: &str) -> Result<Option<u64>> {
         blob_path::check(scope, path)?;
-        let head = self.client.head_object().bucket(&self.bucket).key(path);
-        let answer = match head.send().await.map_err(|error| failed(error, path)) {
-            Ok(answer) => answer,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        size_of(answer.content_length, path).map(Some)
+        let head = self.head(path).await?;
+        head.map(|head| size_of(head.content_length, path)).transpose()
     }
 
     async fn list(
@@ -154,11 +163,51 @@ impl Blobs for S3Blobs {
         Ok(found)
     }
 
+    async fn retain_until(&self, scope: &AccountScope, path: &str, until: Timestamp) -> Result<()> {
+        let locked = self.retained_until(scope, path).await?;
+        if locked.is_some_and(|locked| locked >= until) {
+            return Ok(());
+        }
+        let retention = ObjectLockRetention::builder()
+            .mode(ObjectLockRetentionMode::Compliance)
+            // S3 keeps whole seconds: the lock must not end early.
+            .retain_until_date(DateTime::from_secs(until.as_second() + i64::from(until.subsec_nanosecond() > 0)))
+            .build();
+        let put = self.client.put_object_retention().bucket(&self.bucket).key(path).retention(retention);
+        put.send().await.map(drop).map_err(|error| failed(error, path))
+    }
+
+    async fn retained_until(&self, scope: &AccountScope, path: &str) -> Result<Option<Timestamp>> {
+        blob_path::check(scope, path)?;
+        let Some(head) = self.head(path).await? else { return Ok(None) };
+        lock_of(&head, path)
+    }
+
     async fn delete(&self, scope: &AccountScope, path: &str) -> Result<()> {
         blob_path::check(scope, path)?;
-        let delete = self.client.delete_object().bucket(&self.bucket).key(path);
-        delete.send().await.map(drop).map_err(|error| failed(error, path))
+        let Some(head) = self.head(path).await? else { return Ok(()) };
+        let locked = lock_of(&head, path)?;
+        // In a bucket with versions, which locks need, deleting by name alone would only hide the object.
+        let delete = self.client.delete_object().bucket(&self.bucket).key(path).set_version_id(head.version_id);
+        match (delete.send().await, locked) {
+            (Ok(_), _) => Ok(()),
+            // S3 is the judge of whether the lock still holds.
+            (Err(error), Some(until)) if error::status(&error) == Some(403) => {
+                let message = format!("the object is locked until {until:.0}; nobody can remove it before");
+                Err(Error::new(ErrorKind::Denied, message).caused_by(error).with("path", path))
+            }
+            (Err(error), _) => Err(failed(error, path)),
+        }
     }
+}
+
+/// Until when an object is locked.
+fn lock_of(head: &HeadObjectOutput, path: &str) -> Result<Option<Timestamp>> {
+    let Some(until) = &head.object_lock_retain_until_date else { return Ok(None) };
+    let until = Timestamp::new(until.secs(), until.subsec_nanos().cast_signed());
+    until.map(Some).map_err(|error| {
+        Error::new(ErrorKind::Invalid, format!("S3 told a lock that ends at no instant: {error}")).with("path", path)
+    })
 }
 
 async fn content(answer: GetObjectOutput, path: &str) -> Result<Bytes> {

@@ -3,9 +3,13 @@
 //! An object is written to a file in `objects/.staging/`, flushed, and only then given its name by `link(2)`, which has
 //! exactly one winner and never replaces anything. So a reader finds all of an object or none, after a crash too;
 //! what an interrupted write left in the staging directory is swept at the next start.
+//!
+//! A lock is a file of the object's path below `objects/.locks/`, which holds the instant until which the object cannot be
+//! removed; it comes with the directory wherever that is copied to.
 
 mod announcements;
 mod listing;
+mod locks;
 
 use std::{
     collections::HashSet,
@@ -19,6 +23,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::{OpenMode, database::Database, files, queue::EmbeddedQueue};
 use crate::{
@@ -51,6 +56,8 @@ pub(super) struct Directory {
 struct Files {
     root: PathBuf,
     durable_dirs: Mutex<HashSet<PathBuf>>,
+    /// Held while a lock is compared and written, and while an object is removed.
+    locking: Mutex<()>,
 }
 
 impl Directory {
@@ -63,7 +70,11 @@ impl Directory {
         queue: EmbeddedQueue,
         random: Arc<dyn Random>,
     ) -> Result<Self> {
-        let files = Arc::new(Files { root: data_dir.join(DIRECTORY), durable_dirs: Mutex::default() });
+        let files = Arc::new(Files {
+            root: data_dir.join(DIRECTORY),
+            durable_dirs: Mutex::default(),
+            locking: Mutex::default(),
+        });
         if mode == OpenMode::Write {
             files::private_dir(&files.root.join(STAGING))?;
             files.sweep()?;
@@ -77,10 +88,14 @@ impl Directory {
         tokio::task::spawn_blocking(move || work(&files)).await.unwrap_or_else(|error| Err(interrupted(error)))
     }
 
-    async fn publish(&self, path: &str, bytes: Bytes) -> Result<PutOutcome> {
+    fn staging_name(&self) -> String {
         let mut name = [0; 16];
         self.random.fill(&mut name);
-        let (path, name) = (path.to_owned(), format!("{:032x}", u128::from_le_bytes(name)));
+        format!("{:032x}", u128::from_le_bytes(name))
+    }
+
+    async fn publish(&self, path: &str, bytes: Bytes) -> Result<PutOutcome> {
+        let (path, name) = (path.to_owned(), self.staging_name());
         self.run(move |files| files.publish(&path, &name, &bytes)).await
     }
 
@@ -150,11 +165,24 @@ impl Blobs for Directory {
         self.run(move |files| listing::list(&files.root, &prefix, &after, max)).await
     }
 
+    async fn retain_until(&self, scope: &AccountScope, path: &str, until: Timestamp) -> Result<()> {
+        self.mode.check_writable()?;
+        blob_path::check(scope, path)?;
+        let (path, name) = (path.to_owned(), self.staging_name());
+        self.run(move |files| files.retain_until(&path, &name, until)).await
+    }
+
+    async fn retained_until(&self, scope: &AccountScope, path: &str) -> Result<Option<Timestamp>> {
+        blob_path::check(scope, path)?;
+        let path = path.to_owned();
+        self.run(move |files| files.retained_until(&path)).await
+    }
+
     async fn delete(&self, scope: &AccountScope, path: &str) -> Result<()> {
         self.mode.check_writable()?;
         blob_path::check(scope, path)?;
-        let path = path.to_owned();
-        self.run(move |files| files.delete(&path)).await
+        let (path, now_ms) = (path.to_owned(), self.queue.now_ms());
+        self.run(move |files| files.delete(&path, now_ms)).await
     }
 }
 
@@ -229,15 +257,6 @@ impl Files {
         let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(|_| past_end())?];
         file.read_exact_at(&mut bytes, range.start).map_err(|error| unreadable(error, path))?;
         Ok(bytes.into())
-    }
-
-    fn delete(&self, path: &str) -> Result<()> {
-        let target = self.root.join(path);
-        match fs::remove_file(&target) {
-            Ok(()) => files::sync_dir(files::parent_of(&target)),
-            Err(error) if error.kind() == Io::NotFound => Ok(()),
-            Err(error) => Err(files::at(error, &target)),
-        }
     }
 }
 

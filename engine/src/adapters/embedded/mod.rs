@@ -6,6 +6,7 @@
 //!   master.key           32 random bytes, 0600; wraps every data key
 //!   listbackup.db        rows, messages, sign-in state (SQLite, WAL)
 //!   objects/accounts/…   objects, one file each, never overwritten
+//!   objects/.locks/…     until when an object is locked, one file each
 //!   mail/                letters, one .eml file each
 //! ```
 //!

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     snapshot::{
         lookup::{KeyTables, SeenSet},
-        segment::SegmentRef,
+        segment::{SegmentId, SegmentRef},
     },
 };
 
@@ -30,6 +30,11 @@ impl StreamCheckpoint {
     pub fn figures(&self) -> StreamFigures {
         self.tally.figures
     }
+
+    /// The segments that it relies on, beside the parent's.
+    pub fn segments(&self) -> impl Iterator<Item = SegmentId> {
+        self.segments.iter().map(|segment| segment.id)
+    }
 }
 
 impl StreamWriter {
@@ -41,9 +46,11 @@ impl StreamWriter {
         self.flush().await?;
         self.settle().await?;
         self.unsaved = 0;
+        let segments: Vec<SegmentRef> = self.own_tables.references().cloned().collect();
+        self.watch.confirm(&self.segments, &segments).await?;
         Ok(StreamCheckpoint {
             parent: digest_of(&self.parent_tables),
-            segments: self.own_tables.references().cloned().collect(),
+            segments,
             seen: self.seen.to_text()?,
             tally: Tally { figures: self.figures(), ..self.tally.clone() },
         })

@@ -1,9 +1,14 @@
 //! The end of a stream: what a full read did not see is gone; the state for the manifest.
 
+use std::collections::BTreeSet;
+
 use super::{FinishedStream, StreamEnd, StreamWriter};
 use crate::{
     error::{Error, ErrorKind, Result},
-    snapshot::{manifest::StreamState, segment::SegmentRef},
+    snapshot::{
+        manifest::StreamState,
+        segment::{SegmentId, SegmentRef},
+    },
 };
 
 impl StreamWriter {
@@ -11,7 +16,7 @@ impl StreamWriter {
     ///
     /// # Errors
     /// `Invalid` when the primary key changed since the parent and the read was not full; those of the ports; `Corrupt`
-    /// when the parent is damaged.
+    /// when the parent is damaged; `Retry` when a segment of the same content is being collected.
     pub async fn finish(mut self, end: StreamEnd) -> Result<FinishedStream> {
         let has_other_key = self.parent.as_ref().is_some_and(|parent| parent.primary_key != self.spec.primary_key);
         if has_other_key && !end.is_full {
@@ -56,8 +61,13 @@ impl StreamWriter {
         if own.is_empty() {
             return Ok(segments);
         }
+        let parents: BTreeSet<SegmentId> = segments.iter().map(|segment| segment.id).collect();
         segments.extend(own);
-        self.compact(segments).await
+        let segments = self.compact(segments).await?;
+        // Only what this run put can have been doomed: the parent's segments are named by the parent.
+        let new: Vec<SegmentRef> = segments.iter().filter(|segment| !parents.contains(&segment.id)).cloned().collect();
+        self.watch.confirm(&self.segments, &new).await?;
+        Ok(segments)
     }
 
     /// Marks the keys that the parent has already deleted, so that their older entries are not taken for absent ones.

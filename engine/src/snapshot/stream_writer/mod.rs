@@ -22,6 +22,7 @@ use super::{
     key::{self, MAX_KEY_BYTES, RecordKey},
     lookup::{Found, KeyTables, SeenSet},
     manifest::{ReadWindow, StreamState},
+    retain::confirm::Watch,
     segment::{MAX_RECORD_BYTES, NOT_IN_BODY, SegmentContext, SortBuffer},
     segments::Segments,
     store::{Sealers, StoreSettings},
@@ -97,6 +98,8 @@ pub struct StreamWriter {
     outbox: Outbox,
     own_tables: KeyTables,
     tally: Tally,
+    /// Which collections this run's segments must be kept from.
+    watch: Watch,
     unsaved: u64,
     since_turn_bytes: usize,
     current: Current,
@@ -133,7 +136,9 @@ impl StreamWriter {
         };
         let parent_segments = parent.as_ref().map_or(&[][..], |parent| &parent.segments);
         let parent_tables = KeyTables::new(&stream.name, parent_segments, &settings.lookup())?;
+        let watch = Watch::begin(&segments).await?;
         let mut writer = Self {
+            watch,
             seen: SeenSet::new(parent_tables.entries()),
             parent_tables,
             building: SortBuffer::new(arity),

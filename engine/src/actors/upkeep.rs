@@ -1,0 +1,62 @@
+//! Looks after stored snapshots, source by source, as their time comes.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
+use tokio::sync::watch;
+
+use super::task::Task;
+use crate::{
+    error::Result,
+    run::{RunContext, upkeep},
+};
+
+/// How often it is looked which sources are due.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// The actor of upkeep.
+pub(super) struct Upkeep {
+    ctx: Arc<RunContext>,
+    draining: watch::Receiver<bool>,
+    work: Option<Task>,
+}
+
+impl Upkeep {
+    pub fn new(ctx: Arc<RunContext>, draining: watch::Receiver<bool>) -> Self {
+        Self { ctx, draining, work: None }
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if self.work.is_some() || *self.draining.borrow() {
+            return;
+        }
+        let run_ctx = self.ctx.clone();
+        let work = async move { upkeep::look_after_due(&run_ctx).await };
+        self.work = Some(Task::start(work, ctx.address().recipient(), Looked));
+    }
+}
+
+impl Actor for Upkeep {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(EVERY, Self::look);
+    }
+}
+
+impl Supervised for Upkeep {}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Looked(Result<usize>);
+
+impl Handler<Looked> for Upkeep {
+    type Result = ();
+
+    fn handle(&mut self, Looked(result): Looked, _: &mut Self::Context) {
+        self.work = None;
+        if let Err(error) = result {
+            tracing::warn!(%error, "sources to look after could not be looked up; trying again");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Looking after the stored snapshots of sources, each once a day: retention rules, then collection.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{RunContext, collection, retention};
+use crate::{
+    error::{ErrorKind, Result},
+    model::{Source, scope::AccountScope},
+    ports::{Condition, Query, Random, SortRange},
+    store::{self, Versioned},
+    tables::SOURCES,
+};
+
+/// The one partition of the upkeep index.
+const SHARD: &str = "upkeep";
+/// Sources taken up by one look.
+const LOOK_MAX: usize = 50;
+/// The first upkeep of a source comes so long after its first snapshot.
+const FIRST_AFTER: Duration = Duration::from_secs(60 * 60);
+/// Sources that were made together drift apart by up to so much a round.
+const JITTER_MAX_MS: u64 = 30 * 60 * 1000;
+
+/// Who does what rules say.
+pub const ACTOR: &str = "listbackup";
+
+/// Puts a source with its first snapshot into the index.
+pub fn begin(source: &mut Source, now: Timestamp) {
+    if source.upkeep_due_ms.is_none() {
+        source.upkeep_shard = Some(SHARD.to_owned());
+        source.upkeep_due_ms = Some((now + FIRST_AFTER).as_millisecond());
+    }
+}
+
+/// Looks after every source whose time has come. Returns how many.
+///
+/// Its next time is set first, so that of several workers one does the work; what fails is done the next day.
+///
+/// # Errors
+/// `Retry` when the store cannot be reached.
+pub async fn look_after_due(ctx: &RunContext) -> Result<usize> {
+    let now = ctx.ports.clock.now();
+    let query = Query {
+        table: &SOURCES,
+        index: Some("upkeep"),
+        partition: SHARD.to_owned(),
+        sort: SortRange::Numbers(None, Some(now.as_millisecond() + 1)),
+        descending: false,
+        limit: LOOK_MAX,
+        after: None,
+    };
+    let mut done = 0;
+    for Versioned { row: mut source, version } in ctx.store.query::<Source>(&ctx.system, query).await?.rows {
+        let next = now + ctx.settings.upkeep_every + jitter(&*ctx.ports.random);
+        source.upkeep_due_ms = Some(next.as_millisecond());
+        let scope = ctx.system.account(source.account_id);
+        match ctx.store.transact(&scope, vec![store::put(&source, Condition::Version(version))?]).await {
+            Ok(()) => look_after(ctx, &scope, &source).await,
+            // Another worker took it, or the source changed: the next look sees.
+            Err(error) if error.kind() == ErrorKind::Conflict => continue,
+            Err(error) => return Err(error),
+        }
+        done += 1;
+    }
+    Ok(done)
+}
+
+/// One source. A failure is logged: it must not keep the others from their turn.
+async fn look_after(ctx: &RunContext, scope: &AccountScope, source: &Source) {
+    let source_id = source.source_id;
+    if let Err(error) = retention::apply(ctx, scope, source_id, ACTOR).await {
+        tracing::warn!(%error, source = %source_id, "the retention rules could not be applied; again tomorrow");
+    }
+    if let Err(error) = collection::advance(ctx, scope, source_id, ACTOR).await {
+        tracing::warn!(%error, source = %source_id, "nothing could be collected; again tomorrow");
+    }
+}
+
+/// Only ever later: a collection's grace is over by the next round.
+fn jitter(random: &dyn Random) -> Duration {
+    let mut bytes = [0; 8];
+    random.fill(&mut bytes);
+    Duration::from_millis(u64::from_le_bytes(bytes) % JITTER_MAX_MS)
+}

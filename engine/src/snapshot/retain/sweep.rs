@@ -1,0 +1,91 @@
+//! The second phase of a collection: deleting what is still unreferenced. Why that is safe stands in [`super::collect`].
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+
+use super::{
+    collect::{AT_A_TIME, Collection, SWEEP_MAX, TAKE_OVER_AFTER},
+    documents::{Candidate, Collected, Doomed, Sweeping},
+};
+use crate::{
+    error::{ErrorKind, Result},
+    snapshot::{SegmentId, paths},
+};
+
+impl Collection<'_> {
+    /// Sweeps the open collection and closes it; `None` when that is another worker's affair.
+    ///
+    /// # Errors
+    /// As [`Collection::advance`].
+    pub(super) async fn sweep(&self, number: u32) -> Result<Option<Collected>> {
+        let Some(began_at) = self.begin(number).await? else { return Ok(None) };
+        let Some(doomed) = self.document::<Doomed>(number, "doomed").await? else { return Ok(None) };
+        // The order of these three is part of the argument: rescues, checkpoints, manifests.
+        let mut needed = self.rescued(number).await?;
+        needed.extend((self.live)().await?.segments);
+        needed.extend(self.named_by_manifests().await?);
+        let (mut kept, to_delete): (Vec<_>, Vec<_>) =
+            doomed.candidates.into_iter().partition(|candidate| needed.contains(&candidate.id));
+        let swept = stream::iter(to_delete)
+            .map(|candidate| async move { self.delete(&candidate, began_at).await.map(|done| (done, candidate)) })
+            .buffered(AT_A_TIME);
+        let swept: Vec<(bool, Candidate)> = swept.try_collect().await?;
+        let (deleted, left): (Vec<_>, Vec<_>) = swept.into_iter().partition(|(is_deleted, _)| *is_deleted);
+        kept.extend(left.into_iter().map(|(_, candidate)| candidate));
+        let deleted = deleted.into_iter().map(|(_, candidate)| candidate).collect();
+        self.close(number, Collected { doomed_at: doomed.at, at: self.clock.now(), deleted, kept }).await.map(Some)
+    }
+
+    /// Takes the right to delete; the instant from which it counts.
+    async fn begin(&self, number: u32) -> Result<Option<Timestamp>> {
+        let (now, path) = (self.clock.now(), self.path(number, "sweeping"));
+        let ours = Sweeping { at: now, by: self.by.clone() };
+        if !self.store.segments.put_document(&path, &ours).await? {
+            let Some(theirs) = self.document::<Sweeping>(number, "sweeping").await? else { return Ok(None) };
+            // The answer to our own put may have got lost.
+            let is_ours = theirs == ours;
+            if !is_ours && !self.is_sole_worker && theirs.at + TAKE_OVER_AFTER > now {
+                return Ok(None);
+            }
+        }
+        // One that was slow to begin may come after another has ended, whose documents are gone again.
+        let is_closed = self.store.segments.exists(&self.collected_path(number)).await?;
+        Ok((!is_closed).then_some(now))
+    }
+
+    async fn rescued(&self, number: u32) -> Result<BTreeSet<SegmentId>> {
+        let segments = &self.store.segments;
+        let prefix = paths::collections(segments.scope.account_id(), segments.source_id);
+        let entries = segments.list_all(&prefix).await?;
+        let kinds = entries.iter().filter_map(|entry| paths::parse_collection(&entry.path));
+        Ok(kinds.filter(|(of, _)| *of == number).filter_map(|(_, kind)| paths::parse_rescue(kind)).collect())
+    }
+
+    /// False when the segment stays: it is locked, or the sweeper's time is up.
+    async fn delete(&self, candidate: &Candidate, began_at: Timestamp) -> Result<bool> {
+        if self.clock.now() >= began_at + SWEEP_MAX {
+            return Ok(false);
+        }
+        let segments = &self.store.segments;
+        let path = paths::segment(segments.scope.account_id(), segments.source_id, candidate.id);
+        match segments.blobs.delete(&segments.scope, &path).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Denied => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn close(&self, number: u32, collected: Collected) -> Result<Collected> {
+        let path = self.collected_path(number);
+        if self.store.segments.put_document(&path, &collected).await? {
+            return Ok(collected);
+        }
+        self.store.segments.read_document(&path).await
+    }
+
+    fn collected_path(&self, number: u32) -> String {
+        paths::collected(self.store.segments.scope.account_id(), self.store.segments.source_id, number)
+    }
+}

@@ -1,0 +1,217 @@
+//! What retention and collection promise beside runs: kept is kept, gone is gone everywhere, and a live run loses nothing.
+
+use std::time::Duration;
+
+use listbackup_engine::{
+    ErrorKind,
+    model::{ActivityEvent, FileEntry, KeepRules, Run, RunStatus, Source},
+    ports::{Condition, Query, SortRange},
+    run::{
+        RunContext, collection,
+        conclude::{self, AttemptEnd},
+        index::Indexed,
+        retention, upkeep,
+    },
+    snapshot::{
+        VerifyLevel,
+        retain::{Act, CollectionState, MarkKind},
+    },
+    store::{self, Store, key},
+    tables::{ACTIVITY, FILES},
+};
+
+use crate::{
+    rules::{STREAM, begun, finished, indexed, killed_after, product, read_all},
+    world::World,
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A run a day; each finds some records changed.
+async fn days(world: &World, worker: &std::sync::Arc<RunContext>, count: usize) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for day in 0..count {
+        world.product.put(STREAM, 1..=20, &format!("day {day}"));
+        runs.push(finished(worker, &world.order().await).await);
+        assert_eq!(indexed(world, worker, runs.last().expect("a run")).await, Indexed::Rows(1));
+        world.clock.advance(DAY);
+    }
+    runs
+}
+
+async fn set(world: &World, change: impl FnOnce(&mut Source)) {
+    let mut source = world.source().await;
+    change(&mut source);
+    let write = store::put(&source, Condition::Any).expect("a row");
+    Store::new(world.ports.tables.clone()).transact(&world.scope, vec![write]).await.expect("the row is written");
+}
+
+fn all(table: &'static listbackup_engine::tables::TableSchema, world: &World) -> Query {
+    Query {
+        table,
+        index: Some("by-account"),
+        partition: world.scope.account_id().to_string(),
+        sort: SortRange::All,
+        descending: false,
+        limit: 1000,
+        after: None,
+    }
+}
+
+async fn events(world: &World, kind: &str) -> Vec<ActivityEvent> {
+    let store = Store::new(world.ports.tables.clone());
+    let rows = store.query::<ActivityEvent>(&world.scope, all(&ACTIVITY, world)).await.expect("events").rows;
+    rows.into_iter().map(|found| found.row).filter(|event| event.kind.code() == kind).collect()
+}
+
+async fn assert_sound(world: &World, worker: &RunContext) -> (u64, u64) {
+    let store = worker.snapshots.source(&world.scope, world.source_id).await.expect("the store");
+    let head = world.source().await.head.expect("a head");
+    let loaded = store.load(head.snapshot_id).await.expect("the head is there");
+    let report = store.reader(&loaded.manifest).verify(VerifyLevel::Data).await.expect("it can be verified");
+    assert!(report.is_sound(), "{:?}", report.damages);
+    assert_eq!(world.head_records(STREAM).await, world.product.truth(STREAM));
+    (report.manifests, report.forgotten)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_a_day_the_rules_of_a_source_are_applied_and_every_deletion_is_told() {
+    let world = World::new(71, product(20)).await;
+    let worker = world.worker();
+    let runs = days(&world, &worker, 5).await;
+    assert_eq!(upkeep::look_after_due(&worker).await.expect("the stores answer"), 1, "its time has come");
+    assert_eq!(events(&world, "snapshot.forgotten").await, [], "without rules everything is kept");
+
+    set(&world, |source| source.retention = Some(KeepRules { last: 2, ..KeepRules::default() })).await;
+    let pinned = runs[0].snapshot_id.expect("a snapshot");
+    let place = (world.source_id, pinned);
+    retention::mark(&worker, &world.scope, place, MarkKind::Pin, "ada", "before the move").await.expect("a pin");
+    assert_eq!(upkeep::look_after_due(&worker).await.expect("the stores answer"), 0, "once a day");
+    world.clock.advance(DAY + Duration::from_secs(3600));
+    upkeep::look_after_due(&worker).await.expect("the stores answer");
+
+    let told = events(&world, "snapshot.forgotten").await;
+    let gone: Vec<_> = told.iter().map(|event| event.details["snapshotId"].clone()).collect();
+    assert_eq!(gone, [&runs[1], &runs[2]].map(|run| serde_json::json!(run.snapshot_id)));
+    assert!(told.iter().all(|event| event.actor == upkeep::ACTOR && event.details["reason"].is_string()));
+    assert_eq!(world.run(&runs[1]).await.snapshot_id, None);
+    let store = Store::new(world.ports.tables.clone());
+    let files = store.query::<FileEntry>(&world.scope, all(&FILES, &world)).await.expect("rows").rows;
+    assert_eq!(files.len(), 3);
+    assert_eq!(indexed(&world, &worker, &runs[1]).await, Indexed::Never, "a late message brings nothing back");
+    assert_eq!(assert_sound(&world, &worker).await, (3, 2));
+
+    retention::mark(&worker, &world.scope, place, MarkKind::Unpin, "ada", "done").await.expect("no pin");
+    world.clock.advance(DAY + Duration::from_secs(3600));
+    upkeep::look_after_due(&worker).await.expect("the stores answer");
+    assert_eq!(assert_sound(&world, &worker).await, (2, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_snapshot_and_all_its_segments_stay_until_the_lock_ends() {
+    let world = World::new(72, product(20)).await;
+    let worker = world.worker();
+    set(&world, |source| source.lock_days = 2).await;
+    let runs = days(&world, &worker, 2).await;
+    let rules = KeepRules { last: 1, ..KeepRules::default() };
+    let decisions =
+        retention::judge(&worker, &world.scope, &world.source().await, &rules).await.expect("they are judged");
+    assert!(decisions[0].kept_by[0].to_string().starts_with("locked until"), "{decisions:?}");
+    let act = Act { by: "ada".to_owned(), reason: "space".to_owned(), at: world.ports.clock.now() };
+    let first = runs[0].snapshot_id.expect("a snapshot");
+    let refused = retention::forget(&worker, &world.scope, world.source_id, first, act).await.expect_err("locked");
+    assert_eq!(refused.kind(), ErrorKind::Denied);
+    // The second snapshot names the segments of the first: their lock was extended with it.
+    let prefix = format!("accounts/{}/sources/{}/segments/", world.scope.account_id(), world.source_id);
+    let blobs = &world.ports.blobs;
+    world.clock.advance(DAY);
+    for segment in blobs.list(&world.scope, &prefix, None, 100).await.expect("segments") {
+        let error = blobs.delete(&world.scope, &segment.path).await.expect_err("locked");
+        assert_eq!(error.kind(), ErrorKind::Denied);
+    }
+    world.clock.advance(DAY);
+    let act = Act { by: "ada".to_owned(), reason: "space".to_owned(), at: world.ports.clock.now() };
+    retention::forget(&worker, &world.scope, world.source_id, first, act).await.expect("the lock has ended");
+    assert_eq!(assert_sound(&world, &worker).await, (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collecting_beside_a_live_run_takes_nothing_that_the_run_needs() {
+    let world = World::new(73, product(60)).await;
+    let worker = world.worker();
+    // Killed in the middle: its checkpoint names segments that no manifest does.
+    let run = world.order().await;
+    killed_after(&world, &worker, &run, 4).await;
+    for _ in 0..3 {
+        let (collected, state) =
+            collection::advance(&worker, &world.scope, world.source_id, "test").await.expect("the stores answer");
+        assert_eq!(collected, None, "the run is live");
+        assert!(matches!(state, CollectionState::Clean | CollectionState::Waiting { .. }), "{state:?}");
+        world.clock.advance(DAY);
+    }
+    let session = begun(&world.worker(), &run).await;
+    let outcomes = read_all(&session).await;
+    let AttemptEnd::Ended(ended) = conclude::conclude(&session, &outcomes).await.expect("it ends") else {
+        panic!("nobody asked for the run back");
+    };
+    assert_eq!(ended.status, RunStatus::Succeeded);
+    // Small segments of the checkpoints were merged: they go now, and nothing else does.
+    for _ in 0..3 {
+        collection::advance(&worker, &world.scope, world.source_id, "test").await.expect("the stores answer");
+        world.clock.advance(DAY);
+    }
+    assert_eq!(assert_sound(&world, &worker).await, (1, 0));
+    let look = collection::look(&worker, &world.scope, world.source_id).await.expect("the stores answer");
+    assert_eq!(look, CollectionState::Clean);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_content_comes_back_while_its_segments_are_collected() {
+    let world = World::new(74, product(30)).await;
+    let worker = world.worker();
+    // A run that is cancelled after all of its pages leaves segments that nothing names.
+    let run = world.order().await;
+    let session = begun(&worker, &run).await;
+    read_all(&session).await;
+    listbackup_engine::run::claim::end_without_snapshot(
+        &worker,
+        &session.claim,
+        listbackup_engine::run::claim::Ending { status: RunStatus::Cancelled, error: None, progress: None },
+    )
+    .await
+    .expect("it ends");
+    let advance = async || {
+        collection::advance(&worker, &world.scope, world.source_id, "test").await.expect("the stores answer").0
+    };
+    assert_eq!(advance().await, None, "candidates were found");
+    // The next run writes the same content: it meets the doomed segments, and keeps them.
+    let again = finished(&worker, &world.order().await).await;
+    assert_eq!(again.status, RunStatus::Succeeded);
+    world.clock.advance(DAY);
+    let collected = advance().await.expect("the grace is over");
+    assert!(!collected.kept.is_empty(), "{collected:?}");
+    assert_eq!(assert_sound(&world, &worker).await, (1, 0));
+    let told = events(&world, "storage.collected").await;
+    assert_eq!(told.len(), usize::from(!collected.deleted.is_empty()));
+    assert!(told.iter().all(|event| event.details["bytes"].as_u64() == Some(collected.deleted_bytes())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgetting_that_was_cut_off_is_finished_by_the_next_upkeep() {
+    let world = World::new(75, product(20)).await;
+    let worker = world.worker();
+    let runs = days(&world, &worker, 2).await;
+    let (first, head) = (runs[0].snapshot_id.expect("a snapshot"), runs[1].snapshot_id.expect("a snapshot"));
+    let store = worker.snapshots.source(&world.scope, world.source_id).await.expect("the store");
+    let act = Act { by: "ada".to_owned(), reason: "space".to_owned(), at: world.ports.clock.now() };
+    store.decide_to_forget(first, head, act).await.expect("nothing protects it");
+    // The process dies here; the rows still show the snapshot.
+    assert_eq!(world.run(&runs[0]).await.snapshot_id, Some(first));
+    retention::apply(&worker, &world.scope, world.source_id, upkeep::ACTOR).await.expect("the stores answer");
+    assert_eq!(world.run(&runs[0]).await.snapshot_id, None);
+    let told = events(&world, "snapshot.forgotten").await;
+    assert_eq!(told.iter().map(|event| event.actor.as_str()).collect::<Vec<_>>(), ["ada"]);
+    assert_eq!(assert_sound(&world, &worker).await, (1, 1));
+    let source = key(world.scope.account_id(), world.source_id);
+    assert!(Store::new(world.ports.tables.clone()).get::<Source>(&world.scope, source).await.is_ok());
+}
