@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
 use listbackup_engine::snapshot::{
-    Bodies, Change, Difference, FinishedStream, LoadedManifest, SourceStore, StreamCheckpoint, StreamFigures,
+    Bodies, Change, Difference, FinishedStream, KeyRange, LoadedManifest, SourceStore, StreamCheckpoint, StreamFigures,
     StreamState, StreamWriter, VerifyLevel, WriterSpec,
 };
 use proptest::prelude::*;
@@ -201,7 +201,8 @@ async fn check_runs(runs: &[Run]) {
 /// the same.
 async fn check_diff(store: &SourceStore, first: &Snapshot, second: &Snapshot) {
     let (a, b) = (store.reader(&first.0.manifest), store.reader(&second.0.manifest));
-    let whole: Vec<_> = a.diff(&b, "contacts", Bodies::Wanted).unwrap().try_collect().await.unwrap();
+    let whole: Vec<_> =
+        a.diff(&b, "contacts", &KeyRange::default(), Bodies::Wanted).unwrap().try_collect().await.unwrap();
     assert!(whole.is_sorted_by(|a, b| a.key < b.key));
     let value = |body: &bytes::Bytes| serde_json::from_slice::<serde_json::Value>(body).unwrap()["value"].as_u64();
     let told: BTreeMap<_, _> = whole
@@ -221,7 +222,8 @@ async fn check_diff(store: &SourceStore, first: &Snapshot, second: &Snapshot) {
         expected.insert(format!("[{}]", key_text(key)), (change, value(before), value(after)));
     }
     assert_eq!(told, expected);
-    let short: Vec<_> = a.diff(&b, "contacts", Bodies::Left).unwrap().try_collect().await.unwrap();
+    let short: Vec<_> =
+        a.diff(&b, "contacts", &KeyRange::default(), Bodies::Left).unwrap().try_collect().await.unwrap();
     let brief = |all: &[Difference]| all.iter().map(|one| (one.key.clone(), one.change)).collect::<Vec<_>>();
     assert_eq!(brief(&short), brief(&whole));
     let summary = a.diff_summary(&b).await.unwrap();

@@ -5,9 +5,11 @@ mod backup_report;
 mod collect;
 mod connector;
 mod data_dir;
+mod diff;
 mod exit;
 mod export;
 mod forget;
+mod history;
 mod import;
 mod marks;
 mod output;
@@ -15,6 +17,7 @@ mod product;
 mod progress;
 mod records;
 mod sandbox;
+mod search;
 mod settings;
 mod snapshots;
 mod tables;
@@ -45,6 +48,12 @@ enum Command {
     Snapshots(snapshots::Args),
     /// Look at the records of a snapshot.
     Records(records::Args),
+    /// Compare two snapshots: what came, changed and went.
+    Diff(diff::Args),
+    /// Follow one record over the snapshots: when it came, changed and went.
+    History(history::Args),
+    /// Find the records of a snapshot that hold a text.
+    Search(search::Args),
     /// Write a stream of a snapshot to a file.
     Export(export::Args),
     /// Check that every snapshot is whole.
@@ -78,6 +87,9 @@ impl Command {
             Self::Import(args) => args.json,
             Self::Snapshots(args) => args.json,
             Self::Records(args) => args.json,
+            Self::Diff(args) => args.json,
+            Self::History(args) => args.json,
+            Self::Search(args) => args.json,
             Self::Export(args) => args.json,
             Self::Verify(args) => args.json,
             Self::Tables(args) => args.json,
@@ -104,6 +116,9 @@ impl Command {
             Self::Import(args) => import::run(args).await,
             Self::Snapshots(args) => snapshots::run(args).await,
             Self::Records(args) => records::run(args).await,
+            Self::Diff(args) => diff::run(args).await,
+            Self::History(args) => history::run(args).await,
+            Self::Search(args) => search::run(args).await,
             Self::Export(args) => export::run(args).await,
             Self::Verify(args) => verify::run(args).await,
             Self::Forget(args) => forget::run(args).await,

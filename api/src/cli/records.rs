@@ -2,9 +2,10 @@
 
 use listbackup_engine::{
     Error, ErrorKind, Result,
-    snapshot::{KeyRange, Record, RecordKey, SnapshotReader},
+    snapshot::{Filter, KeyRange, Record, RecordKey, SnapshotReader},
 };
-use serde_json::{Value, json, value::RawValue};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{
     data_dir::DataDir,
@@ -12,6 +13,18 @@ use super::{
     output,
 };
 use crate::lookup;
+
+#[derive(Serialize)]
+struct Document {
+    key: String,
+    record: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+struct Documents {
+    records: Vec<Document>,
+    next: Option<String>,
+}
 
 /// Arguments of `records`.
 #[derive(clap::Args)]
@@ -34,6 +47,15 @@ pub struct Args {
     /// Begin after the record with this key
     #[arg(long, value_name = "KEY")]
     after: Option<String>,
+    /// Begin with this key
+    #[arg(long, value_name = "KEY")]
+    from: Option<String>,
+    /// End before this key
+    #[arg(long, value_name = "KEY")]
+    until: Option<String>,
+    /// Only records that meet this condition: = != < <= > >= or ~ for text within; several must all hold
+    #[arg(long = "where", value_name = "FIELD=VALUE")]
+    filters: Vec<Filter>,
     #[command(flatten)]
     data_dir: DataDir,
     /// Print one JSON document
@@ -51,24 +73,22 @@ pub async fn run(args: Args) -> Outcome {
     if let Some(key) = &args.key {
         return one(&args, &reader, key).await;
     }
-    let after = args.after.as_deref().map(|text| RecordKey::parse(text, arity)).transpose()?;
-    let records = reader.browse(&args.stream, &KeyRange::after(after), &[], args.limit).await?.records;
+    let key = |text: &Option<String>| text.as_deref().map(|text| RecordKey::parse(text, arity)).transpose();
+    let range = KeyRange { after: key(&args.after)?, from: key(&args.from)?, until: key(&args.until)? };
+    let page = reader.browse(&args.stream, &range, &args.filters, args.limit).await?;
+    let next = page.next.map(|key| key.to_string());
     if args.json {
-        let documents = records.iter().map(document).collect::<Result<Vec<_>>>()?;
-        output::json(&json!({ "records": documents, "next": next(&records, args.limit) }));
+        let documents = page.records.iter().map(document).collect::<Result<Vec<_>>>()?;
+        output::json(&Documents { records: documents, next });
         return Ok(Done::Whole);
     }
-    for record in &records {
+    for record in &page.records {
         output::line(&String::from_utf8_lossy(&record.line()));
     }
-    if let Some(key) = next(&records, args.limit) {
-        output::note(&format!("there may be more: --after '{key}'"));
+    if let Some(key) = next {
+        output::note(&format!("there is more: --after '{key}'"));
     }
     Ok(Done::Whole)
-}
-
-fn next(records: &[Record], limit: usize) -> Option<String> {
-    records.last().filter(|_| records.len() == limit).map(|record| record.key.to_string())
 }
 
 async fn one(args: &Args, reader: &SnapshotReader, key: &str) -> Outcome {
@@ -85,10 +105,15 @@ async fn one(args: &Args, reader: &SnapshotReader, key: &str) -> Outcome {
 }
 
 /// The key as people write it, the record as it was received.
-fn document(record: &Record) -> Result<Value> {
-    let body: &RawValue = serde_json::from_slice(&record.body)
-        .map_err(|error| Error::new(ErrorKind::Corrupt, format!("a stored record is not JSON: {error}")))?;
-    let body = serde_json::to_value(body)
-        .map_err(|error| Error::new(ErrorKind::Bug, format!("a record does not serialise: {error}")))?;
-    Ok(json!({ "key": record.key.to_string(), "record": body }))
+fn document(record: &Record) -> Result<Document> {
+    Ok(Document { key: record.key.to_string(), record: body(record)? })
+}
+
+/// A record as it was received.
+///
+/// # Errors
+/// `Corrupt` when it is not JSON.
+pub fn body(record: &Record) -> Result<Box<RawValue>> {
+    serde_json::from_slice(&record.body)
+        .map_err(|error| Error::new(ErrorKind::Corrupt, format!("a stored record is not JSON: {error}")))
 }

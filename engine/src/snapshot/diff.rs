@@ -71,7 +71,8 @@ pub struct StreamDifference {
 }
 
 impl SnapshotReader {
-    /// What differs in a stream from this snapshot to another one of the same source, in key order, in constant memory.
+    /// What differs in a range of a stream from this snapshot to another one of the same source, in key order, in constant
+    /// memory.
     ///
     /// # Errors
     /// `NotFound` when neither has the stream. The returned stream ends with its first error.
@@ -79,6 +80,7 @@ impl SnapshotReader {
         &self,
         other: &Self,
         stream: &str,
+        range: &KeyRange,
         bodies: Bodies,
     ) -> Result<impl Stream<Item = Result<Difference>> + Send + use<>> {
         let (first, second) = (self.manifest.streams.get(stream), other.manifest.streams.get(stream));
@@ -86,7 +88,7 @@ impl SnapshotReader {
             return Err(Error::new(ErrorKind::NotFound, "neither snapshot has such a stream").with("stream", stream));
         }
         let is_equal = first.map(|state| state.content_digest) == second.map(|state| state.content_digest);
-        let diff = (!is_equal).then(|| Diff::new(self.segments.clone(), stream, first, second, bodies));
+        let diff = (!is_equal).then(|| Diff::new(self.segments.clone(), stream, [first, second], range, bodies));
         Ok(stream::try_unfold(diff, |mut diff| async move {
             let Some(running) = &mut diff else { return Ok(None) };
             Ok(running.next().await?.map(|difference| (difference, diff)))
@@ -104,7 +106,7 @@ impl SnapshotReader {
         let mut summary = Vec::with_capacity(names.len());
         for name in names {
             let mut of_stream = StreamDifference { name: name.clone(), ..StreamDifference::default() };
-            let mut differences = std::pin::pin!(self.diff(other, name, Bodies::Left)?);
+            let mut differences = std::pin::pin!(self.diff(other, name, &KeyRange::default(), Bodies::Left)?);
             while let Some(difference) = differences.try_next().await? {
                 match difference.change {
                     Change::Added => of_stream.added += 1,
@@ -127,6 +129,7 @@ struct Diff {
     shared: Vec<SegmentRef>,
     first: Side,
     second: Side,
+    range: KeyRange,
     bodies: Bodies,
 }
 
@@ -156,20 +159,19 @@ impl Diff {
     fn new(
         segments: Segments,
         stream: &str,
-        first: Option<&StreamState>,
-        second: Option<&StreamState>,
+        states: [Option<&StreamState>; 2],
+        range: &KeyRange,
         bodies: Bodies,
     ) -> Self {
-        let (first, second) =
-            (first.map_or(&[][..], |state| &state.segments), second.map_or(&[][..], |state| &state.segments));
+        let [first, second] = states.map(|state| state.map_or(&[][..], |state| &state.segments));
         let shared = first.iter().zip(second).take_while(|(a, b)| a == b).count();
         let side = |references: &[SegmentRef]| Side {
-            merge: Merge::new(segments.clone(), stream, &references[shared..], &KeyRange::default(), Reading::Once),
+            merge: Merge::new(segments.clone(), stream, &references[shared..], range, Reading::Once),
             next: None,
             is_begun: false,
         };
         let (first, second, shared) = (side(first), side(second), first[..shared].to_vec());
-        Self { segments, stream: stream.to_owned(), shared, first, second, bodies }
+        Self { segments, stream: stream.to_owned(), shared, first, second, range: range.clone(), bodies }
     }
 
     async fn next(&mut self) -> Result<Option<Difference>> {
@@ -200,7 +202,8 @@ impl Diff {
                 }
             };
             if let Some(difference) = difference {
-                return Ok(Some(self.trimmed(difference)));
+                let is_past = self.range.is_past(difference.key.as_bytes());
+                return Ok((!is_past).then(|| self.trimmed(difference)));
             }
         }
     }

@@ -70,7 +70,7 @@ impl KeyRange {
         begins_before_end && self.until.as_ref().is_none_or(|until| segment.first_key < *until)
     }
 
-    fn is_past(&self, key: &[u8]) -> bool {
+    pub(super) fn is_past(&self, key: &[u8]) -> bool {
         self.until.as_ref().is_some_and(|until| key >= until.as_bytes())
     }
 }
