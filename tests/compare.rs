@@ -58,6 +58,7 @@ async fn a_records_history_names_the_snapshots_in_which_it_came_changed_and_went
     let program = Program::new();
     let (first, second) = two_snapshots(&program).await;
     let third = import(&program, &[contact(1, "Ada", "Rome")]).await;
+    assert_eq!(program.export(&third, "contacts", "id").await.keys().collect::<Vec<_>>(), ["1"]);
     let history = document(&program, "history", &["--source", "import", "--stream", "contacts", "--key", "2"]).await;
     let told: Vec<_> = history["versions"]
         .as_array()
