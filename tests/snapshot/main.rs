@@ -5,6 +5,7 @@
 mod store;
 
 mod changes;
+mod compaction;
 mod damage;
 mod export;
 mod model;

@@ -6,7 +6,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
 };
 
@@ -38,6 +38,7 @@ pub struct MemoryBlobs {
     puts: Mutex<Vec<String>>,
     /// Locks hold for ever: time stands still in here.
     locks: Mutex<BTreeMap<String, Timestamp>>,
+    ranged_reads: AtomicU64,
 }
 
 impl MemoryBlobs {
@@ -51,10 +52,15 @@ impl MemoryBlobs {
         std::mem::take(&mut self.puts.lock().unwrap())
     }
 
+    /// How many ranges were read so far.
+    pub fn ranged_reads(&self) -> u64 {
+        self.ranged_reads.load(Ordering::Relaxed)
+    }
+
     /// A copy with its own objects.
     pub fn copy(&self) -> Arc<Self> {
         let locks = Mutex::new(self.locks.lock().unwrap().clone());
-        Arc::new(Self { objects: Mutex::new(self.objects().clone()), puts: Mutex::default(), locks })
+        Arc::new(Self { objects: Mutex::new(self.objects().clone()), locks, ..Self::default() })
     }
 }
 
@@ -75,6 +81,7 @@ impl Blobs for MemoryBlobs {
     }
 
     async fn get_range(&self, scope: &AccountScope, path: &str, range: Range<u64>) -> Result<Bytes> {
+        self.ranged_reads.fetch_add(1, Ordering::Relaxed);
         let object = self.get(scope, path).await?;
         if range.end > object.len() as u64 || range.start > range.end {
             return Err(Error::new(ErrorKind::Corrupt, "a range past the end"));

@@ -184,7 +184,7 @@ impl<'a> StreamRead<'a> {
         let figures = page.progress;
         let position = page.position.clone();
         self.writer.push(page).await?;
-        self.session.progress.add(figures.bytes_received, u64::from(figures.requests), 0);
+        self.session.progress.add(figures.bytes_received, u64::from(figures.requests));
         self.tell();
         if position.is_some() {
             self.position = position;
@@ -235,7 +235,7 @@ impl<'a> StreamRead<'a> {
         let keeps_absent = plan.spec.deletions == Deletions::Never;
         let end = StreamEnd { keeps_absent, ..StreamEnd::new(is_full, end.state, began_at, ended_at) };
         let finished = writer.finish(end).await?;
-        session.progress.add(0, 0, finished.figures.bytes_stored.saturating_sub(saved.bytes_stored));
+        session.progress.change_stored(saved.bytes_stored, finished.figures.bytes_stored);
         session.progress.stream(&plan.spec.name, |stream| tell_end(stream, &finished));
         let stage = Stage::Done { finished: Box::new(finished.clone()) };
         let checkpoint = session.checkpoint(began_at, stage);
@@ -246,7 +246,7 @@ impl<'a> StreamRead<'a> {
     /// Brings the shared figures up to the writer's.
     fn tell(&mut self) {
         let figures = self.writer.figures();
-        self.session.progress.add(0, 0, figures.bytes_stored.saturating_sub(self.saved.bytes_stored));
+        self.session.progress.change_stored(self.saved.bytes_stored, figures.bytes_stored);
         self.saved.bytes_stored = figures.bytes_stored;
         self.session.progress.stream(&self.plan.spec.name, |stream| tell(stream, &figures));
     }

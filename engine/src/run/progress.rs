@@ -43,11 +43,16 @@ impl LiveProgress {
     }
 
     /// Adds to the run's totals.
-    pub fn add(&self, bytes_read: u64, requests: u64, bytes_stored: u64) {
+    pub fn add(&self, bytes_read: u64, requests: u64) {
         let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         progress.bytes_read += bytes_read;
         progress.requests += requests;
-        progress.bytes_stored += bytes_stored;
+    }
+
+    /// Brings the bytes stored up by what one stream's grew, or down: what was made for checkpoints is removed at the end.
+    pub fn change_stored(&self, before: u64, now: u64) {
+        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.bytes_stored = (progress.bytes_stored + now).saturating_sub(before);
     }
 }
 

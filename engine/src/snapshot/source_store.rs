@@ -9,6 +9,7 @@ use super::{
     manifest::{FORMAT_VERSION, LoadedManifest, Manifest},
     paths,
     reader::SnapshotReader,
+    segment::SegmentId,
     segments::Segments,
     store::{Sealers, StoreSettings},
     stream_writer::{StreamWriter, WriterSpec},
@@ -161,6 +162,18 @@ impl SourceStore {
     pub async fn delete_checkpoint(&self, path: &str) -> Result<()> {
         self.check_checkpoint_path(path)?;
         self.segments.blobs.delete(&self.segments.scope, path).await
+    }
+
+    /// Removes segments that an ended run made for its checkpoints only. An absent one is no error.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn delete_superseded(&self, segments: &[SegmentId]) -> Result<()> {
+        let (scope, source_id) = (&self.segments.scope, self.segments.source_id);
+        for id in segments {
+            self.segments.blobs.delete(scope, &paths::segment(scope.account_id(), source_id, *id)).await?;
+        }
+        Ok(())
     }
 
     /// A writer for one stream of a new snapshot.

@@ -1,5 +1,7 @@
 //! Checkpoints of a stream: what is durable, and what was seen.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{StreamFigures, StreamWriter, figures::Tally};
@@ -20,6 +22,8 @@ pub struct StreamCheckpoint {
     parent: String,
     /// Segments of this run.
     segments: Vec<SegmentRef>,
+    /// Segments that were not there before this run, with the bytes of their objects.
+    made: BTreeMap<SegmentId, u64>,
     /// Entries of the parent that came.
     seen: String,
     tally: Tally,
@@ -51,6 +55,7 @@ impl StreamWriter {
         Ok(StreamCheckpoint {
             parent: digest_of(&self.parent_tables),
             segments,
+            made: self.outbox.made.clone(),
             seen: self.seen.to_text()?,
             tally: Tally { figures: self.figures(), ..self.tally.clone() },
         })
@@ -64,6 +69,7 @@ impl StreamWriter {
         }
         self.own_tables = KeyTables::new(&self.spec.name, &checkpoint.segments, &self.settings.lookup())?;
         self.seen = SeenSet::from_text(&checkpoint.seen, self.parent_tables.entries())?;
+        self.outbox.made = checkpoint.made;
         self.tally = checkpoint.tally;
         Ok(())
     }

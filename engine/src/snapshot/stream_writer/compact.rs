@@ -16,7 +16,7 @@ use crate::{
 /// So many small segments of a run are left as they are.
 const SMALL_SEGMENTS_MAX: usize = 8;
 /// So many segments of a run may overlap.
-const OVERLAPPING_MAX: usize = 3;
+const OVERLAPPING_MAX: usize = 2;
 /// Segments merged at a time: one block of each is in memory, about half a megabyte.
 const FAN_IN: usize = 96;
 

@@ -41,6 +41,7 @@ impl StreamWriter {
             None => Default::default(),
         };
         let segments = self.with_own(segments, own).await?;
+        let superseded = self.superseded(&segments);
         let figures = self.figures();
         let state = StreamState {
             primary_key: self.spec.primary_key.clone(),
@@ -53,7 +54,7 @@ impl StreamWriter {
             window: end.window,
             full_window: if end.is_full { Some(end.window) } else { full_window },
         };
-        Ok(FinishedStream { state, figures })
+        Ok(FinishedStream { state, figures, superseded })
     }
 
     /// The parent's segments with this run's; nothing is merged when nothing is new.
@@ -68,6 +69,14 @@ impl StreamWriter {
         let new: Vec<SegmentRef> = segments.iter().filter(|segment| !parents.contains(&segment.id)).cloned().collect();
         self.watch.confirm(&self.segments, &new).await?;
         Ok(segments)
+    }
+
+    /// What this run made and does not name; it no longer counts as stored.
+    fn superseded(&mut self, segments: &[SegmentRef]) -> Vec<SegmentId> {
+        let named: BTreeSet<SegmentId> = segments.iter().map(|segment| segment.id).collect();
+        let superseded: Vec<SegmentId> = self.outbox.made.keys().filter(|id| !named.contains(id)).copied().collect();
+        self.outbox.made.retain(|id, _| named.contains(id));
+        superseded
     }
 
     /// Marks the keys that the parent has already deleted, so that their older entries are not taken for absent ones.

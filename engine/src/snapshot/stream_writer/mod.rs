@@ -23,7 +23,7 @@ use super::{
     lookup::{Found, KeyTables, SeenSet},
     manifest::{ReadWindow, StreamState},
     retain::confirm::Watch,
-    segment::{MAX_RECORD_BYTES, NOT_IN_BODY, SegmentContext, SortBuffer},
+    segment::{MAX_RECORD_BYTES, NOT_IN_BODY, SegmentContext, SegmentId, SortBuffer},
     segments::Segments,
     store::{Sealers, StoreSettings},
 };
@@ -82,6 +82,9 @@ pub struct FinishedStream {
     pub state: StreamState,
     /// What was read and written.
     pub figures: StreamFigures,
+    /// Segments that this run made for its checkpoints and merged since: no snapshot will ever name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub superseded: Vec<SegmentId>,
 }
 
 /// Writes one stream. After an error it is of no use; a new one resumes from the last checkpoint.
@@ -185,7 +188,7 @@ impl StreamWriter {
     /// What was read and written so far.
     pub fn figures(&self) -> StreamFigures {
         let mut figures = self.tally.figures;
-        figures.bytes_stored += self.outbox.bytes_stored;
+        figures.bytes_stored = self.outbox.made.values().sum();
         figures
     }
 

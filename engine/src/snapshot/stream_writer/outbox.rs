@@ -1,7 +1,10 @@
 //! Full buffers on their way to the store: packed on threads for blocking work and put, a bounded number at a time,
 //! collected in the order in which they were filled.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use tokio_util::task::AbortOnDropHandle;
 
@@ -10,7 +13,7 @@ use crate::{
     ports::PutOutcome,
     snapshot::{
         digest::Tag,
-        segment::{SealedSegment, SegmentContext, SortBuffer},
+        segment::{SealedSegment, SegmentContext, SegmentId, SortBuffer},
         segments::Segments,
         store::Sealers,
     },
@@ -25,8 +28,8 @@ pub(super) struct Outbox {
     parcels_max: usize,
     /// Buffers to be used again.
     spare: Vec<SortBuffer>,
-    /// Bytes of the objects made so far.
-    pub(super) bytes_stored: u64,
+    /// Segments that were not there before, with the bytes of their objects.
+    pub(super) made: BTreeMap<SegmentId, u64>,
 }
 
 struct Parcel {
@@ -44,7 +47,7 @@ impl Outbox {
             parcels: VecDeque::new(),
             parcels_max: parcels_max.max(1),
             spare: Vec::new(),
-            bytes_stored: 0,
+            made: BTreeMap::new(),
         }
     }
 
@@ -94,7 +97,7 @@ impl Outbox {
             self.spare.push(buffer);
         }
         if outcome == PutOutcome::Created {
-            self.bytes_stored += segment.reference.size_bytes;
+            self.made.insert(segment.reference.id, segment.reference.size_bytes);
         }
         segment.object = bytes::Bytes::new();
         Ok(Some(segment))
