@@ -102,7 +102,7 @@ async fn a_record_that_comes_twice_is_stored_and_counted_once() {
 async fn small_segments_of_many_checkpoints_are_merged_into_full_ones() {
     let world = World::new(StoreSettings { block_bytes: 2000, segment_bytes: 40_000, ..StoreSettings::default() });
     let store = world.source(1, 1).await.unwrap();
-    let spec = WriterSpec { stream: stream("contacts", 1), parent: None, resume: None };
+    let spec = WriterSpec { stream: stream("contacts", 1), run_id: run_id(1), parent: None, resume: None };
     let mut writer = store.stream_writer(spec).await.unwrap();
     for start in (0..1000).step_by(20) {
         writer.push(contacts(start..start + 20, 0)).await.unwrap();
@@ -120,7 +120,7 @@ async fn small_segments_of_many_checkpoints_are_merged_into_full_ones() {
 async fn merging_small_segments_keeps_the_newest_of_what_came_twice() {
     let world = World::new(StoreSettings { block_bytes: 2000, segment_bytes: 20_000, ..StoreSettings::default() });
     let store = world.source(1, 1).await.unwrap();
-    let spec = WriterSpec { stream: stream("contacts", 1), parent: None, resume: None };
+    let spec = WriterSpec { stream: stream("contacts", 1), run_id: run_id(1), parent: None, resume: None };
     let mut writer = store.stream_writer(spec).await.unwrap();
     let save_each = [contacts([5], 1), contacts([6], 1)];
     for page in save_each {
@@ -147,7 +147,7 @@ async fn a_checkpoint_serves_only_the_parent_it_was_made_over() {
     let world = World::new(small_settings());
     let store = world.source(1, 1).await.unwrap();
     let (first, _) = back_up(&store, (1, 1, 1), None, vec![contacts(0..50, 0)]).await;
-    let spec = |parent, resume| WriterSpec { stream: stream("contacts", 1), parent, resume };
+    let spec = |parent, resume| WriterSpec { stream: stream("contacts", 1), run_id: run_id(1), parent, resume };
     let mut writer = store.stream_writer(spec(None, None)).await.unwrap();
     writer.push(contacts(0..10, 1)).await.unwrap();
     let checkpoint = writer.checkpoint().await.unwrap();
@@ -181,7 +181,7 @@ async fn another_primary_key_needs_a_full_read() {
     let store = world.source(1, 1).await.unwrap();
     let (first, _) = back_up(&store, (1, 1, 1), None, vec![contacts(0..5, 0)]).await;
     let parent = Some(first.manifest.streams["contacts"].clone());
-    let spec = WriterSpec { stream: stream("contacts", 2), parent, resume: None };
+    let spec = WriterSpec { stream: stream("contacts", 2), run_id: run_id(1), parent, resume: None };
     let body = r#"{"id":1,"part":"a"}"#;
     for (is_full, outcome) in [(false, None), (true, Some((1, 5)))] {
         let mut writer = store.stream_writer(spec.clone()).await.unwrap();
@@ -197,7 +197,7 @@ async fn a_stream_that_never_deletes_keeps_what_a_full_read_no_longer_shows() {
     let store = world.source(1, 1).await.unwrap();
     let (first, _) = back_up(&store, (1, 1, 1), None, vec![contacts(0..5, 0)]).await;
     let parent = Some(first.manifest.streams["contacts"].clone());
-    let spec = WriterSpec { stream: stream("contacts", 1), parent, resume: None };
+    let spec = WriterSpec { stream: stream("contacts", 1), run_id: run_id(1), parent, resume: None };
     let mut writer = store.stream_writer(spec).await.unwrap();
     writer.push(contacts(3..8, 0)).await.unwrap();
     let finished = writer.finish(StreamEnd { keeps_absent: true, ..end(true) }).await.unwrap();
@@ -232,7 +232,7 @@ async fn records_that_cannot_be_kept_are_refused_by_name() {
     let world = World::new(small_settings());
     let store = world.source(1, 1).await.unwrap();
     for (arity, key, body) in [(1, vec!["nonsense"], "{}"), (0, vec![], "{\"a\":"), (2, vec!["1"], "{\"a\":")] {
-        let spec = WriterSpec { stream: stream("contacts", arity), parent: None, resume: None };
+        let spec = WriterSpec { stream: stream("contacts", arity), run_id: run_id(1), parent: None, resume: None };
         let mut writer = store.stream_writer(spec).await.unwrap();
         let error = writer.push(page([(key, body, false)])).await.unwrap_err();
         assert!(error.to_string().contains("contacts"), "{error}");

@@ -7,7 +7,7 @@ use listbackup_engine::{
     snapshot::{KeyRange, LoadedManifest, RecordKey, StoreSettings, VerifyLevel, WriterSpec},
 };
 
-use crate::store::{World, back_up, end, manifest, page, small_settings, snapshot_id, stream};
+use crate::store::{World, back_up, end, manifest, page, run_id, small_settings, snapshot_id, stream};
 
 fn contacts(ids: impl IntoIterator<Item = u32>, edit: u32) -> Page {
     let texts: Vec<(String, String)> = ids
@@ -64,7 +64,7 @@ async fn records_in_any_order_of_keys_are_merged_before_a_snapshot_names_them() 
 async fn segments_of_checkpoints_that_were_merged_are_named_for_removal_and_not_counted() {
     let world = World::new(small_settings());
     let store = world.source(1, 1).await.unwrap();
-    let spec = WriterSpec { stream: stream("contacts", 1), parent: None, resume: None };
+    let spec = WriterSpec { stream: stream("contacts", 1), run_id: run_id(1), parent: None, resume: None };
     let mut writer = store.stream_writer(spec.clone()).await.unwrap();
     for start in 0..30u32 {
         writer.push(contacts((0..10).map(|i| i * 30 + start), 0)).await.unwrap();
@@ -80,7 +80,7 @@ async fn segments_of_checkpoints_that_were_merged_are_named_for_removal_and_not_
     let stored: u64 = finished.state.segments.iter().map(|segment| segment.size_bytes).sum();
     assert_eq!(finished.figures.bytes_stored, stored);
     let loaded = store.put_manifest(&manifest(1, 1, 1, None, [("contacts", finished.state)])).await.unwrap();
-    store.delete_superseded(&finished.superseded).await.unwrap();
+    store.delete_superseded(&finished.superseded, &loaded.manifest).await.unwrap();
     let segments = world.blobs.objects().keys().filter(|path| path.ends_with(".seg")).count();
     assert_eq!(segments, named.len(), "nothing but what the snapshot names is left");
     assert!(store.reader(&loaded.manifest).verify(VerifyLevel::Data).await.unwrap().is_sound());

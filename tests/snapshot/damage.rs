@@ -9,7 +9,7 @@ use listbackup_engine::{
     snapshot::{Record, SourceStore, VerifyLevel, VerifyReport, WriterSpec},
 };
 
-use crate::store::{MemoryBlobs, World, end, manifest, page, scope, small_settings, snapshot_id, source_id, stream};
+use crate::store::{MemoryBlobs, World, end, manifest, page, run_id, scope, small_settings, snapshot_id, source_id, stream};
 
 /// A source with two streams and two snapshots, the second with a change and a deletion. It goes on from the first's contacts,
 /// but holds the orders anew: their older segment is the first snapshot's alone.
@@ -30,7 +30,7 @@ async fn fill(store: &SourceStore, (account, source): (u8, u8)) {
                 .as_ref()
                 .filter(|_| name == "contacts")
                 .map(|parent: &listbackup_engine::snapshot::LoadedManifest| parent.manifest.streams[name].clone());
-            let spec = WriterSpec { stream: stream(name, 1), parent: before, resume: None };
+            let spec = WriterSpec { stream: stream(name, 1), run_id: run_id(1), parent: before, resume: None };
             let mut writer = store.stream_writer(spec).await.unwrap();
             for id in 0..10 - number {
                 let (key, value) = (id.to_string(), if id == 3 { number } else { 0 });

@@ -10,7 +10,7 @@ use listbackup_engine::snapshot::{
 };
 use proptest::prelude::*;
 
-use crate::store::{World, end, manifest, page, small_settings, stream};
+use crate::store::{World, end, manifest, page, run_id, small_settings, stream};
 
 /// Keys `0..KEYS`.
 const KEYS: u8 = 60;
@@ -86,20 +86,26 @@ fn figures_of(figures: &StreamFigures) -> (u64, u64, u64, u64) {
     (figures.added, figures.changed, figures.removed, figures.unchanged)
 }
 
-async fn open(store: &SourceStore, parent: Option<&StreamState>, resume: Option<&String>) -> StreamWriter {
+async fn open(
+    store: &SourceStore,
+    number: u8,
+    parent: Option<&StreamState>,
+    resume: Option<&String>,
+) -> StreamWriter {
     let resume = resume.map(|text| serde_json::from_str::<StreamCheckpoint>(text).unwrap());
-    let spec = WriterSpec { stream: stream("contacts", 1), parent: parent.cloned(), resume };
+    let spec = WriterSpec { stream: stream("contacts", 1), run_id: run_id(number), parent: parent.cloned(), resume };
     store.stream_writer(spec).await.unwrap()
 }
 
 /// Executes a run against the store, and tells which keys came, and how they stood at last.
 async fn execute(
     store: &SourceStore,
+    number: u8,
     parent: Option<&StreamState>,
     run: &Run,
     content: &mut BTreeMap<u8, u8>,
 ) -> (FinishedStream, BTreeMap<u8, bool>) {
-    let mut writer = open(store, parent, None).await;
+    let mut writer = open(store, number, parent, None).await;
     let mut saved: (usize, Option<String>) = (0, None);
     let mut crashed = Vec::new();
     let mut at = 0;
@@ -120,7 +126,7 @@ async fn execute(
             Step::Crash if !crashed.contains(&at) => {
                 crashed.push(at);
                 drop(writer);
-                writer = open(store, parent, saved.1.as_ref()).await;
+                writer = open(store, number, parent, saved.1.as_ref()).await;
                 at = saved.0;
                 continue;
             }
@@ -168,7 +174,7 @@ async fn check_runs(runs: &[Run]) {
     for (number, run) in runs.iter().enumerate() {
         let before = content.clone();
         let parent_state = parent.as_ref().map(|parent| parent.manifest.streams["contacts"].clone());
-        let (finished, came) = execute(&store, parent_state.as_ref(), run, &mut content).await;
+        let (finished, came) = execute(&store, number as u8, parent_state.as_ref(), run, &mut content).await;
         let figures = finished.figures;
         assert_eq!(figures_of(&figures), expected_figures(&before, &content, &came), "run {number}");
         assert_eq!(figures.records, figures.added + figures.changed + figures.unchanged);
@@ -178,6 +184,7 @@ async fn check_runs(runs: &[Run]) {
             .put_manifest(&manifest(1, 1, number as u8, reference, [("contacts", finished.state.clone())]))
             .await
             .unwrap();
+        store.delete_superseded(&finished.superseded, &loaded.manifest).await.unwrap();
         let expected = content.iter().map(|(key, value)| {
             let body = serde_json::from_str(&body_text(*key, *value, 0)).unwrap();
             (format!("[{}]", key_text(*key)), body)
@@ -239,7 +246,7 @@ async fn check_diff(store: &SourceStore, first: &Snapshot, second: &Snapshot) {
 async fn check_digest_of_copy(world: &World, store: &SourceStore, loaded: &LoadedManifest, number: u8) {
     let scan = store.reader(&loaded.manifest).scan("contacts").unwrap();
     let records: Vec<_> = scan.try_collect().await.unwrap();
-    let mut writer = open(&world.source(1, 100 + number).await.unwrap(), None, None).await;
+    let mut writer = open(&world.source(1, 100 + number).await.unwrap(), number, None, None).await;
     for record in records.iter().rev() {
         let (key, body) = (record.key.to_json(), std::str::from_utf8(&record.body).unwrap());
         writer.push(page([(vec![&key[1..key.len() - 1]], body, false)])).await.unwrap();

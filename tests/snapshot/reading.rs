@@ -9,7 +9,7 @@ use listbackup_engine::{
 };
 use proptest::prelude::*;
 
-use crate::store::{World, back_up, end, manifest, page, small_settings, stream};
+use crate::store::{World, back_up, end, manifest, page, run_id, small_settings, stream};
 
 /// White space of a pretty-printed record.
 const GAP: &str = "\n  ";
@@ -18,7 +18,7 @@ const GAP: &str = "\n  ";
 async fn snapshot_of(arity: usize, records: &[(Vec<String>, String)]) -> SnapshotReader {
     let world = World::new(small_settings());
     let store = world.source(1, 1).await.unwrap();
-    let spec = WriterSpec { stream: stream("contacts", arity), parent: None, resume: None };
+    let spec = WriterSpec { stream: stream("contacts", arity), run_id: run_id(1), parent: None, resume: None };
     let mut writer = store.stream_writer(spec).await.unwrap();
     for chunk in records.chunks(7) {
         let records =

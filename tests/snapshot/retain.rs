@@ -137,6 +137,7 @@ async fn segments_that_nothing_names_are_deleted_and_the_others_are_not() {
     // A run that failed: its segment is named by nothing.
     let spec = listbackup_engine::snapshot::WriterSpec {
         stream: crate::store::stream("contacts", 1),
+        run_id: run_id(1),
         parent: Some(first.manifest.streams["contacts"].clone()),
         resume: None,
     };

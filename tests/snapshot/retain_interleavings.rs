@@ -145,7 +145,7 @@ async fn run(store: SourceStore, turns: Turns, live: Live, bounds: Bounds) -> Op
 }
 
 async fn attempt(store: &SourceStore, commits: Option<(&Turns, &Live, bool)>) -> Result<LoadedManifest> {
-    let spec = WriterSpec { stream: stream("contacts", 1), parent: None, resume: None };
+    let spec = WriterSpec { stream: stream("contacts", 1), run_id: run_id(1), parent: None, resume: None };
     let mut writer = store.stream_writer(spec).await?;
     writer.push(page([(vec!["1"], "{\"id\":1,\"value\":\"the same every time\"}", false)])).await?;
     if let Some((turns, live, true)) = commits {

@@ -282,7 +282,12 @@ pub async fn back_up(
     pages: Vec<Page>,
 ) -> (LoadedManifest, FinishedStream) {
     let before = parent.map(|parent| parent.manifest.streams["contacts"].clone());
-    let spec = listbackup_engine::snapshot::WriterSpec { stream: stream("contacts", 1), parent: before, resume: None };
+    let spec = listbackup_engine::snapshot::WriterSpec {
+        stream: stream("contacts", 1),
+        run_id: run_id(ids.2),
+        parent: before,
+        resume: None,
+    };
     let mut writer = store.stream_writer(spec).await.unwrap();
     for page in pages {
         writer.push(page).await.unwrap();

@@ -47,6 +47,11 @@ impl<K: IdKind> Id<K> {
         i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX)
     }
 
+    /// The id of these bytes, which [`Id::as_bytes`] gave.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes), PhantomData)
+    }
+
     /// The 16 bytes, big-endian.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

@@ -47,15 +47,15 @@ pub async fn commit(session: &Session, outcomes: &Outcomes) -> Result<Run> {
     let (run, events) = publish(session, &stored, failures).await?;
     event::publish(&session.ctx.ports, &session.claim.scope, &events).await;
     checkpoint::discard_all(session, &session_run(session, &run)).await;
-    discard_superseded(session, outcomes).await;
+    discard_superseded(session, outcomes, &stored.manifest).await;
     Ok(run)
 }
 
 /// Nothing reads the segments of former checkpoints any more. One that stays costs space until it is collected.
-async fn discard_superseded(session: &Session, outcomes: &Outcomes) {
+async fn discard_superseded(session: &Session, outcomes: &Outcomes, snapshot: &Manifest) {
     for outcome in outcomes.values() {
         if let StreamOutcome::Done(finished) = outcome
-            && let Err(error) = session.source_store.delete_superseded(&finished.superseded).await
+            && let Err(error) = session.source_store.delete_superseded(&finished.superseded, snapshot).await
         {
             tracing::debug!(%error, "segments of former checkpoints stay");
         }

@@ -112,7 +112,7 @@ impl<'a> StreamRead<'a> {
             Some(Stage::Reading { position, writer }) => (position, Some(*writer)),
             _ => (None, None),
         };
-        let spec = WriterSpec { stream: plan.spec.clone(), parent: plan.parent.clone(), resume };
+        let spec = WriterSpec { stream: plan.spec.clone(), run_id: session.claim.run.run_id, parent: plan.parent.clone(), resume };
         let writer = session.source_store.stream_writer(spec).await?;
         let figures = writer.figures();
         let saved = Saved { at: Instant::now(), records: figures.records, bytes_stored: figures.bytes_stored };

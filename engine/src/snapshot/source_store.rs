@@ -1,6 +1,6 @@
 //! One source's part of the store: its manifests, its checkpoints, and the writers and readers of its streams.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -164,13 +164,16 @@ impl SourceStore {
         self.segments.blobs.delete(&self.segments.scope, path).await
     }
 
-    /// Removes segments that an ended run made for its checkpoints only. An absent one is no error.
+    /// Removes segments that a run made for its checkpoints only, after its snapshot became the head. What the snapshot
+    /// names stays: an earlier attempt of the run may have written it, and merged less. An absent one is no error.
     ///
     /// # Errors
     /// Those of the port.
-    pub async fn delete_superseded(&self, segments: &[SegmentId]) -> Result<()> {
+    pub async fn delete_superseded(&self, segments: &[SegmentId], snapshot: &Manifest) -> Result<()> {
         let (scope, source_id) = (&self.segments.scope, self.segments.source_id);
-        for id in segments {
+        let named: BTreeSet<SegmentId> =
+            snapshot.streams.values().flat_map(|stream| &stream.segments).map(|segment| segment.id).collect();
+        for id in segments.iter().filter(|id| !named.contains(id)) {
             self.segments.blobs.delete(scope, &paths::segment(scope.account_id(), source_id, *id)).await?;
         }
         Ok(())

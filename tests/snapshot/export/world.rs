@@ -6,12 +6,12 @@ use listbackup_engine::{
     snapshot::{SnapshotReader, StreamState, WriterSpec},
 };
 
-use crate::store::{World, end, manifest, page, small_settings, stream};
+use crate::store::{World, end, manifest, page, run_id, small_settings, stream};
 
 /// Backs records up that begin with `{"id":n`, numbered from 0.
 pub async fn stream_of(world: &World, name: &str, records: &[String]) -> StreamState {
     let store = world.source(1, 1).await.unwrap();
-    let spec = WriterSpec { stream: stream(name, 1), parent: None, resume: None };
+    let spec = WriterSpec { stream: stream(name, 1), run_id: run_id(1), parent: None, resume: None };
     let mut writer = store.stream_writer(spec).await.unwrap();
     for (chunk, first) in records.chunks(7).zip((0..).step_by(7)) {
         let ids: Vec<String> = (first..first + chunk.len()).map(|id| id.to_string()).collect();

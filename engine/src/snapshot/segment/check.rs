@@ -73,7 +73,7 @@ mod tests {
         },
         *,
     };
-    use crate::snapshot::key::RecordKey;
+    use crate::{model::RunId, snapshot::key::RecordKey};
 
     fn hashers() -> Hashers {
         Hashers::new(|label| Ok(Zeroizing::new(*blake3::hash(label.as_bytes()).as_bytes()))).unwrap()
@@ -93,6 +93,7 @@ mod tests {
         let entries = keys.len() as u32;
         let footer = Footer {
             stream: "contacts".to_owned(),
+            run_id: RunId::derived(1, [1; 10]),
             zstd_level: 3,
             last_key: keys[keys.len() - 1].clone(),
             blocks: vec![BlockInfo {

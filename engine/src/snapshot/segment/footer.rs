@@ -3,6 +3,7 @@
 use super::SegmentRef;
 use crate::{
     error::{Error, ErrorKind, Result},
+    model::RunId,
     snapshot::{
         codec::{Input, Malformed, put_string, put_varint},
         digest::FINGERPRINT_BYTES,
@@ -63,6 +64,8 @@ impl Trailer {
 pub(crate) struct Footer {
     /// The stream.
     pub(crate) stream: String,
+    /// The run that made it.
+    pub(crate) run_id: RunId,
     /// How hard its blocks were compressed.
     pub(crate) zstd_level: i32,
     /// Greatest key.
@@ -157,6 +160,7 @@ impl Footer {
     /// As stored, before sealing.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_string(out, self.stream.as_bytes());
+        out.extend_from_slice(self.run_id.as_bytes());
         out.extend_from_slice(&self.zstd_level.to_le_bytes());
         put_string(out, self.last_key.as_bytes());
         put_varint(out, self.blocks.len() as u64);
@@ -178,6 +182,7 @@ impl Footer {
     pub(crate) fn decode(bytes: &[u8], footer_offset: u64) -> Result<Self, Malformed> {
         let mut input = Input::new(bytes);
         let stream = String::from_utf8(input.string()?.to_vec()).map_err(|_| Malformed("a stream's name"))?;
+        let run_id = RunId::from_bytes(input.array()?);
         let zstd_level = i32::from_le_bytes(input.array()?);
         let last_key = read_key(&mut input)?;
         let mut offset = 0u64;
@@ -187,7 +192,7 @@ impl Footer {
         if offset != footer_offset || blocks.is_empty() {
             return Err(Malformed("the parts of the segment do not add up to its size"));
         }
-        Ok(Self { stream, zstd_level, last_key, blocks, chunks })
+        Ok(Self { stream, run_id, zstd_level, last_key, blocks, chunks })
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{AccountId, SourceId},
+    model::{AccountId, RunId, SourceId},
     snapshot::{
         digest::FINGERPRINT_BYTES,
         key::RecordKey,
@@ -38,6 +38,8 @@ pub(crate) struct SegmentContext {
     pub(crate) source_id: SourceId,
     /// Of which stream.
     pub(crate) stream: String,
+    /// Made by which run. No two runs make one segment, so that a run may remove those that it gave up.
+    pub(crate) run_id: RunId,
     /// Seal it.
     pub(crate) keys: Arc<EpochKeys>,
     /// How hard blocks are compressed.
@@ -223,6 +225,7 @@ impl<'a> Draft<'a> {
         let last_key = order.last().map_or(&[][..], |last| self.buffer.key(*last as usize));
         let footer = Footer {
             stream: context.stream.clone(),
+            run_id: context.run_id,
             zstd_level: context.zstd_level,
             last_key: RecordKey::trusted(last_key),
             blocks: std::mem::take(&mut self.blocks),

@@ -22,7 +22,7 @@ pub struct StreamCheckpoint {
     parent: String,
     /// Segments of this run.
     segments: Vec<SegmentRef>,
-    /// Segments that were not there before this run, with the bytes of their objects.
+    /// Segments that this run made, with the bytes of their objects; some are merged into others since.
     made: BTreeMap<SegmentId, u64>,
     /// Entries of the parent that came.
     seen: String,

@@ -27,7 +27,10 @@ use super::{
     segments::Segments,
     store::{Sealers, StoreSettings},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::RunId,
+};
 
 /// Records are looked at for so many bytes before other tasks get their turn.
 const TURN_BYTES: usize = 256 << 10;
@@ -37,6 +40,8 @@ const TURN_BYTES: usize = 256 << 10;
 pub struct WriterSpec {
     /// The stream.
     pub stream: Arc<StreamSpec>,
+    /// The run that writes it.
+    pub run_id: RunId,
     /// Its state in the snapshot before.
     pub parent: Option<StreamState>,
     /// Where an interrupted read of the same run stood.
@@ -125,7 +130,7 @@ impl StreamWriter {
         sealers: Arc<Sealers>,
         spec: WriterSpec,
     ) -> Result<Self> {
-        let WriterSpec { stream, parent, resume } = spec;
+        let WriterSpec { stream, run_id, parent, resume } = spec;
         let arity = u8::try_from(stream.primary_key.len()).map_err(|_| {
             Error::new(ErrorKind::Invalid, "a primary key has more than 255 fields").with("stream", &stream.name)
         })?;
@@ -133,6 +138,7 @@ impl StreamWriter {
             account_id: segments.scope.account_id(),
             source_id: segments.source_id,
             stream: stream.name.clone(),
+            run_id,
             keys: segments.ring.current(),
             zstd_level: settings.zstd_level,
             block_bytes: settings.block_bytes,

@@ -10,7 +10,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    ports::PutOutcome,
     snapshot::{
         digest::Tag,
         segment::{SealedSegment, SegmentContext, SegmentId, SortBuffer},
@@ -28,13 +27,13 @@ pub(super) struct Outbox {
     parcels_max: usize,
     /// Buffers to be used again.
     spare: Vec<SortBuffer>,
-    /// Segments that were not there before, with the bytes of their objects.
+    /// Segments that this run made, with the bytes of their objects.
     pub(super) made: BTreeMap<SegmentId, u64>,
 }
 
 struct Parcel {
     buffer: Arc<SortBuffer>,
-    task: AbortOnDropHandle<Result<(SealedSegment, PutOutcome)>>,
+    task: AbortOnDropHandle<Result<SealedSegment>>,
 }
 
 impl Outbox {
@@ -73,9 +72,9 @@ impl Outbox {
         let packing = full.clone();
         let task = tokio::spawn(async move {
             let segment = sealers.pack(packing, context).await?;
-            let outcome = segments.put(&segment).await?;
+            segments.put(&segment).await?;
             drop(place);
-            Ok((segment, outcome))
+            Ok(segment)
         });
         self.parcels.push_back(Parcel { buffer: full, task: AbortOnDropHandle::new(task) });
         Ok(())
@@ -87,7 +86,7 @@ impl Outbox {
     /// Those of making and putting the segment.
     pub(super) async fn receive(&mut self) -> Result<Option<SealedSegment>> {
         let Some(parcel) = self.parcels.front_mut() else { return Ok(None) };
-        let (mut segment, outcome) = (&mut parcel.task)
+        let mut segment = (&mut parcel.task)
             .await
             .map_err(|error| Error::new(ErrorKind::Cancelled, "storing a segment was stopped").caused_by(error))??;
         if let Some(parcel) = self.parcels.pop_front()
@@ -96,9 +95,7 @@ impl Outbox {
             buffer.clear();
             self.spare.push(buffer);
         }
-        if outcome == PutOutcome::Created {
-            self.made.insert(segment.reference.id, segment.reference.size_bytes);
-        }
+        self.made.insert(segment.reference.id, segment.reference.size_bytes);
         segment.object = bytes::Bytes::new();
         Ok(Some(segment))
     }
