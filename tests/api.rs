@@ -4,6 +4,8 @@
 mod access;
 #[path = "api/bodies.rs"]
 mod bodies;
+#[path = "api/comparing.rs"]
+mod comparing;
 #[path = "api/data.rs"]
 mod data;
 #[path = "api/documentation.rs"]

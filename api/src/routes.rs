@@ -10,8 +10,8 @@ use utoipa_actix_web::OpenApiFactory;
 use crate::{
     caller::Guard::{self, May, Member, Open, Operator, PersonMay},
     services::{
-        accounts, activity, auth, connections, dead_letters, exports, files, integrations, jobs, keys, marks, me,
-        records, runs, schedules, sign_ins, snapshots, source_actions, sources, system,
+        accounts, activity, auth, connections, dead_letters, diffs, exports, files, histories, integrations, jobs,
+        keys, marks, me, records, runs, schedules, search, sign_ins, snapshots, source_actions, sources, system,
     },
     state::Service,
 };
@@ -134,6 +134,8 @@ fn job_routes() -> Vec<Route> {
 fn data_routes() -> Vec<Route> {
     const RECORDS: &str = "/data/snapshots/{id}/streams/{stream}/records";
     const RECORD: &str = "/data/snapshots/{id}/streams/{stream}/records/{key}";
+    const DIFF: &str = "/data/snapshots/{id}/diff/{other}";
+    const STREAM_DIFF: &str = "/data/snapshots/{id}/diff/{other}/streams/{stream}";
     let [get, post, _, delete] = verbs(Service::Data);
     vec![
         get.at("/data/exports", May(Read), exports::list, &exports::__path_list),
@@ -143,12 +145,16 @@ fn data_routes() -> Vec<Route> {
         get.at("/data/files", May(Read), files::list, &files::__path_list),
         get.at("/data/files/{id}", May(Read), files::read, &files::__path_read),
         get.at("/data/files/{id}/download", May(Read), files::download, &files::__path_download),
+        get.at("/data/records/history", May(Read), histories::list, &histories::__path_list),
+        get.at("/data/search", May(Read), search::search, &search::__path_search),
         get.at("/data/snapshots", May(Read), snapshots::list, &snapshots::__path_list),
         get.at("/data/snapshots/{id}", May(Read), snapshots::read, &snapshots::__path_read),
         post.at("/data/snapshots/{id}/pin", May(Operate), marks::pin, &marks::__path_pin),
         delete.at("/data/snapshots/{id}/pin", May(Operate), marks::unpin, &marks::__path_unpin),
         post.at("/data/snapshots/{id}/hold", May(Administer), marks::hold, &marks::__path_hold),
         delete.at("/data/snapshots/{id}/hold", May(Administer), marks::release, &marks::__path_release),
+        get.at(DIFF, May(Read), diffs::summary, &diffs::__path_summary),
+        get.at(STREAM_DIFF, May(Read), diffs::records, &diffs::__path_records),
         get.at(RECORDS, May(Read), records::browse, &records::__path_browse),
         get.at(RECORD, May(Read), records::read, &records::__path_read),
     ]

@@ -86,6 +86,10 @@ fn word(words: &[&str]) -> RefOr<Schema> {
 pub fn source_id() -> Object {
     id("src")
 }
+/// A snapshot's id in a query string.
+pub fn snapshot_id() -> Object {
+    id("snap")
+}
 /// A job's id in a query string.
 pub fn job_id() -> Object {
     id("job")

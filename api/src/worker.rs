@@ -57,11 +57,13 @@ impl Worker {
     /// Those of [`EmbeddedStores::open`].
     pub fn open(data_dir: &Path, mode: OpenMode, settings: WorkerSettings) -> Result<Self> {
         let stores = EmbeddedStores::open(data_dir, mode)?;
+        // Not the system's directory for temporary files, which is often memory, and small.
+        let store_settings = StoreSettings { scratch_dir: Some(data_dir.to_owned()), ..StoreSettings::default() };
         let ports = stores.ports();
         let ctx = RunContext {
             store: Store::new(ports.tables.clone()),
             system: SystemScope::of_this_process(),
-            snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
+            snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), store_settings),
             registry: Arc::new(registry(&settings)?),
             http: http_client(settings.guard)?,
             settings: settings.run,

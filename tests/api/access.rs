@@ -85,7 +85,12 @@ impl Ids {
             _ if pattern.starts_with("/data/exports") => &self.export,
             _ => &self.snapshot,
         };
-        pattern.replace("{id}", id).replace("{name}", "sandbox").replace("{stream}", "contacts").replace("{key}", "1")
+        pattern
+            .replace("{id}", id)
+            .replace("{other}", id)
+            .replace("{name}", "sandbox")
+            .replace("{stream}", "contacts")
+            .replace("{key}", "1")
     }
 }
 

@@ -41,6 +41,13 @@ async fn pinned_and_held_snapshots_outlive_the_rules_and_a_forgotten_one_is_gone
     assert_eq!(changed.expect(200)["retention"]["last"], 1);
     assert_eq!(changed.body["retention"]["time_zone"], "UTC");
 
+    let guard = json!({ "absence_share_percent": 0, "reconcile_days": 4000 });
+    let wrong = bob.caller.patch(&shop_path, &json!({ "guard": guard })).await;
+    assert_eq!(wrong.pointers(), ["/guard/absence_share_percent", "/guard/reconcile_days"]);
+    let guarded = bob.caller.patch(&shop_path, &json!({ "guard": { "absence_share_percent": 50 } })).await;
+    let expected = json!({ "absence_share_percent": 50, "absence_records_min": 100, "reconcile_days": 7 });
+    assert_eq!(guarded.expect(200)["guard"], expected);
+
     apply(&app, &ada, &shop).await;
     let listed = ada.caller.get("/data/snapshots").await;
     let shown: Vec<(&str, bool, bool)> = listed.expect(200)["items"]

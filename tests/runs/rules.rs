@@ -58,6 +58,11 @@ pub async fn finished(worker: &Arc<RunContext>, run: &Run) -> Run {
 
 /// Reads until the product holds pages back, then goes away without a word, as a killed worker does.
 pub async fn killed_after(world: &World, worker: &Arc<RunContext>, run: &Run, pages: usize) {
+    killed_at(world, worker, run, pages, pages as u64 * 10).await;
+}
+
+/// As [`killed_after`], when these pages hold so many different records.
+pub async fn killed_at(world: &World, worker: &Arc<RunContext>, run: &Run, pages: usize, wanted: u64) {
     world.product.hold_after(pages);
     let session = Arc::new(begun(worker, run).await);
     let reading = {
@@ -68,7 +73,7 @@ pub async fn killed_after(world: &World, worker: &Arc<RunContext>, run: &Run, pa
     loop {
         let stored = world.run(run).await;
         let records = stored.progress.streams.get(STREAM).map_or(0, |stream| stream.records);
-        if stored.checkpoints.contains_key(STREAM) && records >= pages as u64 * 10 {
+        if stored.checkpoints.contains_key(STREAM) && records >= wanted {
             break;
         }
         tokio::task::yield_now().await;

@@ -31,8 +31,13 @@ struct Inner {
 #[derive(Default)]
 struct Script {
     streams: BTreeMap<String, BTreeMap<u64, Value>>,
+    /// Streams that are read incrementally, with the number of the change that last touched each record.
+    changes: BTreeMap<String, BTreeMap<u64, u64>>,
+    last_change: u64,
     page_records: usize,
     failing: BTreeMap<String, ErrorKind>,
+    /// Streams whose reads of everything fail, while those of changes work.
+    failing_whole: BTreeSet<String>,
     panicking: BTreeSet<String>,
     served: BTreeMap<String, Vec<usize>>,
 }
@@ -62,6 +67,20 @@ impl Product {
         records.extend(ids.into_iter().map(|id| (id, json!({ "id": id, "value": value }))));
     }
 
+    /// From now on a stream tells what changed since a read. It marks deletions, or so its description says.
+    pub fn tell_changes(&self, stream: &str) {
+        self.script().changes.insert(stream.to_owned(), BTreeMap::new());
+    }
+
+    /// Sets records by id, and the stream tells of it.
+    pub fn change(&self, stream: &str, ids: impl IntoIterator<Item = u64> + Clone, value: &str) {
+        self.put(stream, ids.clone(), value);
+        let mut script = self.script();
+        script.last_change += 1;
+        let number = script.last_change;
+        script.changes.entry(stream.to_owned()).or_default().extend(ids.into_iter().map(|id| (id, number)));
+    }
+
     /// Removes records by id.
     pub fn remove(&self, stream: &str, ids: impl IntoIterator<Item = u64>) {
         let ids: BTreeSet<u64> = ids.into_iter().collect();
@@ -81,6 +100,11 @@ impl Product {
             Some(kind) => self.script().failing.insert(stream.to_owned(), kind),
             None => self.script().failing.remove(stream),
         };
+    }
+
+    /// Lets every read of all of a stream fail from now on; reads of what changed work.
+    pub fn fail_whole(&self, stream: &str) {
+        self.script().failing_whole.insert(stream.to_owned());
     }
 
     /// Lets every read of a stream panic.
@@ -109,10 +133,13 @@ impl Product {
         self.0.permits.add_permits(Semaphore::MAX_PERMITS / 2);
     }
 
-    fn page(&self, stream: &str, number: usize) -> Option<Page> {
+    fn page(&self, stream: &str, since: Option<u64>, number: usize) -> Option<Page> {
         let mut script = self.script();
         let (size, records) = (script.page_records, script.streams.get(stream)?);
-        let on_page: Vec<Value> = records.values().skip(number * size).take(size).cloned().collect();
+        let changes = script.changes.get(stream);
+        let has_changed = |id: &u64| changes.is_some_and(|changes| changes.get(id).copied() > since);
+        let wanted = records.iter().filter(|(id, _)| since.is_none() || has_changed(id));
+        let on_page: Vec<Value> = wanted.skip(number * size).take(size).map(|(_, record)| record.clone()).collect();
         if on_page.is_empty() {
             return None;
         }
@@ -161,35 +188,43 @@ impl Connector for Product {
     }
 
     async fn discover(&self) -> Result<Catalog> {
-        let names: Vec<String> = self.script().streams.keys().cloned().collect();
-        let streams = names.into_iter().map(|name| StreamSpec {
-            name,
+        let script = self.script();
+        let tells_changes = |name: &String| script.changes.contains_key(name);
+        let streams = script.streams.keys().map(|name| StreamSpec {
+            name: name.clone(),
             primary_key: vec![vec!["id".to_owned()]],
-            cursor_field: Vec::new(),
+            cursor_field: if tells_changes(name) { vec!["changed".to_owned()] } else { Vec::new() },
             json_schema: json!({}),
             parents: Vec::new(),
-            deletions: Deletions::Absence,
+            deletions: match tells_changes(name) {
+                true => Deletions::Marked { field: vec!["deleted".to_owned()] },
+                false => Deletions::Absence,
+            },
         });
         Ok(Catalog { streams: streams.collect() })
     }
 
     async fn read(&self, request: ReadRequest, pages: mpsc::Sender<Page>) -> Result<ReadEnd> {
         let stream = &request.stream.name;
+        let since = request.state.and_then(|state| state.as_u64());
+        let now = self.script().last_change;
         let mut number = request.position.and_then(|position| position.as_u64()).unwrap_or(0) as usize;
         loop {
             self.0.permits.acquire().await.expect("never closed").forget();
-            let failing = self.script().failing.get(stream).copied();
+            let fails_whole = since.is_none() && self.script().failing_whole.contains(stream);
+            let failing = self.script().failing.get(stream).copied().or(fails_whole.then_some(ErrorKind::Denied));
             let is_panicking = self.script().panicking.contains(stream);
             assert!(!is_panicking, "the script says so");
             if let Some(kind) = failing {
                 return Err(Error::new(kind, "the script says so"));
             }
-            let Some(page) = self.page(stream, number) else { break };
+            let Some(page) = self.page(stream, since, number) else { break };
             if pages.send(page).await.is_err() {
                 return Err(Error::new(ErrorKind::Cancelled, "nobody reads any more"));
             }
             number += 1;
         }
-        Ok(ReadEnd { is_full: true, ..ReadEnd::default() })
+        let state = self.script().changes.contains_key(stream).then(|| json!(now));
+        Ok(ReadEnd { state, is_full: since.is_none(), ..ReadEnd::default() })
     }
 }

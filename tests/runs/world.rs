@@ -171,6 +171,7 @@ fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
         lease: Lease::default(),
         retention: None,
         lock_days: 0,
+        guard: Default::default(),
         upkeep_shard: None,
         upkeep_due_ms: None,
         created_at: ports.clock.now(),

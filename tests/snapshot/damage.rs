@@ -9,7 +9,9 @@ use listbackup_engine::{
     snapshot::{Record, SourceStore, VerifyLevel, VerifyReport, WriterSpec},
 };
 
-use crate::store::{MemoryBlobs, World, end, manifest, page, run_id, scope, small_settings, snapshot_id, source_id, stream};
+use crate::store::{
+    MemoryBlobs, World, end, manifest, page, run_id, scope, small_settings, snapshot_id, source_id, stream,
+};
 
 /// A source with two streams and two snapshots, the second with a change and a deletion. It goes on from the first's contacts,
 /// but holds the orders anew: their older segment is the first snapshot's alone.

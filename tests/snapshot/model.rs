@@ -86,12 +86,7 @@ fn figures_of(figures: &StreamFigures) -> (u64, u64, u64, u64) {
     (figures.added, figures.changed, figures.removed, figures.unchanged)
 }
 
-async fn open(
-    store: &SourceStore,
-    number: u8,
-    parent: Option<&StreamState>,
-    resume: Option<&String>,
-) -> StreamWriter {
+async fn open(store: &SourceStore, number: u8, parent: Option<&StreamState>, resume: Option<&String>) -> StreamWriter {
     let resume = resume.map(|text| serde_json::from_str::<StreamCheckpoint>(text).unwrap());
     let spec = WriterSpec { stream: stream("contacts", 1), run_id: run_id(number), parent: parent.cloned(), resume };
     store.stream_writer(spec).await.unwrap()

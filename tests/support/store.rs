@@ -271,6 +271,7 @@ pub fn manifest(
         totals: Manifest::totals_of(&streams),
         streams,
         failed_streams: BTreeMap::new(),
+        suspicious_streams: BTreeMap::new(),
     }
 }
 

@@ -154,6 +154,7 @@ impl Wanted {
             lease: Lease::default(),
             retention: None,
             lock_days: 0,
+            guard: Default::default(),
             upkeep_shard: None,
             upkeep_due_ms: None,
             created_at: now,

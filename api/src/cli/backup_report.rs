@@ -39,6 +39,9 @@ struct StreamReport {
     unchanged: u64,
     /// Parts that could not be read; the stream itself counts when all of it failed.
     failed: u64,
+    /// After a reconcile read: records in which it differed from what reading only changes had led to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -74,6 +77,10 @@ impl Report {
             output::table(&["stream", "records", "added", "changed", "removed", "unchanged", "failed"], &rows);
         }
         for stream in &self.streams {
+            if let Some(drift) = stream.drift.filter(|drift| *drift > 0) {
+                let drift = output::count(drift);
+                output::line(&format!("{}: a reconcile read found {drift} records otherwise than told", stream.name));
+            }
             if let Some(error) = &stream.error {
                 output::line(&format!("{}: {error}", stream.name));
             }
@@ -106,6 +113,7 @@ impl StreamReport {
             removed: stream.removed,
             unchanged: stream.unchanged,
             failed: failed_items.max(u64::from(stream.error.is_some())),
+            drift: stream.drift,
             error: stream.error.as_ref().map(|error| error.message.clone()),
         }
     }

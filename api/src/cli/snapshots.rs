@@ -34,6 +34,8 @@ struct Row {
     created_at: jiff::Timestamp,
     status: listbackup_engine::snapshot::SnapshotStatus,
     is_head: bool,
+    /// Streams of which the run deleted so much that it looks like a fault.
+    suspicious_streams: Vec<String>,
     records: u64,
     streams: Vec<StreamRow>,
 }
@@ -80,9 +82,16 @@ fn row(source: &Source, manifest: &Manifest) -> Row {
         created_at: manifest.created_at,
         status: manifest.status,
         is_head: source.head.as_ref().is_some_and(|head| head.snapshot_id == manifest.snapshot_id),
+        suspicious_streams: manifest.suspicious_streams.keys().cloned().collect(),
         records: manifest.streams.values().map(|stream| stream.records).sum(),
         streams: streams.collect(),
     }
+}
+
+fn remarks(row: &Row) -> String {
+    let head = row.is_head.then_some("head");
+    let suspicious = (!row.suspicious_streams.is_empty()).then_some("suspicious");
+    head.into_iter().chain(suspicious).collect::<Vec<_>>().join(", ")
 }
 
 fn print(args: &Args, rows: &[Row]) -> Result<()> {
@@ -103,7 +112,7 @@ fn print(args: &Args, rows: &[Row]) -> Result<()> {
                 format!("{:.0}", row.created_at),
                 output::count(row.records),
                 row.streams.len().to_string(),
-                if row.is_head { "head".to_owned() } else { String::new() },
+                remarks(row),
             ]
         })
         .collect();

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::{Answer, sources};
+use super::{Answer, source_views::NewSource, sources};
 use crate::{caller::Caller, problem::Problem, state::AppState};
 
 /// A product that does not answer a test within this time has failed it.
@@ -123,7 +123,7 @@ pub async fn accept(
     state: &AppState,
     caller: &Caller,
     source_id: SourceId,
-    wanted: &sources::NewSource,
+    wanted: &NewSource,
 ) -> Result<(Value, Option<Credential>, SourceState), Problem> {
     let integration = state.ctx.registry.get(&wanted.integration).ok_or_else(|| {
         Problem::invalid_field("/integration", "there is no such integration; GET /integrations lists them")

@@ -146,7 +146,8 @@ async fn find(state: &AppState, caller: &Caller, id: FileId) -> Result<FileEntry
 }
 
 impl FileView {
-    fn of(file: FileEntry) -> Self {
+    /// A file as it is shown.
+    pub fn of(file: FileEntry) -> Self {
         Self {
             id: file.file_id,
             source_id: file.source_id,

@@ -8,7 +8,7 @@ use listbackup_engine::{
     Error, ErrorKind,
     model::{Run, RunId, SnapshotId, SourceId, id::kind},
     ports::{Item, Query},
-    snapshot::{LoadedManifest, SnapshotReader, SnapshotStatus, StreamState},
+    snapshot::{LoadedManifest, MassAbsence, SnapshotReader, SnapshotStatus, StreamState},
     tables::RUNS,
 };
 use serde::{Deserialize, Serialize};
@@ -86,8 +86,19 @@ pub struct SnapshotDetail {
     streams: BTreeMap<String, SnapshotStream>,
     /// Streams that could not be read, and why; their state is that of the snapshot before.
     failed_streams: BTreeMap<String, String>,
+    /// Streams of which the run deleted so much that it looks like a fault.
+    suspicious_streams: BTreeMap<String, Suspicion>,
     /// What keeps it whatever the retention rules say.
     marks: MarksView,
+}
+
+/// Deletions that look like a fault.
+#[derive(Serialize, ToSchema)]
+pub struct Suspicion {
+    /// Records that the run deleted.
+    removed: u64,
+    /// Records of the snapshot before.
+    before: u64,
 }
 
 /// One stream of a snapshot.
@@ -224,8 +235,15 @@ impl SnapshotDetail {
             body_bytes: manifest.totals.body_bytes,
             streams: manifest.streams.into_iter().map(|(name, stream)| (name, SnapshotStream::of(stream))).collect(),
             failed_streams: manifest.failed_streams,
+            suspicious_streams: manifest.suspicious_streams.into_iter().map(Suspicion::of).collect(),
             marks,
         }
+    }
+}
+
+impl Suspicion {
+    fn of((stream, absence): (String, MassAbsence)) -> (String, Self) {
+        (stream, Self { removed: absence.removed, before: absence.before })
     }
 }
 

@@ -9,7 +9,8 @@ use listbackup_engine::model::{ActivityKind, Job, JobId, Source, SourceId, Sourc
 
 use super::{
     jobs, runs,
-    sources::{SourceView, answer, change_source, find, jobs_of},
+    source_views::SourceView,
+    sources::{answer, change_source, find, jobs_of},
 };
 use crate::{caller::Caller, etag::IfMatch, idempotency::IdempotencyKey, problem::Problem, state::AppState};
 

@@ -6,13 +6,9 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Json, Path},
 };
-use jiff::Timestamp;
 use listbackup_engine::{
     ErrorKind,
-    model::{
-        ActivityEvent, ActivityKind, Job, RunId, SnapshotId, Source, SourceId, SourceState,
-        source::{Head, Lease},
-    },
+    model::{ActivityEvent, ActivityKind, Job, ReadGuard, Source, SourceId, source::Lease},
     ports::{Condition, Key, Write},
     run::{
         event::{self, Subject},
@@ -21,13 +17,13 @@ use listbackup_engine::{
     store::{key, key1, put},
     tables::{API_KEYS, JOBS, SOURCES},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::IntoParams;
 
 use super::{
-    Answer, connections, jobs,
-    retention::{self, RetentionRules},
+    Answer, connections, jobs, retention,
+    source_views::{NewSource, SourceChanges, SourceView},
 };
 use crate::{
     body::{Body, Params},
@@ -37,103 +33,8 @@ use crate::{
     idempotency::IdempotencyKey,
     paging::{Page, PageParams},
     problem::Problem,
-    schemas,
     state::AppState,
 };
-
-/// A connected product.
-#[derive(Serialize, ToSchema)]
-pub struct SourceView {
-    /// Its id.
-    #[schema(value_type = schemas::SourceId)]
-    id: SourceId,
-    /// Name for people.
-    name: String,
-    /// Name of the integration.
-    integration: String,
-    /// Settings without secrets.
-    #[schema(value_type = Object)]
-    settings: Value,
-    /// Streams to read; all when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    streams: Option<Vec<String>>,
-    /// Whether it may run.
-    #[schema(value_type = schemas::SourceState)]
-    state: SourceState,
-    /// The newest snapshot.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    head: Option<HeadView>,
-    /// The run that works on it now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<schemas::RunId>)]
-    live_run_id: Option<RunId>,
-    /// Which snapshots are kept; all of them when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retention: Option<RetentionRules>,
-    /// For so many days from its commit nobody can delete anything of a snapshot.
-    lock_days: u32,
-    /// When it was made.
-    created_at: Timestamp,
-    /// When a person last changed it.
-    updated_at: Timestamp,
-}
-
-/// The newest snapshot of a source.
-#[derive(Serialize, ToSchema)]
-pub struct HeadView {
-    /// Its id.
-    #[schema(value_type = schemas::SnapshotId)]
-    snapshot_id: SnapshotId,
-    /// When it became the newest.
-    committed_at: Timestamp,
-}
-
-/// A product to connect.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewSource {
-    /// Name for people; no other source of the account has it.
-    #[schema(min_length = 1, max_length = 200)]
-    pub name: String,
-    /// Name of the integration.
-    #[schema(max_length = 100)]
-    pub integration: String,
-    /// Settings by the integration's schema, secrets included; secrets are sealed and never shown again.
-    #[schema(value_type = Object)]
-    pub settings: Value,
-    /// Streams to read; all when absent.
-    #[schema(min_items = 1, max_items = 1000)]
-    pub streams: Option<Vec<String>>,
-    /// Which snapshots are kept; all of them when absent. For administrators.
-    pub retention: Option<RetentionRules>,
-    /// For so many days from its commit nobody can delete anything of a snapshot; 0 locks nothing. For administrators.
-    #[schema(minimum = 0, maximum = 36_500)]
-    pub lock_days: Option<u32>,
-}
-
-/// Changes to a source.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SourceChanges {
-    /// A new name.
-    #[schema(min_length = 1, max_length = 200)]
-    pub name: Option<String>,
-    /// All settings anew; a secret that is left out keeps its value.
-    #[schema(value_type = Option<Object>)]
-    pub settings: Option<Value>,
-    /// Streams to read; `null` for all.
-    #[serde(default, deserialize_with = "crate::body::given")]
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 1000)]
-    pub streams: Option<Option<Vec<String>>>,
-    /// Which snapshots are kept; `null` for all. For administrators.
-    #[serde(default, deserialize_with = "crate::body::given")]
-    #[schema(value_type = Option<RetentionRules>)]
-    pub retention: Option<Option<RetentionRules>>,
-    /// For so many days nobody can delete anything of a snapshot that is committed from now on. Locks that were set stay. For
-    /// administrators.
-    #[schema(minimum = 0, maximum = 36_500)]
-    pub lock_days: Option<u32>,
-}
 
 /// Which sources.
 #[derive(Deserialize, IntoParams)]
@@ -178,6 +79,7 @@ pub async fn create(
     }
     check_name(&state, &caller, &body.value.name, None).await?;
     let retention = retention::accept(&caller, body.value.retention.clone().map(Some), body.value.lock_days)?;
+    body.value.guard.check()?;
     let (settings, credential, first_state) = connections::accept(&state, &caller, source_id, &body.value).await?;
     let now = state.now();
     let mut source = Source {
@@ -194,12 +96,14 @@ pub async fn create(
         lease: Lease::default(),
         retention: None,
         lock_days: 0,
+        guard: ReadGuard::default(),
         upkeep_shard: None,
         upkeep_due_ms: None,
         created_at: now,
         updated_at: now,
     };
     retention.apply(&mut source);
+    body.value.guard.apply(&mut source);
     let mut writes = vec![put(&source, Condition::Absent)?];
     writes.extend(credential.map(|credential| put(&credential, Condition::Absent)).transpose()?);
     let told = event_of(&state, &caller, ActivityKind::SourceCreated, &source);
@@ -234,8 +138,9 @@ pub async fn update(
 ) -> Result<HttpResponse, Problem> {
     let source = find(&state, &caller, *id).await?;
     if_match.check(&tag(&source))?;
-    let SourceChanges { name, settings, streams, retention, lock_days } = body.value;
+    let SourceChanges { name, settings, streams, retention, lock_days, guard } = body.value;
     let retention = retention::accept(&caller, retention, lock_days)?;
+    guard.check()?;
     if let Some(name) = &name {
         check_name(&state, &caller, name, Some(*id)).await?;
     }
@@ -250,6 +155,7 @@ pub async fn update(
         source.name = name.clone().unwrap_or_else(|| source.name.clone());
         source.streams = streams.clone().unwrap_or_else(|| source.streams.clone());
         retention.apply(source);
+        guard.apply(source);
         let Some(new) = &resettled else { return Ok(Vec::new()) };
         source.settings = new.settings.clone();
         source.credential_id = new.credential_id;
@@ -293,31 +199,6 @@ pub async fn delete(
     }));
     commit(&state, caller.scope(), writes, told).await?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-impl SourceView {
-    fn of(source: Source, now: Timestamp) -> Self {
-        Self {
-            id: source.source_id,
-            live_run_id: source.lease.live_run(now),
-            name: source.name,
-            integration: source.integration,
-            settings: source.settings,
-            streams: source.streams,
-            state: source.state,
-            head: source.head.as_ref().map(HeadView::of),
-            retention: source.retention.map(RetentionRules::of),
-            lock_days: source.lock_days,
-            created_at: source.created_at,
-            updated_at: source.updated_at,
-        }
-    }
-}
-
-impl HeadView {
-    fn of(head: &Head) -> Self {
-        Self { snapshot_id: head.snapshot_id, committed_at: head.committed_at }
-    }
 }
 
 /// Changes a source's row by an edit that may add writes of its own; an edit that changes nothing writes nothing.

@@ -128,6 +128,9 @@ pub enum ActivityKind {
     /// A snapshot's legal holds were lifted.
     #[serde(rename = "snapshot.released")]
     SnapshotReleased,
+    /// A run deleted so much of a stream that it looks like a fault; the last snapshot before it was pinned.
+    #[serde(rename = "snapshot.suspicious")]
+    SnapshotSuspicious,
     /// A snapshot was let go of, by a rule or by a person.
     #[serde(rename = "snapshot.forgotten")]
     SnapshotForgotten,
@@ -169,6 +172,7 @@ impl ActivityKind {
             Self::SnapshotUnpinned => "snapshot.unpinned",
             Self::SnapshotHeld => "snapshot.held",
             Self::SnapshotReleased => "snapshot.released",
+            Self::SnapshotSuspicious => "snapshot.suspicious",
             Self::SnapshotForgotten => "snapshot.forgotten",
             Self::StorageCollected => "storage.collected",
         }

@@ -4,6 +4,7 @@ pub mod account;
 pub mod activity;
 pub mod api_key;
 pub mod file;
+pub mod guard;
 pub mod id;
 pub mod job;
 pub mod oauth_state;
@@ -18,6 +19,7 @@ pub use account::Account;
 pub use activity::{ActivityEvent, ActivityKind};
 pub use api_key::{AccessKey, Credential};
 pub use file::FileEntry;
+pub use guard::ReadGuard;
 pub use id::{
     AccountId, EventId, ExportId, FileId, Id, JobId, KeyId, RequestId, RunId, SnapshotId, SourceId, UserId, WorkerId,
 };

@@ -150,6 +150,10 @@ pub struct StreamProgress {
     pub removed: u64,
     /// Records equal to the parent's; at the end also those that an incremental read had no need to see.
     pub unchanged: u64,
+    /// After a reconcile read: records in which it differed from what reading only changes had led to, those that changed in
+    /// between included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<u64>,
     /// Parts that could not be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_items: Vec<FailedItem>,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AccountId, KeepRules, KeyId, RunId, SnapshotId, SourceId, WorkerId};
+use super::{AccountId, KeepRules, KeyId, ReadGuard, RunId, SnapshotId, SourceId, WorkerId};
 use crate::tables::{Row, SOURCES, TableSchema};
 
 /// A connected product.
@@ -43,6 +43,9 @@ pub struct Source {
     /// For so many days from its commit nobody can delete anything of a snapshot; 0 locks nothing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lock_days: u32,
+    /// How its reads are watched.
+    #[serde(default)]
+    pub guard: ReadGuard,
     /// Index shard of sources with snapshots to look after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upkeep_shard: Option<String>,

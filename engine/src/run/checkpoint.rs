@@ -1,6 +1,7 @@
 //! Checkpoints: what a crash does not cost. One sealed object a stream, named in the run's row under the fence.
 
 use jiff::Timestamp;
+use listbackup_connectors::FailedItem;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -39,12 +40,24 @@ pub enum Stage {
         position: Option<Value>,
         /// Handed back to the writer.
         writer: Box<StreamCheckpoint>,
+        /// In the second half of a reconcile read: how the first half, the read of changes, ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        changes: Option<Changes>,
     },
     /// Read to its end, ready for the manifest.
     Done {
         /// What goes into the manifest.
         finished: Box<FinishedStream>,
     },
+}
+
+/// How the read of changes ended that comes before a read of everything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Changes {
+    /// The state from which the next read of changes may start.
+    pub state: Option<Value>,
+    /// Parts that could not be read.
+    pub failed_items: Vec<FailedItem>,
 }
 
 impl Checkpoint {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    checkpoint,
+    absence, checkpoint,
     claim::{Ending, change_both, end_without_snapshot, ended_event},
     event, lease, order,
     pipeline::StreamOutcome,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{
-        Run, RunStatus,
+        Run, RunStatus, SnapshotId,
         id::kind,
         run::{RunError, StreamProgress},
         source::Head,
@@ -44,7 +44,8 @@ pub async fn commit(session: &Session, outcomes: &Outcomes) -> Result<Run> {
     }
     let stored = session.source_store.put_manifest(&manifest(session, outcomes)).await?;
     lock(session, &stored).await?;
-    let (run, events) = publish(session, &stored, failures).await?;
+    let pinned = absence::pin_last_good(session, &stored.manifest).await?;
+    let (run, events) = publish(session, &stored, failures, pinned).await?;
     event::publish(&session.ctx.ports, &session.claim.scope, &events).await;
     checkpoint::discard_all(session, &session_run(session, &run)).await;
     discard_superseded(session, outcomes, &stored.manifest).await;
@@ -82,6 +83,7 @@ async fn publish(
     session: &Session,
     stored: &LoadedManifest,
     failures: Option<RunError>,
+    pinned: Option<SnapshotId>,
 ) -> Result<(Run, Vec<crate::model::ActivityEvent>)> {
     let ctx = &session.ctx;
     let now = ctx.ports.clock.now();
@@ -104,7 +106,8 @@ async fn publish(
         run.snapshot_id = Some(stored.manifest.snapshot_id);
         run.snapshot_records = Some(stored.manifest.totals.records);
         order::end(run, status, failures.clone(), now);
-        Ok(vec![ended_event(ctx, run)])
+        let alert = absence::alert(session, run, &stored.manifest, pinned);
+        Ok(std::iter::once(ended_event(ctx, run)).chain(alert).collect())
     })
     .await
 }
@@ -153,6 +156,7 @@ pub fn manifest(session: &Session, outcomes: &Outcomes) -> Manifest {
         created_at: session.ctx.ports.clock.now(),
         status: if is_whole { SnapshotStatus::Complete } else { SnapshotStatus::Partial },
         failed_streams: failed,
+        suspicious_streams: absence::suspicions(session, outcomes),
         totals: Manifest::totals_of(&streams),
         streams,
     }

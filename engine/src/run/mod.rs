@@ -3,11 +3,12 @@
 //!
 //! The way of a run: [`order`] (a row, then a message) → [`claim`] (the source's lease, one epoch on) → [`session`]
 //! (what to read, from where) → [`pipeline`] (pages into the store, [`checkpoint`]s under the fence) → [`commit`] (one
-//! conditional write) → [`index`] (rows to browse).
+//! conditional write, after [`absence`] looked for mass deletions) → [`index`] (rows to browse).
 //!
 //! Apart from runs, [`upkeep`] looks after stored snapshots once a day: [`retention`] lets go of them by the source's rules,
 //! [`collection`] deletes the segments that nothing refers to any more.
 
+pub mod absence;
 pub mod checkpoint;
 pub mod claim;
 pub mod collection;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use listbackup_connectors::{self as connectors, Deletions, Page, ReadEnd, ReadRequest};
+use listbackup_connectors::{self as connectors, Deletions, FailedItem, Page, ReadEnd, ReadRequest};
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    checkpoint::{self, Checkpoint, Stage},
+    checkpoint::{self, Changes, Checkpoint, Stage},
     session::{Session, StreamPlan},
     stop::Stop,
 };
@@ -46,11 +46,11 @@ pub async fn read_stream(session: &Session, plan: &StreamPlan) -> StreamOutcome 
             StreamOutcome::Done(Box::new(finished))
         }
         Err(Interrupted::Stop(stop)) => StreamOutcome::Stopped(stop),
-        Err(Interrupted::Error(error)) if error.kind() == ErrorKind::Fenced => {
+        Err(Interrupted::Product(error) | Interrupted::Error(error)) if error.kind() == ErrorKind::Fenced => {
             session.stop.stop(Stop::Fenced);
             StreamOutcome::Stopped(Stop::Fenced)
         }
-        Err(Interrupted::Error(error)) => {
+        Err(Interrupted::Product(error) | Interrupted::Error(error)) => {
             let error = error.with("stream", name);
             if error.kind() == ErrorKind::Exhausted {
                 session.stop.stop(Stop::Exhausted);
@@ -67,6 +67,9 @@ pub async fn read_stream(session: &Session, plan: &StreamPlan) -> StreamOutcome 
 /// Why a read did not reach its end.
 enum Interrupted {
     Stop(Stop),
+    /// The connector's: what it sent before is whole.
+    Product(Error),
+    /// Keeping what was read failed: the writer is of no use any more.
     Error(Error),
 }
 
@@ -82,7 +85,7 @@ async fn read(session: &Session, plan: &StreamPlan) -> Result<FinishedStream, In
         resume => StreamRead::open(session, plan, resume).await?,
     };
     session.progress.stream(&plan.spec.name, |progress| progress.state = StreamState::Reading);
-    let end = stream.read_with_retries().await?;
+    let end = stream.read_whole().await?;
     let finished = stream.finish(end).await?;
     Ok(finished)
 }
@@ -95,6 +98,8 @@ struct StreamRead<'a> {
     began_at: Timestamp,
     /// Position of the last page pushed.
     position: Option<Value>,
+    /// How the read of changes ended, once a reconcile read goes on to read everything.
+    changes: Option<Changes>,
     saved: Saved,
 }
 
@@ -108,15 +113,47 @@ struct Saved {
 impl<'a> StreamRead<'a> {
     async fn open(session: &'a Session, plan: &'a StreamPlan, resume: Option<Checkpoint>) -> Result<Self> {
         let began_at = resume.as_ref().map_or_else(|| session.ctx.ports.clock.now(), |resume| resume.began_at);
-        let (position, resume) = match resume.map(|resume| resume.stage) {
-            Some(Stage::Reading { position, writer }) => (position, Some(*writer)),
-            _ => (None, None),
+        let (position, changes, resume) = match resume.map(|resume| resume.stage) {
+            Some(Stage::Reading { position, changes, writer }) => (position, changes, Some(*writer)),
+            _ => (None, None, None),
         };
-        let spec = WriterSpec { stream: plan.spec.clone(), run_id: session.claim.run.run_id, parent: plan.parent.clone(), resume };
+        let spec = WriterSpec {
+            stream: plan.spec.clone(),
+            run_id: session.claim.run.run_id,
+            parent: plan.parent.clone(),
+            resume,
+        };
         let writer = session.source_store.stream_writer(spec).await?;
         let figures = writer.figures();
         let saved = Saved { at: Instant::now(), records: figures.records, bytes_stored: figures.bytes_stored };
-        Ok(Self { session, plan, writer, began_at, position, saved })
+        Ok(Self { session, plan, writer, began_at, position, changes, saved })
+    }
+
+    /// Reads what there is to read: everything, or the changes, or the changes and then everything.
+    async fn read_whole(&mut self) -> Result<ReadEnd, Interrupted> {
+        if self.changes.is_none() {
+            let end = self.read_with_retries().await?;
+            if !self.plan.reconciles || end.is_full {
+                return Ok(end);
+            }
+            self.changes = Some(Changes { state: end.state, failed_items: end.failed_items });
+            self.position = None;
+            self.writer.reconcile();
+        }
+        match self.read_with_retries().await {
+            // The changes are good without the rest; the next run reconciles.
+            Err(Interrupted::Product(error)) => Ok(self.end_of_changes(&error)),
+            end => end,
+        }
+    }
+
+    /// The end of a reconcile read that did not come to it.
+    fn end_of_changes(&mut self, error: &Error) -> ReadEnd {
+        let Changes { state, mut failed_items } =
+            self.changes.take().unwrap_or(Changes { state: None, failed_items: Vec::new() });
+        self.writer.give_up_reconciling();
+        failed_items.push(FailedItem { item: "reconcile read".to_owned(), reason: error.to_string() });
+        ReadEnd { state, failed_items, ..ReadEnd::default() }
     }
 
     /// Reads until the connector reaches the end; a passing fault is tried again from the last page.
@@ -138,7 +175,7 @@ impl<'a> StreamRead<'a> {
                     attempt += 1;
                     self.backoff(attempt, &error)
                 }
-                _ => return Err(error.into()),
+                _ => return Err(Interrupted::Product(error)),
             };
             tracing::warn!(%error, stream = self.plan.spec.name, ?wait, "a read is tried again");
             tokio::select! {
@@ -162,7 +199,12 @@ impl<'a> StreamRead<'a> {
     async fn read_once(&mut self) -> Result<Result<ReadEnd, connectors::Error>, Interrupted> {
         let settings = &self.session.ctx.settings;
         let (sender, mut pages) = mpsc::channel(settings.page_slots);
-        let mut reader = Reader::start(self.session, self.plan, self.position.clone(), sender);
+        let request = ReadRequest {
+            stream: self.plan.spec.clone(),
+            state: self.plan.state.clone().filter(|_| self.changes.is_none()),
+            position: self.position.clone(),
+        };
+        let mut reader = Reader::start(self.session, request, sender);
         loop {
             let page = tokio::select! {
                 biased;
@@ -206,7 +248,7 @@ impl<'a> StreamRead<'a> {
     async fn save(&mut self) -> Result<()> {
         let writer = Box::new(self.writer.checkpoint().await?);
         self.tell();
-        let stage = Stage::Reading { position: self.position.clone(), writer };
+        let stage = Stage::Reading { position: self.position.clone(), writer, changes: self.changes.clone() };
         self.save_stage(stage).await?;
         self.saved.at = Instant::now();
         self.saved.records = self.writer.figures().records;
@@ -258,6 +300,7 @@ fn tell(stream: &mut StreamProgress, figures: &StreamFigures) {
     stream.changed = figures.changed;
     stream.removed = figures.removed;
     stream.unchanged = figures.unchanged;
+    stream.drift = figures.drift;
 }
 
 /// What an incremental read did not see is in the snapshot all the same.
@@ -271,9 +314,8 @@ fn tell_end(stream: &mut StreamProgress, finished: &FinishedStream) {
 struct Reader(Option<JoinHandle<connectors::Result<ReadEnd>>>);
 
 impl Reader {
-    fn start(session: &Session, plan: &StreamPlan, position: Option<Value>, pages: mpsc::Sender<Page>) -> Self {
+    fn start(session: &Session, request: ReadRequest, pages: mpsc::Sender<Page>) -> Self {
         let connector = session.connector.clone();
-        let request = ReadRequest { stream: plan.spec.clone(), state: plan.state.clone(), position };
         Self(Some(tokio::spawn(async move { connector.read(request, pages).await })))
     }
 

@@ -69,8 +69,8 @@ async fn judged(store: &SourceStore, source: &Source) -> Result<Vec<Judged>> {
         let Link::Kept(loaded) = link else { continue };
         let marks = marks.remove(&snapshot_id).unwrap_or_default();
         if marks.forgotten.is_none() {
-            let created_at = loaded.manifest.created_at;
-            snapshots.push(Judged { snapshot_id, created_at, marks, is_suspicious: false });
+            let (created_at, is_suspicious) = (loaded.manifest.created_at, loaded.manifest.is_suspicious());
+            snapshots.push(Judged { snapshot_id, created_at, marks, is_suspicious });
         }
     }
     snapshots.reverse();

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use listbackup_connectors::{Connector, Deletions, Problem, StreamSpec};
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{SnapshotId, Source},
-    snapshot::{LoadedManifest, SourceStore, StreamState},
+    snapshot::{LoadedManifest, ReadWindow, SourceStore, StreamState},
 };
 
 /// One run in execution.
@@ -60,6 +60,8 @@ pub struct StreamPlan {
     pub parent: Option<StreamState>,
     /// The connector's state to read from; `None` reads everything.
     pub state: Option<Value>,
+    /// After the changes everything is read, to find what the product did not report.
+    pub reconciles: bool,
     /// Where an earlier attempt stopped.
     pub resume: Option<Checkpoint>,
 }
@@ -126,13 +128,22 @@ impl Session {
         self.checkpoints.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// True when the last read of everything is too long ago.
+    fn must_reconcile(&self, parent: &StreamState) -> bool {
+        let days = self.claim.source.guard.reconcile_days;
+        let every = SignedDuration::from_hours(i64::from(days) * 24);
+        let is_due = |window: ReadWindow| self.began_at.duration_since(window.started_at) >= every;
+        days > 0 && parent.full_window.is_none_or(is_due)
+    }
+
     async fn plan(&self, spec: StreamSpec) -> Result<StreamPlan> {
         let parent = self.parent_state(&spec.name).cloned();
         // Records under another key are other records: all of them must come.
         let may_go_on = |parent: &&StreamState| may_read_incrementally(&spec) && parent.primary_key == spec.primary_key;
         let state = parent.as_ref().filter(may_go_on).and_then(|parent| parent.cursor.clone());
         let resume = checkpoint::load(self, &spec.name).await?;
-        Ok(StreamPlan { spec: Arc::new(spec), parent, state, resume })
+        let reconciles = state.is_some() && parent.as_ref().is_some_and(|parent| self.must_reconcile(parent));
+        Ok(StreamPlan { spec: Arc::new(spec), parent, state, reconciles, resume })
     }
 }
 

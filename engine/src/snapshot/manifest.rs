@@ -45,11 +45,19 @@ pub struct Manifest {
     /// Streams that could not be read, by name, and why; their state is the parent's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_streams: BTreeMap<String, String>,
+    /// Streams of which the run deleted so much that it looks like a fault, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub suspicious_streams: BTreeMap<String, MassAbsence>,
     /// Sums over all streams.
     pub totals: Totals,
 }
 
 impl Manifest {
+    /// True when much of a stream was deleted at once.
+    pub fn is_suspicious(&self) -> bool {
+        !self.suspicious_streams.is_empty()
+    }
+
     /// Sums over streams.
     pub fn totals_of(streams: &BTreeMap<String, StreamState>) -> Totals {
         streams.values().fold(Totals::default(), |sum, stream| Totals {
@@ -78,6 +86,16 @@ pub enum SnapshotStatus {
     Complete,
     /// Some streams or items could not be read.
     Partial,
+}
+
+/// Deletions of one run in one stream that look like a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MassAbsence {
+    /// Records that the run deleted.
+    pub removed: u64,
+    /// Live records of the snapshot before.
+    pub before: u64,
 }
 
 /// Sums over a snapshot's streams.

@@ -43,7 +43,10 @@ pub use self::{
     filter::Filter,
     history::Version,
     key::{KeyPart, MAX_KEY_BYTES, RecordKey},
-    manifest::{FORMAT_VERSION, LoadedManifest, Manifest, ParentRef, ReadWindow, SnapshotStatus, StreamState, Totals},
+    manifest::{
+        FORMAT_VERSION, LoadedManifest, Manifest, MassAbsence, ParentRef, ReadWindow, SnapshotStatus, StreamState,
+        Totals,
+    },
     reader::{KeyRange, Record, RecordPage, SnapshotReader},
     search::Hit,
     segment::{MAX_RECORD_BYTES, SegmentId, SegmentRef},

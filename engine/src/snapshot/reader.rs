@@ -137,18 +137,32 @@ impl SnapshotReader {
     /// # Errors
     /// Those of [`SnapshotReader::get`].
     pub async fn browse(&self, stream: &str, range: &KeyRange, filters: &[Filter], limit: usize) -> Result<RecordPage> {
+        let keep = |record: Record| filters.iter().all(|filter| filter.matches(&record.body)).then_some(record);
+        let (records, next) = self.page(stream, range, limit, keep).await?;
+        Ok(RecordPage { records, next })
+    }
+
+    /// Up to `limit` of what `keep` makes of the records of a range, and the last key that was looked at, unless nothing is
+    /// left.
+    pub(super) async fn page<T>(
+        &self,
+        stream: &str,
+        range: &KeyRange,
+        limit: usize,
+        keep: impl Fn(Record) -> Option<T>,
+    ) -> Result<(Vec<T>, Option<RecordKey>)> {
         let mut merge = self.merge(stream, range, Reading::Cached)?;
-        let (mut records, mut looked_at, mut last) = (Vec::new(), 0, None);
+        let (mut kept, mut looked_at, mut last) = (Vec::new(), 0, None);
         while let Some(merged) = merge.next().await?.filter(|merged| !range.is_past(merged.key())) {
             let Some(record) = to_record(&merged) else { continue };
-            if records.len() == limit || looked_at == LOOK_MAX {
-                return Ok(RecordPage { records, next: last });
+            if kept.len() == limit || looked_at == LOOK_MAX {
+                return Ok((kept, last));
             }
             looked_at += 1;
             last = Some(record.key.clone());
-            records.extend(filters.iter().all(|filter| filter.matches(&record.body)).then_some(record));
+            kept.extend(keep(record));
         }
-        Ok(RecordPage { records, next: None })
+        Ok((kept, None))
     }
 
     /// All records in key order, in constant memory: one block for each of the stream's segments whose keys overlap.

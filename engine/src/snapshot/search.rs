@@ -3,7 +3,10 @@
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde_json::Value;
 
-use super::reader::{Record, SnapshotReader};
+use super::{
+    key::RecordKey,
+    reader::{KeyRange, Record, SnapshotReader},
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A record that holds the text.
@@ -18,6 +21,7 @@ pub struct Hit {
 }
 
 /// What is looked for: upper and lower case alike.
+#[derive(Clone)]
 struct Needle {
     text: String,
     /// True when a body that holds the text in a value surely holds these very bytes, whatever their case.
@@ -31,18 +35,13 @@ impl SnapshotReader {
     /// `Invalid` for an empty text; `NotFound` for a stream that the snapshot does not have. The stream ends with its
     /// first error.
     pub fn search(&self, streams: &[&str], text: &str) -> Result<impl Stream<Item = Result<Hit>> + Send + use<>> {
-        if text.is_empty() {
-            return Err(Error::new(ErrorKind::Invalid, "there is no text to search for"));
-        }
+        let needle = Needle::of(text)?;
         let scans = streams
             .iter()
             .map(|stream| {
-                let (name, needle) = ((*stream).to_owned(), Needle::new(text));
-                let hits = self.scan(stream)?.try_filter_map(move |record| {
-                    let fields = needle.fields(&record.body);
-                    let hit = (!fields.is_empty()).then(|| Hit { stream: name.clone(), record, fields });
-                    std::future::ready(Ok(hit))
-                });
+                let (name, needle) = ((*stream).to_owned(), needle.clone());
+                let hits =
+                    self.scan(stream)?.try_filter_map(move |record| std::future::ready(Ok(needle.hit(&name, record))));
                 Ok(hits.boxed())
             })
             .collect::<Result<Vec<_>>>()?;
@@ -50,7 +49,37 @@ impl SnapshotReader {
     }
 }
 
+impl SnapshotReader {
+    /// Up to `limit` records of a range of one stream that hold a text, in key order, and the last key that was looked at,
+    /// unless nothing is left. A page may hold fewer, or none, before the end: it looks at a bounded number of records.
+    ///
+    /// # Errors
+    /// Those of [`SnapshotReader::search`].
+    pub async fn search_page(
+        &self,
+        stream: &str,
+        range: &KeyRange,
+        text: &str,
+        limit: usize,
+    ) -> Result<(Vec<Hit>, Option<RecordKey>)> {
+        let needle = Needle::of(text)?;
+        self.page(stream, range, limit, |record| needle.hit(stream, record)).await
+    }
+}
+
 impl Needle {
+    fn of(text: &str) -> Result<Self> {
+        match text {
+            "" => Err(Error::new(ErrorKind::Invalid, "there is no text to search for")),
+            text => Ok(Self::new(text)),
+        }
+    }
+
+    fn hit(&self, stream: &str, record: Record) -> Option<Hit> {
+        let fields = self.fields(&record.body);
+        (!fields.is_empty()).then(|| Hit { stream: stream.to_owned(), record, fields })
+    }
+
     fn new(text: &str) -> Self {
         let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\');
         Self { text: text.to_lowercase(), is_plain }

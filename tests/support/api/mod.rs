@@ -155,6 +155,7 @@ impl App {
             lease: Lease::default(),
             retention: None,
             lock_days: 0,
+            guard: Default::default(),
             upkeep_shard: None,
             upkeep_due_ms: None,
             created_at: now,

@@ -142,6 +142,9 @@ impl StreamWriter {
         tally.move_key(known.category, category);
         tally.read_bytes += new_bytes - if known.category.is_live() { old_bytes } else { 0 };
         tally.grown_bytes += new_bytes - old_bytes;
+        if let Some(drift) = &mut tally.figures.drift {
+            *drift += 1;
+        }
         tally.has_rewrites |= known.own.is_some_and(|(place, _)| !matches!(place, Place::Building));
         let hashers = self.segments.ring.hashers();
         let term = |live: Option<Fingerprint>| match live {

@@ -25,6 +25,9 @@ pub struct StreamFigures {
     pub body_bytes: u64,
     /// Bytes of new segments.
     pub bytes_stored: u64,
+    /// After a reconcile read: the drift, records in which it differed from what reading only changes had led to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<u64>,
 }
 
 /// What this run did to a key, compared with the parent.

@@ -191,6 +191,17 @@ impl StreamWriter {
         Ok(outcome)
     }
 
+    /// From now on everything is read again, after only changes were: what is written from here on is the drift. What came
+    /// before counts as seen.
+    pub fn reconcile(&mut self) {
+        self.tally.figures.drift = Some(0);
+    }
+
+    /// Not everything could be read: nothing can be said of the drift.
+    pub fn give_up_reconciling(&mut self) {
+        self.tally.figures.drift = None;
+    }
+
     /// What was read and written so far.
     pub fn figures(&self) -> StreamFigures {
         let mut figures = self.tally.figures;

@@ -1,0 +1,91 @@
+//! The mass-absence guard. A run that deletes much of a stream has perhaps met a fault, a lost right, a filter that somebody
+//! set in the product. What it read is kept as it is, but marked, the last snapshot before it is pinned, and an alert is raised.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, json};
+
+use super::{
+    commit::Outcomes,
+    event::{self, Subject},
+    pipeline::StreamOutcome,
+    retention,
+    session::Session,
+    upkeep,
+};
+use crate::{
+    error::{ErrorKind, Result},
+    model::{ActivityEvent, ActivityKind, Run, SnapshotId},
+    snapshot::{
+        Manifest, MassAbsence,
+        retain::{Link, MarkKind},
+    },
+};
+
+/// Streams of which a run deletes suspiciously much.
+pub(super) fn suspicions(session: &Session, outcomes: &Outcomes) -> BTreeMap<String, MassAbsence> {
+    let guard = &session.claim.source.guard;
+    let suspicion = |(name, outcome): (&String, &StreamOutcome)| {
+        let StreamOutcome::Done(finished) = outcome else { return None };
+        let (removed, before) = (finished.figures.removed, session.parent_state(name)?.records);
+        guard.is_suspicious(removed, before).then(|| (name.clone(), MassAbsence { removed, before }))
+    };
+    outcomes.iter().filter_map(suspicion).collect()
+}
+
+/// Pins the newest snapshot before a suspicious one that is not suspicious itself, and returns its id. Done before the new
+/// snapshot becomes the head, so that no rule can let go of the good one in between. Safe to repeat.
+///
+/// # Errors
+/// `Corrupt` when a manifest or mark of the chain is damaged; those of the stores.
+pub(super) async fn pin_last_good(session: &Session, snapshot: &Manifest) -> Result<Option<SnapshotId>> {
+    if !snapshot.is_suspicious() {
+        return Ok(None);
+    }
+    let (ctx, scope) = (&session.ctx, &session.claim.scope);
+    let reason = format!("snapshot {} lacks {}", snapshot.snapshot_id, told(snapshot));
+    let mut next = snapshot.parent.as_ref().map(|parent| parent.snapshot_id);
+    while let Some(snapshot_id) = next {
+        let link = session.source_store.link(snapshot_id).await?;
+        next = link.parent().map(|parent| parent.snapshot_id);
+        if !matches!(&link, Link::Kept(loaded) if !loaded.manifest.is_suspicious()) {
+            continue;
+        }
+        let place = (snapshot.source_id, snapshot_id);
+        match retention::mark(ctx, scope, place, MarkKind::Pin, upkeep::ACTOR, &reason).await {
+            Ok(_) => return Ok(Some(snapshot_id)),
+            // Let go of in this very moment: the one before it has to do.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// The alert of a suspicious snapshot.
+pub(super) fn alert(
+    session: &Session,
+    run: &Run,
+    snapshot: &Manifest,
+    pinned: Option<SnapshotId>,
+) -> Option<ActivityEvent> {
+    if !snapshot.is_suspicious() {
+        return None;
+    }
+    let mut details = Map::new();
+    details.insert("snapshotId".to_owned(), json!(snapshot.snapshot_id));
+    details.insert("streams".to_owned(), json!(snapshot.suspicious_streams));
+    if let Some(pinned) = pinned {
+        details.insert("pinnedSnapshotId".to_owned(), json!(pinned));
+    }
+    let (ports, kind) = (&session.ctx.ports, ActivityKind::SnapshotSuspicious);
+    Some(event::event(ports, run.account_id, kind, event::SYSTEM, Subject::run(run), details))
+}
+
+/// `300 of 1000 records of contacts, …`.
+fn told(snapshot: &Manifest) -> String {
+    let one = |(name, absence): (&String, &MassAbsence)| {
+        format!("{} of {} records of {name}", absence.removed, absence.before)
+    };
+    snapshot.suspicious_streams.iter().map(one).collect::<Vec<_>>().join(", ")
+}
