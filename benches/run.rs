@@ -7,6 +7,8 @@ mod contacts;
 mod measure;
 #[path = "support/page_server.rs"]
 mod page_server;
+#[path = "support/pages.rs"]
+mod pages;
 #[path = "../tests/support/servers/process.rs"]
 mod process;
 
@@ -49,7 +51,7 @@ struct Run {
 
 fn main() -> io::Result<ExitCode> {
     if std::env::args().nth(1).as_deref() == Some("serve-pages") {
-        page_server::serve(contacts::pages(RECORDS, RECORDS_PER_PAGE))?;
+        page_server::serve(pages::pages(RECORDS, RECORDS_PER_PAGE))?;
         return Ok(ExitCode::SUCCESS);
     }
     let server = Server::start(&[std::env::current_exe()?.as_os_str(), "serve-pages".as_ref()], &[]);

@@ -2,30 +2,9 @@
 
 use std::fmt::Write as _;
 
-/// Pages of contacts as an API answers them: `{"results":[…],"paging":{"next":{"after":"K"}}}`, the last without `paging`.
-pub fn pages(records: u64, per_page: u64) -> Vec<Vec<u8>> {
-    let count = records.div_ceil(per_page);
-    (0..count).map(|page| page_of(page * per_page..records.min((page + 1) * per_page), page + 1, count)).collect()
-}
-
-fn page_of(ids: std::ops::Range<u64>, next: u64, count: u64) -> Vec<u8> {
-    let mut text = String::from("{\"results\":[");
-    for id in ids {
-        if !text.ends_with('[') {
-            text.push(',');
-        }
-        contact(&mut text, id);
-    }
-    text.push(']');
-    if next < count {
-        add(&mut text, format_args!(",\"paging\":{{\"next\":{{\"after\":\"{next}\"}}}}"));
-    }
-    text.push('}');
-    text.into_bytes()
-}
-
-fn contact(out: &mut String, id: u64) {
-    let mut draw = Draw(id.wrapping_mul(0xD134_2543_DE82_EF95));
+/// One contact as JSON. An edit other than 0 makes another version of it.
+pub fn contact(out: &mut String, id: u64, edit: u64) {
+    let mut draw = Draw(id.wrapping_mul(0xD134_2543_DE82_EF95) ^ (edit << 60));
     let (first, last) = (draw.one(FIRST_NAMES), draw.one(LAST_NAMES));
     let company = [draw.one(COMPANIES), draw.one(TRADES)].concat();
     let (city, country) = (draw.one(CITIES), draw.one(COUNTRIES));
@@ -87,12 +66,13 @@ fn instant(out: &mut String, seconds: u64) {
     add(out, format_args!("{at}"));
 }
 
-fn add(out: &mut String, text: std::fmt::Arguments<'_>) {
+/// Appends text.
+pub fn add(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a string takes all text");
 }
 
 /// SplitMix64: small, fast, good enough to look random to a compressor.
-struct Draw(u64);
+pub struct Draw(pub u64);
 
 impl Draw {
     fn next(&mut self) -> u64 {
@@ -103,7 +83,8 @@ impl Draw {
         bits ^ (bits >> 31)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(limit)) >> 64) as u64
     }
 

@@ -21,21 +21,31 @@ pub struct Cost {
 /// # Errors
 /// When it cannot be started, or ends with another status than 0.
 pub fn run(command: &mut Command) -> io::Result<Cost> {
+    Ok(watched(command, |_| Ok(()))?.0)
+}
+
+/// Runs `command` and measures it, and asks `at_end` about the process, by its id, when it has printed all.
+///
+/// # Errors
+/// Those of [`run`], and of `at_end`.
+pub fn watched<T>(command: &mut Command, at_end: impl FnOnce(u32) -> io::Result<T>) -> io::Result<(Cost, T)> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut output = Vec::new();
     if let Some(mut stdout) = child.stdout.take() {
         stdout.read_to_end(&mut output)?;
     }
+    let seen = at_end(child.id())?;
     let (status, usage) = wait(child.id())?;
     if status != 0 {
         return Err(io::Error::other(format!("{command:?} ended with status {status:#x}")));
     }
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    Ok(Cost {
+    let cost = Cost {
         cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
         peak_rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
         output,
-    })
+    };
+    Ok((cost, seen))
 }
 
 fn wait(process: u32) -> io::Result<(i32, libc::rusage)> {

@@ -37,7 +37,7 @@ pub enum StreamOutcome {
 /// Reads one stream to its end, trying again from the last page where that can help.
 pub async fn read_stream(session: &Session, plan: &StreamPlan) -> StreamOutcome {
     let name = &plan.spec.name;
-    match read(session, plan).await {
+    match Box::pin(read(session, plan)).await {
         Ok(finished) => {
             session.progress.stream(name, |stream| {
                 stream.state = StreamState::Done;
