@@ -169,6 +169,7 @@ impl Connector for Product {
             json_schema: json!({}),
             parents: Vec::new(),
             deletions: Deletions::Absence,
+            write: None,
         });
         Ok(Catalog { streams: streams.collect() })
     }

@@ -76,6 +76,8 @@ pub(crate) struct Resolution {
     pub(crate) action: Action,
     /// The manifest's own message.
     pub(crate) message: Option<String>,
+    /// No rule of the manifest names the answer.
+    pub(crate) is_default: bool,
 }
 
 impl ErrorHandler {
@@ -91,7 +93,7 @@ impl ErrorHandler {
     /// # Errors
     /// As for [`Template::value`].
     pub(crate) fn interpret(&self, session: &Session, response: &Response) -> Result<Resolution> {
-        let mut last = Resolution { action: default_action(response), message: None };
+        let mut last = Resolution { action: default_action(response), message: None, is_default: true };
         for handler in &self.handlers {
             last = handler.interpret(session, response)?;
             if matches!(last.action, Action::Success | Action::Retry | Action::Ignore) {
@@ -166,7 +168,7 @@ impl Handler {
                 return Ok(resolution);
             }
         }
-        Ok(Resolution { action: default_action(response), message: None })
+        Ok(Resolution { action: default_action(response), message: None, is_default: true })
     }
 }
 
@@ -223,7 +225,7 @@ impl Filter {
             .as_ref()
             .map(|message| message.text(&session.engine, &answer_scope(session, response)))
             .transpose()?;
-        Ok(Some(Resolution { action, message: message.filter(|text| !text.is_empty()) }))
+        Ok(Some(Resolution { action, message: message.filter(|text| !text.is_empty()), is_default: false }))
     }
 }
 
@@ -246,6 +248,25 @@ fn json_of(response: &Response) -> Value {
     }
     let start = text.len() - text.trim_start().len();
     Lazy::value(&response.body, start..text.trim_end().len())
+}
+
+/// The longest message of a product that is passed on.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+impl Resolution {
+    /// The rule for the answer to a write: what the product refuses as wrong stays wrong, and its own words say why.
+    #[must_use]
+    pub(crate) fn for_write(mut self, response: &Response) -> Self {
+        let is_refusal = matches!(response.status.as_u16(), 400..=499);
+        if self.is_default && self.action == Action::Retry && is_refusal && response.status.as_u16() != 408 {
+            self.action = Action::Fail;
+        }
+        if self.action == Action::Fail && is_refusal && self.message.is_none() {
+            let told = error_text(response).filter(|text| !text.is_empty());
+            self.message = told.map(|text| text.chars().take(MESSAGE_CHARS_MAX).collect());
+        }
+        self
+    }
 }
 
 /// The error message inside a JSON answer, where products usually put it.
