@@ -241,7 +241,7 @@ async fn find_source(ctx: &RunContext, scope: &AccountScope, name: &str) -> Resu
 }
 
 /// The job of the source's commands: its first one, made when there is none.
-async fn job_of(ctx: &RunContext, scope: &AccountScope, source: &Source) -> Result<Job> {
+pub(super) async fn job_of(ctx: &RunContext, scope: &AccountScope, source: &Source) -> Result<Job> {
     let query = Query {
         table: &JOBS,
         index: Some("by-source"),
@@ -292,7 +292,12 @@ async fn open_run(ctx: &RunContext, scope: &AccountScope, job: &Job) -> Result<R
 }
 
 /// Executes the run and shows how far it is. Returns the run as it is afterwards, and whether a signal came.
-async fn carry_out(ctx: &Arc<RunContext>, scope: &AccountScope, run: Run, is_shown: bool) -> Result<(Run, bool)> {
+pub(super) async fn carry_out(
+    ctx: &Arc<RunContext>,
+    scope: &AccountScope,
+    run: Run,
+    is_shown: bool,
+) -> Result<(Run, bool)> {
     let engine = Engine::start(ctx.clone(), Roles::OneShot);
     let shown = is_shown.then(|| progress::follow(ctx.ports.events.follow(scope), run.run_id));
     let (done, ended) = oneshot::channel();
