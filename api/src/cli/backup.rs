@@ -63,6 +63,8 @@ pub struct Options {
     pub data_dir: DataDir,
     /// Print one JSON document and nothing else.
     pub wants_json: bool,
+    /// How the process works.
+    pub worker: WorkerSettings,
 }
 
 /// Runs the command.
@@ -71,7 +73,7 @@ pub async fn run(args: Args) -> Outcome {
     let chosen = args.product.choose()?;
     chosen.connect()?;
     let Args { source, streams, data_dir, json: wants_json, .. } = args;
-    back_up(chosen, Options { source, streams, data_dir, wants_json }).await
+    back_up(chosen, Options { source, streams, data_dir, wants_json, worker: WorkerSettings::of_a_person() }).await
 }
 
 /// Backs a product up and tells how it went.
@@ -80,7 +82,7 @@ pub async fn run(args: Args) -> Outcome {
 /// Those of the data directory and of the run.
 pub async fn back_up(chosen: Chosen, options: Options) -> Outcome {
     let began = Instant::now();
-    let worker = options.data_dir.open_to_write(WorkerSettings::of_a_person())?;
+    let worker = options.data_dir.open_to_write(options.worker.clone())?;
     let local = local::ensure(&worker.ctx.ports, &worker.ctx.system).await?;
     let source = source(&worker.ctx, &local.scope, chosen, &options).await?;
     let job = job_of(&worker.ctx, &local.scope, &source).await?;

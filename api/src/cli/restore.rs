@@ -1,14 +1,17 @@
 //! `listbackup restore`: a snapshot back into its product, or out to files or another data directory.
 
+mod copy;
+mod files;
 mod product;
 mod report;
 
 use std::path::PathBuf;
 
 use clap::{ArgGroup, ValueEnum};
-use listbackup_engine::run::restore::Against;
+use listbackup_engine::{Result, run::restore::Against, snapshot::Manifest};
 
 use super::{data_dir::DataDir, exit::Outcome};
+use crate::lookup;
 
 /// Arguments of `restore`.
 #[derive(clap::Args)]
@@ -17,6 +20,8 @@ Examples: listbackup restore --snapshot snap_…                     what would 
           listbackup restore --snapshot snap_… --apply             write it
           listbackup restore --snapshot snap_… --stream contacts --key 17 --apply
           listbackup restore --resume rst_…                        go on after an interruption
+          listbackup restore --snapshot snap_… --to ./out          files: JSONL, and a manifest with digests
+          listbackup restore --snapshot snap_… --to-store ./other  a snapshot in another data directory
 Records that are gone from the product are made again, under keys that the product chooses; references to them follow. Records
 that differ are changed back. Nothing is deleted. What was changed in the product after the last backup is a conflict and
 left alone, unless --overwrite is given. The same restore never makes a record twice, however often it is interrupted.")]
@@ -39,6 +44,12 @@ pub struct Args {
     /// Only records below this key. Needs one --stream
     #[arg(long, value_name = "KEY")]
     until: Option<String>,
+    /// Write the streams as JSONL files into a new folder, instead of restoring into the product
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["resume", "key", "from", "until", "apply", "overwrite", "outcomes"])]
+    to: Option<PathBuf>,
+    /// Copy the snapshot into another data directory, sealed under its own keys, instead of restoring into the product
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["resume", "key", "from", "until", "apply", "overwrite", "outcomes", "to"])]
+    to_store: Option<PathBuf>,
     /// What the snapshot is compared with: the product as it is now, or its newest snapshot
     #[arg(long, value_enum, default_value_t = AgainstName::Product)]
     against: AgainstName,
@@ -76,7 +87,23 @@ impl From<AgainstName> for Against {
     }
 }
 
+/// The streams of a snapshot that were named, or all.
+///
+/// # Errors
+/// `Invalid` for one that the snapshot does not have.
+fn chosen(args: &Args, manifest: &Manifest) -> Result<Vec<String>> {
+    for stream in &args.stream {
+        lookup::stream(manifest, stream)?;
+    }
+    let all = || manifest.streams.keys().cloned().collect();
+    Ok(if args.stream.is_empty() { all() } else { args.stream.clone() })
+}
+
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    product::run(args).await
+    match (&args.to, &args.to_store) {
+        (Some(folder), _) => files::run(&args, folder).await,
+        (None, Some(directory)) => copy::run(&args, directory).await,
+        (None, None) => product::run(args).await,
+    }
 }

@@ -5,8 +5,8 @@ use listbackup_engine::{
     connectors::Problem,
     model::{RestoreId, Run, RunStatus, Source, scope::AccountScope},
     run::{
-        RunContext, connect, order,
-        restore::{RestoreOrder, Selection},
+        RunContext, order,
+        restore::{RestoreOrder, Selection, writable_streams},
     },
     snapshot::{AccountStore, Manifest, RecordKey},
     store,
@@ -137,13 +137,8 @@ async fn selections(
     if !args.stream.is_empty() {
         return Ok(args.stream.iter().map(|stream| Selection::all(stream)).collect());
     }
-    let connector = connect::connect_source(&ctx.ports, &ctx.registry, &ctx.http, scope, source).await?;
-    let catalog = connector.discover().await?;
-    let writable = catalog.streams.iter().filter(|stream| stream.write.is_some());
-    let chosen: Vec<Selection> = writable
-        .filter(|stream| manifest.streams.contains_key(&stream.name))
-        .map(|stream| Selection::all(&stream.name))
-        .collect();
+    let writable = writable_streams(ctx, scope, source, manifest).await?;
+    let chosen: Vec<Selection> = writable.iter().map(|stream| Selection::all(stream)).collect();
     if chosen.is_empty() {
         let problem = Problem {
             place: source.integration.clone(),

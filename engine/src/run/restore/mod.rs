@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use self::work::Restore;
 pub use self::{
-    order::{Against, RestoreOrder, Selection},
+    order::{Against, RestoreOrder, Selection, writable_streams},
     outcome::{Outcome, OutcomePage, RecordOutcome, page},
 };
 use super::{

@@ -6,18 +6,36 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
-        Job, JobId, RestoreId, Run, RunId, RunRestore, SnapshotId, SourceId, id::kind, run::Trigger,
+        Job, JobId, RestoreId, Run, RunId, RunRestore, SnapshotId, Source, SourceId, id::kind, run::Trigger,
         scope::AccountScope,
     },
     ports::{Ports, Query, SortRange},
-    run::order,
-    snapshot::{AccountStore, KeyRange, RecordKey},
+    run::{RunContext, connect, order},
+    snapshot::{AccountStore, KeyRange, Manifest, RecordKey},
     store::Store,
     tables::RUNS,
 };
 
 /// Runs of one read.
 const PAGE: usize = 100;
+
+/// The streams of a snapshot that its source's connector can write, in the connector's order. No request is sent for
+/// connectors that know their streams.
+///
+/// # Errors
+/// As for connecting the source.
+pub async fn writable_streams(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    source: &Source,
+    manifest: &Manifest,
+) -> Result<Vec<String>> {
+    let connector = connect::connect_source(&ctx.ports, &ctx.registry, &ctx.http, scope, source).await?;
+    let is_read = |name: &String| source.streams.as_ref().is_none_or(|streams| streams.contains(name));
+    let streams = connector.discover().await?.streams.into_iter().filter(|stream| stream.write.is_some());
+    let names = streams.map(|stream| stream.name);
+    Ok(names.filter(|name| manifest.streams.contains_key(name) && is_read(name)).collect())
+}
 
 /// What the product is compared with the snapshot by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
