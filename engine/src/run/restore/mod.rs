@@ -13,6 +13,7 @@
 
 mod candidates;
 mod decide;
+mod follow;
 mod ids;
 mod members;
 mod order;

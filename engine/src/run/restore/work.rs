@@ -12,6 +12,7 @@ use super::{
     Interrupted,
     candidates::{self, Candidate},
     decide::{Decided, Judge},
+    follow::Made,
     ids::IdMap,
     order::{Against, RestoreOrder, Selection},
     outcome::{Log, Outcome, RecordOutcome},
@@ -54,13 +55,15 @@ pub(super) struct States {
 
 /// One attempt.
 pub(super) struct Restore<'a> {
-    session: &'a Session,
-    order: RestoreOrder,
-    targets: Vec<Target>,
-    states: States,
-    ids: IdMap,
-    log: Log,
-    figures: BTreeMap<String, RestoreFigures>,
+    pub(super) session: &'a Session,
+    pub(super) order: RestoreOrder,
+    pub(super) targets: Vec<Target>,
+    pub(super) states: States,
+    pub(super) ids: IdMap,
+    pub(super) log: Log,
+    pub(super) figures: BTreeMap<String, RestoreFigures>,
+    /// Records that are made again.
+    pub(super) made: Made,
     /// References to set at the end, by record.
     links: BTreeMap<(String, RecordKey), Vec<Vec<String>>>,
 }
@@ -85,16 +88,17 @@ impl<'a> Restore<'a> {
         let ids = IdMap::default();
         note_earlier(&account, &order, &ids).await?;
         let mut figures: BTreeMap<String, RestoreFigures> = BTreeMap::new();
-        let mut links = BTreeMap::new();
+        let (mut links, mut made) = (BTreeMap::new(), Made::default());
         let log = Log::open(account, id, |outcome| {
             ids.note(&outcome);
             if outcome.outcome != Outcome::Failed {
                 outcome.count(figures.entry(outcome.stream.clone()).or_default());
             }
             note_links(&mut links, &outcome);
+            made.note(&outcome);
         })
         .await?;
-        Ok(Self { session, order, targets, states: States { wanted, current, base }, ids, log, figures, links })
+        Ok(Self { session, order, targets, states: States { wanted, current, base }, ids, log, figures, made, links })
     }
 
     /// Goes through the streams, then sets what references are left.
@@ -103,11 +107,13 @@ impl<'a> Restore<'a> {
             self.restore_stream(rank).await?;
             self.save().await?;
         }
-        self.set_links().await
+        self.set_links().await?;
+        self.save().await?;
+        self.follow().await
     }
 
     async fn restore_stream(&mut self, rank: usize) -> Result<(), Interrupted> {
-        let Self { session, order, targets, states, ids, log, figures, links } = self;
+        let Self { session, order, targets, states, ids, log, figures, made, links } = self;
         let target = &targets[rank];
         let name = &target.spec.name;
         let judge = Judge { states, targets, ids, order, is_linking: false };
@@ -129,6 +135,7 @@ impl<'a> Restore<'a> {
             ids.note(&outcome);
             outcome.count(figures.entry(name.clone()).or_default());
             note_links(links, &outcome);
+            made.note(&outcome);
             log.push(outcome);
             if log.is_due() {
                 log.save().await?;
