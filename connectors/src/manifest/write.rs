@@ -9,6 +9,7 @@ use super::{
     load::{Take, View},
     request::{
         options::Injections,
+        outcome::{Action, Resolution, error_text},
         requester::{Call, Requester, Sent},
     },
     session::Session,
@@ -211,6 +212,22 @@ impl Operation {
         let record = answer.and_then(|answer| answer.at(&self.record_path)).filter(|record| record.is_object());
         record.ok_or_else(|| no_record(response))
     }
+}
+
+/// The longest message of a product that is passed on.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// The rule for the answer to a write: what the product refuses as wrong stays wrong, and its own words say why.
+pub(crate) fn resolved(mut resolution: Resolution, response: &Response) -> Resolution {
+    let is_refusal = matches!(response.status.as_u16(), 400..=407 | 409..=499);
+    if is_refusal && resolution.is_default && resolution.action == Action::Retry {
+        resolution.action = Action::Fail;
+    }
+    if is_refusal && resolution.action == Action::Fail && resolution.message.is_none() {
+        let told = error_text(response).filter(|text| !text.is_empty());
+        resolution.message = told.map(|text| text.chars().take(MESSAGE_CHARS_MAX).collect());
+    }
+    resolution
 }
 
 fn no_record(response: &Response) -> Error {

@@ -250,27 +250,8 @@ fn json_of(response: &Response) -> Value {
     Lazy::value(&response.body, start..text.trim_end().len())
 }
 
-/// The longest message of a product that is passed on.
-const MESSAGE_CHARS_MAX: usize = 300;
-
-impl Resolution {
-    /// The rule for the answer to a write: what the product refuses as wrong stays wrong, and its own words say why.
-    #[must_use]
-    pub(crate) fn for_write(mut self, response: &Response) -> Self {
-        let is_refusal = matches!(response.status.as_u16(), 400..=499);
-        if self.is_default && self.action == Action::Retry && is_refusal && response.status.as_u16() != 408 {
-            self.action = Action::Fail;
-        }
-        if self.action == Action::Fail && is_refusal && self.message.is_none() {
-            let told = error_text(response).filter(|text| !text.is_empty());
-            self.message = told.map(|text| text.chars().take(MESSAGE_CHARS_MAX).collect());
-        }
-        self
-    }
-}
-
 /// The error message inside a JSON answer, where products usually put it.
-fn error_text(response: &Response) -> Option<String> {
+pub(crate) fn error_text(response: &Response) -> Option<String> {
     let text = std::str::from_utf8(&response.body).ok()?;
     message_in(super::super::json::Slice::parse(text).ok()?)
 }

@@ -11,6 +11,7 @@ use super::{
         session::Session,
         slice::Slice,
         template::{Only, Python, Scope, Template, values},
+        write,
     },
     auth::Auth,
     body::{Inputs, Tree},
@@ -122,7 +123,7 @@ impl Requester {
                 Ok(response) => {
                     let mut resolution = self.errors.interpret(session, &response)?;
                     if call.body.is_some() {
-                        resolution = resolution.for_write(&response);
+                        resolution = write::resolved(resolution, &response);
                     }
                     match resolution.action {
                         Action::Success | Action::Ignore => return Ok(Sent::of(response)),
