@@ -100,7 +100,7 @@ pub async fn delete(shared: Data<Shared>, request: HttpRequest, id: Path<u64>) -
 
 /// The stream that the path is about: of `/companies/7/deals` the last.
 fn stream_of(request: &HttpRequest) -> Option<Stream> {
-    request.path().split('/').filter_map(Stream::named).last()
+    request.path().split('/').filter_map(Stream::named).next_back()
 }
 
 fn shown(world: &World, stream: Stream, id: u64, status: StatusCode) -> HttpResponse {

@@ -89,7 +89,7 @@ impl Actor for Run {
     fn started(&mut self, ctx: &mut Self::Context) {
         let (run_ctx, claim, stop) = (self.ctx.clone(), self.claim.clone(), self.stop.clone());
         if claim.run.restore.is_some() {
-            let work = async move { restore::carry_out(run_ctx, claim, stop).await };
+            let work = Box::pin(restore::carry_out(run_ctx, claim, stop));
             self.work = Some(Task::start(work, ctx.address().recipient(), Concluded));
             return;
         }

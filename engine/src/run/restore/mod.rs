@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// Why work on a restore did not reach its end.
-pub(self) enum Interrupted {
+enum Interrupted {
     /// The run must stop.
     Stop(Stop),
     /// The attempt failed.
@@ -83,7 +83,7 @@ pub async fn carry_out(ctx: Arc<RunContext>, claim: Claim, stop: StopSwitch) -> 
 }
 
 async fn restore(session: &Session) -> Result<(), Interrupted> {
-    let mut restore = Restore::begin(session).await?;
+    let mut restore = Box::pin(Restore::begin(session)).await?;
     let done = restore.carry_out().await;
     restore.tell();
     // What was done before an error is kept as well.

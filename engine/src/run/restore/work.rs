@@ -78,7 +78,7 @@ impl<'a> Restore<'a> {
         let wanted = reader(session, order.snapshot_id).await?;
         let targets = targets(session, &order, wanted.manifest())?;
         let current = match order.against {
-            Against::Product => read_product(session, &targets, wanted.manifest()).await?,
+            Against::Product => Box::pin(read_product(session, &targets, wanted.manifest())).await?,
             Against::Head => head(session)?,
         };
         let base = match (order.against, order.base) {
