@@ -4,6 +4,8 @@
 mod integration;
 #[path = "sandbox/site.rs"]
 mod site;
+#[path = "sandbox/writing.rs"]
+mod writing;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

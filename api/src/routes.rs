@@ -11,7 +11,8 @@ use crate::{
     caller::Guard::{self, May, Member, Open, Operator, PersonMay},
     services::{
         accounts, activity, auth, connections, dead_letters, diffs, exports, files, histories, integrations, jobs,
-        keys, marks, me, records, runs, schedules, search, sign_ins, snapshots, source_actions, sources, system,
+        keys, marks, me, records, restores, runs, schedules, search, sign_ins, snapshots, source_actions, sources,
+        system,
     },
     state::Service,
 };
@@ -155,6 +156,10 @@ fn data_routes() -> Vec<Route> {
         delete.at("/data/snapshots/{id}/hold", May(Administer), marks::release, &marks::__path_release),
         get.at(DIFF, May(Read), diffs::summary, &diffs::__path_summary),
         get.at(STREAM_DIFF, May(Read), diffs::records, &diffs::__path_records),
+        post.at("/data/snapshots/{id}/restore", May(Operate), restores::create, &restores::__path_create),
+        get.at("/data/restores", May(Read), restores::list, &restores::__path_list),
+        get.at("/data/restores/{id}", May(Read), restores::read, &restores::__path_read),
+        get.at("/data/restores/{id}/records", May(Read), restores::records, &restores::__path_records),
         get.at(RECORDS, May(Read), records::browse, &records::__path_browse),
         get.at(RECORD, May(Read), records::read, &records::__path_read),
     ]

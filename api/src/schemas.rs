@@ -41,6 +41,8 @@ pub type EventId = IdText<kind::Event>;
 pub type KeyId = IdText<kind::Key>;
 /// A file's id.
 pub type FileId = IdText<kind::File>;
+/// A restore's id.
+pub type RestoreId = IdText<kind::Restore>;
 /// An export's id.
 pub type ExportId = IdText<kind::Export>;
 
@@ -63,6 +65,7 @@ impl<K: IdKind> ToSchema for IdText<K> {
             "key" => "Key",
             "file" => "File",
             "exp" => "Export",
+            "rst" => "Restore",
             other => other,
         };
         format!("{noun}Id").into()
@@ -164,6 +167,28 @@ impl PartialSchema for StreamState {
 }
 
 impl ToSchema for StreamState {}
+
+/// What became of a record that was to be restored. `create` and `update` are of a dry run.
+pub struct RestoreOutcome;
+
+impl PartialSchema for RestoreOutcome {
+    fn schema() -> RefOr<Schema> {
+        word(&["create", "update", "created", "updated", "linked", "skipped", "conflict", "failed"])
+    }
+}
+
+impl ToSchema for RestoreOutcome {}
+
+/// What a snapshot is compared with.
+pub struct RestoreAgainst;
+
+impl PartialSchema for RestoreAgainst {
+    fn schema() -> RefOr<Schema> {
+        word(&["product", "head"])
+    }
+}
+
+impl ToSchema for RestoreAgainst {}
 
 /// How an integration is signed in to.
 pub struct SignIn;

@@ -7,6 +7,7 @@ use listbackup_engine::{
     Error, ErrorKind, Result,
     adapters::embedded::{EmbeddedStores, OpenMode},
     connectors::{
+        Integration,
         http::{AddressGuard, HttpClient, HttpClientBuilder, Network},
         native::JsonLines,
         registry::Registry,
@@ -27,13 +28,15 @@ pub struct WorkerSettings {
     pub run: RunSettings,
     /// May read files that settings name: only for a person's own commands.
     pub reads_files: bool,
+    /// A further integration, in the place of one of ours with that name.
+    pub further: Option<Arc<dyn Integration>>,
 }
 
 impl WorkerSettings {
     /// A command that a person runs on their own machine: may reach loopback and private addresses.
     pub fn of_a_person() -> Self {
         let run = RunSettings { is_sole_worker: true, ..RunSettings::default() };
-        Self { guard: AddressGuard::person(), run, reads_files: true }
+        Self { guard: AddressGuard::person(), run, reads_files: true, further: None }
     }
 
     /// A server: public addresses, and the networks that its operator lists.
@@ -76,7 +79,11 @@ impl Worker {
 
 fn registry(settings: &WorkerSettings) -> Result<Registry> {
     let ours = Registry::ours()?;
-    Ok(if settings.reads_files { ours.and(Arc::new(JsonLines::default())) } else { ours })
+    let ours = if settings.reads_files { ours.and(Arc::new(JsonLines::default())) } else { ours };
+    Ok(match &settings.further {
+        Some(further) => ours.and(further.clone()),
+        None => ours,
+    })
 }
 
 /// The client of a process.

@@ -73,6 +73,31 @@ pub struct StreamSpec {
     pub parents: Vec<String>,
     /// How a deletion in the product shows.
     pub deletions: Deletions,
+    /// What can be written back; `None` for streams that can only be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write: Option<WriteSpec>,
+}
+
+/// What can be written back to a stream, for restoring its records.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct WriteSpec {
+    /// Records can be made; the product chooses their keys.
+    pub can_create: bool,
+    /// Records can be changed.
+    pub can_update: bool,
+    /// Paths of fields that the product sets itself: never sent, and not compared.
+    pub read_only: Vec<Vec<String>>,
+    /// Fields that hold keys of other records.
+    pub references: Vec<Reference>,
+}
+
+/// A field that holds the key of a record, or a list of keys.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Reference {
+    /// Path of the field.
+    pub field: Vec<String>,
+    /// The stream that the keys are of; it has one key field.
+    pub stream: String,
 }
 
 impl StreamSpec {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -38,6 +39,59 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// Pages sent before the error stay valid. A closed channel means stop: the error's kind is `Cancelled`.
     async fn read(&self, request: ReadRequest, pages: mpsc::Sender<Page>) -> Result<ReadEnd>;
+
+    /// Writes records back, for products that let us; [`StreamSpec::write`] says which streams.
+    fn writer(&self) -> Option<&dyn RecordWriter> {
+        None
+    }
+}
+
+/// The writing part of a connector: for restoring records, one at a time.
+#[async_trait]
+pub trait RecordWriter: Send + Sync {
+    /// A record as the product holds it now, in the form in which [`Connector::read`] sends it; `None` when there is none,
+    /// or when it is deleted. `key` are the values of the primary key as JSON texts.
+    ///
+    /// # Errors
+    /// As for reading; `Invalid` for streams that cannot be written.
+    async fn read_one(&self, stream: &StreamSpec, key: &[String]) -> Result<Option<Bytes>>;
+
+    /// Makes or changes a record. To make one again with the same idempotency key returns the record of the first time.
+    ///
+    /// # Errors
+    /// `Retry`, `RateLimited` and `BadAnswer` leave open whether the record was written: the same request may be sent
+    /// again. After all others it was not.
+    async fn write(&self, stream: &StreamSpec, request: &WriteRequest) -> Result<WrittenRecord>;
+}
+
+/// A record to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteRequest {
+    /// Make or change.
+    pub action: WriteAction,
+    /// A JSON object: all fields of a new record, or those to be changed. It holds no read-only field.
+    pub body: Bytes,
+    /// The same for each try of one write, and of no other write ever.
+    pub idempotency_key: String,
+}
+
+/// What to do with a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteAction {
+    /// Make a new one.
+    Create,
+    /// Change the one with this key: the values of the primary key as JSON texts.
+    Update {
+        /// The key.
+        key: Vec<String>,
+    },
+}
+
+/// A record that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenRecord {
+    /// The values of its primary key as JSON texts.
+    pub key: Vec<String>,
 }
 
 /// What to read.

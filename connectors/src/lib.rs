@@ -14,9 +14,10 @@ pub mod oauth;
 pub mod page;
 pub mod registry;
 
-pub use catalog::{Catalog, Deletions, OAuth2SignIn, SignIn, Spec, StreamSpec};
+pub use catalog::{Catalog, Deletions, OAuth2SignIn, Reference, SignIn, Spec, StreamSpec, WriteSpec};
 pub use connector::{
-    Connector, CredentialStore, FailedItem, Integration, Link, ReadEnd, ReadRequest, Settings, Tokens,
+    Connector, CredentialStore, FailedItem, Integration, Link, ReadEnd, ReadRequest, RecordWriter, Settings, Tokens,
+    WriteAction, WriteRequest, WrittenRecord,
 };
 pub use error::{Error, ErrorKind, Problem, Result};
 pub use page::{KeySlices, Page, PageProgress, RecordSlice};

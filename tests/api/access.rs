@@ -50,6 +50,7 @@ struct Ids {
     key: String,
     file: String,
     export: String,
+    restore: String,
     snapshot: String,
 }
 
@@ -69,6 +70,7 @@ impl Ids {
             key: key.expect(201)["id"].as_str().unwrap().to_owned(),
             file: format!("file{}", &run[3..]),
             export: format!("exp{}", &run[3..]),
+            restore: format!("rst{}", &run[3..]),
             snapshot: format!("snap{}", &run[3..]),
             run,
         }
@@ -83,6 +85,7 @@ impl Ids {
             "auth" => &self.key,
             _ if pattern.starts_with("/data/files") => &self.file,
             _ if pattern.starts_with("/data/exports") => &self.export,
+            _ if pattern.starts_with("/data/restores") => &self.restore,
             _ => &self.snapshot,
         };
         pattern
@@ -101,6 +104,7 @@ fn body_of(route: &Route, ids: &Ids) -> Option<Value> {
         ("POST", "/sources") => json!({ "name": "s", "integration": "none", "settings": {} }),
         ("POST", "/jobs") => json!({ "source_id": ids.source, "name": "j", "schedule": { "kind": "manual" } }),
         ("POST", "/jobs/schedule/preview") => json!({ "schedule": { "kind": "manual" } }),
+        ("POST", "/data/snapshots/{id}/restore") => json!({}),
         ("POST", "/data/exports") => json!({ "snapshot_id": ids.snapshot }),
         ("POST", "/data/snapshots/{id}/pin" | "/data/snapshots/{id}/hold") => json!({ "reason": "r" }),
         ("POST", "/integrations/{name}/oauth/start") => json!({ "source_id": ids.source }),
@@ -150,9 +154,8 @@ async fn things_of_another_account_do_not_exist() {
     }
     // Nothing of Ada's changed, and no list of Eve's shows any of it.
     assert_eq!(ada.caller.get(&format!("/jobs/{}", ids.job)).await.expect(200)["name"], "Nightly");
-    for list in
-        ["/sources", "/jobs", "/auth/keys", "/data/exports", "/data/files", "/data/snapshots", "/jobs/dead-letters"]
-    {
+    let data = ["/data/exports", "/data/files", "/data/restores", "/data/snapshots"];
+    for list in ["/sources", "/jobs", "/auth/keys", "/jobs/dead-letters"].into_iter().chain(data) {
         assert_eq!(eve.caller.get(list).await.expect(200)["items"], json!([]), "{list}");
     }
     let by_source = eve.caller.get(&format!("/jobs?source_id={}", ids.source)).await;

@@ -200,6 +200,7 @@ impl Connector for Product {
                 true => Deletions::Marked { field: vec!["deleted".to_owned()] },
                 false => Deletions::Absence,
             },
+            write: None,
         });
         Ok(Catalog { streams: streams.collect() })
     }

@@ -92,7 +92,7 @@ fn the_manifest_says_how_deletions_show() {
     assert_eq!(shown, STREAMS.into_iter().zip(expected).collect::<Vec<_>>());
 }
 
-fn key() -> Value {
+pub fn key() -> Value {
     json!({"auth_type": "api_key", "api_key": "sandbox-key"})
 }
 
@@ -108,7 +108,7 @@ fn oauth(tokens: Tokens) -> Value {
     })
 }
 
-fn connect(site: &Site, credentials: Value, store: MemoryCredentials) -> Arc<dyn Connector> {
+pub fn connect(site: &Site, credentials: Value, store: MemoryCredentials) -> Arc<dyn Connector> {
     connect_with(site, credentials, Arc::new(store))
 }
 

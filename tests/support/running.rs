@@ -1,5 +1,7 @@
 //! `listbackup up` and `listbackup sandbox` as running processes, and their APIs.
 
+#![allow(dead_code, reason = "each test binary uses a part of the kit")]
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},

@@ -209,6 +209,7 @@ pub fn stream(name: &str, arity: usize) -> Arc<StreamSpec> {
         json_schema: serde_json::json!({"type": "object"}),
         parents: Vec::new(),
         deletions: Deletions::Absence,
+        write: None,
     })
 }
 

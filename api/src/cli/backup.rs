@@ -63,6 +63,8 @@ pub struct Options {
     pub data_dir: DataDir,
     /// Print one JSON document and nothing else.
     pub wants_json: bool,
+    /// How the process works.
+    pub worker: WorkerSettings,
 }
 
 /// Runs the command.
@@ -71,7 +73,7 @@ pub async fn run(args: Args) -> Outcome {
     let chosen = args.product.choose()?;
     chosen.connect()?;
     let Args { source, streams, data_dir, json: wants_json, .. } = args;
-    back_up(chosen, Options { source, streams, data_dir, wants_json }).await
+    back_up(chosen, Options { source, streams, data_dir, wants_json, worker: WorkerSettings::of_a_person() }).await
 }
 
 /// Backs a product up and tells how it went.
@@ -80,7 +82,7 @@ pub async fn run(args: Args) -> Outcome {
 /// Those of the data directory and of the run.
 pub async fn back_up(chosen: Chosen, options: Options) -> Outcome {
     let began = Instant::now();
-    let worker = options.data_dir.open_to_write(WorkerSettings::of_a_person())?;
+    let worker = options.data_dir.open_to_write(options.worker.clone())?;
     let local = local::ensure(&worker.ctx.ports, &worker.ctx.system).await?;
     let source = source(&worker.ctx, &local.scope, chosen, &options).await?;
     let job = job_of(&worker.ctx, &local.scope, &source).await?;
@@ -242,7 +244,7 @@ async fn find_source(ctx: &RunContext, scope: &AccountScope, name: &str) -> Resu
 }
 
 /// The job of the source's commands: its first one, made when there is none.
-async fn job_of(ctx: &RunContext, scope: &AccountScope, source: &Source) -> Result<Job> {
+pub(super) async fn job_of(ctx: &RunContext, scope: &AccountScope, source: &Source) -> Result<Job> {
     let query = Query {
         table: &JOBS,
         index: Some("by-source"),
@@ -293,7 +295,12 @@ async fn open_run(ctx: &RunContext, scope: &AccountScope, job: &Job) -> Result<R
 }
 
 /// Executes the run and shows how far it is. Returns the run as it is afterwards, and whether a signal came.
-async fn carry_out(ctx: &Arc<RunContext>, scope: &AccountScope, run: Run, is_shown: bool) -> Result<(Run, bool)> {
+pub(super) async fn carry_out(
+    ctx: &Arc<RunContext>,
+    scope: &AccountScope,
+    run: Run,
+    is_shown: bool,
+) -> Result<(Run, bool)> {
     let engine = Engine::start(ctx.clone(), Roles::OneShot);
     let shown = is_shown.then(|| progress::follow(ctx.ports.events.follow(scope), run.run_id));
     let (done, ended) = oneshot::channel();

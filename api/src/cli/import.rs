@@ -13,6 +13,7 @@ use super::{
     exit::Outcome,
     product::Chosen,
 };
+use crate::worker::WorkerSettings;
 
 /// Arguments of `import`.
 #[derive(clap::Args)]
@@ -54,6 +55,7 @@ pub async fn run(args: Args) -> Outcome {
         streams: Some(vec![args.stream]),
         data_dir: args.data_dir,
         wants_json: args.json,
+        worker: WorkerSettings::of_a_person(),
     };
     backup::back_up(chosen, options).await
 }

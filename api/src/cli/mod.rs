@@ -16,6 +16,7 @@ mod output;
 mod product;
 mod progress;
 mod records;
+mod restore;
 mod sandbox;
 mod search;
 mod settings;
@@ -56,6 +57,8 @@ enum Command {
     Search(search::Args),
     /// Write a stream of a snapshot to a file.
     Export(export::Args),
+    /// Bring records of a snapshot back, into the product that they came from.
+    Restore(restore::Args),
     /// Check that every snapshot is whole.
     Verify(verify::Args),
     /// Let go of snapshots, by rules or one by one.
@@ -91,6 +94,7 @@ impl Command {
             Self::History(args) => args.json,
             Self::Search(args) => args.json,
             Self::Export(args) => args.json,
+            Self::Restore(args) => args.json,
             Self::Verify(args) => args.json,
             Self::Tables(args) => args.json,
             Self::Forget(args) => args.json,
@@ -120,6 +124,7 @@ impl Command {
             Self::History(args) => history::run(args).await,
             Self::Search(args) => search::run(args).await,
             Self::Export(args) => export::run(args).await,
+            Self::Restore(args) => restore::run(args).await,
             Self::Verify(args) => verify::run(args).await,
             Self::Forget(args) => forget::run(args).await,
             Self::Collect(args) => collect::run(args).await,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{
     HttpResponse,
+    http::Method,
     web::{Data, Json, Path},
 };
 use bytes::Bytes;
@@ -17,6 +18,12 @@ use super::{Shared, fault::FaultOrder, gate::refusal, held, record::Stream, worl
 pub struct Stats {
     /// Requests by path, ids replaced by `{id}`.
     pub requests: BTreeMap<String, u64>,
+    /// Records made, changed and deleted, by method and path; ids replaced by `{id}`.
+    #[serde(default)]
+    pub writes: BTreeMap<String, u64>,
+    /// Records asked for again with the same idempotency key, and not made again.
+    #[serde(default)]
+    pub repeated_writes: u64,
     /// Requests refused for their credential.
     pub unauthorised: u64,
     /// Requests over the rate limit.
@@ -29,10 +36,17 @@ pub struct Stats {
 
 impl Stats {
     pub(super) fn count(&mut self, path: &str) {
-        let is_id = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        let parts: Vec<&str> = path.split('/').map(|part| if is_id(part) { "{id}" } else { part }).collect();
-        *self.requests.entry(parts.join("/")).or_default() += 1;
+        *self.requests.entry(without_ids(path)).or_default() += 1;
     }
+
+    pub(super) fn count_write(&mut self, method: &Method, path: &str) {
+        *self.writes.entry(format!("{method} {}", without_ids(path))).or_default() += 1;
+    }
+}
+
+fn without_ids(path: &str) -> String {
+    let is_id = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    path.split('/').map(|part| if is_id(part) { "{id}" } else { part }).collect::<Vec<_>>().join("/")
 }
 
 /// `POST /_sandbox/mutate`: what moved, id by id.

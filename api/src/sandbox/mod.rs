@@ -1,6 +1,7 @@
 //! A small CRM to back up: something real for a new user, a test and a benchmark, without an account anywhere.
 //!
 //! Its records are made from a seed when they are asked for, so a million cost no memory; only what changed is kept.
+//! It can be written to as well.
 //! `connectors/manifests/sandbox.yaml` is the integration that reads it.
 
 mod control;
@@ -14,6 +15,8 @@ mod routes;
 mod sign_in;
 mod table;
 mod world;
+mod writes;
+mod written;
 
 use std::{
     net::SocketAddr,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::{draw::Draw, table::Row};
+use super::{draw::Draw, table::Row, written::Body};
 
 const FIRST_NAMES: &[&str] = &[
     "Ada",
@@ -60,7 +60,7 @@ const EVENTS: &[&str] = &["email.opened", "email.clicked", "form.submitted", "or
 const TAGS: &[&str] = &["customer", "lead", "partner", "vip", "newsletter", "trial", "churned", "événement"];
 
 /// The streams of the sandbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// People; deletions are marked.
     Contacts,
@@ -105,6 +105,21 @@ pub fn write(out: &mut String, seed: u64, stream: Stream, row: &Row, companies: 
     };
 }
 
+/// Appends the JSON of a record that somebody wrote.
+pub fn write_sent(out: &mut String, stream: Stream, row: &Row, body: &Body) {
+    // Writing to a String cannot fail.
+    let _ = write!(out, r#"{{"id":{}"#, row.id);
+    body.write(out, stream);
+    let _ = stamps(out, row);
+}
+
+/// Some words, for the free text of a record.
+pub fn words(mut draw: Draw) -> String {
+    let mut text = String::new();
+    sentence(&mut text, &mut draw, 10);
+    text
+}
+
 /// Seconds since 1970 as `2024-01-01T00:00:00Z`.
 pub fn instant(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -146,8 +161,9 @@ fn contact(out: &mut String, row: &Row, mut lasting: Draw, mut changing: Draw) -
         let comma = if field == 1 { "" } else { "," };
         write!(out, r#"{comma}{{"id":{field},"name":"field {field}","value":"{:016x}"}}"#, changing.bits())?;
     }
-    out.push_str(r#"],"owner":null,"notes":""#);
+    out.push_str(r#"],"owner":null,"company_id":null,"notes":""#);
     sentence(out, &mut changing, 45);
+    out.push('"');
     stamps(out, row)
 }
 
@@ -155,8 +171,10 @@ fn company(out: &mut String, row: &Row, mut lasting: Draw, mut changing: Draw) -
     let (id, name, city) = (row.id, lasting.one(LAST_NAMES), lasting.one(CITIES));
     let (employees, revenue) = (changing.below(10_000), changing.below(1 << 40));
     write!(out, r#"{{"id":{id},"name":"{name} & Söhne {id}","domain":"c{id}.example.com","employees":{employees},"#)?;
-    write!(out, r#""annual_revenue":{revenue}.0,"headquarters":{{"city":"{city}","country":null}},"about":""#)?;
+    write!(out, r#""annual_revenue":{revenue}.0,"headquarters":{{"city":"{city}","country":null}},"#)?;
+    out.push_str(r#""main_contact_id":null,"about":""#);
     sentence(out, &mut changing, 12);
+    out.push('"');
     stamps(out, row)
 }
 
@@ -168,6 +186,7 @@ fn deal(out: &mut String, row: &Row, mut lasting: Draw, mut changing: Draw, comp
     write!(out, r#""amount":{}.{:02},"currency":"CHF","stage":"{stage}","#, cents / 100, cents % 100)?;
     write!(out, r#""probability":{}.{},"lost_reason":null,"memo":""#, tenths / 10, tenths % 10)?;
     sentence(out, &mut changing, 8);
+    out.push('"');
     stamps(out, row)
 }
 
@@ -211,12 +230,12 @@ fn sentence(out: &mut String, draw: &mut Draw, words: u32) {
     }
 }
 
-/// Ends an open text field and the record.
+/// The fields that the product sets itself, and the record's end.
 fn stamps(out: &mut String, row: &Row) -> std::fmt::Result {
     let created = instant(super::table::FIRST_SECOND - 86_400 - row.id as i64 % 86_400);
     write!(
         out,
-        r#"","version":{},"created_at":"{created}","updated_at":"{}","#,
+        r#","version":{},"created_at":"{created}","updated_at":"{}","#,
         row.version,
         instant(row.updated_at_s)
     )?;

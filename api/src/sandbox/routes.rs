@@ -16,6 +16,7 @@ use super::{
     record::Stream,
     sign_in,
     table::Row,
+    writes,
 };
 
 /// Routes, sign-in and switches.
@@ -42,8 +43,23 @@ pub fn all(app: &mut ServiceConfig) {
                 .route("/companies", web::get().to(companies))
                 .route("/companies/{id}/deals", web::get().to(deals))
                 .route("/events", web::get().to(events))
-                .route("/tags", web::get().to(tags)),
+                .route("/tags", web::get().to(tags))
+                .route("/contacts", web::post().to(writes::create))
+                .route("/companies", web::post().to(writes::create))
+                .route("/companies/{id}/deals", web::post().to(writes::create_deal))
+                .service(one("/contacts/{id}"))
+                .service(one("/companies/{id}"))
+                .service(one("/deals/{id}")),
         );
+}
+
+/// One record: read, changed, replaced, deleted.
+fn one(path: &str) -> actix_web::Resource {
+    web::resource(path)
+        .route(web::get().to(writes::read))
+        .route(web::patch().to(writes::change))
+        .route(web::put().to(writes::change))
+        .route(web::delete().to(writes::delete))
 }
 
 const PAGE_DEFAULT: usize = 100;

@@ -8,6 +8,8 @@ use super::{
     draw::Draw,
     record::{self, DEALS_PER_COMPANY, Stream},
     table::{Row, Table},
+    writes::Answers,
+    written::{Body, Sent, Written},
 };
 
 /// All data.
@@ -21,6 +23,9 @@ pub struct World {
     tags: Table,
     /// Deals that were added later, by company.
     added_deals: HashMap<u64, Vec<u64>>,
+    written: Written,
+    /// What was answered for each idempotency key.
+    pub(super) answers: Answers,
     now_s: i64,
     movements: u64,
 }
@@ -83,6 +88,8 @@ impl World {
             events,
             tags: Table::new(record::tag_count()),
             added_deals: HashMap::new(),
+            written: Written::default(),
+            answers: Answers::default(),
             now_s,
             movements: 0,
         }
@@ -104,18 +111,77 @@ impl World {
         let first = (company.saturating_sub(1)) * DEALS_PER_COMPANY + 1;
         let initial = (first..first + DEALS_PER_COMPANY).filter(|_| company <= self.initial_companies);
         let added = self.added_deals.get(&company).into_iter().flatten().copied();
-        initial.chain(added).filter(|id| self.deals.is_live(*id)).filter_map(|id| self.deals.row(id)).collect()
+        let is_theirs = |id: &u64| self.deals.is_live(*id) && self.company_of(*id) == company;
+        initial.chain(added).filter(is_theirs).filter_map(|id| self.deals.row(id)).collect()
+    }
+
+    /// The company of a deal.
+    fn company_of(&self, deal: u64) -> u64 {
+        let written = self.written.get(Stream::Deals, deal).and_then(|body| body.id_in(Stream::Deals, "company_id"));
+        written.unwrap_or_else(|| record::company_of(self.seed, deal, self.initial_companies))
     }
 
     /// Writes a record of this world.
     pub fn write(&self, out: &mut String, stream: Stream, row: &Row) {
-        record::write(out, self.seed, stream, row, self.initial_companies);
+        self.writer()(out, stream, row);
     }
 
     /// What is needed to write records without holding the world.
     pub fn writer(&self) -> impl Fn(&mut String, Stream, &Row) + Send + use<> {
-        let (seed, companies) = (self.seed, self.initial_companies);
-        move |out, stream, row| record::write(out, seed, stream, row, companies)
+        let (seed, companies, written) = (self.seed, self.initial_companies, self.written.clone());
+        move |out, stream, row| match written.get(stream, row.id) {
+            Some(body) => record::write_sent(out, stream, row, body),
+            None => record::write(out, seed, stream, row, companies),
+        }
+    }
+
+    /// Makes a record of the fields that were sent.
+    pub fn create(&mut self, stream: Stream, sent: &Sent) -> u64 {
+        let now_s = self.tick();
+        let id = self.table_mut(stream).insert(now_s);
+        self.keep(stream, id, Body::new(stream, sent));
+        id
+    }
+
+    /// Changes the fields that were sent; with `is_whole` the others become null.
+    pub fn change(&mut self, stream: Stream, id: u64, sent: &Sent, is_whole: bool) {
+        let body = if is_whole { Body::new(stream, sent) } else { self.body(stream, id).with(stream, sent) };
+        let now_s = self.tick();
+        self.table_mut(stream).change(id, now_s);
+        self.keep(stream, id, body);
+    }
+
+    /// Deletes a record; the deals of a company go with it.
+    pub fn delete(&mut self, stream: Stream, id: u64) {
+        let deals = if stream == Stream::Companies { self.deals_of(id) } else { Vec::new() };
+        let now_s = self.tick();
+        self.table_mut(stream).delete(id, now_s);
+        for deal in deals {
+            self.deals.delete(deal.id, now_s);
+        }
+    }
+
+    /// The fields of a record as they are now.
+    fn body(&self, stream: Stream, id: u64) -> Body {
+        if let Some(body) = self.written.get(stream, id) {
+            return body.clone();
+        }
+        let mut text = String::new();
+        if let Some(row) = self.table(stream).row(id) {
+            self.write(&mut text, stream, &row);
+        }
+        Body::new(stream, &serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    fn keep(&mut self, stream: Stream, id: u64, body: Body) {
+        if let (Stream::Deals, Some(company)) = (stream, body.id_in(stream, "company_id")) {
+            let added = self.added_deals.entry(company).or_default();
+            let is_initial = (id - 1) / DEALS_PER_COMPANY + 1 == company && company <= self.initial_companies;
+            if !is_initial && !added.contains(&id) {
+                added.push(id);
+            }
+        }
+        self.written.insert(stream, id, body);
     }
 
     /// Changes, adds and deletes records, an hour after everything that is there.
@@ -148,6 +214,10 @@ impl World {
         for id in &moved.changed {
             let now_s = self.tick();
             self.table_mut(stream).change(*id, now_s);
+            if let Some(mut body) = self.written.get(stream, *id).cloned() {
+                body.change_text(&record::words(Draw::new(self.seed, [stream as u64, *id, now_s as u64])));
+                self.written.insert(stream, *id, body);
+            }
         }
         for _ in 0..insertions {
             let now_s = self.tick();

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod marks;
 pub mod me;
 pub mod records;
+pub mod restores;
 pub mod retention;
 pub mod runs;
 pub mod schedules;

@@ -9,7 +9,7 @@ use actix_web::{
 use jiff::Timestamp;
 use listbackup_engine::{
     model::{
-        Job, JobId, Run, RunId, RunStatus, SnapshotId, SourceId, SourceState,
+        Job, JobId, RestoreId, Run, RunId, RunStatus, SnapshotId, Source, SourceId, SourceState,
         run::{Progress, RunError, StreamProgress, StreamState, Trigger},
     },
     ports::Query,
@@ -43,6 +43,10 @@ pub struct RunView {
     /// The source that it reads.
     #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
+    /// The restore that it carries out; absent in runs that back up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schemas::RestoreId>)]
+    restore_id: Option<RestoreId>,
     /// What made it.
     trigger: TriggerView,
     /// Where it stands.
@@ -231,16 +235,22 @@ pub async fn order(
     idempotency: &IdempotencyKey,
 ) -> Result<HttpResponse, Problem> {
     let source = sources::find(state, caller, job.source_id).await?;
-    match source.state {
-        SourceState::Active => {}
-        SourceState::Paused => return Err(Problem::conflict("the source is paused; resume it first")),
-        SourceState::NeedsAuthorisation => {
-            return Err(Problem::conflict("the source waits for a sign-in; connect it first"));
-        }
-    }
+    check_active(&source)?;
     let trigger = Trigger::Manual { by: caller.actor() };
     let run = order_run(&state.ports, caller.scope(), job, trigger, idempotency.0.as_deref()).await?;
     Ok(HttpResponse::Accepted().json(RunView::of(run)))
+}
+
+/// Nothing can run for a source that is paused or waits for a sign-in.
+///
+/// # Errors
+/// 409.
+pub fn check_active(source: &Source) -> Result<(), Problem> {
+    match source.state {
+        SourceState::Active => Ok(()),
+        SourceState::Paused => Err(Problem::conflict("the source is paused; resume it first")),
+        SourceState::NeedsAuthorisation => Err(Problem::conflict("the source waits for a sign-in; connect it first")),
+    }
 }
 
 /// The caller's run of that id.
@@ -260,6 +270,7 @@ impl RunView {
             id: run.run_id,
             job_id: run.job_id,
             source_id: run.source_id,
+            restore_id: run.restore.map(|restore| restore.restore_id),
             trigger: match run.trigger {
                 Trigger::Schedule { due_at } => TriggerView::Schedule { due_at },
                 Trigger::Manual { by } => TriggerView::Manual { by },
@@ -307,7 +318,8 @@ impl RunStream {
 }
 
 impl FailureView {
-    fn of(error: RunError) -> Self {
+    /// Shows an error.
+    pub fn of(error: RunError) -> Self {
         Self { code: error.code, message: error.message }
     }
 }

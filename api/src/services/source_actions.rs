@@ -28,10 +28,7 @@ pub async fn sync(
     idempotency: IdempotencyKey,
 ) -> Result<HttpResponse, Problem> {
     let source = find(&state, &caller, *id).await?;
-    let job = match jobs_of(&state, &caller, *id).await?.into_iter().next() {
-        Some(job) => job,
-        None => on_demand_job(&state, &caller, &source).await?,
-    };
+    let job = job_of(&state, &caller, &source).await?;
     runs::order(&state, &caller, &job, &idempotency).await
 }
 
@@ -80,6 +77,17 @@ async fn switch(
     })
     .await?;
     Ok(answer(state, StatusCode::OK, source))
+}
+
+/// The source's first job, or an on-demand job that is made for it.
+///
+/// # Errors
+/// Those of the store.
+pub async fn job_of(state: &AppState, caller: &Caller, source: &Source) -> Result<Job, Problem> {
+    match jobs_of(state, caller, source.source_id).await?.into_iter().next() {
+        Some(job) => Ok(job),
+        None => on_demand_job(state, caller, source).await,
+    }
 }
 
 /// Its id follows from the source's, so that two requests at once make one job.

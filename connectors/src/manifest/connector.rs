@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{run::Run, session::Session, stream::Stream, template::Template};
-use crate::{Catalog, Connector, Error, ErrorKind, Page, ReadEnd, ReadRequest, Result};
+use super::{run::Run, session::Session, stream::Stream, template::Template, write::Writing};
+use crate::{
+    Catalog, Connector, Error, ErrorKind, Page, ReadEnd, ReadRequest, RecordWriter, Result, StreamSpec, WriteRequest,
+    WrittenRecord,
+};
 
 /// Slices read at once when the manifest does not say.
 const DEFAULT_CONCURRENCY: usize = 8;
@@ -77,5 +81,34 @@ impl Connector for ManifestConnector {
         let run = Run::new(stream, Arc::clone(&self.session), request.state, request.position, concurrency)
             .map_err(in_stream)?;
         run.read(pages).await.map_err(in_stream)
+    }
+
+    fn writer(&self) -> Option<&dyn RecordWriter> {
+        self.manifest.streams.iter().any(|stream| stream.writing.is_some()).then_some(self)
+    }
+}
+
+impl ManifestConnector {
+    fn writing(&self, name: &str) -> Result<(&Stream, &Writing)> {
+        let stream = self.stream(name)?;
+        let writing = stream.writing.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, "this stream can only be read: its manifest has no `x-listbackup.write`")
+        })?;
+        Ok((stream, writing))
+    }
+}
+
+#[async_trait]
+impl RecordWriter for ManifestConnector {
+    async fn read_one(&self, stream: &StreamSpec, key: &[String]) -> Result<Option<Bytes>> {
+        let (stream, writing) = self.writing(&stream.name)?;
+        let found = writing.read_one(&self.session, stream, key).await;
+        found.map_err(|error| error.with("stream", stream.name.clone()))
+    }
+
+    async fn write(&self, stream: &StreamSpec, request: &WriteRequest) -> Result<WrittenRecord> {
+        let (stream, writing) = self.writing(&stream.name)?;
+        let written = writing.write(&self.session, stream, request).await;
+        written.map_err(|error| error.with("stream", stream.name.clone()))
     }
 }

@@ -25,6 +25,7 @@ mod stream;
 mod template;
 mod time;
 mod transform;
+mod write;
 mod yaml;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -111,6 +112,7 @@ fn manifest(source: &View<'_>) -> Take<Manifest> {
         return Err(source.problem("the manifest has no `streams`"));
     }
     unique(source, &streams)?;
+    write::check_references(source, &streams)?;
     Ok(Manifest { streams, checked: checked?, concurrency: concurrency? })
 }
 

@@ -198,7 +198,7 @@ impl Reader {
             injections.merge(sliced)?;
         }
         let path = retriever.paginator.as_ref().and_then(|paginator| paginator.path(self.token.as_ref()));
-        Ok(Call { slice: self.slice.clone(), token: self.token.clone(), path, injections })
+        Ok(Call { slice: self.slice.clone(), token: self.token.clone(), path, injections, ..Call::default() })
     }
 
     /// Takes a page apart and finds the token of the next one.

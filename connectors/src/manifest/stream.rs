@@ -12,6 +12,7 @@ use super::{
     session::Session,
     time::Moment,
     transform::Transformation,
+    write::Writing,
     yaml::Data,
 };
 use crate::{Deletions, Result, StreamSpec};
@@ -24,6 +25,7 @@ pub(crate) struct Stream {
     pub(crate) retriever: Retriever,
     pub(crate) cursor: Option<CursorSpec>,
     pub(crate) transformations: Vec<Transformation>,
+    pub(crate) writing: Option<Writing>,
     schema: Value,
     deletions: Deletions,
 }
@@ -67,7 +69,7 @@ impl Stream {
         let schema = schema(view);
         let (retriever, cursor) = (Retriever::load(view), CursorSpec::load(view));
         let transformations: Vec<_> = view.children("transformations").iter().map(Transformation::load).collect();
-        let deletions = deletions(view);
+        let (deletions, writing) = (deletions(view), Writing::load(view, !transformations.is_empty()));
         refused?;
         migrations.into_iter().collect::<Take<Vec<()>>>()?;
         Ok(Self {
@@ -78,6 +80,7 @@ impl Stream {
             transformations: transformations.into_iter().collect::<Take<_>>()?,
             schema: schema?,
             deletions: deletions?,
+            writing: writing?,
         })
     }
 
@@ -127,6 +130,7 @@ impl Stream {
             json_schema: self.schema.clone(),
             parents,
             deletions: self.deletions.clone(),
+            write: self.writing.as_ref().map(Writing::describe),
         })
     }
 

@@ -97,6 +97,7 @@ impl Connector for JsonLinesFile {
             json_schema: json!({ "type": "object", "additionalProperties": true }),
             parents: Vec::new(),
             deletions: Deletions::Absence,
+            write: None,
         };
         Ok(Catalog { streams: vec![stream] })
     }

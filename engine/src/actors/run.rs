@@ -13,7 +13,7 @@ use crate::{
         commit::Outcomes,
         conclude::{self, AttemptEnd},
         pipeline::StreamOutcome,
-        progress,
+        progress, restore,
         session::Session,
         stop::{Stop, StopSwitch},
     },
@@ -88,6 +88,11 @@ impl Actor for Run {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let (run_ctx, claim, stop) = (self.ctx.clone(), self.claim.clone(), self.stop.clone());
+        if claim.run.restore.is_some() {
+            let work = Box::pin(restore::carry_out(run_ctx, claim, stop));
+            self.work = Some(Task::start(work, ctx.address().recipient(), Concluded));
+            return;
+        }
         let work = async move { Session::begin(run_ctx, claim, stop).await };
         self.work = Some(Task::start(work, ctx.address().recipient(), Begun));
         ctx.run_interval(self.ctx.settings.progress_every, Self::report);
@@ -122,7 +127,8 @@ impl Handler<RunStop> for Run {
     type Result = ();
 
     fn handle(&mut self, _: RunStop, ctx: &mut Self::Context) {
-        if self.session.is_some() {
+        // A restore watches the switch itself, from its beginning to its end.
+        if self.session.is_some() || self.claim.run.restore.is_some() {
             return;
         }
         if let Some(stop) = self.stop.reason() {

@@ -3,6 +3,7 @@
 
 mod columns;
 mod csv;
+mod folder;
 mod jsonl;
 mod members;
 mod number;
@@ -18,7 +19,10 @@ use std::io::Write;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-pub use self::order::Export;
+pub use self::{
+    folder::{Folder, FolderFile, write_folder},
+    order::Export,
+};
 use self::{output::Output, records::Scan};
 use crate::{
     error::{Error, ErrorKind, Result},

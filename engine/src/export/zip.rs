@@ -167,13 +167,13 @@ fn options(created_at: Timestamp, format: Format) -> SimpleFileOptions {
 
 /// Names of files, each another one on every system.
 #[derive(Default)]
-struct FileNames {
+pub(super) struct FileNames {
     taken: HashSet<String>,
 }
 
 impl FileNames {
     /// The name of a stream's file, without extension.
-    fn of(&mut self, stream: &str) -> String {
+    pub(super) fn of(&mut self, stream: &str) -> String {
         let safe = safe(stream);
         let mut name = safe.clone();
         let mut number = 1;

@@ -164,6 +164,8 @@ pub mod kind {
     pub enum File {}
     /// Kind of [`super::ExportId`].
     pub enum Export {}
+    /// Kind of [`super::RestoreId`].
+    pub enum Restore {}
     /// Kind of [`super::RequestId`].
     pub enum Request {}
     /// Kind of [`super::WorkerId`].
@@ -199,6 +201,9 @@ pub mod kind {
     impl IdKind for Export {
         const PREFIX: &'static str = "exp";
     }
+    impl IdKind for Restore {
+        const PREFIX: &'static str = "rst";
+    }
     impl IdKind for Request {
         const PREFIX: &'static str = "req";
     }
@@ -227,6 +232,8 @@ pub type KeyId = Id<kind::Key>;
 pub type FileId = Id<kind::File>;
 /// An export that somebody ordered.
 pub type ExportId = Id<kind::Export>;
+/// A restore that somebody ordered.
+pub type RestoreId = Id<kind::Restore>;
 /// One HTTP request to the API.
 pub type RequestId = Id<kind::Request>;
 /// One worker process.

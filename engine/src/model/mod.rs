@@ -8,6 +8,7 @@ pub mod guard;
 pub mod id;
 pub mod job;
 pub mod oauth_state;
+pub mod restore;
 pub mod retention;
 pub mod role;
 pub mod run;
@@ -21,10 +22,12 @@ pub use api_key::{AccessKey, Credential};
 pub use file::FileEntry;
 pub use guard::ReadGuard;
 pub use id::{
-    AccountId, EventId, ExportId, FileId, Id, JobId, KeyId, RequestId, RunId, SnapshotId, SourceId, UserId, WorkerId,
+    AccountId, EventId, ExportId, FileId, Id, JobId, KeyId, RequestId, RestoreId, RunId, SnapshotId, SourceId, UserId,
+    WorkerId,
 };
 pub use job::{Job, JobState};
 pub use oauth_state::OAuthState;
+pub use restore::{RestoreFigures, RunRestore};
 pub use retention::KeepRules;
 pub use role::Role;
 pub use run::{Run, RunStatus};

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use listbackup_connectors::FailedItem;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, JobId, RunId, SnapshotId, SourceId};
+use super::{AccountId, JobId, RestoreFigures, RunId, RunRestore, SnapshotId, SourceId};
 use crate::tables::{RUNS, Row, TableSchema};
 
 /// A run.
@@ -21,6 +21,9 @@ pub struct Run {
     pub account_id: AccountId,
     /// The source that it reads.
     pub source_id: SourceId,
+    /// What it restores; absent in runs that back up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RunRestore>,
     /// What made it.
     pub trigger: Trigger,
     /// Where it stands.
@@ -129,6 +132,9 @@ pub struct Progress {
     pub bytes_stored: u64,
     /// Requests sent.
     pub requests: u64,
+    /// Of a restore: what became of the records, by stream.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restored: BTreeMap<String, RestoreFigures>,
 }
 
 /// Figures of one stream of a run. At the end `records` = `added` + `changed` + `unchanged`.

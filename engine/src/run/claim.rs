@@ -176,6 +176,10 @@ pub fn ended_event(ctx: &RunContext, run: &Run) -> ActivityEvent {
     if let Some(error) = &run.error {
         tell("error", json!(error));
     }
+    if let Some(restore) = run.restore {
+        tell("restore", json!(restore));
+        tell("restored", json!(run.progress.restored));
+    }
     if let Some(snapshot_id) = run.snapshot_id {
         tell("snapshotId", json!(snapshot_id));
     }

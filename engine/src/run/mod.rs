@@ -5,6 +5,8 @@
 //! (what to read, from where) → [`pipeline`] (pages into the store, [`checkpoint`]s under the fence) → [`commit`] (one
 //! conditional write, after [`absence`] looked for mass deletions) → [`index`] (rows to browse).
 //!
+//! A run of another kind writes records of a snapshot back into the product: [`restore`].
+//!
 //! Apart from runs, [`upkeep`] looks after stored snapshots once a day: [`retention`] lets go of them by the source's rules,
 //! [`collection`] deletes the segments that nothing refers to any more.
 
@@ -24,6 +26,7 @@ pub mod lease;
 pub mod order;
 pub mod pipeline;
 pub mod progress;
+pub mod restore;
 pub mod retention;
 pub mod schedule;
 pub mod session;

@@ -79,6 +79,14 @@ pub async fn write_order(
     idempotency: Option<&str>,
 ) -> Result<(Run, bool)> {
     let run = new_run(ports, job, trigger, idempotency);
+    write_run(ports, scope, run).await
+}
+
+/// Writes the row of a run. When there is one of that id already, it stays, and is returned with `false`.
+///
+/// # Errors
+/// As [`order_run`].
+pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, run: Run) -> Result<(Run, bool)> {
     let actor = match &run.trigger {
         Trigger::Schedule { .. } => event::SYSTEM,
         Trigger::Manual { by } => by,
@@ -99,14 +107,19 @@ pub async fn write_order(
     }
 }
 
-async fn send(ports: &Ports, run: &Run) -> Result<()> {
+/// Sends the message of a run.
+///
+/// # Errors
+/// `Retry` when the queue cannot be reached.
+pub(super) async fn send(ports: &Ports, run: &Run) -> Result<()> {
     let body = serde_json::to_value(RunOrder::of(run))
         .map_err(|error| Error::new(ErrorKind::Bug, "an order does not serialise").caused_by(error))?;
     ports.queue.send(QueueName::Jobs, vec![body], std::time::Duration::ZERO).await?;
     Ok(())
 }
 
-fn new_run(ports: &Ports, job: &Job, trigger: Trigger, idempotency: Option<&str>) -> Run {
+/// The row of a new run, not written yet.
+pub(super) fn new_run(ports: &Ports, job: &Job, trigger: Trigger, idempotency: Option<&str>) -> Run {
     let now = ports.clock.now();
     let run_id = match (&trigger, idempotency) {
         (Trigger::Schedule { due_at }, _) => derived_id(job.job_id, due_at.as_millisecond(), b"due"),
@@ -118,6 +131,7 @@ fn new_run(ports: &Ports, job: &Job, trigger: Trigger, idempotency: Option<&str>
         run_id,
         account_id: job.account_id,
         source_id: job.source_id,
+        restore: None,
         trigger,
         status: RunStatus::Queued,
         cancel_requested: false,
@@ -182,7 +196,7 @@ pub async fn cancel_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_
     Ok(run)
 }
 
-/// Orders a new run with the job of an ended one.
+/// Orders a new run with the job of an ended one; of a restore, one that goes on with it.
 ///
 /// # Errors
 /// `Conflict` while the old run has not ended; `NotFound`.
@@ -195,7 +209,10 @@ pub async fn retry_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_i
         );
     }
     let job = store.get::<Job>(scope, key(scope.account_id(), job_id)).await?.row;
-    order_run(ports, scope, &job, Trigger::Manual { by: by.to_owned() }, None).await
+    let again = Run { restore: run.restore, ..new_run(ports, &job, Trigger::Manual { by: by.to_owned() }, None) };
+    let (again, _) = write_run(ports, scope, again).await?;
+    send(ports, &again).await?;
+    Ok(again)
 }
 
 /// Marks a run as ended: the one place that takes it out of the live index.

@@ -42,6 +42,11 @@ impl LiveProgress {
         change(progress.streams.entry(name.to_owned()).or_default());
     }
 
+    /// Replaces the figures of a restore.
+    pub fn restored(&self, figures: std::collections::BTreeMap<String, crate::model::RestoreFigures>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).restored = figures;
+    }
+
     /// Adds to the run's totals.
     pub fn add(&self, bytes_read: u64, requests: u64) {
         let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,6 +26,7 @@ mod manifest;
 mod merge;
 mod point;
 mod reader;
+mod restores;
 mod seal;
 mod search;
 mod segment;

@@ -1,7 +1,7 @@
 //! The paths of all objects. Nobody else builds or takes apart a path.
 
 use super::segment::SegmentId;
-use crate::model::{AccountId, ExportId, RunId, SnapshotId, SourceId};
+use crate::model::{AccountId, ExportId, RestoreId, RunId, SnapshotId, SourceId};
 
 /// Greatest instant of an id, in milliseconds since 1970.
 const INSTANT_MAX_MS: i64 = (1 << 48) - 1;
@@ -112,6 +112,27 @@ pub fn exports(account_id: AccountId) -> String {
     format!("{}exports/", account(account_id))
 }
 
+/// The order of a restore. In path order the newest comes first, as for exports.
+pub fn restore(account_id: AccountId, restore_id: RestoreId) -> String {
+    let rank = INSTANT_MAX_MS - restore_id.instant_ms();
+    format!("{}{rank:012x}-{restore_id}.restore", restores(account_id))
+}
+
+/// Prefix of an account's restores.
+pub fn restores(account_id: AccountId) -> String {
+    format!("{}restores/", account(account_id))
+}
+
+/// The `number`-th part of a restore's log, from 0.
+pub fn restore_log(account_id: AccountId, restore_id: RestoreId, number: u32) -> String {
+    format!("{}{number:08}.outcomes", restore_logs(account_id, restore_id))
+}
+
+/// Prefix of a restore's log.
+pub fn restore_logs(account_id: AccountId, restore_id: RestoreId) -> String {
+    format!("{}restored/{restore_id}/", account(account_id))
+}
+
 /// Prefix of everything of a source.
 pub fn source(account_id: AccountId, source_id: SourceId) -> String {
     format!("{}sources/{source_id}/", account(account_id))
@@ -137,6 +158,16 @@ pub fn parse_snapshot(path: &str) -> Option<(AccountId, SourceId, SnapshotId)> {
 /// The export at `path`; `None` when it is the path of something else.
 pub fn parse_export(path: &str) -> Option<ExportId> {
     path.rsplit('/').next()?.strip_suffix(".export")?.split_once('-')?.1.parse().ok()
+}
+
+/// The restore whose order is at `path`; `None` when it is the path of something else.
+pub fn parse_restore(path: &str) -> Option<RestoreId> {
+    name(path)?.strip_suffix(".restore")?.split_once('-')?.1.parse().ok()
+}
+
+/// The number of the part of a restore's log at `path`.
+pub fn parse_restore_log(path: &str) -> Option<u32> {
+    name(path)?.strip_suffix(".outcomes")?.parse().ok()
 }
 
 /// The snapshot whose tombstone is at `path`.

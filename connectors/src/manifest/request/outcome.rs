@@ -76,6 +76,8 @@ pub(crate) struct Resolution {
     pub(crate) action: Action,
     /// The manifest's own message.
     pub(crate) message: Option<String>,
+    /// No rule of the manifest names the answer.
+    pub(crate) is_default: bool,
 }
 
 impl ErrorHandler {
@@ -91,7 +93,7 @@ impl ErrorHandler {
     /// # Errors
     /// As for [`Template::value`].
     pub(crate) fn interpret(&self, session: &Session, response: &Response) -> Result<Resolution> {
-        let mut last = Resolution { action: default_action(response), message: None };
+        let mut last = Resolution { action: default_action(response), message: None, is_default: true };
         for handler in &self.handlers {
             last = handler.interpret(session, response)?;
             if matches!(last.action, Action::Success | Action::Retry | Action::Ignore) {
@@ -166,7 +168,7 @@ impl Handler {
                 return Ok(resolution);
             }
         }
-        Ok(Resolution { action: default_action(response), message: None })
+        Ok(Resolution { action: default_action(response), message: None, is_default: true })
     }
 }
 
@@ -223,7 +225,7 @@ impl Filter {
             .as_ref()
             .map(|message| message.text(&session.engine, &answer_scope(session, response)))
             .transpose()?;
-        Ok(Some(Resolution { action, message: message.filter(|text| !text.is_empty()) }))
+        Ok(Some(Resolution { action, message: message.filter(|text| !text.is_empty()), is_default: false }))
     }
 }
 
@@ -249,7 +251,7 @@ fn json_of(response: &Response) -> Value {
 }
 
 /// The error message inside a JSON answer, where products usually put it.
-fn error_text(response: &Response) -> Option<String> {
+pub(crate) fn error_text(response: &Response) -> Option<String> {
     let text = std::str::from_utf8(&response.body).ok()?;
     message_in(super::super::json::Slice::parse(text).ok()?)
 }

@@ -11,6 +11,7 @@ use super::{
         session::Session,
         slice::Slice,
         template::{Only, Python, Scope, Template, values},
+        write,
     },
     auth::Auth,
     body::{Inputs, Tree},
@@ -51,6 +52,10 @@ pub(crate) struct Call {
     pub(crate) path: Option<String>,
     /// Values from pagination and slices.
     pub(crate) injections: Injections,
+    /// The record that is written, or its key.
+    pub(crate) record: Option<Value>,
+    /// A JSON body that replaces the requester's own.
+    pub(crate) body: Option<Bytes>,
 }
 
 /// What came of a call.
@@ -116,7 +121,10 @@ impl Requester {
                 Err(error) if error.kind() == ErrorKind::Retry => (error, None),
                 Err(error) => return Err(error),
                 Ok(response) => {
-                    let resolution = self.errors.interpret(session, &response)?;
+                    let mut resolution = self.errors.interpret(session, &response)?;
+                    if call.body.is_some() {
+                        resolution = write::resolved(resolution, &response);
+                    }
                     match resolution.action {
                         Action::Success | Action::Ignore => return Ok(Sent::of(response)),
                         Action::Fail | Action::RefreshToken
@@ -184,6 +192,10 @@ impl Requester {
         if !matches!(self.method, Method::GET | Method::POST | Method::PUT | Method::PATCH) {
             return Ok(Bytes::new());
         }
+        if let Some(body) = &call.body {
+            default_content_type(headers, "application/json");
+            return Ok(body.clone());
+        }
         let mut document =
             self.json.as_ref().map_or(Ok(Fields::default()), |tree| tree.evaluate(&session.engine, scope))?;
         document.merge(json, true)?;
@@ -245,6 +257,10 @@ impl Call {
             None => Value::from(()),
         };
         let scope = session.scope().clone().with_slice(&self.slice.to_value()).with("next_page_token", token);
+        let scope = match &self.record {
+            Some(record) => scope.with("record", record.clone()),
+            None => scope,
+        };
         self.slice.extra.iter().fold(scope, |scope, (name, value)| scope.with(name, values::from_python(value)))
     }
 }

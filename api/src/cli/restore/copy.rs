@@ -1,0 +1,157 @@
+//! Restoring into another data directory: the snapshot is read like a product, so that the copy is a snapshot as any other,
+//! sealed under the other directory's keys; a second copy stores only what differs.
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use futures::TryStreamExt;
+use listbackup_engine::{
+    connectors::{
+        Catalog, Connector, Deletions, Error, ErrorKind, Integration, KeySlices, Link, Page, PageProgress, ReadEnd,
+        ReadRequest, RecordSlice, Result, SignIn, Spec, StreamSpec,
+    },
+    snapshot::{KeyPart, Record, SnapshotReader},
+};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::{Args, chosen};
+use crate::{
+    cli::{
+        backup::{self, Options},
+        data_dir::DataDir,
+        exit::Outcome,
+        product::Chosen,
+    },
+    lookup,
+    worker::WorkerSettings,
+};
+
+/// A page takes about so many bytes.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Runs the command.
+pub async fn run(args: &Args, directory: &Path) -> Outcome {
+    let worker = args.data_dir.open_to_read()?;
+    let found = lookup::snapshot(&worker.ctx, args.snapshot.as_deref().unwrap_or_default()).await?;
+    let manifest = &found.loaded.manifest;
+    let streams = chosen(args, manifest)?;
+    let stored: Arc<dyn Integration> = Arc::new(Stored::new(found.reader(), &manifest.integration));
+    let chosen =
+        Chosen { name: manifest.integration.clone(), manifest: None, integration: stored.clone(), settings: json!({}) };
+    let options = Options {
+        source: Some(manifest.source_name.clone()),
+        streams: (!args.stream.is_empty()).then_some(streams),
+        data_dir: DataDir { data_dir: Some(directory.to_owned()) },
+        wants_json: args.json,
+        worker: WorkerSettings { further: Some(stored), ..WorkerSettings::of_a_person() },
+    };
+    backup::back_up(chosen, options).await
+}
+
+/// A stored snapshot in the place of its product.
+struct Stored {
+    spec: Spec,
+    reader: SnapshotReader,
+}
+
+impl Stored {
+    fn new(reader: SnapshotReader, integration: &str) -> Self {
+        let spec = Spec {
+            name: integration.to_owned(),
+            title: integration.to_owned(),
+            description: "A snapshot of another data directory.".to_owned(),
+            settings_schema: json!({ "type": "object" }),
+            sign_in: SignIn::None,
+        };
+        Self { spec, reader }
+    }
+}
+
+impl Integration for Stored {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn connect(&self, _: Link) -> Result<Arc<dyn Connector>> {
+        Ok(Arc::new(StoredStreams(self.reader.clone())))
+    }
+}
+
+struct StoredStreams(SnapshotReader);
+
+#[async_trait]
+impl Connector for StoredStreams {
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn discover(&self) -> Result<Catalog> {
+        let streams = self.0.streams().map(|(name, state)| StreamSpec {
+            name: name.to_owned(),
+            primary_key: state.primary_key.clone(),
+            cursor_field: Vec::new(),
+            json_schema: state.json_schema.clone(),
+            parents: Vec::new(),
+            deletions: Deletions::Absence,
+            write: None,
+        });
+        Ok(Catalog { streams: streams.collect() })
+    }
+
+    async fn read(&self, request: ReadRequest, pages: mpsc::Sender<Page>) -> Result<ReadEnd> {
+        let stream = &request.stream;
+        let scan = self.0.scan(&stream.name).map_err(|error| unreadable(&error))?;
+        let mut scan = std::pin::pin!(scan);
+        let mut page = Building::default();
+        while let Some(record) = scan.try_next().await.map_err(|error| unreadable(&error))? {
+            page.push(&record, stream.primary_key.len())?;
+            if page.body.len() >= PAGE_BYTES {
+                send(&pages, std::mem::take(&mut page)).await?;
+            }
+        }
+        send(&pages, page).await?;
+        Ok(ReadEnd { is_full: true, ..ReadEnd::default() })
+    }
+}
+
+/// A page being filled. The key's values stand after each record: they need not be looked for in its body.
+#[derive(Default)]
+struct Building {
+    body: BytesMut,
+    records: Vec<RecordSlice>,
+}
+
+impl Building {
+    fn push(&mut self, record: &Record, arity: usize) -> Result<()> {
+        let body = self.append(&record.body);
+        let parts = record.key.parts().map_err(|error| unreadable(&error))?;
+        let values = parts.iter().take(arity).map(KeyPart::to_json);
+        let mut key: Vec<_> = values.map(|value| self.append(value.as_bytes())).collect();
+        let key = match key.len() {
+            0 => KeySlices::None,
+            1 => KeySlices::One(key.swap_remove(0)),
+            _ => KeySlices::Many(key.into()),
+        };
+        self.records.push(RecordSlice { body, key, is_deletion: false });
+        Ok(())
+    }
+
+    fn append(&mut self, text: &[u8]) -> std::ops::Range<u32> {
+        let start = self.body.len() as u32;
+        self.body.extend_from_slice(text);
+        start..self.body.len() as u32
+    }
+}
+
+async fn send(pages: &mpsc::Sender<Page>, page: Building) -> Result<()> {
+    let progress = PageProgress { bytes_received: page.body.len() as u64, ..PageProgress::default() };
+    let page = Page { body: page.body.freeze(), records: page.records, position: None, progress };
+    pages.send(page).await.map_err(|_| Error::new(ErrorKind::Cancelled, "the reader of the pages went away"))
+}
+
+/// What is damaged stays damaged: trying again cannot help.
+fn unreadable(error: &listbackup_engine::Error) -> Error {
+    Error::new(ErrorKind::Invalid, format!("the snapshot cannot be read: {error}"))
+}
