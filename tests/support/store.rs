@@ -239,7 +239,13 @@ pub fn page<'a>(records: impl IntoIterator<Item = (Vec<&'a str>, &'a str, bool)>
         slices.push(RecordSlice { body: start as u32..end as u32, key, is_deletion });
     }
     text.push_str("]}");
-    Page { body: Bytes::from(text), records: slices, position: None, progress: PageProgress::default() }
+    Page {
+        body: Bytes::from(text),
+        records: slices,
+        attachments: Vec::new(),
+        position: None,
+        progress: PageProgress::default(),
+    }
 }
 
 /// The end of a read.

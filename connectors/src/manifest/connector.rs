@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::{run::Run, session::Session, stream::Stream, template::Template};
-use crate::{Catalog, Connector, Error, ErrorKind, Page, ReadEnd, ReadRequest, Result};
+use crate::{
+    AttachmentBody, AttachmentRequest, Catalog, Connector, Error, ErrorKind, Page, ReadEnd, ReadRequest, Result,
+};
 
 /// Slices read at once when the manifest does not say.
 const DEFAULT_CONCURRENCY: usize = 8;
@@ -77,5 +79,14 @@ impl Connector for ManifestConnector {
         let run = Run::new(stream, Arc::clone(&self.session), request.state, request.position, concurrency)
             .map_err(in_stream)?;
         run.read(pages).await.map_err(in_stream)
+    }
+
+    async fn open_attachment(&self, request: AttachmentRequest) -> Result<AttachmentBody> {
+        let stream = self.stream(&request.stream.name)?;
+        let in_stream = |error: Error| error.with("stream", stream.name.clone());
+        match &stream.attachments {
+            Some(attachments) => attachments.open(&self.session, stream, &request).await.map_err(in_stream),
+            None => Err(in_stream(Error::new(ErrorKind::Invalid, "the manifest no longer names attachments"))),
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! Apart from runs, [`upkeep`] looks after stored snapshots once a day: [`retention`] lets go of them by the source's rules,
 //! [`collection`] deletes the segments that nothing refers to any more.
 
+pub mod attachments;
 pub mod checkpoint;
 pub mod claim;
 pub mod collection;

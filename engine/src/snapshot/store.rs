@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     account_store::AccountStore,
+    chunks::{ChunkTables, Chunks},
     keys::KeyRing,
     lookup::LookupSettings,
     segment::{Packer, SealedSegment, SegmentContext, SortBuffer},
@@ -71,6 +72,7 @@ pub struct SnapshotStore {
     caches: Caches,
     sealers: Arc<Sealers>,
     rings: Mutex<BTreeMap<AccountId, Arc<KeyRing>>>,
+    chunk_tables: ChunkTables,
 }
 
 impl SnapshotStore {
@@ -83,6 +85,7 @@ impl SnapshotStore {
             sealers: Arc::new(Sealers::new(&settings)),
             settings: Arc::new(settings),
             rings: Mutex::default(),
+            chunk_tables: ChunkTables::default(),
         }
     }
 
@@ -92,9 +95,17 @@ impl SnapshotStore {
     /// `Corrupt` when the account's stored key was altered, and those of the ports.
     pub async fn source(&self, scope: &AccountScope, source_id: SourceId) -> Result<SourceStore> {
         let ring = self.ring(scope).await?;
+        let chunks = Chunks::new(
+            self.blobs.clone(),
+            *scope,
+            ring.clone(),
+            &self.chunk_tables,
+            self.settings.zstd_level,
+            self.settings.scratch_dir.as_ref(),
+        );
         let segments =
             Segments { blobs: self.blobs.clone(), scope: *scope, source_id, ring, caches: self.caches.clone() };
-        Ok(SourceStore::new(segments, self.settings.clone(), self.sealers.clone()))
+        Ok(SourceStore::new(segments, chunks, self.settings.clone(), self.sealers.clone()))
     }
 
     /// What an account keeps beside its sources. An account without data key gets its first.
