@@ -112,6 +112,11 @@ impl World {
         record::write(out, self.seed, stream, row, self.initial_companies);
     }
 
+    /// What decides all data.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// What is needed to write records without holding the world.
     pub fn writer(&self) -> impl Fn(&mut String, Stream, &Row) + Send + use<> {
         let (seed, companies) = (self.seed, self.initial_companies);

@@ -17,7 +17,7 @@ pub mod user;
 pub use account::Account;
 pub use activity::{ActivityEvent, ActivityKind};
 pub use api_key::{AccessKey, Credential};
-pub use file::FileEntry;
+pub use file::{AttachmentFile, FileEntry};
 pub use id::{
     AccountId, EventId, ExportId, FileId, Id, JobId, KeyId, RequestId, RunId, SnapshotId, SourceId, UserId, WorkerId,
 };

@@ -19,6 +19,7 @@ pub mod context;
 pub mod delivery;
 pub mod due;
 pub mod event;
+pub mod files;
 pub mod index;
 pub mod lease;
 pub mod order;

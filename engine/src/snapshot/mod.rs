@@ -41,7 +41,7 @@ pub use self::{
     account_store::AccountStore,
     attachments::{
         AttachmentsCheckpoint, AttachmentsWriter, ContentSink, NewAttachment, StoredAttachment, TakenContent,
-        attachments_stream, owner_of,
+        attachments_stream, key_of as attachment_key, owner_of,
     },
     chunks::PackId,
     diff::{Bodies, Change, Difference, StreamDifference},

@@ -1,9 +1,9 @@
 //! Reading attachments of a snapshot: which there are, and the bytes of one.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, stream::BoxStream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 
 use super::{StoredAttachment, owner_of};
 use crate::{
@@ -33,6 +33,22 @@ impl SnapshotReader {
     pub async fn attachment(&self, stream: &str, key: &RecordKey) -> Result<Option<StoredAttachment>> {
         let record = self.get(stream, key).await?;
         record.map(|record| StoredAttachment::from_body(&record.body)).transpose()
+    }
+
+    /// Paths of the packs that hold the attachments of the snapshot.
+    ///
+    /// # Errors
+    /// `Corrupt` when what names them is damaged.
+    pub(crate) async fn packs(&self) -> Result<BTreeSet<String>> {
+        let chunks = &self.store.chunks;
+        let mut packs = BTreeSet::new();
+        for stream in self.attachment_streams() {
+            let mut attachments = std::pin::pin!(self.attachments(stream)?);
+            while let Some(attachment) = attachments.try_next().await? {
+                chunks.packs(&attachment.content, &mut packs).await?;
+            }
+        }
+        Ok(packs.into_iter().map(|pack| chunks.path(pack)).collect())
     }
 
     /// The bytes of an attachment within a range of it, every chunk authenticated, at most a few chunks in memory.

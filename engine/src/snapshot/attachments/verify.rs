@@ -17,8 +17,10 @@ use crate::{
 /// What was looked at already.
 #[derive(Default)]
 struct Seen {
-    /// Packs with their sizes.
-    packs: BTreeMap<PackRef, Option<u64>>,
+    /// Packs with their sizes, at level `Structure`.
+    sizes: BTreeMap<PackRef, Option<u64>>,
+    /// Packs whose index was read, at level `Data`.
+    indexes: BTreeSet<PackRef>,
     /// Contents that were read whole, by their digest and first chunk's place.
     contents: BTreeSet<(String, String)>,
 }
@@ -61,7 +63,7 @@ impl SnapshotReader {
         }
         let outcome = match level {
             VerifyLevel::Structure => self.verify_places(attachment, seen).await,
-            VerifyLevel::Data => self.verify_bytes(attachment, report).await,
+            VerifyLevel::Data => self.verify_bytes(attachment, seen, report).await,
         };
         match outcome {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
@@ -75,11 +77,11 @@ impl SnapshotReader {
     async fn verify_places(&self, attachment: &StoredAttachment, seen: &mut Seen) -> Result<()> {
         let chunks = &self.store.chunks;
         for (pack, Spot { offset, sealed_bytes, .. }) in chunks.places(&attachment.content).await? {
-            let size = match seen.packs.get(&pack) {
+            let size = match seen.sizes.get(&pack) {
                 Some(size) => *size,
                 None => {
                     let size = chunks.size(pack).await?;
-                    seen.packs.insert(pack, size);
+                    seen.sizes.insert(pack, size);
                     size
                 }
             };
@@ -93,7 +95,17 @@ impl SnapshotReader {
         Ok(())
     }
 
-    async fn verify_bytes(&self, attachment: &StoredAttachment, report: &mut VerifyReport) -> Result<()> {
+    async fn verify_bytes(
+        &self,
+        attachment: &StoredAttachment,
+        seen: &mut Seen,
+        report: &mut VerifyReport,
+    ) -> Result<()> {
+        let mut packs = BTreeSet::new();
+        self.store.chunks.packs(&attachment.content, &mut packs).await?;
+        for pack in packs.into_iter().filter(|pack| seen.indexes.insert(*pack)) {
+            self.store.chunks.listed(pack).await?;
+        }
         let mut bytes = self.open_attachment(attachment, 0..attachment.size_bytes).await?;
         let mut hasher = blake3::Hasher::new();
         while let Some(piece) = bytes.try_next().await? {

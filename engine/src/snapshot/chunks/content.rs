@@ -108,10 +108,11 @@ pub(crate) struct ContentWriter<'a> {
 impl<'a> ContentWriter<'a> {
     /// An empty content.
     pub(crate) fn new(packer: &'a Packer) -> Self {
-        let seed = packer.chunks().ring().hashers().cut_seed();
+        let chunks = packer.chunks();
+        let (seed, average_bytes) = (chunks.ring().hashers().cut_seed(), chunks.settings().chunk_bytes);
         Self {
             packer,
-            cutter: Some(Cutter::new(seed)),
+            cutter: Some(Cutter::new(seed, average_bytes)),
             hasher: blake3::Hasher::new(),
             slots: Vec::new(),
             size_bytes: 0,

@@ -4,38 +4,44 @@
 use bytes::{Bytes, BytesMut};
 use fastcdc::v2020::{Normalization, cut_gear, get_gear_with_seed, select_masks};
 
-/// No chunk but the last of a content is smaller, in bytes.
-pub(super) const MIN_BYTES: usize = 256 << 10;
-/// What chunks take on the average, in bytes.
-const AVERAGE_BYTES: usize = 1 << 20;
-/// No chunk is larger, in bytes.
+/// No chunk is larger, whatever the writer's settings, in bytes.
 pub(crate) const MAX_BYTES: usize = 4 << 20;
+/// The largest chunk and the average one: so many times.
+const SPREAD: usize = 4;
+/// Below that there is nothing to choose from.
+const AVERAGE_BYTES_MIN: usize = 1 << 10;
 
 /// Cuts one content, fed piece by piece. Holds one chunk at most, and the piece that ended it.
 pub(super) struct Cutter {
     gear: [Vec<u64>; 2],
     masks: (u64, u64),
+    average_bytes: usize,
     pending: BytesMut,
 }
 
 impl Cutter {
-    /// For one content of an account.
-    pub(super) fn new(seed: u64) -> Self {
+    /// For one content of an account, into chunks of so many bytes on the average.
+    pub(super) fn new(seed: u64, average_bytes: usize) -> Self {
+        let average_bytes = average_bytes.clamp(AVERAGE_BYTES_MIN, MAX_BYTES / SPREAD);
         let (gear, gear_ls) = get_gear_with_seed(seed);
-        let masks = select_masks(AVERAGE_BYTES, Normalization::Level1);
-        Self { gear: [gear.into_owned(), gear_ls.into_owned()], masks, pending: BytesMut::new() }
+        let masks = select_masks(average_bytes, Normalization::Level1);
+        Self { gear: [gear.into_owned(), gear_ls.into_owned()], masks, average_bytes, pending: BytesMut::new() }
     }
 
     /// Takes bytes until it is full; returns the others.
     pub(super) fn fill<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let (taken, rest) = bytes.split_at(bytes.len().min(MAX_BYTES.saturating_sub(self.pending.len())));
+        let (taken, rest) = bytes.split_at(bytes.len().min(self.max_bytes().saturating_sub(self.pending.len())));
         self.pending.extend_from_slice(taken);
         rest
     }
 
     /// True when [`Cutter::next`] has enough to decide.
     pub(super) fn is_full(&self) -> bool {
-        self.pending.len() >= MAX_BYTES
+        self.pending.len() >= self.max_bytes()
+    }
+
+    fn max_bytes(&self) -> usize {
+        self.average_bytes * SPREAD
     }
 
     /// Takes the next chunk off what was added; `None` when nothing is left. Before the content's end only to be called
@@ -44,13 +50,13 @@ impl Cutter {
         if self.pending.is_empty() {
             return None;
         }
-        let window = &self.pending[..self.pending.len().min(MAX_BYTES)];
+        let window = &self.pending[..self.pending.len().min(self.max_bytes())];
         let (mask_s, mask_l) = self.masks;
         let (_, len) = cut_gear(
             window,
-            MIN_BYTES,
-            AVERAGE_BYTES,
-            MAX_BYTES,
+            self.average_bytes / SPREAD,
+            self.average_bytes,
+            self.max_bytes(),
             mask_s,
             mask_l,
             mask_s << 1,

@@ -18,9 +18,6 @@ use crate::{
     ports::PutOutcome,
 };
 
-/// A pack is closed when it is larger, in bytes; the last chunk of 4 MiB at most comes on top.
-const PACK_BYTES: usize = 16 << 20;
-
 /// Where a chunk is, or will be once its pack is stored.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -79,7 +76,7 @@ impl Packer {
         if let Some(slot) = self.open.lock().await.slots.get(&id) {
             return Ok(slot.clone());
         }
-        let (level, plain_bytes) = (self.chunks.zstd_level(), plain.len());
+        let (level, plain_bytes) = (self.chunks.settings().zstd_level, plain.len());
         let encoded = blocking(move || pack::encode_chunk(&plain, level)).await?;
         let mut open = self.open.lock().await;
         // Another content may have brought the same chunk meanwhile.
@@ -89,7 +86,7 @@ impl Packer {
         let spot = open.draft.push(id, &encoded, plain_bytes);
         let slot = Arc::new(Slot { pack: OnceLock::new(), spot });
         open.slots.insert(id, slot.clone());
-        if open.draft.len() >= PACK_BYTES {
+        if open.draft.len() >= self.chunks.settings().pack_bytes {
             self.close(&mut open).await?;
         }
         Ok(slot)

@@ -1,6 +1,6 @@
 //! Reading a content, or a range of it, in constant memory: two chunks at a time.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use bytes::Bytes;
 use futures::{
@@ -25,21 +25,43 @@ impl Chunks {
     /// `Corrupt` when a list is damaged.
     pub(crate) async fn places(&self, content: &Content) -> Result<Vec<(PackRef, Spot)>> {
         let mut content = content.clone();
-        while content.depth > 0 {
-            let places = content.places()?;
-            let bytes: u64 = places.iter().map(|(_, spot)| u64::from(spot.plain_bytes)).sum();
-            if bytes > LIST_BYTES_MAX || content.depth > DEPTH_MAX {
-                return Err(corrupt("a list of chunks is larger than any that is written"));
-            }
-            let list: Vec<Bytes> = self.stream(parts(&places, 0..bytes)).try_collect().await?;
-            let inner: Content = serde_json::from_slice(&list.concat())
-                .map_err(|error| corrupt("a list of chunks has another shape").caused_by(error))?;
-            if inner.depth + 1 != content.depth {
-                return Err(corrupt("a list of chunks has another depth than was said"));
-            }
+        while let Some(inner) = self.inner(&content).await? {
             content = inner;
         }
         content.places()
+    }
+
+    /// The packs that a content needs, those of its lists included.
+    ///
+    /// # Errors
+    /// `Corrupt` when a list is damaged.
+    pub(crate) async fn packs(&self, content: &Content, found: &mut BTreeSet<PackRef>) -> Result<()> {
+        let mut content = content.clone();
+        found.extend(&content.packs);
+        while let Some(inner) = self.inner(&content).await? {
+            found.extend(&inner.packs);
+            content = inner;
+        }
+        Ok(())
+    }
+
+    /// The content that a list holds; `None` for one that is no list.
+    async fn inner(&self, content: &Content) -> Result<Option<Content>> {
+        if content.depth == 0 {
+            return Ok(None);
+        }
+        let places = content.places()?;
+        let bytes: u64 = places.iter().map(|(_, spot)| u64::from(spot.plain_bytes)).sum();
+        if bytes > LIST_BYTES_MAX || content.depth > DEPTH_MAX {
+            return Err(corrupt("a list of chunks is larger than any that is written"));
+        }
+        let list: Vec<Bytes> = self.stream(parts(&places, 0..bytes)).try_collect().await?;
+        let inner: Content = serde_json::from_slice(&list.concat())
+            .map_err(|error| corrupt("a list of chunks has another shape").caused_by(error))?;
+        if inner.depth + 1 != content.depth {
+            return Err(corrupt("a list of chunks has another depth than was said"));
+        }
+        Ok(Some(inner))
     }
 
     /// The bytes of a content of `size_bytes` within a range that lies in it.

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model::{AccountId, scope::AccountScope},
     ports::{Blobs, PutOutcome},
-    snapshot::{keys::KeyRing, paths},
+    snapshot::{keys::KeyRing, paths, store::StoreSettings},
 };
 
 /// Packs listed at a time.
@@ -46,7 +46,7 @@ pub(crate) struct Chunks {
     scope: AccountScope,
     ring: Arc<KeyRing>,
     known: SharedKnown,
-    zstd_level: i32,
+    settings: Arc<StoreSettings>,
 }
 
 impl Chunks {
@@ -56,11 +56,10 @@ impl Chunks {
         scope: AccountScope,
         ring: Arc<KeyRing>,
         tables: &ChunkTables,
-        zstd_level: i32,
-        scratch_dir: Option<&PathBuf>,
+        settings: Arc<StoreSettings>,
     ) -> Self {
-        let known = tables.of(scope.account_id(), scratch_dir);
-        Self { blobs, scope, ring, known, zstd_level }
+        let known = tables.of(scope.account_id(), settings.scratch_dir.as_ref());
+        Self { blobs, scope, ring, known, settings }
     }
 
     /// The account's keys.
@@ -73,9 +72,9 @@ impl Chunks {
         self.scope.account_id()
     }
 
-    /// How hard chunks are compressed.
-    pub(super) fn zstd_level(&self) -> i32 {
-        self.zstd_level
+    /// How the store works.
+    pub(super) fn settings(&self) -> &StoreSettings {
+        &self.settings
     }
 
     /// Learns what other writers stored: reads the index of every pack that is not known yet. A damaged one is passed over:
@@ -129,6 +128,22 @@ impl Chunks {
         let key = self.ring.epoch(trailer.epoch).await?.pack_key(id)?;
         let chunks = trailer.open_footer(&key, path, sealed).map_err(named)?;
         Ok((PackRef(id, trailer.epoch), chunks))
+    }
+
+    /// The chunks that a pack lists.
+    ///
+    /// # Errors
+    /// `Corrupt` when the pack is missing, or its index was altered or belongs elsewhere.
+    pub(crate) async fn listed(&self, pack: PackRef) -> Result<Vec<Spot>> {
+        let path = self.path(pack);
+        let Some(size_bytes) = self.blobs.size(&self.scope, &path).await? else {
+            return Err(corrupt("a pack is missing").with("path", path));
+        };
+        let (found, chunks) = self.index(&path, size_bytes, pack.id()).await?;
+        if found != pack {
+            return Err(corrupt("the pack says another epoch").with("path", path));
+        }
+        Ok(chunks.into_iter().map(|(_, spot)| spot).collect())
     }
 
     /// Where a chunk is stored, if it is.
