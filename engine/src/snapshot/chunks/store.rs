@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    ChunkId, PackRef, Spot, corrupt,
+    ChunkId, PackId, PackRef, Spot, corrupt,
     known::Known,
     pack::{self, SealedPack, TRAILER_BYTES, Trailer},
 };
@@ -88,7 +88,7 @@ impl Chunks {
         known.keep_if_within(&stored.keys().filter_map(|path| paths::parse_pack(path)).collect::<BTreeSet<_>>());
         for (path, size_bytes) in &stored {
             let Some(id) = paths::parse_pack(path).filter(|id| !known.has(*id)) else { continue };
-            match self.index(path, *size_bytes, id).await {
+            match self.index(path, *size_bytes, id, None).await {
                 Ok((pack, chunks)) => known.add(pack, &chunks)?,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
                     tracing::warn!(%error, "a pack cannot be used again: its chunks will be stored anew");
@@ -113,13 +113,23 @@ impl Chunks {
         }
     }
 
-    async fn index(&self, path: &str, size_bytes: u64, id: super::PackId) -> Result<(PackRef, Vec<(ChunkId, Spot)>)> {
+    /// A pack's index; `epoch` is what names of it say, where there are any.
+    async fn index(
+        &self,
+        path: &str,
+        size_bytes: u64,
+        id: PackId,
+        epoch: Option<u32>,
+    ) -> Result<(PackRef, Vec<(ChunkId, Spot)>)> {
         let named = |error: Error| error.with("path", path);
         let start = size_bytes.saturating_sub(TAIL_BYTES);
         let tail = self.blobs.get_range(&self.scope, path, start..size_bytes).await?;
         let (_, trailer) =
             tail.split_last_chunk::<TRAILER_BYTES>().ok_or_else(|| named(corrupt("the pack is cut short")))?;
         let trailer = Trailer::read(trailer, size_bytes).map_err(named)?;
+        if epoch.is_some_and(|epoch| epoch != trailer.epoch) {
+            return Err(named(corrupt("the pack says another epoch than those who name it")));
+        }
         let end = size_bytes - TRAILER_BYTES as u64;
         let sealed = match trailer.footer_offset.checked_sub(start) {
             Some(from) => tail.slice(from as usize..(end - start) as usize),
@@ -139,10 +149,7 @@ impl Chunks {
         let Some(size_bytes) = self.blobs.size(&self.scope, &path).await? else {
             return Err(corrupt("a pack is missing").with("path", path));
         };
-        let (found, chunks) = self.index(&path, size_bytes, pack.id()).await?;
-        if found != pack {
-            return Err(corrupt("the pack says another epoch").with("path", path));
-        }
+        let (_, chunks) = self.index(&path, size_bytes, pack.id(), Some(pack.epoch())).await?;
         Ok(chunks.into_iter().map(|(_, spot)| spot).collect())
     }
 
