@@ -353,3 +353,26 @@ async fn a_range_past_the_end_is_refused() {
     let outcome = reader.open_attachment(&attachments[0], 0..attachments[0].size_bytes + 1).await;
     assert_eq!(outcome.err().map(|error| error.kind()), Some(ErrorKind::Invalid));
 }
+
+#[tokio::test]
+async fn an_archive_holds_every_attachment_under_its_path() {
+    use std::io::Read;
+
+    use listbackup_engine::export::{ExportSpec, Format, Selection};
+
+    let (world, loaded, good) = damage_world().await;
+    let reader = world.source(1, 1).await.unwrap().reader(&loaded.manifest);
+    let spec = ExportSpec { selection: Selection::Archive(vec![STREAM.to_owned()]), format: Format::Jsonl };
+    let (out, written) = spec.clone().write(reader, std::io::Cursor::new(Vec::new())).await.unwrap();
+    assert_eq!(written.records, 3);
+    let mut archive = zip::ZipArchive::new(out).unwrap();
+    for ((record, id), bytes) in &good {
+        let mut found = Vec::new();
+        archive.by_name(&format!("files/contacts/{record}/{id}/{id}.bin")).unwrap().read_to_end(&mut found).unwrap();
+        assert_eq!(&found, bytes);
+    }
+    let path = packs(&world).into_keys().next().unwrap();
+    let reader = damaged(&world, &path, None).source(1, 1).await.unwrap().reader(&loaded.manifest);
+    let error = spec.write(reader, std::io::Cursor::new(Vec::new())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}

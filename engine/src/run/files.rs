@@ -12,9 +12,6 @@ use crate::{
     tables::FILES,
 };
 
-/// Longest part of a path that is shown as it is, in bytes; keys of rows have limits.
-const PART_BYTES_MAX: usize = 160;
-
 /// Writes the rows of a snapshot's attachments, `batch` in one transaction together with `check`. Returns how many.
 ///
 /// # Errors
@@ -65,7 +62,7 @@ pub(super) async fn remove(
             };
             let delete = |attachment: &StoredAttachment| Write::Delete {
                 table: &FILES,
-                key: place(reader.manifest(), &path_of(stream, attachment)),
+                key: place(reader.manifest(), &attachment.path(stream)),
                 condition: Condition::Any,
             };
             ctx.store.transact(scope, attachments.iter().map(delete).collect()).await?;
@@ -80,7 +77,7 @@ fn place(manifest: &Manifest, path: &str) -> Key {
 
 /// What a person sees of an attachment of a stream of attachments.
 pub fn entry(manifest: &Manifest, stream: &str, attachment: &StoredAttachment) -> FileEntry {
-    let path = path_of(stream, attachment);
+    let path = attachment.path(stream);
     let place = place(manifest, &path);
     FileEntry {
         account_source: place.partition,
@@ -104,29 +101,6 @@ pub fn entry(manifest: &Manifest, stream: &str, attachment: &StoredAttachment) -
     }
 }
 
-/// `<stream>/<record>/<id>/<name>`, each part fit for a file system.
-pub fn path_of(stream: &str, attachment: &StoredAttachment) -> String {
-    let owner = owner_of(stream).unwrap_or(stream);
-    [owner, &attachment.record, &attachment.attachment, &attachment.name].map(part).join("/")
-}
-
-/// Characters that paths or keys of rows are made with become `_`; a part that changed or is too long ends in a digest, so
-/// that no two are taken for one.
-fn part(text: &str) -> String {
-    let is_plain =
-        |c: char| !c.is_control() && !matches!(c, '/' | '\\' | '#' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
-    let is_name = !text.is_empty() && !text.starts_with('.') && text.trim() == text;
-    if text.len() <= PART_BYTES_MAX && is_name && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    let mut shown: String =
-        text.trim().trim_start_matches('.').chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
-    while shown.len() > PART_BYTES_MAX - 20 {
-        shown.pop();
-    }
-    format!("{shown}~{}", &blake3::hash(text.as_bytes()).to_hex()[..16])
-}
-
 /// The same for every delivery of the same object.
 fn file_id(snapshot_id: SnapshotId, stream: &str, attachment: &StoredAttachment) -> FileId {
     let mut hasher = blake3::Hasher::new_derive_key("listbackup file id of snapshot and attachment");
@@ -137,20 +111,4 @@ fn file_id(snapshot_id: SnapshotId, stream: &str, attachment: &StoredAttachment)
     let mut digest = [0; 10];
     hasher.finalize_xof().fill(&mut digest);
     FileId::derived(snapshot_id.instant_ms(), digest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_part_of_a_path_never_leaves_its_place_and_two_texts_never_become_one() {
-        assert_eq!(part("Vertrag Müller.pdf"), "Vertrag Müller.pdf");
-        let hostile =
-            ["..", ".", "", "../../etc/passwd", "a/b", "a_b/", "a#b", "CON:", "a\nb", " a", &"x".repeat(3000)];
-        let parts: Vec<String> = hostile.iter().map(|text| part(text)).collect();
-        assert!(parts.iter().all(|part| !part.contains(['/', '#', '\n']) && !part.starts_with('.')), "{parts:?}");
-        assert!(parts.iter().all(|part| part.len() <= PART_BYTES_MAX && !part.is_empty()), "{parts:?}");
-        assert_ne!(part("a/b"), part("a#b"));
-    }
 }

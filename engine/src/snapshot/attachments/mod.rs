@@ -2,6 +2,7 @@
 //! records name each file's chunks: change detection, comparison, history, verification, retention and compaction are
 //! those of any stream.
 
+mod path;
 mod read;
 mod reconcile;
 mod verify;
