@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
-use listbackup_connectors::{Attachment, AttachmentRequest, FailedItem, Page, ResumeAt};
+use listbackup_connectors::{Attachment, AttachmentRequest, FailedItem, Page, RecordSlice, ResumeAt};
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
@@ -125,17 +125,18 @@ impl<'a> Attachments<'a> {
 
     /// True when this page says anything about attachments: its records' keys are needed then.
     pub(super) fn concerns(&self, page: &Page) -> bool {
-        !page.attachments.is_empty() || (self.parent.is_some() && self.plan.state.is_some())
+        let may_lose = |record: &RecordSlice| record.is_deletion || self.plan.state.is_some();
+        !page.attachments.is_empty() || (self.parent.is_some() && page.records.iter().any(may_lose))
     }
 
-    /// Takes the attachments of a page whose records have these keys.
+    /// Takes the attachments of a page whose records have these keys; true beside those that it deletes.
     ///
     /// # Errors
     /// Those of the store. Attachments that cannot be read are noted.
-    pub(super) async fn take(&mut self, page: Vec<Attachment>, keys: &[RecordKey]) -> Result<()> {
+    pub(super) async fn take(&mut self, page: Vec<Attachment>, keys: &[(RecordKey, bool)]) -> Result<()> {
         self.begin(None).await?;
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        let records: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        let records: Vec<String> = keys.iter().map(|(key, _)| key.to_string()).collect();
         let mut named: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut wanted = Vec::new();
         for attachment in page {
@@ -158,14 +159,15 @@ impl<'a> Attachments<'a> {
             wanted.push(one);
         }
         let mut gone = Vec::new();
-        // A full read finds out at its end what is gone.
-        if self.plan.state.is_some() {
-            for record in &records {
-                let had = writer.ids_before(record).await?;
-                let has = named.get(record.as_str());
-                let lost = had.into_iter().filter(|id| !has.is_some_and(|has| has.contains(id)));
-                gone.extend(lost.map(|id| (record.clone(), id)));
+        for (record, (_, is_deletion)) in records.iter().zip(keys) {
+            // A full read finds out at its end what else is gone.
+            if !is_deletion && self.plan.state.is_none() {
+                continue;
             }
+            let had = writer.ids_before(record).await?;
+            let has = named.get(record.as_str());
+            let lost = had.into_iter().filter(|id| !has.is_some_and(|has| has.contains(id)));
+            gone.extend(lost.map(|id| (record.clone(), id)));
         }
         let (kept, changed): (Vec<_>, Vec<_>) = wanted.into_iter().partition(Wanted::is_unchanged);
         let kept: Vec<StoredAttachment> = kept.into_iter().filter_map(Wanted::as_before).collect();

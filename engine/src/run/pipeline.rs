@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use listbackup_connectors::{self as connectors, Deletions, Page, ReadEnd, ReadRequest};
+use listbackup_connectors::{self as connectors, Deletions, Page, ReadEnd, ReadRequest, RecordSlice};
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::run::{RunError, StreamProgress, StreamState},
-    snapshot::{FinishedStream, StreamEnd, StreamFigures, StreamWriter, WriterSpec, attachments_stream},
+    snapshot::{FinishedStream, RecordKey, StreamEnd, StreamFigures, StreamWriter, WriterSpec, attachments_stream},
 };
 
 /// How a stream's read ended.
@@ -200,7 +200,7 @@ impl<'a> StreamRead<'a> {
         let concerns_attachments = self.attachments.concerns(&page);
         let attachments = std::mem::take(&mut page.attachments);
         let keys = match concerns_attachments {
-            true => page.records.iter().map(|record| self.writer.key_of(&page, record)).collect::<Result<_>>()?,
+            true => self.keys_of(&page)?,
             false => Vec::new(),
         };
         self.writer.push(page).await?;
@@ -216,6 +216,12 @@ impl<'a> StreamRead<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The keys of a page's records, and whether the page deletes them.
+    fn keys_of(&mut self, page: &Page) -> Result<Vec<(RecordKey, bool)>> {
+        let key = |record: &RecordSlice| Ok((self.writer.key_of(page, record)?, record.is_deletion));
+        page.records.iter().map(key).collect()
     }
 
     fn is_checkpoint_due(&self) -> bool {
