@@ -75,7 +75,7 @@ pub(super) struct Attachments<'a> {
     stream: String,
     parent: Option<StreamState>,
     /// Made when the first attachment comes, or when the snapshot before has any.
-    writer: Option<AttachmentsWriter>,
+    writer: Option<Box<AttachmentsWriter>>,
     failures: Failures,
 }
 
@@ -114,7 +114,8 @@ impl<'a> Attachments<'a> {
     async fn begin(&mut self, resume: Option<AttachmentsCheckpoint>) -> Result<()> {
         if self.writer.is_none() {
             let (store, owner) = (&self.session.source_store, &self.plan.spec);
-            self.writer = Some(AttachmentsWriter::open(store, owner, self.parent.clone(), resume).await?);
+            let writer = AttachmentsWriter::open(store, owner, self.parent.clone(), resume).await?;
+            self.writer = Some(Box::new(writer));
             let expected = self.parent.as_ref().map(|parent| parent.records);
             self.session.progress.stream(&self.stream, |stream| {
                 (stream.state, stream.expected) = (ReadState::Reading, expected);
@@ -170,7 +171,7 @@ impl<'a> Attachments<'a> {
             gone.extend(lost.map(|id| (record.clone(), id)));
         }
         let (kept, changed): (Vec<_>, Vec<_>) = wanted.into_iter().partition(Wanted::is_unchanged);
-        let kept: Vec<StoredAttachment> = kept.into_iter().filter_map(Wanted::as_before).collect();
+        let kept: Vec<StoredAttachment> = kept.into_iter().filter_map(Wanted::into_before).collect();
         writer.keep(&kept).await?;
         writer.remove(&gone).await?;
         self.download(changed).await
@@ -180,7 +181,7 @@ impl<'a> Attachments<'a> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let side_by_side = self.session.ctx.settings.downloads_max.max(1);
         let ended: Vec<Ended> = {
-            let writer = &*writer;
+            let writer = &**writer;
             let (session, plan) = (self.session, self.plan);
             // Boxed each by itself: else the compiler does not see that the whole may go to another thread.
             let running: Vec<BoxFuture<'_, Ended>> = changed
@@ -230,7 +231,7 @@ impl<'a> Attachments<'a> {
 
     /// What was read and written so far.
     pub(super) fn figures(&self) -> Option<StreamFigures> {
-        self.writer.as_ref().map(AttachmentsWriter::figures)
+        self.writer.as_ref().map(|writer| writer.figures())
     }
 
     /// The name of the stream that they are in.
@@ -266,7 +267,7 @@ impl Wanted {
     }
 
     /// The stored content, under the name that it has now.
-    fn as_before(self) -> Option<StoredAttachment> {
+    fn into_before(self) -> Option<StoredAttachment> {
         let Attachment { name, media_type, .. } = self.attachment;
         self.before.map(|before| StoredAttachment { name, media_type: media_type.or(before.media_type), ..before })
     }

@@ -38,7 +38,7 @@ pub enum StreamOutcome {
 /// Reads one stream to its end, trying again from the last page where that can help.
 pub async fn read_stream(session: &Session, plan: &StreamPlan) -> StreamOutcome {
     let name = &plan.spec.name;
-    match read(session, plan).await {
+    match Box::pin(read(session, plan)).await {
         Ok(finished) => {
             session.progress.stream(name, |stream| {
                 stream.state = StreamState::Done;
@@ -90,7 +90,7 @@ async fn read(session: &Session, plan: &StreamPlan) -> Result<FinishedStream, In
     };
     session.progress.stream(&plan.spec.name, |progress| progress.state = StreamState::Reading);
     let end = stream.read_with_retries().await?;
-    let finished = stream.finish(end).await?;
+    let finished = Box::pin(stream.finish(end)).await?;
     Ok(finished)
 }
 
@@ -266,7 +266,7 @@ impl<'a> StreamRead<'a> {
         // An attachment that is missing comes again only with its record.
         let state = if attachments.holds_state() { plan.state.clone() } else { end.state };
         let end = StreamEnd { keeps_absent, ..StreamEnd::new(is_full, state, began_at, ended_at) };
-        let attachments = attachments.finish(end.clone()).await?;
+        let attachments = Box::pin(attachments.finish(end.clone())).await?;
         let mut finished = writer.finish(end).await?;
         finished.attachments = attachments.map(Box::new);
         let bytes_stored = finished.with_attachments().map(|finished| finished.figures.bytes_stored).sum();

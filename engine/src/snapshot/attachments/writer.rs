@@ -182,7 +182,7 @@ impl AttachmentsWriter {
     /// Those of [`StreamWriter::finish`].
     pub async fn finish(mut self, end: StreamEnd) -> Result<FinishedStream> {
         self.settle().await?;
-        let mut finished = self.writer.finish(end).await?;
+        let mut finished = Box::pin(self.writer.finish(end)).await?;
         finished.figures.bytes_stored += self.packs_bytes;
         Ok(finished)
     }

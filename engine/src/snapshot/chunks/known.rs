@@ -57,14 +57,13 @@ impl Known {
         let number = self.packs.len() as u32;
         self.packs.push(pack);
         let mut rows = Vec::with_capacity(chunks.len() * ROW_BYTES);
-        let mut row = (self.rows.len() / ROW_BYTES as u64) as u32;
-        for (id, spot) in chunks {
+        let first_row = (self.rows.len() / ROW_BYTES as u64) as u32;
+        for (row, (id, spot)) in (first_row..).zip(chunks) {
             rows.extend_from_slice(id);
             for field in [number, spot.number, spot.offset, spot.sealed_bytes, spot.plain_bytes] {
                 rows.extend_from_slice(&field.to_le_bytes());
             }
             self.index.entry(prefix(id)).or_insert(row);
-            row += 1;
         }
         self.rows.append(&rows).map(drop)
     }
