@@ -2,6 +2,8 @@
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/attachments.rs"]
+mod attachments;
 #[path = "api/bodies.rs"]
 mod bodies;
 #[path = "api/comparing.rs"]

@@ -1,5 +1,7 @@
 //! What the manifest runtime promises: published manifests load unmodified, and streams are read as their manifests say.
 
+#[path = "connectors/attachments.rs"]
+mod attachments;
 #[path = "connectors/failures.rs"]
 mod failures;
 #[path = "connectors/kit.rs"]

@@ -47,7 +47,7 @@ pub async fn attachment(reader: SnapshotReader, spec: ExportSpec) -> Result<Http
 }
 
 /// A name in ASCII for old clients, and the name itself.
-fn disposition(name: String) -> ContentDisposition {
+pub fn disposition(name: String) -> ContentDisposition {
     let ascii: String = name.chars().map(|c| if c.is_ascii() { c } else { '_' }).collect();
     let is_ascii = ascii == name;
     let mut parameters = vec![DispositionParam::Filename(ascii)];

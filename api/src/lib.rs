@@ -19,6 +19,7 @@ pub mod lookup;
 pub mod openapi;
 pub mod paging;
 pub mod problem;
+pub mod ranged;
 pub mod routes;
 pub mod sandbox;
 pub mod schemas;

@@ -9,8 +9,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::{
+    attachment::{AttachmentBody, AttachmentRequest},
     catalog::{Catalog, Spec, StreamSpec},
-    error::Result,
+    error::{Error, ErrorKind, Result},
     page::Page,
 };
 
@@ -39,6 +40,15 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// Pages sent before the error stay valid. A closed channel means stop: the error's kind is `Cancelled`.
     async fn read(&self, request: ReadRequest, pages: mpsc::Sender<Page>) -> Result<ReadEnd>;
+
+    /// Opens an attachment that a page of this connector named. Its bytes are never held whole.
+    ///
+    /// # Errors
+    /// `NotFound` when the product says that it is gone; else what to do, as for [`Connector::read`].
+    async fn open_attachment(&self, request: AttachmentRequest) -> Result<AttachmentBody> {
+        let message = format!("the stream {} names attachments that its connector cannot open", request.stream.name);
+        Err(Error::new(ErrorKind::Bug, message))
+    }
 
     /// Writes records back, for products that let us; [`StreamSpec::write`] says which streams.
     fn writer(&self) -> Option<&dyn RecordWriter> {

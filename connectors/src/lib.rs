@@ -3,6 +3,7 @@
 //! A small crate: it builds in seconds and knows nothing of storage, actors or the cloud. Authors start at
 //! [`connector`] (the contract) and `connectors/README.md`.
 
+pub mod attachment;
 pub mod catalog;
 mod clock;
 pub mod connector;
@@ -14,6 +15,7 @@ pub mod oauth;
 pub mod page;
 pub mod registry;
 
+pub use attachment::{Attachment, AttachmentBody, AttachmentRequest, ResumeAt};
 pub use catalog::{Catalog, Deletions, OAuth2SignIn, Reference, SignIn, Spec, StreamSpec, WriteSpec};
 pub use connector::{
     Connector, CredentialStore, FailedItem, Integration, Link, ReadEnd, ReadRequest, RecordWriter, Settings, Tokens,

@@ -5,6 +5,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::Attachment;
+
 /// Records as slices of the bytes that carried them. Built by connectors, never changed afterwards.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -12,6 +14,8 @@ pub struct Page {
     pub body: Bytes,
     /// The records in `body`, in order.
     pub records: Vec<RecordSlice>,
+    /// Every attachment of these records: what a record has and is not named here counts as gone.
+    pub attachments: Vec<Attachment>,
     /// How to go on after this page within the same run, or `None` where the read cannot be resumed here.
     /// Opaque to everybody but the connector; handed back through [`crate::ReadRequest::position`].
     pub position: Option<Value>,

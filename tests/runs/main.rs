@@ -1,5 +1,6 @@
 //! What runs promise, whatever happens to their workers.
 
+mod attachments;
 mod guard;
 mod retention;
 mod rules;

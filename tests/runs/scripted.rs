@@ -7,9 +7,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use listbackup_connectors::{
-    Catalog, Connector, Deletions, Error, ErrorKind, Integration, KeySlices, Link, Page, PageProgress, ReadEnd,
-    ReadRequest, RecordSlice, Result, SignIn, Spec, StreamSpec,
+    Attachment, AttachmentBody, AttachmentRequest, Catalog, Connector, Deletions, Error, ErrorKind, Integration,
+    KeySlices, Link, Page, PageProgress, ReadEnd, ReadRequest, RecordSlice, Result, SignIn, Spec, StreamSpec,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
@@ -40,6 +42,32 @@ struct Script {
     failing_whole: BTreeSet<String>,
     panicking: BTreeSet<String>,
     served: BTreeMap<String, Vec<usize>>,
+    files: BTreeMap<u64, BTreeMap<String, File>>,
+    /// Where each download began.
+    opened: Vec<(String, u64)>,
+    is_incremental: bool,
+}
+
+/// An attachment of the record of some stream's id.
+#[derive(Clone)]
+pub struct File {
+    /// Changes with its bytes.
+    pub version: u32,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// So many downloads break off in the middle.
+    pub cuts: u32,
+    /// Every download fails so.
+    pub failing: Option<ErrorKind>,
+    /// Every download ends early, as if that were all.
+    pub is_short: bool,
+}
+
+impl File {
+    /// One that can be downloaded.
+    pub fn new(version: u32, bytes: Vec<u8>) -> Self {
+        Self { version, bytes, cuts: 0, failing: None, is_short: false }
+    }
 }
 
 impl Product {
@@ -94,6 +122,33 @@ impl Product {
         self.script().streams.get(stream).map(|records| records.values().cloned().collect()).unwrap_or_default()
     }
 
+    /// Hangs a file on the record `id` of every stream.
+    pub fn attach(&self, id: u64, name: &str, file: File) {
+        self.script().files.entry(id).or_default().insert(name.to_owned(), file);
+    }
+
+    /// Takes a file away.
+    pub fn detach(&self, id: u64, name: &str) {
+        self.script().files.entry(id).or_default().remove(name);
+    }
+
+    /// From now on every stream has a state: a read from it brings the records with `"new": true` only.
+    pub fn be_incremental(&self) {
+        self.script().is_incremental = true;
+    }
+
+    /// Replaces a record.
+    pub fn set(&self, stream: &str, id: u64, record: Value) {
+        self.script().streams.entry(stream.to_owned()).or_default().insert(id, record);
+    }
+
+    /// Names of the files that were opened since the last call, and from which byte on; sorted.
+    pub fn take_opened(&self) -> Vec<(String, u64)> {
+        let mut opened = std::mem::take(&mut self.script().opened);
+        opened.sort();
+        opened
+    }
+
     /// Lets every read of a stream fail from now on, or work again.
     pub fn fail(&self, stream: &str, kind: Option<ErrorKind>) {
         match kind {
@@ -138,13 +193,27 @@ impl Product {
         let (size, records) = (script.page_records, script.streams.get(stream)?);
         let changes = script.changes.get(stream);
         let has_changed = |id: &u64| changes.is_some_and(|changes| changes.get(id).copied() > since);
-        let wanted = records.iter().filter(|(id, _)| since.is_none() || has_changed(id));
+        let is_new = |id: &u64, record: &Value| record["new"] == true || has_changed(id);
+        let wanted = records.iter().filter(|(id, record)| since.is_none() || is_new(id, record));
         let on_page: Vec<Value> = wanted.skip(number * size).take(size).map(|(_, record)| record.clone()).collect();
         if on_page.is_empty() {
             return None;
         }
         script.served.entry(stream.to_owned()).or_default().push(number);
-        Some(render(&on_page, number))
+        let mut page = render(&on_page, number);
+        for (record, on_page) in on_page.iter().enumerate() {
+            let files = on_page["id"].as_u64().and_then(|id| script.files.get(&id));
+            page.attachments.extend(files.into_iter().flatten().map(|(name, file)| Attachment {
+                record: record as u32,
+                id: name.clone(),
+                name: format!("{name}.bin"),
+                media_type: None,
+                size_bytes: Some(file.bytes.len() as u64),
+                version: Some(file.version.to_string()),
+                locator: json!([on_page["id"], name]),
+            }));
+        }
+        Some(page)
     }
 }
 
@@ -168,7 +237,7 @@ fn render(records: &[Value], number: usize) -> Page {
     body.pop();
     body.push(']');
     let progress = PageProgress { bytes_received: body.len() as u64, requests: 1, ..PageProgress::default() };
-    Page { body: body.into(), records: slices, position: Some(json!(number + 1)), progress }
+    Page { body: body.into(), records: slices, attachments: Vec::new(), position: Some(json!(number + 1)), progress }
 }
 
 impl Integration for Product {
@@ -193,12 +262,16 @@ impl Connector for Product {
         let streams = script.streams.keys().map(|name| StreamSpec {
             name: name.clone(),
             primary_key: vec![vec!["id".to_owned()]],
-            cursor_field: if tells_changes(name) { vec!["changed".to_owned()] } else { Vec::new() },
+            cursor_field: match tells_changes(name) || script.is_incremental {
+                true => vec!["changed".to_owned()],
+                false => Vec::new(),
+            },
             json_schema: json!({}),
             parents: Vec::new(),
-            deletions: match tells_changes(name) {
-                true => Deletions::Marked { field: vec!["deleted".to_owned()] },
-                false => Deletions::Absence,
+            deletions: match (tells_changes(name), script.is_incremental) {
+                (true, _) => Deletions::Marked { field: vec!["deleted".to_owned()] },
+                (false, true) => Deletions::Never,
+                (false, false) => Deletions::Absence,
             },
             write: None,
         });
@@ -225,7 +298,33 @@ impl Connector for Product {
             }
             number += 1;
         }
-        let state = self.script().changes.contains_key(stream).then(|| json!(now));
+        let script = self.script();
+        let state = (script.is_incremental || script.changes.contains_key(stream)).then(|| json!(now));
         Ok(ReadEnd { state, is_full: since.is_none(), ..ReadEnd::default() })
+    }
+
+    async fn open_attachment(&self, request: AttachmentRequest) -> Result<AttachmentBody> {
+        let gone = || Error::new(ErrorKind::NotFound, "no such file");
+        let (id, name) = (request.locator[0].as_u64(), request.locator[1].as_str());
+        let (id, name) = id.zip(name).ok_or_else(gone)?;
+        let mut script = self.script();
+        let offset_bytes = request.resume.map_or(0, |resume| resume.offset_bytes);
+        script.opened.push((name.to_owned(), offset_bytes));
+        let file = script.files.get_mut(&id).and_then(|files| files.get_mut(name)).ok_or_else(gone)?;
+        if let Some(kind) = file.failing {
+            return Err(Error::new(kind, "the script says so"));
+        }
+        let rest = Bytes::copy_from_slice(&file.bytes[offset_bytes as usize..]);
+        let mut pieces: Vec<Result<Bytes>> = rest.chunks(5000).map(|piece| Ok(rest.slice_ref(piece))).collect();
+        if file.cuts > 0 {
+            file.cuts -= 1;
+            pieces.truncate(pieces.len() / 2);
+            pieces.push(Err(Error::new(ErrorKind::Retry, "cut")));
+        }
+        if file.is_short {
+            pieces.clear();
+        }
+        let validator = Some(file.version.to_string());
+        Ok(AttachmentBody { offset_bytes, validator, media_type: None, bytes: stream::iter(pieces).boxed() })
     }
 }

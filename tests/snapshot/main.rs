@@ -4,6 +4,7 @@
 #[path = "../support/store.rs"]
 mod store;
 
+mod attachments;
 mod changes;
 mod compaction;
 mod damage;

@@ -151,7 +151,14 @@ fn wrap(context: &str, plain: &[u8]) -> Vec<u8> {
 
 /// A store whose segments and blocks hold a few small records each, and which has next to no memory for fingerprints.
 pub fn small_settings() -> StoreSettings {
-    StoreSettings { block_bytes: 300, segment_bytes: 6000, lookup_bytes: 500, ..StoreSettings::default() }
+    StoreSettings {
+        block_bytes: 300,
+        segment_bytes: 6000,
+        lookup_bytes: 500,
+        chunk_bytes: 4096,
+        pack_bytes: 40_000,
+        ..StoreSettings::default()
+    }
 }
 
 /// A store in memory.
@@ -240,7 +247,13 @@ pub fn page<'a>(records: impl IntoIterator<Item = (Vec<&'a str>, &'a str, bool)>
         slices.push(RecordSlice { body: start as u32..end as u32, key, is_deletion });
     }
     text.push_str("]}");
-    Page { body: Bytes::from(text), records: slices, position: None, progress: PageProgress::default() }
+    Page {
+        body: Bytes::from(text),
+        records: slices,
+        attachments: Vec::new(),
+        position: None,
+        progress: PageProgress::default(),
+    }
 }
 
 /// The end of a read.

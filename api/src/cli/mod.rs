@@ -6,8 +6,10 @@ mod collect;
 mod connector;
 mod data_dir;
 mod diff;
+mod download;
 mod exit;
 mod export;
+mod files;
 mod forget;
 mod history;
 mod import;
@@ -59,6 +61,10 @@ enum Command {
     Export(export::Args),
     /// Bring records of a snapshot back, into the product that they came from.
     Restore(restore::Args),
+    /// List the files of a snapshot: the attachments of its records.
+    Files(files::Args),
+    /// Write an attachment of a snapshot to a file.
+    Download(download::Args),
     /// Check that every snapshot is whole.
     Verify(verify::Args),
     /// Let go of snapshots, by rules or one by one.
@@ -95,6 +101,8 @@ impl Command {
             Self::Search(args) => args.json,
             Self::Export(args) => args.json,
             Self::Restore(args) => args.json,
+            Self::Files(args) => args.json,
+            Self::Download(args) => args.json,
             Self::Verify(args) => args.json,
             Self::Tables(args) => args.json,
             Self::Forget(args) => args.json,
@@ -125,6 +133,8 @@ impl Command {
             Self::Search(args) => search::run(args).await,
             Self::Export(args) => export::run(args).await,
             Self::Restore(args) => restore::run(args).await,
+            Self::Files(args) => files::run(args).await,
+            Self::Download(args) => download::run(args).await,
             Self::Verify(args) => verify::run(args).await,
             Self::Forget(args) => forget::run(args).await,
             Self::Collect(args) => collect::run(args).await,

@@ -90,6 +90,7 @@ fn document(source: &str, report: &VerifyReport) -> Value {
         "forgotten": report.forgotten,
         "segments": report.segments,
         "records": report.records,
+        "attachments": report.attachments,
         "bytes_read": report.bytes_read,
         "damages": damages,
     })
@@ -97,10 +98,11 @@ fn document(source: &str, report: &VerifyReport) -> Value {
 
 fn print(source: &str, report: &VerifyReport) {
     output::line(&format!(
-        "{source}: {} snapshots, {} segments, {} records, {} read",
+        "{source}: {} snapshots, {} segments, {} records, {} attachments, {} read",
         output::count(report.manifests),
         output::count(report.segments),
         output::count(report.records),
+        output::count(report.attachments),
         output::bytes(report.bytes_read),
     ));
     for damage in &report.damages {

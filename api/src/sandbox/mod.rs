@@ -5,8 +5,10 @@
 //! `connectors/manifests/sandbox.yaml` is the integration that reads it.
 
 mod control;
+mod document;
 mod draw;
 mod fault;
+mod files;
 mod gate;
 mod limit;
 mod oauth;

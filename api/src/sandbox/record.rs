@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::{draw::Draw, table::Row, written::Body};
+use super::{document, draw::Draw, table::Row, written::Body};
 
 const FIRST_NAMES: &[&str] = &[
     "Ada",
@@ -98,7 +98,7 @@ pub fn write(out: &mut String, seed: u64, stream: Stream, row: &Row, companies: 
     // Writing to a String cannot fail.
     let _ = match stream {
         Stream::Contacts => contact(out, row, lasting, changing),
-        Stream::Companies => company(out, row, lasting, changing),
+        Stream::Companies => company(out, seed, row, lasting, changing),
         Stream::Deals => deal(out, row, lasting, changing, company_of(seed, row.id, companies)),
         Stream::Events => event(out, row, changing),
         Stream::Tags => tag(out, row),
@@ -167,12 +167,22 @@ fn contact(out: &mut String, row: &Row, mut lasting: Draw, mut changing: Draw) -
     stamps(out, row)
 }
 
-fn company(out: &mut String, row: &Row, mut lasting: Draw, mut changing: Draw) -> std::fmt::Result {
+fn company(out: &mut String, seed: u64, row: &Row, mut lasting: Draw, mut changing: Draw) -> std::fmt::Result {
     let (id, name, city) = (row.id, lasting.one(LAST_NAMES), lasting.one(CITIES));
     let (employees, revenue) = (changing.below(10_000), changing.below(1 << 40));
     write!(out, r#"{{"id":{id},"name":"{name} & Söhne {id}","domain":"c{id}.example.com","employees":{employees},"#)?;
-    write!(out, r#""annual_revenue":{revenue}.0,"headquarters":{{"city":"{city}","country":null}},"#)?;
-    out.push_str(r#""main_contact_id":null,"about":""#);
+    write!(out, r#""annual_revenue":{revenue}.0,"headquarters":{{"city":"{city}","country":null}},"documents":["#)?;
+    for (i, document) in document::of_company(seed, row).iter().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        write!(
+            out,
+            r#"{comma}{{"id":{},"name":"{}","media_type":"{}","#,
+            document.id, document.name, document.media_type
+        )?;
+        let etag = document.etag();
+        write!(out, r#""size":{},"etag":{etag:?},"url":"{}"}}"#, document.size_bytes, document.path())?;
+    }
+    out.push_str(r#"],"main_contact_id":null,"about":""#);
     sentence(out, &mut changing, 12);
     out.push('"');
     stamps(out, row)

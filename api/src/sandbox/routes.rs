@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Shared, control,
+    Shared, control, files,
     gate::{self, refusal},
     record::Stream,
     sign_in,
@@ -42,6 +42,7 @@ pub fn all(app: &mut ServiceConfig) {
                 .route("/contacts", web::get().to(contacts))
                 .route("/companies", web::get().to(companies))
                 .route("/companies/{id}/deals", web::get().to(deals))
+                .route("/companies/{id}/documents/{document}", web::get().to(files::document))
                 .route("/events", web::get().to(events))
                 .route("/tags", web::get().to(tags))
                 .route("/contacts", web::post().to(writes::create))
@@ -67,7 +68,14 @@ const PAGE_MAX: usize = 1000;
 
 async fn home(shared: Data<Shared>) -> HttpResponse {
     let contacts = shared.world().table(Stream::Contacts).live_count();
-    let streams = ["/contacts", "/companies", "/companies/{id}/deals", "/events", "/tags"];
+    let streams = [
+        "/contacts",
+        "/companies",
+        "/companies/{id}/deals",
+        "/companies/{id}/documents/{document}",
+        "/events",
+        "/tags",
+    ];
     HttpResponse::Ok().json(json!({"product": "ListBackup sandbox", "contacts": contacts, "streams": streams}))
 }
 

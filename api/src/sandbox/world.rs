@@ -126,6 +126,11 @@ impl World {
         self.writer()(out, stream, row);
     }
 
+    /// What decides all data.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// What is needed to write records without holding the world.
     pub fn writer(&self) -> impl Fn(&mut String, Stream, &Row) + Send + use<> {
         let (seed, companies, written) = (self.seed, self.initial_companies, self.written.clone());

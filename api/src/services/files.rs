@@ -1,15 +1,16 @@
-//! Files: what a person can browse and download, one a stream of a snapshot.
+//! Files: what a person can browse and download, one a stream of a snapshot and one an attachment.
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     web::{Data, Json, Path},
 };
 use jiff::Timestamp;
 use listbackup_engine::{
     export::{ExportSpec, Format, Selection},
-    model::{ActivityKind, FileEntry, FileId, SnapshotId, SourceId},
+    model::{ActivityKind, AttachmentFile, FileEntry, FileId, SnapshotId, SourceId},
     ports::{Query, SortRange},
     run::event::Subject,
+    snapshot::{SnapshotReader, attachment_key, attachments_stream},
     tables::FILES,
 };
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use crate::{
     download,
     paging::{Page, PageParams},
     problem::Problem,
-    schemas,
+    ranged, schemas,
     state::AppState,
 };
 
@@ -42,16 +43,33 @@ pub struct FileView {
     snapshot_id: SnapshotId,
     /// Path inside the source, such as `contacts.jsonl`.
     path: String,
-    /// The stream that it shows.
+    /// The stream that it shows; of an attachment, that of its record.
     stream: String,
-    /// Records in it.
+    /// Records in it; 0 for an attachment.
     records: u64,
-    /// Bytes of all record bodies.
+    /// Bytes of all record bodies, or of the attachment.
     size_bytes: u64,
-    /// Digest of the records, independent of their order.
+    /// Digest of the records, independent of their order; of an attachment BLAKE3 of its bytes.
     content_digest: String,
     /// When the snapshot was made.
     created_at: Timestamp,
+    /// What it is when it is an attachment of a record; absent in a stream's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attachment: Option<AttachmentView>,
+}
+
+/// An attachment as a file.
+#[derive(Serialize, ToSchema)]
+pub struct AttachmentView {
+    /// Key of the record that it hangs on.
+    record: String,
+    /// Names it among the attachments of that record.
+    id: String,
+    /// Its name.
+    name: String,
+    /// Its media type, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
 }
 
 /// Which files.
@@ -101,27 +119,40 @@ pub async fn read(state: Data<AppState>, caller: Caller, id: Path<FileId>) -> An
 #[into_params(parameter_in = Query)]
 pub struct DownloadParams {
     /// `jsonl` (when absent): one record a line, as it was received. `csv`: one line a record, one column a field.
-    /// `parquet`: typed columns.
+    /// `parquet`: typed columns. Not for attachments, which come as they are.
     #[param(schema_with = schemas::export_format, required = false)]
     format: Option<Format>,
 }
 
-/// A file's records, in the order of their keys.
+/// A file's records, in the order of their keys, or the bytes of an attachment: these also in parts, by `Range`.
 ///
 /// Every block is authenticated as it is read: a damaged one breaks the answer off, it never arrives as good.
 #[utoipa::path(get, path = "/data/files/{id}/download",
     params(("id" = String, Path, description = "The file's id."), DownloadParams),
-    responses((status = 200, description = "The records, as an attachment.", content(
-        (String = "application/jsonl"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.parquet")))))]
+    responses((status = 200, description = "The records, or the bytes of the attachment.", content(
+        (String = "application/jsonl"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.parquet"),
+        (Vec<u8> = "application/octet-stream"))),
+    (status = 206, description = "The part of the attachment that `Range` asks for.",
+        content((Vec<u8> = "application/octet-stream"))),
+    (status = 304, description = "The attachment has the `ETag` of `If-None-Match`."),
+    (status = 416, description = "The attachment ends before that part.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn download(
     state: Data<AppState>,
     caller: Caller,
     id: Path<FileId>,
     params: Params<DownloadParams>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let format = params.0.format.unwrap_or_default();
     let file = find(&state, &caller, *id).await?;
     let found = snapshots::find(&state, &caller, file.snapshot_id).await?;
+    if let Some(attachment) = &file.attachment {
+        if params.0.format.is_some() {
+            return Err(Problem::invalid_field("?format", "is for files of records: an attachment comes as it is"));
+        }
+        return download_attachment(&state, &caller, &request, &found.reader, &file, attachment).await;
+    }
     found.stream(&file.stream)?;
     let details = [
         ("snapshotId", json!(file.snapshot_id)),
@@ -132,6 +163,28 @@ pub async fn download(
     let told = told(&state, &caller, ActivityKind::DataExported, Subject::source(file.source_id), details);
     commit(&state, caller.scope(), Vec::new(), told).await?;
     download::attachment(found.reader, ExportSpec { selection: Selection::Stream(file.stream), format }).await
+}
+
+async fn download_attachment(
+    state: &AppState,
+    caller: &Caller,
+    request: &HttpRequest,
+    reader: &SnapshotReader,
+    file: &FileEntry,
+    attachment: &AttachmentFile,
+) -> Result<HttpResponse, Problem> {
+    let key = attachment_key(&attachment.record, &attachment.id)?;
+    let stored = reader.attachment(&attachments_stream(&file.stream), &key).await?;
+    let stored = stored.ok_or_else(Problem::not_found)?;
+    let details = [
+        ("snapshotId", json!(file.snapshot_id)),
+        ("stream", json!(file.stream)),
+        ("fileId", json!(file.file_id)),
+        ("path", json!(file.path)),
+    ];
+    let told = told(state, caller, ActivityKind::DataExported, Subject::source(file.source_id), details);
+    commit(state, caller.scope(), Vec::new(), told).await?;
+    ranged::attachment(request, reader, &stored).await
 }
 
 /// Ids are unique, so the index by account finds one by its whole id as prefix.
@@ -158,6 +211,12 @@ impl FileView {
             size_bytes: file.size_bytes,
             content_digest: file.content_digest,
             created_at: file.created_at,
+            attachment: file.attachment.map(|AttachmentFile { record, id, name, media_type }| AttachmentView {
+                record,
+                id,
+                name,
+                media_type,
+            }),
         }
     }
 }

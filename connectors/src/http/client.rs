@@ -6,7 +6,7 @@ use reqwest::redirect::Policy;
 use tokio::time::timeout;
 
 use super::{
-    Request, Response,
+    HeaderMap, Request, Response, StatusCode,
     address::{AddressGuard, Refused},
     body,
     budget::RateBudget,
@@ -139,21 +139,36 @@ impl HttpClient {
         let first_url = request.url.clone();
         let mut request = request;
         for _ in 0..=self.inner.limits.redirects_max {
-            self.inner.guard.check_url(&request.url)?;
-            if let Some(budget) = &self.budget {
-                budget.acquire().await.map_err(|error| error.with("url", redact_url(&request.url)))?;
-            }
+            self.before(&request).await?;
             let response = self.exchange(&request).await?;
-            if let Some(budget) = &self.budget {
-                budget.observe(response.status, &response.headers);
-            }
-            match redirect::next(&request, response.status, &response.headers)? {
+            match self.after(&request, response.status, &response.headers)? {
                 Some(next) => request = next,
                 None => return Ok(response),
             }
         }
+        Err(self.too_many_redirects(&first_url))
+    }
+
+    /// Checks where a request goes, and waits for its turn.
+    pub(super) async fn before(&self, request: &Request) -> Result<()> {
+        self.inner.guard.check_url(&request.url)?;
+        match &self.budget {
+            Some(budget) => budget.acquire().await.map_err(|error| error.with("url", redact_url(&request.url))),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes what an answer says of the budget; the request that it redirects to, if it does.
+    pub(super) fn after(&self, request: &Request, status: StatusCode, headers: &HeaderMap) -> Result<Option<Request>> {
+        if let Some(budget) = &self.budget {
+            budget.observe(status, headers);
+        }
+        redirect::next(request, status, headers)
+    }
+
+    pub(super) fn too_many_redirects(&self, first_url: &url::Url) -> Error {
         let message = format!("gave up after {} redirects", self.inner.limits.redirects_max);
-        Err(Error::new(ErrorKind::BadAnswer, message).with("url", redact_url(&first_url)))
+        Error::new(ErrorKind::BadAnswer, message).with("url", redact_url(first_url))
     }
 
     /// One request, one answer, under the time-outs.
@@ -176,6 +191,12 @@ impl HttpClient {
     }
 
     async fn exchange_untimed(&self, request: &Request) -> Result<Response> {
+        let answer = self.begin(request).await?;
+        self.collected(request, answer).await
+    }
+
+    /// One request until its answer begins.
+    pub(super) async fn begin(&self, request: &Request) -> Result<reqwest::Response> {
         let Inner { client, limits, .. } = &*self.inner;
         let mut outgoing = reqwest::Request::new(request.method.clone(), request.url.clone());
         *outgoing.headers_mut() = request.headers.clone();
@@ -183,16 +204,31 @@ impl HttpClient {
             *outgoing.body_mut() = Some(request.body.clone().into());
         }
         let head = timeout(limits.head_timeout, client.execute(outgoing)).await;
-        let mut answer = match head {
-            Ok(answer) => answer.map_err(|error| told(&Fault::Transport(error), limits))?,
+        match head {
+            Ok(answer) => answer.map_err(|error| self.told(error)),
             Err(_) => {
                 let message = format!("no answer began within {}", seconds(limits.head_timeout));
-                return Err(Error::new(ErrorKind::Retry, message));
+                Err(Error::new(ErrorKind::Retry, message))
             }
-        };
+        }
+    }
+
+    /// The whole of an answer, under the cap.
+    pub(super) async fn collected(&self, request: &Request, mut answer: reqwest::Response) -> Result<Response> {
+        let limits = &self.inner.limits;
         let body = body::collect(&mut answer, limits.body_max_bytes).await.map_err(|fault| told(&fault, limits))?;
         let headers = std::mem::take(answer.headers_mut());
         Ok(Response { status: answer.status(), headers, body, url: request.url.clone() })
+    }
+
+    /// A transport's fault in our words.
+    pub(super) fn told(&self, error: reqwest::Error) -> Error {
+        told(&Fault::Transport(error), &self.inner.limits)
+    }
+
+    /// What one request may cost.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.inner.limits
     }
 }
 

@@ -8,6 +8,7 @@ mod body;
 pub mod budget;
 pub mod client;
 pub mod network;
+pub mod open;
 mod redirect;
 pub mod retry;
 
@@ -25,6 +26,7 @@ pub use self::{
     budget::{QuotaHeaders, Rate, RateBudget},
     client::{HttpClient, HttpClientBuilder, Limits},
     network::Network,
+    open::Opened,
     retry::{RetryPolicy, classify, failure, retry_after},
 };
 

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::{run::Run, session::Session, stream::Stream, template::Template, write::Writing};
 use crate::{
-    Catalog, Connector, Error, ErrorKind, Page, ReadEnd, ReadRequest, RecordWriter, Result, StreamSpec, WriteRequest,
-    WrittenRecord,
+    AttachmentBody, AttachmentRequest, Catalog, Connector, Error, ErrorKind, Page, ReadEnd, ReadRequest, RecordWriter,
+    Result, StreamSpec, WriteRequest, WrittenRecord,
 };
 
 /// Slices read at once when the manifest does not say.
@@ -81,6 +81,15 @@ impl Connector for ManifestConnector {
         let run = Run::new(stream, Arc::clone(&self.session), request.state, request.position, concurrency)
             .map_err(in_stream)?;
         run.read(pages).await.map_err(in_stream)
+    }
+
+    async fn open_attachment(&self, request: AttachmentRequest) -> Result<AttachmentBody> {
+        let stream = self.stream(&request.stream.name)?;
+        let in_stream = |error: Error| error.with("stream", stream.name.clone());
+        match &stream.attachments {
+            Some(attachments) => attachments.open(&self.session, stream, &request).await.map_err(in_stream),
+            None => Err(in_stream(Error::new(ErrorKind::Invalid, "the manifest no longer names attachments"))),
+        }
     }
 
     fn writer(&self) -> Option<&dyn RecordWriter> {

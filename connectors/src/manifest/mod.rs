@@ -4,6 +4,7 @@
 //! problem is told with its line and its path in the tree. Bound to a person's settings it is a [`crate::Connector`].
 //! Pages stay as they were received: records are slices of them, unless a stream changes its records.
 
+mod attachments;
 mod connector;
 mod cursor;
 pub(crate) mod extract;

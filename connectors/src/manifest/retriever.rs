@@ -22,7 +22,7 @@ use super::{
     time::Moment,
 };
 use crate::{
-    Error, ErrorKind, FailedItem, RecordSlice, Result,
+    Attachment, Error, ErrorKind, FailedItem, RecordSlice, Result,
     http::{Response, StatusCode},
 };
 
@@ -75,6 +75,8 @@ pub(crate) struct Batch {
     pub(crate) body: Bytes,
     /// The records in it.
     pub(crate) records: Vec<RecordSlice>,
+    /// What hangs on them.
+    pub(crate) attachments: Vec<Attachment>,
     /// Bytes received.
     pub(crate) received: u64,
     /// The token of the page after this one; `None` at the end of the slice.
@@ -214,8 +216,12 @@ impl Reader {
         let next = self.next_token(&page, &response.headers, found, &body, &kept, has_old)?;
         self.is_done = next.is_none();
         self.token.clone_from(&next);
-        let records = kept.into_iter().map(|found| found.slice).collect();
-        Ok(Batch { body, records, received, next, latest: self.latest })
+        let records: Vec<RecordSlice> = kept.into_iter().map(|found| found.slice).collect();
+        let attachments = match &self.stream.attachments {
+            Some(attachments) => attachments.of_page(&self.session, &self.slice, &body, &records)?,
+            None => Vec::new(),
+        };
+        Ok(Batch { body, records, attachments, received, next, latest: self.latest })
     }
 
     /// Filters and changes records; without either the page stays as it is.

@@ -295,6 +295,7 @@ impl Run {
         Page {
             body: batch.body,
             records: batch.records,
+            attachments: batch.attachments,
             position,
             progress: PageProgress {
                 bytes_received: batch.received,

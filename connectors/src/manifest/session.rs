@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use super::template::{Engine, Scope, values};
 use crate::{
     CredentialStore, Link, Result,
-    http::{HttpClient, Request, Response},
+    http::{HttpClient, Opened, Request, Response},
     oauth::TokenSource,
 };
 
@@ -64,6 +64,15 @@ impl Session {
     pub(crate) async fn send(&self, request: Request) -> Result<Response> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.http.send_once(request).await
+    }
+
+    /// Sends once and counts; the body of a good answer is left to be read piece by piece.
+    ///
+    /// # Errors
+    /// As for [`HttpClient::open_once`].
+    pub(crate) async fn open(&self, request: Request) -> Result<Opened> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.http.open_once(request).await
     }
 
     /// Requests sent so far.

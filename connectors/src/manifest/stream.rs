@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
+    attachments::Attachments,
     cursor::{Cursor, CursorSpec, Progress},
     extract::Plan,
     load::{Loaded, Skip, Take, View},
@@ -26,6 +27,7 @@ pub(crate) struct Stream {
     pub(crate) cursor: Option<CursorSpec>,
     pub(crate) transformations: Vec<Transformation>,
     pub(crate) writing: Option<Writing>,
+    pub(crate) attachments: Option<Attachments>,
     schema: Value,
     deletions: Deletions,
 }
@@ -62,7 +64,6 @@ impl Stream {
         if view.kind() != "DeclarativeStream" {
             return Err(view.unsupported("stream"));
         }
-        let refused = view.refuse(&["file_uploader"]);
         let migrations: Vec<_> = view.children("state_migrations").iter().map(check_migration).collect();
         let name = view.required_text("name");
         let key = primary_key(view);
@@ -70,7 +71,7 @@ impl Stream {
         let (retriever, cursor) = (Retriever::load(view), CursorSpec::load(view));
         let transformations: Vec<_> = view.children("transformations").iter().map(Transformation::load).collect();
         let (deletions, writing) = (deletions(view), Writing::load(view, !transformations.is_empty()));
-        refused?;
+        let attachments = Attachments::load(view);
         migrations.into_iter().collect::<Take<Vec<()>>>()?;
         Ok(Self {
             name: name?,
@@ -81,6 +82,7 @@ impl Stream {
             schema: schema?,
             deletions: deletions?,
             writing: writing?,
+            attachments: attachments?,
         })
     }
 

@@ -116,6 +116,7 @@ impl Connector for JsonLinesFile {
             position.line += memchr::memchr_iter(b'\n', &body).count() as u64;
             let page = Page {
                 records: found.into_iter().map(|found| found.slice).collect(),
+                attachments: Vec::new(),
                 position: serde_json::to_value(&position).ok(),
                 progress: PageProgress { bytes_received: body.len() as u64, ..PageProgress::default() },
                 body,

@@ -7,6 +7,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use futures::TryStreamExt as _;
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use zip::{
@@ -17,7 +18,7 @@ use zip::{
 use super::{Format, Written, output::Output, records::Scan, write_stream};
 use crate::{
     error::{Error, ErrorKind, Result},
-    snapshot::Manifest,
+    snapshot::{Manifest, StoredAttachment, owner_of},
 };
 
 /// Name of the file that tells what is in the archive.
@@ -129,6 +130,9 @@ fn fill<W: Write + Send>(
             primary_key: &scan.state.primary_key,
         });
     }
+    for scan in scans.iter().filter(|scan| owner_of(scan.stream).is_some()) {
+        add_attachments(zip, scan, options)?;
+    }
     let records = streams.iter().map(|stream| stream.records).sum();
     let about = About {
         snapshot_id: manifest.snapshot_id.to_string(),
@@ -143,6 +147,44 @@ fn fill<W: Write + Send>(
         .map_err(|error| Error::new(ErrorKind::Bug, "the archive's manifest does not serialise").caused_by(error))?;
     zip.write_all(&text)?;
     Ok(records)
+}
+
+/// Writes the files of an attachments stream under `files/`.
+fn add_attachments<W: Write + Send>(
+    zip: &mut ZipWriter<StreamWriter<W>>,
+    scan: &Scan<'_>,
+    options: SimpleFileOptions,
+) -> Result<(), Failure> {
+    let mut failed = None;
+    let outcome = scan.each(|record| {
+        let attachment = StoredAttachment::from_body(&record.body)?;
+        add_attachment(zip, scan, &attachment, options).map_err(|failure| match failure {
+            Failure::Ours(error) => error.with("stream", scan.stream),
+            Failure::Writer(error) => {
+                failed = Some(error);
+                Error::new(ErrorKind::Exhausted, "the archive cannot be written")
+            }
+        })
+    });
+    match (failed, outcome) {
+        (Some(error), _) => Err(Failure::Writer(error)),
+        (None, outcome) => outcome.map_err(Failure::Ours),
+    }
+}
+
+fn add_attachment<W: Write + Send>(
+    zip: &mut ZipWriter<StreamWriter<W>>,
+    scan: &Scan<'_>,
+    attachment: &StoredAttachment,
+    options: SimpleFileOptions,
+) -> Result<(), Failure> {
+    zip.start_file(format!("files/{}", attachment.path(scan.stream)), options)?;
+    let opening = scan.reader.open_attachment(attachment, 0..attachment.size_bytes);
+    let mut bytes = scan.runtime.block_on(opening)?;
+    while let Some(piece) = scan.runtime.block_on(bytes.try_next())? {
+        zip.write_all(&piece)?;
+    }
+    Ok(())
 }
 
 /// Files may be larger than 4 GiB, which nobody knows before they are written. Archives know no years before 1980.

@@ -24,16 +24,34 @@ pub struct FileEntry {
     pub snapshot_id: SnapshotId,
     /// Path inside the source, such as `contacts.jsonl`.
     pub path: String,
-    /// The stream that it shows.
+    /// The stream that it shows; of an attachment, that of its record.
     pub stream: String,
-    /// Records in it.
+    /// Records in it; 0 for an attachment.
     pub records: u64,
-    /// Bytes of all record bodies.
+    /// Bytes of all record bodies, or of the attachment.
     pub size_bytes: u64,
-    /// The stream's content digest, in hex.
+    /// The stream's content digest, or BLAKE3 of the attachment, in hex.
     pub content_digest: String,
     /// When the snapshot was committed.
     pub created_at: Timestamp,
+    /// What it is when it is an attachment; absent in a stream's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<AttachmentFile>,
+}
+
+/// An attachment as a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttachmentFile {
+    /// Text of the key of the record that it hangs on.
+    pub record: String,
+    /// Names it among the attachments of that record.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its media type, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
 }
 
 impl Row for FileEntry {

@@ -19,7 +19,7 @@ pub mod user;
 pub use account::Account;
 pub use activity::{ActivityEvent, ActivityKind};
 pub use api_key::{AccessKey, Credential};
-pub use file::FileEntry;
+pub use file::{AttachmentFile, FileEntry};
 pub use guard::ReadGuard;
 pub use id::{
     AccountId, EventId, ExportId, FileId, Id, JobId, KeyId, RequestId, RestoreId, RunId, SnapshotId, SourceId, UserId,

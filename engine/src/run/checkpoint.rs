@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    attachments::AttachmentsState,
     progress::check_run,
     session::Session,
     update::{Decision, update},
@@ -43,6 +44,9 @@ pub enum Stage {
         /// In the second half of a reconcile read: how the first half, the read of changes, ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         changes: Option<Changes>,
+        /// Where its attachments stand.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attachments: Option<Box<AttachmentsState>>,
     },
     /// Read to its end, ready for the manifest.
     Done {
@@ -64,8 +68,13 @@ impl Checkpoint {
     /// The segments that it relies on.
     pub fn segments(&self) -> Vec<SegmentId> {
         match &self.stage {
-            Stage::Reading { writer, .. } => writer.segments().collect(),
-            Stage::Done { finished } => finished.state.segments.iter().map(|segment| segment.id).collect(),
+            Stage::Reading { writer, attachments, .. } => {
+                writer.segments().chain(attachments.iter().flat_map(|state| state.segments())).collect()
+            }
+            Stage::Done { finished } => {
+                let states = finished.with_attachments().flat_map(|finished| &finished.state.segments);
+                states.map(|segment| segment.id).collect()
+            }
         }
     }
 }

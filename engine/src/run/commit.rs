@@ -20,7 +20,7 @@ use crate::{
         run::{RunError, StreamProgress},
         source::Head,
     },
-    snapshot::{FORMAT_VERSION, LoadedManifest, Manifest, SnapshotStatus, StreamState},
+    snapshot::{FORMAT_VERSION, LoadedManifest, Manifest, SnapshotStatus, StreamState, attachments_stream},
 };
 
 /// Streams of a run with how each one ended.
@@ -55,10 +55,11 @@ pub async fn commit(session: &Session, outcomes: &Outcomes) -> Result<Run> {
 /// Nothing reads the segments of former checkpoints any more. One that stays costs space until it is collected.
 async fn discard_superseded(session: &Session, outcomes: &Outcomes, snapshot: &Manifest) {
     for outcome in outcomes.values() {
-        if let StreamOutcome::Done(finished) = outcome
-            && let Err(error) = session.source_store.delete_superseded(&finished.superseded, snapshot).await
-        {
-            tracing::debug!(%error, "segments of former checkpoints stay");
+        let StreamOutcome::Done(finished) = outcome else { continue };
+        for finished in finished.with_attachments() {
+            if let Err(error) = session.source_store.delete_superseded(&finished.superseded, snapshot).await {
+                tracing::debug!(%error, "segments of former checkpoints stay");
+            }
         }
     }
 }
@@ -134,6 +135,9 @@ pub fn manifest(session: &Session, outcomes: &Outcomes) -> Manifest {
         match outcome {
             StreamOutcome::Done(finished) => {
                 streams.insert(name.clone(), finished.state.clone());
+                if let Some(attachments) = &finished.attachments {
+                    streams.insert(attachments_stream(name), attachments.state.clone());
+                }
             }
             StreamOutcome::Failed(error) => {
                 failed.insert(name.clone(), error.to_string());

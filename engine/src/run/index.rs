@@ -1,8 +1,9 @@
-//! The indexer's work: one snapshot object becomes the rows that people browse, one a stream. Safe to repeat.
+//! The indexer's work: one snapshot object becomes the rows that people browse, one a stream and one an
+//! attachment. Safe to repeat.
 
 use serde::Deserialize;
 
-use super::RunContext;
+use super::{RunContext, files};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{FileEntry, FileId, Run, RunId, SnapshotId, scope::AccountScope},
@@ -55,17 +56,18 @@ pub async fn index_object(ctx: &RunContext, created: &ObjectCreated) -> Result<I
     if run.snapshot_id != Some(snapshot_id) {
         return Ok(if run.status.has_ended() { Indexed::Never } else { Indexed::NotYet });
     }
+    // No row may come after the snapshot was forgotten, which changes the run's row.
+    let check = Write::Check { table: &RUNS, key: key(run.job_id, run.run_id), condition: Condition::Version(version) };
     let entries: Vec<FileEntry> =
         loaded.manifest.streams.iter().map(|(name, state)| entry(&loaded, name, state)).collect();
     for batch in entries.chunks(BATCH) {
         let mut writes: Vec<Write> =
             batch.iter().map(|entry| store::put(entry, Condition::Any)).collect::<Result<_>>()?;
-        // No row may come after the snapshot was forgotten, which changes the run's row.
-        let (key, condition) = (key(run.job_id, run.run_id), Condition::Version(version));
-        writes.push(Write::Check { table: &RUNS, key, condition });
+        writes.push(check.clone());
         ctx.store.transact(&scope, writes).await?;
     }
-    Ok(Indexed::Rows(entries.len()))
+    let attachments = files::write(ctx, &scope, &store.reader(&loaded.manifest), BATCH, &check).await?;
+    Ok(Indexed::Rows(entries.len() + attachments))
 }
 
 async fn run_of(ctx: &RunContext, scope: &AccountScope, loaded: &LoadedManifest) -> Result<Versioned<Run>> {
@@ -120,6 +122,7 @@ fn entry(loaded: &LoadedManifest, stream: &str, state: &StreamState) -> FileEntr
         size_bytes: state.body_bytes,
         content_digest: state.content_digest.to_string(),
         created_at: manifest.created_at,
+        attachment: None,
     }
 }
 

@@ -11,6 +11,7 @@
 //! [`collection`] deletes the segments that nothing refers to any more.
 
 pub mod absence;
+pub mod attachments;
 pub mod checkpoint;
 pub mod claim;
 pub mod collection;
@@ -21,6 +22,7 @@ pub mod context;
 pub mod delivery;
 pub mod due;
 pub mod event;
+pub mod files;
 pub mod index;
 pub mod lease;
 pub mod order;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use listbackup_connectors::{self as connectors, Deletions, FailedItem, Page, ReadEnd, ReadRequest};
+use listbackup_connectors::{self as connectors, Deletions, FailedItem, Page, ReadEnd, ReadRequest, RecordSlice};
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    attachments::Attachments,
     checkpoint::{self, Changes, Checkpoint, Stage},
     session::{Session, StreamPlan},
     stop::Stop,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::run::{RunError, StreamProgress, StreamState},
-    snapshot::{FinishedStream, StreamEnd, StreamFigures, StreamWriter, WriterSpec},
+    snapshot::{FinishedStream, RecordKey, StreamEnd, StreamFigures, StreamWriter, WriterSpec, attachments_stream},
 };
 
 /// How a stream's read ended.
@@ -43,6 +44,12 @@ pub async fn read_stream(session: &Session, plan: &StreamPlan) -> StreamOutcome 
                 stream.state = StreamState::Done;
                 tell_end(stream, &finished);
             });
+            if let Some(attachments) = &finished.attachments {
+                session.progress.stream(&attachments_stream(name), |stream| {
+                    stream.state = StreamState::Done;
+                    tell_end(stream, attachments);
+                });
+            }
             StreamOutcome::Done(Box::new(finished))
         }
         Err(Interrupted::Stop(stop)) => StreamOutcome::Stopped(stop),
@@ -86,7 +93,7 @@ async fn read(session: &Session, plan: &StreamPlan) -> Result<FinishedStream, In
     };
     session.progress.stream(&plan.spec.name, |progress| progress.state = StreamState::Reading);
     let end = stream.read_whole().await?;
-    let finished = stream.finish(end).await?;
+    let finished = Box::pin(stream.finish(end)).await?;
     Ok(finished)
 }
 
@@ -95,6 +102,7 @@ struct StreamRead<'a> {
     session: &'a Session,
     plan: &'a StreamPlan,
     writer: StreamWriter,
+    attachments: Attachments<'a>,
     began_at: Timestamp,
     /// Position of the last page pushed.
     position: Option<Value>,
@@ -113,10 +121,13 @@ struct Saved {
 impl<'a> StreamRead<'a> {
     async fn open(session: &'a Session, plan: &'a StreamPlan, resume: Option<Checkpoint>) -> Result<Self> {
         let began_at = resume.as_ref().map_or_else(|| session.ctx.ports.clock.now(), |resume| resume.began_at);
-        let (position, changes, resume) = match resume.map(|resume| resume.stage) {
-            Some(Stage::Reading { position, changes, writer }) => (position, changes, Some(*writer)),
-            _ => (None, None, None),
+        let (position, changes, resume, attachments) = match resume.map(|resume| resume.stage) {
+            Some(Stage::Reading { position, changes, writer, attachments }) => {
+                (position, changes, Some(*writer), attachments)
+            }
+            _ => (None, None, None, None),
         };
+        let attachments = Attachments::open(session, plan, attachments.map(|state| *state)).await?;
         let spec = WriterSpec {
             stream: plan.spec.clone(),
             run_id: session.claim.run.run_id,
@@ -124,9 +135,9 @@ impl<'a> StreamRead<'a> {
             resume,
         };
         let writer = session.source_store.stream_writer(spec).await?;
-        let figures = writer.figures();
-        let saved = Saved { at: Instant::now(), records: figures.records, bytes_stored: figures.bytes_stored };
-        Ok(Self { session, plan, writer, began_at, position, changes, saved })
+        let bytes_stored = attachments.figures().unwrap_or_default().bytes_stored + writer.figures().bytes_stored;
+        let saved = Saved { at: Instant::now(), records: writer.figures().records, bytes_stored };
+        Ok(Self { session, plan, writer, attachments, began_at, position, changes, saved })
     }
 
     /// Reads what there is to read: everything, or the changes, or the changes and then everything.
@@ -212,7 +223,12 @@ impl<'a> StreamRead<'a> {
                 page = timeout(settings.page_deadline, pages.recv()) => page,
             };
             match page {
-                Ok(Some(page)) => self.push(page).await?,
+                Ok(Some(page)) => tokio::select! {
+                    biased;
+                    // Only a page with attachments takes long; what was downloaded of it is not kept, as after a crash.
+                    stop = self.session.stop.stopped() => return Err(Interrupted::Stop(stop)),
+                    pushed = self.push(page) => pushed?,
+                },
                 Ok(None) => return Ok(reader.end().await),
                 Err(_) => {
                     let message = "no page came within the page deadline";
@@ -222,10 +238,19 @@ impl<'a> StreamRead<'a> {
         }
     }
 
-    async fn push(&mut self, page: Page) -> Result<()> {
+    async fn push(&mut self, mut page: Page) -> Result<()> {
         let figures = page.progress;
         let position = page.position.clone();
+        let concerns_attachments = self.attachments.concerns(&page);
+        let attachments = std::mem::take(&mut page.attachments);
+        let keys = match concerns_attachments {
+            true => self.keys_of(&page)?,
+            false => Vec::new(),
+        };
         self.writer.push(page).await?;
+        if concerns_attachments {
+            self.attachments.take(attachments, &keys).await?;
+        }
         self.session.progress.add(figures.bytes_received, u64::from(figures.requests));
         self.tell();
         if position.is_some() {
@@ -235,6 +260,12 @@ impl<'a> StreamRead<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The keys of a page's records, and whether the page deletes them.
+    fn keys_of(&mut self, page: &Page) -> Result<Vec<(RecordKey, bool)>> {
+        let key = |record: &RecordSlice| Ok((self.writer.key_of(page, record)?, record.is_deletion));
+        page.records.iter().map(key).collect()
     }
 
     fn is_checkpoint_due(&self) -> bool {
@@ -247,8 +278,10 @@ impl<'a> StreamRead<'a> {
 
     async fn save(&mut self) -> Result<()> {
         let writer = Box::new(self.writer.checkpoint().await?);
+        let attachments = self.attachments.checkpoint().await?;
         self.tell();
-        let stage = Stage::Reading { position: self.position.clone(), writer, changes: self.changes.clone() };
+        let changes = self.changes.clone();
+        let stage = Stage::Reading { position: self.position.clone(), writer, changes, attachments };
         self.save_stage(stage).await?;
         self.saved.at = Instant::now();
         self.saved.records = self.writer.figures().records;
@@ -273,11 +306,16 @@ impl<'a> StreamRead<'a> {
         // Parts that failed may hold records that were not seen: nothing can be said to be gone then.
         let is_full = end.is_full && end.failed_items.is_empty();
         let ended_at = self.session.ctx.ports.clock.now();
-        let Self { session, plan, writer, began_at, saved, .. } = self;
+        let Self { session, plan, writer, attachments, began_at, saved, .. } = self;
         let keeps_absent = plan.spec.deletions == Deletions::Never;
-        let end = StreamEnd { keeps_absent, ..StreamEnd::new(is_full, end.state, began_at, ended_at) };
-        let finished = writer.finish(end).await?;
-        session.progress.change_stored(saved.bytes_stored, finished.figures.bytes_stored);
+        // An attachment that is missing comes again only with its record.
+        let state = if attachments.holds_state() { plan.state.clone() } else { end.state };
+        let end = StreamEnd { keeps_absent, ..StreamEnd::new(is_full, state, began_at, ended_at) };
+        let attachments = Box::pin(attachments.finish(end.clone())).await?;
+        let mut finished = writer.finish(end).await?;
+        finished.attachments = attachments.map(Box::new);
+        let bytes_stored = finished.with_attachments().map(|finished| finished.figures.bytes_stored).sum();
+        session.progress.change_stored(saved.bytes_stored, bytes_stored);
         session.progress.stream(&plan.spec.name, |stream| tell_end(stream, &finished));
         let stage = Stage::Done { finished: Box::new(finished.clone()) };
         let checkpoint = session.checkpoint(began_at, stage);
@@ -288,9 +326,14 @@ impl<'a> StreamRead<'a> {
     /// Brings the shared figures up to the writer's.
     fn tell(&mut self) {
         let figures = self.writer.figures();
-        self.session.progress.change_stored(self.saved.bytes_stored, figures.bytes_stored);
-        self.saved.bytes_stored = figures.bytes_stored;
+        let attachments = self.attachments.figures();
+        let bytes_stored = figures.bytes_stored + attachments.unwrap_or_default().bytes_stored;
+        self.session.progress.change_stored(self.saved.bytes_stored, bytes_stored);
+        self.saved.bytes_stored = bytes_stored;
         self.session.progress.stream(&self.plan.spec.name, |stream| tell(stream, &figures));
+        if let Some(attachments) = attachments {
+            self.session.progress.stream(self.attachments.stream(), |stream| tell(stream, &attachments));
+        }
     }
 }
 

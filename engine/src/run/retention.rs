@@ -6,6 +6,7 @@ use serde_json::{Map, json};
 use super::{
     RunContext,
     event::{self, Subject, event},
+    files,
     index::{self, BATCH},
     update::{Decision as Change, update},
 };
@@ -242,7 +243,8 @@ async fn hide(ctx: &RunContext, scope: &AccountScope, manifest: &Manifest, act: 
         };
         ctx.store.transact(scope, batch.iter().map(delete).collect()).await?;
     }
-    Ok(())
+    let store = ctx.snapshots.source(scope, manifest.source_id).await?;
+    files::remove(ctx, scope, &store.reader(manifest), BATCH).await
 }
 
 fn forgotten_event(ctx: &RunContext, run: &Run, manifest: &Manifest, act: &Act) -> crate::model::ActivityEvent {

@@ -11,6 +11,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use listbackup_connectors::{Connector, Deletions, Problem, StreamSpec};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::{
     RunContext,
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     model::{SnapshotId, Source},
-    snapshot::{LoadedManifest, ReadWindow, SourceStore, StreamState},
+    snapshot::{LoadedManifest, ReadWindow, SourceStore, StreamState, owner_of},
 };
 
 /// One run in execution.
@@ -48,6 +49,8 @@ pub struct Session {
     pub stop: StopSwitch,
     /// When this attempt began.
     pub began_at: Timestamp,
+    /// A place for each attachment that may be downloaded at a time.
+    pub downloads: Semaphore,
     checkpoints: AtomicU64,
 }
 
@@ -76,6 +79,7 @@ impl Session {
         let connector =
             connect::connect_source(&ctx.ports, &ctx.registry, &ctx.http, &claim.scope, &claim.source).await?;
         let catalog = connector.discover().await?;
+        check_names(&catalog.streams)?;
         let source_store = ctx.snapshots.source(&claim.scope, claim.order.source_id).await?;
         let parent = match &claim.source.head {
             Some(head) => Some(source_store.load(head.snapshot_id).await?),
@@ -85,7 +89,9 @@ impl Session {
         let progress = LiveProgress::starting_from(claim.run.progress.clone());
         let specs = chosen(catalog.streams, claim.source.streams.as_deref())?;
         let reading = reading_of(&claim.source);
+        let downloads = Semaphore::new(ctx.settings.downloads_max.max(1));
         let mut session = Self {
+            downloads,
             ctx,
             claim,
             connector,
@@ -157,6 +163,16 @@ pub fn reading_of(source: &Source) -> String {
 /// snapshot must be the full key set.
 fn may_read_incrementally(spec: &StreamSpec) -> bool {
     spec.is_incremental() && spec.deletions != Deletions::Absence
+}
+
+/// A stream's attachments are in a stream of their own, whose name must be free.
+fn check_names(streams: &[StreamSpec]) -> Result<()> {
+    let reserved = streams.iter().filter(|stream| owner_of(&stream.name).is_some()).map(|stream| Problem {
+        place: format!("stream {}", stream.name),
+        message: "names that end so are kept for the attachments of streams: give it another one".to_owned(),
+    });
+    let problems: Vec<Problem> = reserved.collect();
+    if problems.is_empty() { Ok(()) } else { Err(Error::invalid("some streams have reserved names", problems)) }
 }
 
 fn chosen(streams: Vec<StreamSpec>, names: Option<&[String]>) -> Result<Vec<StreamSpec>> {

@@ -21,6 +21,8 @@ pub struct RunSettings {
     pub page_slots: usize,
     /// Streams of one run read at a time.
     pub streams_max: usize,
+    /// Attachments of one run downloaded at a time.
+    pub downloads_max: usize,
     /// Longest wait for one page; above what the client waits for one request (ten minutes).
     pub page_deadline: Duration,
     /// Tries of one stream before it has failed; rate-limited waits do not count.
@@ -63,6 +65,7 @@ impl Default for RunSettings {
             progress_every: Duration::from_secs(1),
             page_slots: 4,
             streams_max: 4,
+            downloads_max: 4,
             page_deadline: Duration::from_secs(900),
             stream_attempts_max: 5,
             retry_base: Duration::from_secs(1),

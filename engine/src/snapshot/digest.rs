@@ -7,7 +7,10 @@ use highway::{HighwayHash, HighwayHasher, Key};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
-use super::codec::{hex, unhex};
+use super::{
+    chunks::{ChunkId, short},
+    codec::{hex, unhex},
+};
 use crate::error::Result;
 
 /// Size of a stored fingerprint in bytes.
@@ -74,6 +77,8 @@ pub(crate) struct Hashers {
     body: Zeroizing<[u64; 4]>,
     content: Zeroizing<[u8; 32]>,
     identity: Zeroizing<[u8; 32]>,
+    chunk: Zeroizing<[u8; 32]>,
+    cuts: Zeroizing<[u8; 32]>,
 }
 
 impl Hashers {
@@ -87,6 +92,8 @@ impl Hashers {
             body: Zeroizing::new(lanes_of(&*derive("fingerprint body")?)),
             content: derive("content digest")?,
             identity: derive("record identity")?,
+            chunk: derive("chunk identity")?,
+            cuts: derive("chunk cuts")?,
         })
     }
 
@@ -111,6 +118,16 @@ impl Hashers {
         let mut digest = [0; KEY_DIGEST_BYTES];
         digest.copy_from_slice(&hash.as_bytes()[..KEY_DIGEST_BYTES]);
         digest
+    }
+
+    /// The id of a chunk of content.
+    pub(crate) fn chunk(&self, plain: &[u8]) -> ChunkId {
+        short(&blake3::keyed_hash(&self.chunk, plain))
+    }
+
+    /// Decides where content is cut.
+    pub(crate) fn cut_seed(&self) -> u64 {
+        lanes_of(&self.cuts)[0]
     }
 
     /// What one live record adds to its stream's content digest.

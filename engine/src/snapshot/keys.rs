@@ -11,6 +11,7 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::{
+    chunks::PackId,
     codec::{Input, put_string},
     digest::Hashers,
     paths,
@@ -56,6 +57,16 @@ impl EpochKeys {
     /// Hashes a segment's content to its id.
     pub(crate) fn segment_id_hasher(&self) -> Result<blake3::Hasher> {
         Ok(blake3::Hasher::new_keyed(&*derive(&self.prk, "segment id", &[])?))
+    }
+
+    /// Seals the chunks of one pack.
+    pub(crate) fn pack_key(&self, id: PackId) -> Result<SealKey> {
+        SealKey::new(&*derive(&self.prk, "pack", id.as_bytes())?)
+    }
+
+    /// Hashes a pack's content to its id.
+    pub(crate) fn pack_id_hasher(&self) -> Result<blake3::Hasher> {
+        Ok(blake3::Hasher::new_keyed(&*derive(&self.prk, "pack id", &[])?))
     }
 
     /// Seals one document.

@@ -8,7 +8,9 @@ pub mod paths;
 pub mod retain;
 
 mod account_store;
+mod attachments;
 mod checker;
+mod chunks;
 mod codec;
 mod diff;
 mod digest;
@@ -38,6 +40,11 @@ mod verify;
 
 pub use self::{
     account_store::AccountStore,
+    attachments::{
+        AttachmentsCheckpoint, AttachmentsWriter, ContentSink, NewAttachment, StoredAttachment, TakenContent,
+        attachments_stream, key_of as attachment_key, owner_of,
+    },
+    chunks::PackId,
     diff::{Bodies, Change, Difference, StreamDifference},
     digest::ContentDigest,
     fields::{FieldChange, changed_fields},

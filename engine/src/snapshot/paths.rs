@@ -1,6 +1,6 @@
 //! The paths of all objects. Nobody else builds or takes apart a path.
 
-use super::segment::SegmentId;
+use super::{chunks::PackId, segment::SegmentId};
 use crate::model::{AccountId, ExportId, RestoreId, RunId, SnapshotId, SourceId};
 
 /// Greatest instant of an id, in milliseconds since 1970.
@@ -133,6 +133,16 @@ pub fn restore_logs(account_id: AccountId, restore_id: RestoreId) -> String {
     format!("{}restored/{restore_id}/", account(account_id))
 }
 
+/// A pack of chunks.
+pub fn pack(account_id: AccountId, pack_id: PackId) -> String {
+    format!("{}{pack_id}.pack", packs(account_id))
+}
+
+/// Prefix of an account's packs.
+pub fn packs(account_id: AccountId) -> String {
+    format!("{}chunks/", account(account_id))
+}
+
 /// Prefix of everything of a source.
 pub fn source(account_id: AccountId, source_id: SourceId) -> String {
     format!("{}sources/{source_id}/", account(account_id))
@@ -178,6 +188,11 @@ pub fn parse_tombstone(path: &str) -> Option<SnapshotId> {
 /// The segment at `path`.
 pub fn parse_segment(path: &str) -> Option<SegmentId> {
     name(path)?.strip_suffix(".seg")?.parse().ok()
+}
+
+/// The pack at `path`.
+pub fn parse_pack(path: &str) -> Option<PackId> {
+    name(path)?.strip_suffix(".pack")?.parse().ok()
 }
 
 /// The snapshot and number of the mark at `path`.

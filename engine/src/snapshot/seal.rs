@@ -24,6 +24,10 @@ pub(crate) enum Section {
     Document = 4,
     /// The account's root of digests, kept beside a data key.
     Root = 5,
+    /// A chunk of content.
+    Chunk = 6,
+    /// The index of a pack.
+    ChunkFooter = 7,
 }
 
 /// A key that seals.

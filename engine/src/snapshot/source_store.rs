@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
+    chunks::Chunks,
     document,
     manifest::{FORMAT_VERSION, LoadedManifest, Manifest},
     paths,
@@ -24,13 +25,14 @@ use crate::{
 #[derive(Clone)]
 pub struct SourceStore {
     pub(super) segments: Segments,
+    pub(super) chunks: Chunks,
     settings: Arc<StoreSettings>,
     sealers: Arc<Sealers>,
 }
 
 impl SourceStore {
-    pub(super) fn new(segments: Segments, settings: Arc<StoreSettings>, sealers: Arc<Sealers>) -> Self {
-        Self { segments, settings, sealers }
+    pub(super) fn new(segments: Segments, chunks: Chunks, settings: Arc<StoreSettings>, sealers: Arc<Sealers>) -> Self {
+        Self { segments, chunks, settings, sealers }
     }
 
     /// A snapshot's manifest.

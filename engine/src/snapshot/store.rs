@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     account_store::AccountStore,
+    chunks::{ChunkTables, Chunks},
     keys::KeyRing,
     lookup::LookupSettings,
     segment::{Packer, SealedSegment, SegmentContext, SortBuffer},
@@ -39,6 +40,11 @@ pub struct StoreSettings {
     /// Memory for the parent's fingerprints while a stream is read, and as much again for those of the run itself, in
     /// bytes. Those that do not fit are in a scratch file, 14 bytes a record.
     pub lookup_bytes: usize,
+    /// What chunks of attachments take on the average, in bytes; at most 1 MiB. None is larger than four of these, and none
+    /// but the last of an attachment smaller than a quarter. Another value finds none of the chunks stored before.
+    pub chunk_bytes: usize,
+    /// A pack of chunks is closed when it is larger, in bytes.
+    pub pack_bytes: usize,
     /// Directory of scratch files; the system's directory for temporary files when absent.
     pub scratch_dir: Option<PathBuf>,
 }
@@ -58,6 +64,8 @@ impl Default for StoreSettings {
             sealers_max: 2,
             block_cache_bytes: 16 << 20,
             lookup_bytes: 8 << 20,
+            chunk_bytes: 1 << 20,
+            pack_bytes: 16 << 20,
             scratch_dir: None,
         }
     }
@@ -71,6 +79,7 @@ pub struct SnapshotStore {
     caches: Caches,
     sealers: Arc<Sealers>,
     rings: Mutex<BTreeMap<AccountId, Arc<KeyRing>>>,
+    chunk_tables: ChunkTables,
 }
 
 impl SnapshotStore {
@@ -83,6 +92,7 @@ impl SnapshotStore {
             sealers: Arc::new(Sealers::new(&settings)),
             settings: Arc::new(settings),
             rings: Mutex::default(),
+            chunk_tables: ChunkTables::default(),
         }
     }
 
@@ -92,9 +102,10 @@ impl SnapshotStore {
     /// `Corrupt` when the account's stored key was altered, and those of the ports.
     pub async fn source(&self, scope: &AccountScope, source_id: SourceId) -> Result<SourceStore> {
         let ring = self.ring(scope).await?;
+        let chunks = Chunks::new(self.blobs.clone(), *scope, ring.clone(), &self.chunk_tables, self.settings.clone());
         let segments =
             Segments { blobs: self.blobs.clone(), scope: *scope, source_id, ring, caches: self.caches.clone() };
-        Ok(SourceStore::new(segments, self.settings.clone(), self.sealers.clone()))
+        Ok(SourceStore::new(segments, chunks, self.settings.clone(), self.sealers.clone()))
     }
 
     /// What an account keeps beside its sources. An account without data key gets its first.

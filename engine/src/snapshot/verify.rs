@@ -38,7 +38,9 @@ pub struct VerifyReport {
     pub segments: u64,
     /// Records read; 0 when only the structure was verified.
     pub records: u64,
-    /// Bytes of blocks read.
+    /// Attachments looked at: that their chunks are there, or that they are sound.
+    pub attachments: u64,
+    /// Bytes of blocks and chunks read.
     pub bytes_read: u64,
     /// What is damaged. Empty means sound.
     pub damages: Vec<Damage>,
@@ -101,6 +103,7 @@ impl SnapshotReader {
             }
             self.verify_older(&segments, &mut report).await?;
         }
+        self.verify_attachments(level, &mut report).await?;
         for damage in &mut report.damages {
             if let Some(used) = segments.get(&damage.path) {
                 damage.snapshots.clone_from(&used.snapshots);

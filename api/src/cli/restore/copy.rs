@@ -147,7 +147,8 @@ impl Building {
 
 async fn send(pages: &mpsc::Sender<Page>, page: Building) -> Result<()> {
     let progress = PageProgress { bytes_received: page.body.len() as u64, ..PageProgress::default() };
-    let page = Page { body: page.body.freeze(), records: page.records, position: None, progress };
+    let page =
+        Page { body: page.body.freeze(), records: page.records, attachments: Vec::new(), position: None, progress };
     pages.send(page).await.map_err(|_| Error::new(ErrorKind::Cancelled, "the reader of the pages went away"))
 }
 

@@ -40,6 +40,11 @@ pub(crate) enum Auth {
 }
 
 impl Auth {
+    /// True when requests carry no credential.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
     /// Reads the component in the field called `authenticator`.
     pub(crate) fn load(requester: &View<'_>) -> Take<Self> {
         requester.child("authenticator").map_or(Ok(Self::None), |view| Self::read(&view, requester))

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Opened, Request, Response, StatusCode},
 };
 
 /// All waits of one request together; then the error goes up and the run tries again later.
@@ -153,6 +153,65 @@ impl Requester {
         }
     }
 
+    /// Opens the answer to a call, its body unread; refusals are tried again as the manifest says.
+    ///
+    /// # Errors
+    /// What the answer asks of the caller, after all tries; `Denied` when credentials would go to another site than `home`.
+    pub(crate) async fn open(
+        &self,
+        session: &Session,
+        call: &Call,
+        home: &str,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<Opened> {
+        let max_retries = self.errors.max_retries(session)?;
+        let (mut waited, mut has_renewed, mut attempt) = (Duration::ZERO, false, 0);
+        loop {
+            attempt += 1;
+            let mut request = self.build(session, call).await?;
+            if !self.auth.is_none() {
+                check_home("the attachment", home, &request.url)?;
+            }
+            request.headers.extend(headers.iter().cloned());
+            let (error, response) = match session.open(request).await {
+                Err(error) if error.kind() == ErrorKind::Retry => (error, None),
+                Err(error) => return Err(error),
+                Ok(opened) if opened.head.status.as_u16() < 400 => return Ok(opened),
+                Ok(opened) => {
+                    let resolution = self.errors.interpret(session, &opened.head)?;
+                    let action = resolution.action;
+                    let may_renew = !has_renewed && may_renew(&opened.head, action);
+                    if may_renew {
+                        has_renewed = true;
+                        if self.auth.renew(session).await? {
+                            continue;
+                        }
+                    }
+                    let error = outcome::failure(&opened.head, resolution.message);
+                    if !matches!(action, Action::Retry | Action::RateLimited) {
+                        return Err(error);
+                    }
+                    (error, Some(opened.head))
+                }
+            };
+            let wait = self.errors.wait(session, response.as_ref(), attempt)?;
+            if attempt > max_retries || waited + wait > MAX_WAIT {
+                return Err(given_up(error, attempt).after(wait));
+            }
+            tracing::info!(reason = error.message(), wait_s = wait.as_secs_f64(), attempt, "trying again");
+            tokio::time::sleep(wait).await;
+            waited += wait;
+        }
+    }
+
+    /// The site that the requester's answers come from.
+    ///
+    /// # Errors
+    /// As for templates.
+    pub(crate) fn home(&self, session: &Session, call: &Call) -> Result<String> {
+        self.base.text(&session.engine, &call.scope(session))
+    }
+
     async fn build(&self, session: &Session, call: &Call) -> Result<Request> {
         let scope = call.scope(session);
         let engine = &session.engine;
@@ -163,7 +222,7 @@ impl Requester {
             (None, None) => String::new(),
         };
         let mut url = join(&home, &path)?;
-        check_home(&home, &url)?;
+        check_home("the next page", &home, &url)?;
         let signed = self.auth.sign(session).await?;
         let mut query = self.parameters.evaluate(engine, &scope, Only::TextOrList)?;
         query.merge(signed.query, false)?;
@@ -275,13 +334,12 @@ fn given_up(error: Error, attempts: u32) -> Error {
 }
 
 /// Credentials of one host do not go to another, wherever an answer points.
-fn check_home(home: &str, url: &url::Url) -> Result<()> {
+fn check_home(what: &str, home: &str, url: &url::Url) -> Result<()> {
     let home = join(home, "")?;
     if is_at_home(&home, url) {
         return Ok(());
     }
-    let message =
-        format!("the next page is at {}, outside {}", url.host_str().unwrap_or("?"), home.host_str().unwrap_or("?"));
+    let message = format!("{what} is at {}, outside {}", url.host_str().unwrap_or("?"), home.host_str().unwrap_or("?"));
     Err(Error::new(ErrorKind::Denied, message))
 }
 

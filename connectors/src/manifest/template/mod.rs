@@ -40,7 +40,7 @@ const MAX_OUTPUT_BYTES: usize = 4 << 20;
 const CAPTURE: &str = "__capture";
 
 /// Every name that some place of the language offers to templates.
-const KNOWN_NAMES: [&str; 24] = [
+const KNOWN_NAMES: [&str; 25] = [
     "config",
     "parameters",
     "response",
@@ -53,6 +53,7 @@ const KNOWN_NAMES: [&str; 24] = [
     "stream_interval",
     "stream_partition",
     "next_page_token",
+    "attachment",
     "value",
     "path",
     "property",

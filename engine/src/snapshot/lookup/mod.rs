@@ -9,6 +9,7 @@ mod tag_index;
 
 pub(crate) use self::{
     key_tables::{Found, KeyTables, LookupSettings},
+    scratch::Scratch,
     seen::SeenSet,
     tag_index::TagIndex,
 };

@@ -15,7 +15,8 @@ use crate::{
 const AT_A_TIME: usize = 8;
 
 impl SourceStore {
-    /// Locks a snapshot's manifest and every segment that it names, also those of older snapshots, until an instant.
+    /// Locks a snapshot's manifest, every segment that it names and every pack of its attachments, also those of older
+    /// snapshots, until an instant.
     /// What is locked longer already stays so. Returns how many locks were set or extended.
     ///
     /// # Errors
@@ -24,6 +25,7 @@ impl SourceStore {
         let segments = manifest.streams.values().flat_map(|stream| &stream.segments);
         let mut paths: BTreeSet<String> = segments.map(|segment| self.segments.path(segment)).collect();
         paths.insert(self.snapshot_path(manifest.snapshot_id));
+        paths.extend(self.reader(manifest).packs().await?);
         let locked = stream::iter(paths)
             .map(|path| async move { self.lock_object(&path, until).await })
             .buffer_unordered(AT_A_TIME);

@@ -90,6 +90,16 @@ pub struct FinishedStream {
     /// Segments that this run made for its checkpoints and merged since: no snapshot will ever name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub superseded: Vec<SegmentId>,
+    /// The stream of its attachments, if any of its records ever had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<Box<FinishedStream>>,
+}
+
+impl FinishedStream {
+    /// The stream, and that of its attachments.
+    pub fn with_attachments(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.attachments.as_deref())
+    }
 }
 
 /// Writes one stream. After an error it is of no use; a new one resumes from the last checkpoint.
@@ -200,6 +210,15 @@ impl StreamWriter {
     /// Not everything could be read: nothing can be said of the drift.
     pub fn give_up_reconciling(&mut self) {
         self.tally.figures.drift = None;
+    }
+
+    /// The key of a record of a page.
+    ///
+    /// # Errors
+    /// Those of [`StreamWriter::push`] for a key.
+    pub fn key_of(&mut self, page: &Page, record: &RecordSlice) -> Result<RecordKey> {
+        self.read_key(page, record).map_err(|error| error.with("stream", &self.spec.name))?;
+        Ok(RecordKey::trusted(&self.current.key))
     }
 
     /// What was read and written so far.

@@ -1,0 +1,132 @@
+//! Verifying the contents of attachments: is every chunk there, and is every byte what was downloaded?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::TryStreamExt as _;
+
+use super::StoredAttachment;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    snapshot::{
+        SnapshotReader,
+        chunks::{PackRef, Spot},
+        verify::{Damage, VerifyLevel, VerifyReport},
+    },
+};
+
+/// What was looked at already.
+#[derive(Default)]
+struct Seen {
+    /// Packs with their sizes, at level `Structure`.
+    sizes: BTreeMap<PackRef, Option<u64>>,
+    /// Packs whose index was read, at level `Data`.
+    indexes: BTreeSet<PackRef>,
+    /// Contents that were read whole, by their digest and first chunk's place.
+    contents: BTreeSet<(String, String)>,
+}
+
+impl SnapshotReader {
+    /// Looks at the contents of all attachments of this snapshot: that their packs are there and hold their chunks; at level
+    /// `Data` reads every chunk and compares each attachment's digest. Attachments with the same chunks are read once.
+    ///
+    /// # Errors
+    /// Those of the ports. Damage is no error: it is in the report.
+    pub(crate) async fn verify_attachments(&self, level: VerifyLevel, report: &mut VerifyReport) -> Result<()> {
+        let mut seen = Seen::default();
+        for stream in self.attachment_streams() {
+            let mut attachments = std::pin::pin!(self.attachments(stream)?);
+            loop {
+                match attachments.try_next().await {
+                    Ok(None) => break,
+                    Ok(Some(attachment)) => self.verify_one(stream, &attachment, level, &mut seen, report).await?,
+                    // The segments themselves are checked, and told, with those of other streams.
+                    Err(error) if error.kind() == ErrorKind::Corrupt => break,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn verify_one(
+        &self,
+        stream: &str,
+        attachment: &StoredAttachment,
+        level: VerifyLevel,
+        seen: &mut Seen,
+        report: &mut VerifyReport,
+    ) -> Result<()> {
+        report.attachments += 1;
+        let content = serde_json::to_string(&attachment.content).unwrap_or_default();
+        if !seen.contents.insert((attachment.digest.clone(), content)) {
+            return Ok(());
+        }
+        let outcome = match level {
+            VerifyLevel::Structure => self.verify_places(attachment, seen).await,
+            VerifyLevel::Data => self.verify_bytes(attachment, seen, report).await,
+        };
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                report.damages.push(self.attachment_damage(stream, attachment, &error)?);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn verify_places(&self, attachment: &StoredAttachment, seen: &mut Seen) -> Result<()> {
+        let chunks = &self.store.chunks;
+        for (pack, Spot { offset, sealed_bytes, .. }) in chunks.places(&attachment.content).await? {
+            let size = match seen.sizes.get(&pack) {
+                Some(size) => *size,
+                None => {
+                    let size = chunks.size(pack).await?;
+                    seen.sizes.insert(pack, size);
+                    size
+                }
+            };
+            let what = match size {
+                None => "a pack is missing",
+                Some(size) if size < u64::from(offset) + u64::from(sealed_bytes) => "the pack is cut short",
+                Some(_) => continue,
+            };
+            return Err(Error::new(ErrorKind::Corrupt, what).with("path", chunks.path(pack)));
+        }
+        Ok(())
+    }
+
+    async fn verify_bytes(
+        &self,
+        attachment: &StoredAttachment,
+        seen: &mut Seen,
+        report: &mut VerifyReport,
+    ) -> Result<()> {
+        let mut packs = BTreeSet::new();
+        self.store.chunks.packs(&attachment.content, &mut packs).await?;
+        for pack in packs.into_iter().filter(|pack| seen.indexes.insert(*pack)) {
+            self.store.chunks.listed(pack).await?;
+        }
+        let mut bytes = self.open_attachment(attachment, 0..attachment.size_bytes).await?;
+        let mut hasher = blake3::Hasher::new();
+        while let Some(piece) = bytes.try_next().await? {
+            report.bytes_read += piece.len() as u64;
+            hasher.update(&piece);
+        }
+        if hasher.finalize().to_hex().as_str() == attachment.digest {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Corrupt, "the chunks of an attachment do not have its digest"))
+    }
+
+    fn attachment_damage(&self, stream: &str, attachment: &StoredAttachment, error: &Error) -> Result<Damage> {
+        let path = error.context().iter().find(|(name, _)| *name == "path").map(|(_, path)| path.clone());
+        let key = attachment.key()?;
+        Ok(Damage {
+            path: path.unwrap_or_else(|| self.store.chunks.prefix()),
+            stream: Some(stream.to_owned()),
+            snapshots: vec![self.manifest.snapshot_id],
+            keys: Some((key.clone(), key)),
+            what: format!("{} (attachment {} of record {})", error.message(), attachment.name, attachment.record),
+        })
+    }
+}
