@@ -223,9 +223,10 @@ impl<'a> StreamRead<'a> {
                 page = timeout(settings.page_deadline, pages.recv()) => page,
             };
             match page {
+                Ok(Some(page)) if page.attachments.is_empty() => self.push(page).await?,
                 Ok(Some(page)) => tokio::select! {
                     biased;
-                    // Only a page with attachments takes long; what was downloaded of it is not kept, as after a crash.
+                    // Attachments may take long: a page of them is not finished first, and costs what it would in a crash.
                     stop = self.session.stop.stopped() => return Err(Interrupted::Stop(stop)),
                     pushed = self.push(page) => pushed?,
                 },

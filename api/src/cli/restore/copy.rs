@@ -5,13 +5,15 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use listbackup_engine::{
     connectors::{
-        Catalog, Connector, Deletions, Error, ErrorKind, Integration, KeySlices, Link, Page, PageProgress, ReadEnd,
-        ReadRequest, RecordSlice, Result, SignIn, Spec, StreamSpec,
+        Attachment, AttachmentBody, AttachmentRequest, Catalog, Connector, Deletions, Error, ErrorKind, Integration,
+        KeySlices, Link, Page, PageProgress, ReadEnd, ReadRequest, RecordSlice, Result, SignIn, Spec, StreamSpec,
     },
-    snapshot::{KeyPart, Record, SnapshotReader},
+    snapshot::{
+        KeyPart, KeyRange, Record, SnapshotReader, StoredAttachment, attachment_key, attachments_stream, owner_of,
+    },
 };
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -30,6 +32,8 @@ use crate::{
 
 /// A page takes about so many bytes.
 const PAGE_BYTES: usize = 1 << 20;
+/// Attachments looked up at a time.
+const ATTACHMENTS_PAGE: usize = 100;
 
 /// Runs the command.
 pub async fn run(args: &Args, directory: &Path) -> Outcome {
@@ -88,7 +92,8 @@ impl Connector for StoredStreams {
     }
 
     async fn discover(&self) -> Result<Catalog> {
-        let streams = self.0.streams().map(|(name, state)| StreamSpec {
+        let own = self.0.streams().filter(|(name, _)| owner_of(name).is_none());
+        let streams = own.map(|(name, state)| StreamSpec {
             name: name.to_owned(),
             primary_key: state.primary_key.clone(),
             cursor_field: Vec::new(),
@@ -107,12 +112,61 @@ impl Connector for StoredStreams {
         let mut page = Building::default();
         while let Some(record) = scan.try_next().await.map_err(|error| unreadable(&error))? {
             page.push(&record, stream.primary_key.len())?;
+            self.attach(&stream.name, &record, &mut page).await.map_err(|error| unreadable(&error))?;
             if page.body.len() >= PAGE_BYTES {
                 send(&pages, std::mem::take(&mut page)).await?;
             }
         }
         send(&pages, page).await?;
         Ok(ReadEnd { is_full: true, ..ReadEnd::default() })
+    }
+
+    async fn open_attachment(&self, request: AttachmentRequest) -> Result<AttachmentBody> {
+        let opened = self.open(&request).await.map_err(|error| unreadable(&error))?;
+        opened.ok_or_else(|| Error::new(ErrorKind::NotFound, "the snapshot has no such attachment"))
+    }
+}
+
+impl StoredStreams {
+    /// Names the attachments of the page's last record.
+    async fn attach(&self, stream: &str, record: &Record, page: &mut Building) -> listbackup_engine::Result<()> {
+        let attachments = attachments_stream(stream);
+        if self.0.streams().all(|(name, _)| name != attachments) {
+            return Ok(());
+        }
+        let owner = record.key.to_string();
+        let mut range = KeyRange { from: Some(attachment_key(&owner, "")?), ..KeyRange::default() };
+        loop {
+            let found = self.0.browse(&attachments, &range, &[], ATTACHMENTS_PAGE).await?;
+            for stored in &found.records {
+                let stored = StoredAttachment::from_body(&stored.body)?;
+                if stored.record != owner {
+                    return Ok(());
+                }
+                page.attach(stored);
+            }
+            match found.next {
+                Some(last) => range.after = Some(last),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn open(&self, request: &AttachmentRequest) -> listbackup_engine::Result<Option<AttachmentBody>> {
+        let [record, attachment] = [0, 1].map(|i| request.locator[i].as_str().unwrap_or_default());
+        let key = attachment_key(record, attachment)?;
+        let Some(stored) = self.0.attachment(&attachments_stream(&request.stream.name), &key).await? else {
+            return Ok(None);
+        };
+        let resumed = request.resume.as_ref().filter(|resume| resume.validator == stored.digest);
+        let offset_bytes = resumed.map_or(0, |resume| resume.offset_bytes.min(stored.size_bytes));
+        let bytes = self.0.open_attachment(&stored, offset_bytes..stored.size_bytes).await?;
+        Ok(Some(AttachmentBody {
+            offset_bytes,
+            validator: Some(stored.digest),
+            media_type: stored.media_type,
+            bytes: bytes.map_err(|error| unreadable(&error)).boxed(),
+        }))
     }
 }
 
@@ -121,6 +175,7 @@ impl Connector for StoredStreams {
 struct Building {
     body: BytesMut,
     records: Vec<RecordSlice>,
+    attachments: Vec<Attachment>,
 }
 
 impl Building {
@@ -138,6 +193,19 @@ impl Building {
         Ok(())
     }
 
+    /// Hangs an attachment on the last record.
+    fn attach(&mut self, stored: StoredAttachment) {
+        self.attachments.push(Attachment {
+            record: (self.records.len() as u32).saturating_sub(1),
+            locator: json!([stored.record, stored.attachment]),
+            id: stored.attachment,
+            name: stored.name,
+            media_type: stored.media_type,
+            size_bytes: Some(stored.size_bytes),
+            version: stored.version.or(Some(stored.digest)),
+        });
+    }
+
     fn append(&mut self, text: &[u8]) -> std::ops::Range<u32> {
         let start = self.body.len() as u32;
         self.body.extend_from_slice(text);
@@ -147,8 +215,13 @@ impl Building {
 
 async fn send(pages: &mpsc::Sender<Page>, page: Building) -> Result<()> {
     let progress = PageProgress { bytes_received: page.body.len() as u64, ..PageProgress::default() };
-    let page =
-        Page { body: page.body.freeze(), records: page.records, attachments: Vec::new(), position: None, progress };
+    let page = Page {
+        body: page.body.freeze(),
+        records: page.records,
+        attachments: page.attachments,
+        position: None,
+        progress,
+    };
     pages.send(page).await.map_err(|_| Error::new(ErrorKind::Cancelled, "the reader of the pages went away"))
 }
 
