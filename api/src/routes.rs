@@ -11,7 +11,7 @@ use crate::{
     caller::Guard::{self, May, Member, Open, Operator, PersonMay},
     services::{
         accounts, activity, auth, connections, dead_letters, exports, files, integrations, jobs, keys, marks, me,
-        records, runs, schedules, sign_ins, snapshots, source_actions, sources, system,
+        records, runs, schedules, sign_ins, snapshots, source_actions, sources, system, verify,
     },
     state::Service,
 };
@@ -149,6 +149,7 @@ fn data_routes() -> Vec<Route> {
         delete.at("/data/snapshots/{id}/pin", May(Operate), marks::unpin, &marks::__path_unpin),
         post.at("/data/snapshots/{id}/hold", May(Administer), marks::hold, &marks::__path_hold),
         delete.at("/data/snapshots/{id}/hold", May(Administer), marks::release, &marks::__path_release),
+        post.at("/data/snapshots/{id}/verify", May(Operate), verify::verify, &verify::__path_verify),
         get.at(RECORDS, May(Read), records::browse, &records::__path_browse),
         get.at(RECORD, May(Read), records::read, &records::__path_read),
     ]

@@ -14,3 +14,4 @@ mod retain;
 mod retain_crashes;
 mod retain_interleavings;
 mod tapped;
+mod verify;

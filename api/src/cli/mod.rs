@@ -1,5 +1,6 @@
 //! The command line: one file a command, all of them on this screen.
 
+mod amounts;
 mod backup;
 mod backup_report;
 mod collect;
@@ -23,6 +24,7 @@ mod snapshots;
 mod tables;
 mod up;
 mod verify;
+mod verify_report;
 
 use std::process::ExitCode;
 

@@ -21,6 +21,7 @@ pub mod snapshots;
 pub mod source_actions;
 pub mod sources;
 pub mod system;
+pub mod verify;
 
 use actix_web::web::Json;
 

@@ -52,5 +52,5 @@ pub use self::{
     stream_writer::{
         FinishedStream, PageOutcome, StreamCheckpoint, StreamEnd, StreamFigures, StreamWriter, WriterSpec,
     },
-    verify::{Damage, VerifyLevel, VerifyReport},
+    verify::{Coverage, Damage, VerifyLevel, VerifyLimits, VerifyPosition, VerifyProgress, VerifyReport},
 };

@@ -76,6 +76,16 @@ pub fn all_collected(account_id: AccountId, source_id: SourceId) -> String {
     format!("{}collected/", source(account_id, source_id))
 }
 
+/// How far verifications of a source have come, kept for the `number`-th time; only the newest stays.
+pub fn verification(account_id: AccountId, source_id: SourceId, number: u32) -> String {
+    format!("{}{number:010}.verification", verifications(account_id, source_id))
+}
+
+/// Prefix of how far verifications of a source have come.
+pub fn verifications(account_id: AccountId, source_id: SourceId) -> String {
+    format!("{}verifications/", source(account_id, source_id))
+}
+
 /// The `number`-th checkpoint that a run saved under `epoch` of its source's lease.
 pub fn checkpoint(account_id: AccountId, source_id: SourceId, run_id: RunId, epoch: u64, number: u64) -> String {
     format!("{}{epoch}-{number}.checkpoint", checkpoints(account_id, source_id, run_id))
@@ -147,6 +157,11 @@ pub fn parse_tombstone(path: &str) -> Option<SnapshotId> {
 /// The segment at `path`.
 pub fn parse_segment(path: &str) -> Option<SegmentId> {
     name(path)?.strip_suffix(".seg")?.parse().ok()
+}
+
+/// The number of what is kept of a verification at `path`.
+pub fn parse_verification(path: &str) -> Option<u32> {
+    name(path)?.strip_suffix(".verification")?.parse().ok()
 }
 
 /// The snapshot and number of the mark at `path`.
