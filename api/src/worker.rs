@@ -56,7 +56,14 @@ impl Worker {
     /// # Errors
     /// Those of [`EmbeddedStores::open`].
     pub fn open(data_dir: &Path, mode: OpenMode, settings: WorkerSettings) -> Result<Self> {
-        let stores = EmbeddedStores::open(data_dir, mode)?;
+        Self::over(EmbeddedStores::open(data_dir, mode)?, settings)
+    }
+
+    /// Over stores that are open already.
+    ///
+    /// # Errors
+    /// `Invalid` when one of our integrations, and `Bug` when this machine's TLS set-up cannot be used.
+    pub fn over(stores: EmbeddedStores, settings: WorkerSettings) -> Result<Self> {
         let ports = stores.ports();
         let ctx = RunContext {
             store: Store::new(ports.tables.clone()),

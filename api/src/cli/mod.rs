@@ -3,6 +3,7 @@
 mod amounts;
 mod backup;
 mod backup_report;
+mod cat;
 mod collect;
 mod connector;
 mod data_dir;
@@ -12,10 +13,12 @@ mod export;
 mod forget;
 mod history;
 mod import;
+mod loose;
 mod marks;
 mod output;
 mod product;
 mod progress;
+mod rebuild;
 mod records;
 mod sandbox;
 mod search;
@@ -60,6 +63,10 @@ enum Command {
     Export(export::Args),
     /// Check that every snapshot is whole.
     Verify(verify::Args),
+    /// Print what one stored object holds, without database or lock.
+    Cat(cat::Args),
+    /// Make a lost database anew from the stored snapshots.
+    Rebuild(rebuild::Args),
     /// Let go of snapshots, by rules or one by one.
     Forget(forget::Args),
     /// Delete stored data that no snapshot refers to any more.
@@ -94,13 +101,14 @@ impl Command {
             Self::Search(args) => args.json,
             Self::Export(args) => args.json,
             Self::Verify(args) => args.json,
+            Self::Rebuild(args) => args.json,
             Self::Tables(args) => args.json,
             Self::Forget(args) => args.json,
             Self::Collect(args) => args.json,
             Self::Pin(args) => args.mark.json,
             Self::Hold(args) => args.mark.json,
             Self::Unpin(args) | Self::Release(args) => args.json,
-            Self::Up(_) | Self::Sandbox(_) | Self::Connector(_) => false,
+            Self::Up(_) | Self::Sandbox(_) | Self::Connector(_) | Self::Cat(_) => false,
         }
     }
 
@@ -123,6 +131,8 @@ impl Command {
             Self::Search(args) => search::run(args).await,
             Self::Export(args) => export::run(args).await,
             Self::Verify(args) => verify::run(args).await,
+            Self::Cat(args) => cat::run(args).await,
+            Self::Rebuild(args) => rebuild::run(args).await,
             Self::Forget(args) => forget::run(args).await,
             Self::Collect(args) => collect::run(args).await,
             Self::Pin(args) => marks::pin(args).await,

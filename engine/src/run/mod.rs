@@ -6,7 +6,7 @@
 //! conditional write) → [`index`] (rows to browse).
 //!
 //! Apart from runs, [`upkeep`] looks after stored snapshots once a day: [`retention`] lets go of them by the source's rules,
-//! [`collection`] deletes the segments that nothing refers to any more.
+//! [`collection`] deletes the segments that nothing refers to any more. When the tables are lost, [`rebuild`] makes them anew.
 
 pub mod checkpoint;
 pub mod claim;
@@ -23,6 +23,7 @@ pub mod lease;
 pub mod order;
 pub mod pipeline;
 pub mod progress;
+pub mod rebuild;
 pub mod retention;
 pub mod schedule;
 pub mod session;

@@ -130,6 +130,11 @@ impl KeyRing {
     }
 }
 
+/// True when an object that starts so is a wrapped data key.
+pub(super) fn is_data_key(head: &[u8]) -> bool {
+    head.starts_with(MAGIC)
+}
+
 /// Makes and stores the first data key. When another worker was faster, theirs stays.
 async fn create_first(blobs: &dyn Blobs, keys: &dyn Keys, scope: &AccountScope) -> Result<u32> {
     let account_id = scope.account_id();

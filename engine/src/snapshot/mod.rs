@@ -8,6 +8,7 @@ pub mod paths;
 pub mod retain;
 
 mod account_store;
+mod chain;
 mod checker;
 mod codec;
 mod diff;
@@ -22,6 +23,7 @@ mod key;
 mod key_text;
 mod keys;
 mod lookup;
+mod loose;
 mod manifest;
 mod merge;
 mod point;
@@ -37,12 +39,14 @@ mod verify;
 
 pub use self::{
     account_store::AccountStore,
+    chain::Survey,
     diff::{Bodies, Change, Difference, StreamDifference},
     digest::ContentDigest,
     fields::{FieldChange, changed_fields},
     filter::Filter,
     history::Version,
     key::{KeyPart, MAX_KEY_BYTES, RecordKey},
+    loose::{LooseBlock, LooseEntry, LooseSegment, ObjectKind},
     manifest::{FORMAT_VERSION, LoadedManifest, Manifest, ParentRef, ReadWindow, SnapshotStatus, StreamState, Totals},
     reader::{KeyRange, Record, RecordPage, SnapshotReader},
     search::Hit,

@@ -124,7 +124,12 @@ pub fn exports(account_id: AccountId) -> String {
 
 /// Prefix of everything of a source.
 pub fn source(account_id: AccountId, source_id: SourceId) -> String {
-    format!("{}sources/{source_id}/", account(account_id))
+    format!("{}{source_id}/", sources(account_id))
+}
+
+/// Prefix of everything of an account's sources.
+pub fn sources(account_id: AccountId) -> String {
+    format!("{}sources/", account(account_id))
 }
 
 /// Prefix of everything of an account.
@@ -142,6 +147,15 @@ pub fn parse_snapshot(path: &str) -> Option<(AccountId, SourceId, SnapshotId)> {
         _ => return None,
     };
     parts.next().is_none().then_some(ids)
+}
+
+/// The source that the object at `path` belongs to.
+pub fn parse_source(path: &str) -> Option<SourceId> {
+    let mut parts = path.split('/');
+    match [parts.next()?, parts.next()?, parts.next()?, parts.next()?] {
+        ["accounts", _, "sources", source] => source.parse().ok(),
+        _ => None,
+    }
 }
 
 /// The export at `path`; `None` when it is the path of something else.
