@@ -49,7 +49,7 @@ async fn parts_go_on_from_each_other_and_each_source_has_its_turn() {
     for content in ["one", "two", "three"] {
         import(&program, "a", content).await;
     }
-    import(&program, "b", "one").await;
+    let newest = import(&program, "b", "one").await;
     let first = in_parts(&program).await;
     assert!(first.len() > 1, "{first:?}");
     let covered = |document: &Value| document["sources"][0]["covered"]["segments"].as_u64().expect("a count");
@@ -60,6 +60,7 @@ async fn parts_go_on_from_each_other_and_each_source_has_its_turn() {
     let next = in_parts(&program).await;
     assert_eq!(next[next.len() - 1]["sources"][1]["complete"], true, "now the other: {next:?}");
 
+    assert_eq!(program.export(&newest, "contacts", "id").await.len(), 500, "nothing has changed");
     let (whole, code) = verify(&program, &["--data"]).await;
     assert_eq!((code, &whole["complete"], &whole["clean"]), (0, &true.into(), &true.into()));
     let mut text = program.command("verify");

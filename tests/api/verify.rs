@@ -5,7 +5,7 @@ use listbackup_engine::model::Role;
 use serde_json::{Value, json};
 
 use crate::{
-    data::{by_key, id, run_to_its_end, source},
+    data::{by_key, run_to_its_end, source},
     kit::{App, Person},
 };
 

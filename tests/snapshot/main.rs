@@ -7,6 +7,7 @@ mod store;
 mod changes;
 mod compaction;
 mod damage;
+mod drill;
 mod export;
 mod model;
 mod reading;

@@ -8,6 +8,7 @@ mod collect;
 mod connector;
 mod data_dir;
 mod diff;
+mod drill;
 mod exit;
 mod export;
 mod forget;
@@ -63,6 +64,8 @@ enum Command {
     Export(export::Args),
     /// Check that every snapshot is whole.
     Verify(verify::Args),
+    /// Restore from the snapshots for trial, and tell how it went in a signed report.
+    Drill(drill::Args),
     /// Print what one stored object holds, without database or lock.
     Cat(cat::Args),
     /// Make a lost database anew from the stored snapshots.
@@ -101,6 +104,7 @@ impl Command {
             Self::Search(args) => args.json,
             Self::Export(args) => args.json,
             Self::Verify(args) => args.json,
+            Self::Drill(args) => args.json,
             Self::Rebuild(args) => args.json,
             Self::Tables(args) => args.json,
             Self::Forget(args) => args.json,
@@ -131,6 +135,7 @@ impl Command {
             Self::Search(args) => search::run(args).await,
             Self::Export(args) => export::run(args).await,
             Self::Verify(args) => verify::run(args).await,
+            Self::Drill(args) => drill::run(args).await,
             Self::Cat(args) => cat::run(args).await,
             Self::Rebuild(args) => rebuild::run(args).await,
             Self::Forget(args) => forget::run(args).await,

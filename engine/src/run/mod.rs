@@ -16,6 +16,7 @@ pub mod conclude;
 pub mod connect;
 pub mod context;
 pub mod delivery;
+pub mod drill;
 pub mod due;
 pub mod event;
 pub mod index;

@@ -16,6 +16,7 @@ use super::{
     paths,
     seal::{SealKey, Section, TAG_BYTES},
     segment::SegmentId,
+    signature::Signer,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -77,6 +78,7 @@ pub(crate) struct KeyRing {
     keys: Arc<dyn Keys>,
     scope: AccountScope,
     hashers: Hashers,
+    signer: Signer,
     current: Arc<EpochKeys>,
     opened: Mutex<BTreeMap<u32, Arc<EpochKeys>>>,
 }
@@ -96,9 +98,10 @@ impl KeyRing {
         let (current, root) = load(&*blobs, &*keys, scope, epoch).await?;
         let root = Salt::new(HKDF_SHA256, SALT).extract(&*root);
         let hashers = Hashers::new(|label| derive(&root, label, &[]))?;
+        let signer = Signer::new(&derive(&root, "report signature", &[])?)?;
         let current = Arc::new(current);
         let opened = Mutex::new(BTreeMap::from([(epoch, current.clone())]));
-        Ok(Self { blobs, keys, scope: *scope, hashers, current, opened })
+        Ok(Self { blobs, keys, scope: *scope, hashers, signer, current, opened })
     }
 
     /// The keys for new objects.
@@ -109,6 +112,11 @@ impl KeyRing {
     /// The keyed hash functions.
     pub(crate) fn hashers(&self) -> &Hashers {
         &self.hashers
+    }
+
+    /// Signs the account's reports.
+    pub(crate) fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// The keys of an epoch.

@@ -28,10 +28,12 @@ mod manifest;
 mod merge;
 mod point;
 mod reader;
+mod sample;
 mod seal;
 mod search;
 mod segment;
 mod segments;
+mod signature;
 mod source_store;
 mod store;
 mod stream_writer;
@@ -49,8 +51,10 @@ pub use self::{
     loose::{LooseBlock, LooseEntry, LooseSegment, ObjectKind},
     manifest::{FORMAT_VERSION, LoadedManifest, Manifest, ParentRef, ReadWindow, SnapshotStatus, StreamState, Totals},
     reader::{KeyRange, Record, RecordPage, SnapshotReader},
+    sample::ContentSum,
     search::Hit,
     segment::{MAX_RECORD_BYTES, SegmentId, SegmentRef},
+    signature::{PublicKey, Signature, Signed},
     source_store::SourceStore,
     store::{SnapshotStore, StoreSettings},
     stream_writer::{

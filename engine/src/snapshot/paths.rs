@@ -86,6 +86,16 @@ pub fn verifications(account_id: AccountId, source_id: SourceId) -> String {
     format!("{}verifications/", source(account_id, source_id))
 }
 
+/// The signed report of a drill of a snapshot that began at that instant.
+pub fn drill(account_id: AccountId, source_id: SourceId, snapshot_id: SnapshotId, started_at_ms: i64) -> String {
+    format!("{}{snapshot_id}-{:012x}.drill", drills(account_id, source_id), started_at_ms.max(0))
+}
+
+/// Prefix of the reports of a source's drills.
+pub fn drills(account_id: AccountId, source_id: SourceId) -> String {
+    format!("{}drills/", source(account_id, source_id))
+}
+
 /// The `number`-th checkpoint that a run saved under `epoch` of its source's lease.
 pub fn checkpoint(account_id: AccountId, source_id: SourceId, run_id: RunId, epoch: u64, number: u64) -> String {
     format!("{}{epoch}-{number}.checkpoint", checkpoints(account_id, source_id, run_id))
