@@ -78,7 +78,8 @@ pub async fn run(args: Args) -> Outcome {
         if let (Some(report), Some(bytes_max)) = (&report, &mut limits.bytes_max) {
             *bytes_max = bytes_max.saturating_sub(report.bytes_read);
         }
-        verified.push(Verified { source: task.source.name, report });
+        let is_continued = task.progress.is_some_and(|progress| progress.position.is_some());
+        verified.push(Verified { source: task.source.name, report, is_continued });
     }
     verified.sort_by(|a, b| a.source.cmp(&b.source));
     let is_clean = verified.iter().all(Verified::is_sound);

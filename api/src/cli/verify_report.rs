@@ -11,6 +11,8 @@ pub struct Verified {
     pub source: String,
     /// What was found.
     pub report: Option<VerifyReport>,
+    /// It went on from where an earlier one had stopped.
+    pub is_continued: bool,
 }
 
 impl Verified {
@@ -86,10 +88,11 @@ fn print_one(verified: &Verified, is_data: bool) {
         output::counted(report.records, "record"),
         output::bytes(report.bytes_read),
     ));
-    if is_data && !report.is_complete() {
+    if is_data && (verified.is_continued || !report.is_complete()) {
         let covered = report.covered;
         output::line(&format!(
-            "  covered so far: {} of {}, {} of {}",
+            "  covered {}: {} of {}, {} of {}",
+            if report.is_complete() { "with the parts before" } else { "so far" },
             output::count(covered.segments),
             output::counted(covered.segments_total, "segment"),
             output::bytes(covered.bytes),
