@@ -26,5 +26,7 @@ mod retention;
 mod sign_in;
 #[path = "api/tokens.rs"]
 mod tokens;
+#[path = "api/verify.rs"]
+mod verify;
 #[path = "api/writes.rs"]
 mod writes;

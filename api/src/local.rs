@@ -9,7 +9,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use listbackup_engine::{
-    Error, Result,
+    Error, ErrorKind, Result,
     model::{
         AccessKey, Account, AccountId, ActivityKind, KeyId, Membership, Role, User, UserId,
         scope::{AccountScope, SystemScope},
@@ -25,6 +25,10 @@ use crate::caller;
 
 /// Address of the owner's user; nobody can register or sign in by it.
 const OWNER: &str = "owner@localhost";
+/// Name of the owner's account.
+pub const ACCOUNT: &str = "Local";
+/// Accounts that the owner can be a member of.
+const ACCOUNTS_MAX: usize = 200;
 /// File with the owner's access key, in the data directory.
 const KEY_FILE: &str = "access-key";
 
@@ -52,6 +56,79 @@ pub async fn find(ports: &Ports, system: &SystemScope) -> Result<Option<Local>> 
     Ok(memberships.rows.first().map(|membership| Local { scope: system.account(membership.row.account_id), user_id }))
 }
 
+/// The accounts that the owner is a member of, oldest first.
+///
+/// # Errors
+/// `Retry` when the store cannot be read.
+pub async fn scopes(ports: &Ports, system: &SystemScope) -> Result<Vec<AccountScope>> {
+    let Some(owner) = find(ports, system).await? else { return Ok(Vec::new()) };
+    let query = Query { limit: ACCOUNTS_MAX, ..one(&USERS_ACCOUNTS, None, owner.user_id.to_string()) };
+    let memberships = Store::new(ports.tables.clone()).query::<Membership>(system, query).await?;
+    Ok(memberships.rows.iter().map(|membership| system.account(membership.row.account_id)).collect())
+}
+
+/// Makes the owner of the directory a member of accounts whose people are not known any more. True when the owner's user was
+/// not known either.
+///
+/// # Errors
+/// `Retry`, `Exhausted` from the store; `Invalid` for more accounts than an owner can have.
+pub async fn adopt(ports: &Ports, system: &SystemScope, account_ids: &[AccountId]) -> Result<bool> {
+    if account_ids.len() > ACCOUNTS_MAX {
+        let message = format!("there are more than {ACCOUNTS_MAX} accounts, which is more than one owner can have");
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    let store = Store::new(ports.tables.clone());
+    let found = store.query::<User>(system, one(&USERS, Some("by-email"), OWNER.to_owned())).await?;
+    let known = found.rows.into_iter().next().map(|user| user.row);
+    let is_new = known.is_none();
+    let user = known.unwrap_or_else(|| owner(ports));
+    if is_new {
+        store.transact(system, vec![store::put(&user, Condition::Absent)?]).await?;
+    }
+    for account_id in account_ids {
+        if store.find::<Membership>(system, store::key(user.user_id, account_id)).await?.is_none() {
+            let membership = ownership(&user, *account_id);
+            store.transact(system, vec![store::put(&membership, Condition::Absent)?]).await?;
+        }
+    }
+    Ok(is_new)
+}
+
+/// Forgets the file with the owner's access key, which no row knows any more.
+///
+/// # Errors
+/// `Invalid` when it cannot be removed.
+pub fn discard_access_key_file(data_dir: &Path) -> Result<()> {
+    match std::fs::remove_file(data_dir.join(KEY_FILE)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::from(error)),
+        _ => Ok(()),
+    }
+}
+
+fn owner(ports: &Ports) -> User {
+    let now = ports.clock.now();
+    User {
+        user_id: UserId::new(&*ports.clock, &*ports.random),
+        email: OWNER.to_owned(),
+        name: "Owner".to_owned(),
+        verified_at: Some(now),
+        created_at: now,
+        sign_in: None,
+    }
+}
+
+fn ownership(user: &User, account_id: AccountId) -> Membership {
+    Membership {
+        user_id: user.user_id,
+        account_id,
+        role: Role::Owner,
+        status: MembershipStatus::Active,
+        invitation_hash: None,
+        invitation_expires_at: None,
+        created_at: user.created_at,
+    }
+}
+
 fn one(
     table: &'static listbackup_engine::tables::TableSchema,
     index: Option<&'static str>,
@@ -69,25 +146,10 @@ pub async fn ensure(ports: &Ports, system: &SystemScope) -> Result<Local> {
         return Ok(local);
     }
     let now = ports.clock.now();
-    let account = Account::root(AccountId::new(&*ports.clock, &*ports.random), "Local".to_owned(), now);
-    let user_id = UserId::new(&*ports.clock, &*ports.random);
-    let user = User {
-        user_id,
-        email: OWNER.to_owned(),
-        name: "Owner".to_owned(),
-        verified_at: Some(now),
-        created_at: now,
-        sign_in: None,
-    };
-    let membership = Membership {
-        user_id,
-        account_id: account.account_id,
-        role: Role::Owner,
-        status: MembershipStatus::Active,
-        invitation_hash: None,
-        invitation_expires_at: None,
-        created_at: now,
-    };
+    let account = Account::root(AccountId::new(&*ports.clock, &*ports.random), ACCOUNT.to_owned(), now);
+    let user = owner(ports);
+    let user_id = user.user_id;
+    let membership = ownership(&user, account.account_id);
     let made = event::event(
         ports,
         account.account_id,

@@ -32,15 +32,16 @@ impl Found {
     }
 }
 
-/// The sources of the owner's account.
+/// The sources of the owner's accounts: one, unless the tables were made anew from objects of several.
 ///
 /// # Errors
 /// `Retry` when the store cannot be read.
 pub async fn sources(ctx: &RunContext) -> Result<Vec<(AccountScope, Source)>> {
-    let Some(owner) = local::find(&ctx.ports, &ctx.system).await? else {
-        return Ok(Vec::new());
-    };
-    Ok(sources_of(ctx, owner.scope).await?.into_iter().map(|source| (owner.scope, source)).collect())
+    let mut sources = Vec::new();
+    for scope in local::scopes(&ctx.ports, &ctx.system).await? {
+        sources.extend(sources_of(ctx, scope).await?.into_iter().map(|source| (scope, source)));
+    }
+    Ok(sources)
 }
 
 async fn sources_of(ctx: &RunContext, scope: AccountScope) -> Result<Vec<Source>> {

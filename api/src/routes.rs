@@ -12,7 +12,7 @@ use crate::{
     services::{
         accounts, activity, auth, connections, dead_letters, diffs, exports, files, histories, integrations, jobs,
         keys, marks, me, records, restores, runs, schedules, search, sign_ins, snapshots, source_actions, sources,
-        system,
+        system, verify,
     },
     state::Service,
 };
@@ -160,6 +160,7 @@ fn data_routes() -> Vec<Route> {
         get.at("/data/restores", May(Read), restores::list, &restores::__path_list),
         get.at("/data/restores/{id}", May(Read), restores::read, &restores::__path_read),
         get.at("/data/restores/{id}/records", May(Read), restores::records, &restores::__path_records),
+        post.at("/data/snapshots/{id}/verify", May(Operate), verify::verify, &verify::__path_verify),
         get.at(RECORDS, May(Read), records::browse, &records::__path_browse),
         get.at(RECORD, May(Read), records::read, &records::__path_read),
     ]

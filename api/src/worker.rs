@@ -59,10 +59,18 @@ impl Worker {
     /// # Errors
     /// Those of [`EmbeddedStores::open`].
     pub fn open(data_dir: &Path, mode: OpenMode, settings: WorkerSettings) -> Result<Self> {
-        let stores = EmbeddedStores::open(data_dir, mode)?;
-        // Not the system's directory for temporary files, which is often memory, and small.
-        let store_settings = StoreSettings { scratch_dir: Some(data_dir.to_owned()), ..StoreSettings::default() };
+        Self::over(EmbeddedStores::open(data_dir, mode)?, settings)
+    }
+
+    /// Over stores that are open already.
+    ///
+    /// # Errors
+    /// `Invalid` when one of our integrations, and `Bug` when this machine's TLS set-up cannot be used.
+    pub fn over(stores: EmbeddedStores, settings: WorkerSettings) -> Result<Self> {
         let ports = stores.ports();
+        // Not the system's directory for temporary files, which is often memory, and small.
+        let scratch_dir = Some(stores.data_dir().to_owned());
+        let store_settings = StoreSettings { scratch_dir, ..StoreSettings::default() };
         let ctx = RunContext {
             store: Store::new(ports.tables.clone()),
             system: SystemScope::of_this_process(),

@@ -107,6 +107,7 @@ fn body_of(route: &Route, ids: &Ids) -> Option<Value> {
         ("POST", "/data/snapshots/{id}/restore") => json!({}),
         ("POST", "/data/exports") => json!({ "snapshot_id": ids.snapshot }),
         ("POST", "/data/snapshots/{id}/pin" | "/data/snapshots/{id}/hold") => json!({ "reason": "r" }),
+        ("POST", "/data/snapshots/{id}/verify") => json!({ "level": "structure" }),
         ("POST", "/integrations/{name}/oauth/start") => json!({ "source_id": ids.source }),
         _ => return None,
     })

@@ -15,7 +15,7 @@ use crate::store::{
 
 /// A source with two streams and two snapshots, the second with a change and a deletion. It goes on from the first's contacts,
 /// but holds the orders anew: their older segment is the first snapshot's alone.
-async fn small_world() -> World {
+pub async fn small_world() -> World {
     let world = World::new(small_settings());
     for (account, source) in [(1, 1), (1, 2), (2, 1)] {
         fill(&world.source(account, source).await.unwrap(), (account, source)).await;
@@ -63,7 +63,7 @@ async fn verify(world: &World) -> Result<VerifyReport> {
 }
 
 /// A world with one object replaced.
-fn damaged(world: &World, path: &str, object: Option<Bytes>) -> World {
+pub fn damaged(world: &World, path: &str, object: Option<Bytes>) -> World {
     let blobs: Arc<MemoryBlobs> = world.blobs.copy();
     match object {
         Some(object) => blobs.objects().insert(path.to_owned(), object),
@@ -94,7 +94,7 @@ async fn check_found(world: &World, good: &[Vec<Record>], path: &str, what: &str
     }
 }
 
-fn is_of_first_source(path: &str) -> bool {
+pub fn is_of_first_source(path: &str) -> bool {
     let account = scope(1).account_id().to_string();
     path.contains(&account) && (path.contains("/keys/") || path.contains(&source_id(1).to_string()))
 }

@@ -87,10 +87,10 @@ impl Report {
         }
         let status = serde_json::to_value(self.status).ok().and_then(|status| Some(status.as_str()?.to_owned()));
         output::line(&format!(
-            "{} in {:.1} s: {} records, {} read, {} stored",
+            "{} in {:.1} s: {}, {} read, {} stored",
             status.unwrap_or_default(),
             self.seconds,
-            output::count(self.records),
+            output::counted(self.records, "record"),
             output::bytes(self.bytes_read),
             output::bytes(self.bytes_stored),
         ));

@@ -147,7 +147,7 @@ fn report(args: &Args, manifest: &Manifest, Written { records, bytes }: Written)
             "bytes": bytes,
         }));
     } else {
-        let (records, bytes) = (output::count(records), output::bytes(bytes));
-        output::line(&format!("{records} records, {bytes} to {}", args.out.display()));
+        let (records, bytes) = (output::counted(records, "record"), output::bytes(bytes));
+        output::line(&format!("{records}, {bytes} to {}", args.out.display()));
     }
 }

@@ -172,9 +172,9 @@ fn print(args: &Args, decisions: &[Decision]) {
     }
     let gone = decisions.iter().filter(|decision| !decision.is_kept()).count();
     output::line(&format!(
-        "{} of {} snapshots {}",
+        "{} of {} {}",
         gone,
-        decisions.len(),
+        output::counted(decisions.len() as u64, "snapshot"),
         if args.dry_run { "would be forgotten" } else { "forgotten" }
     ));
 }

@@ -1,22 +1,27 @@
 //! The command line: one file a command, all of them on this screen.
 
+mod amounts;
 mod backup;
 mod backup_report;
+mod cat;
 mod collect;
 mod connector;
 mod data_dir;
 mod diff;
 mod download;
+mod drill;
 mod exit;
 mod export;
 mod files;
 mod forget;
 mod history;
 mod import;
+mod loose;
 mod marks;
 mod output;
 mod product;
 mod progress;
+mod rebuild;
 mod records;
 mod restore;
 mod sandbox;
@@ -26,6 +31,7 @@ mod snapshots;
 mod tables;
 mod up;
 mod verify;
+mod verify_report;
 
 use std::process::ExitCode;
 
@@ -67,6 +73,12 @@ enum Command {
     Download(download::Args),
     /// Check that every snapshot is whole.
     Verify(verify::Args),
+    /// Restore from the snapshots for trial, and tell how it went in a signed report.
+    Drill(drill::Args),
+    /// Print what one stored object holds, without database or lock.
+    Cat(cat::Args),
+    /// Make a lost database anew from the stored snapshots.
+    Rebuild(rebuild::Args),
     /// Let go of snapshots, by rules or one by one.
     Forget(forget::Args),
     /// Delete stored data that no snapshot refers to any more.
@@ -104,13 +116,15 @@ impl Command {
             Self::Files(args) => args.json,
             Self::Download(args) => args.json,
             Self::Verify(args) => args.json,
+            Self::Drill(args) => args.json,
+            Self::Rebuild(args) => args.json,
             Self::Tables(args) => args.json,
             Self::Forget(args) => args.json,
             Self::Collect(args) => args.json,
             Self::Pin(args) => args.mark.json,
             Self::Hold(args) => args.mark.json,
             Self::Unpin(args) | Self::Release(args) => args.json,
-            Self::Up(_) | Self::Sandbox(_) | Self::Connector(_) => false,
+            Self::Up(_) | Self::Sandbox(_) | Self::Connector(_) | Self::Cat(_) => false,
         }
     }
 
@@ -136,6 +150,9 @@ impl Command {
             Self::Files(args) => files::run(args).await,
             Self::Download(args) => download::run(args).await,
             Self::Verify(args) => verify::run(args).await,
+            Self::Drill(args) => drill::run(args).await,
+            Self::Cat(args) => cat::run(args).await,
+            Self::Rebuild(args) => rebuild::run(args).await,
             Self::Forget(args) => forget::run(args).await,
             Self::Collect(args) => collect::run(args).await,
             Self::Pin(args) => marks::pin(args).await,

@@ -66,3 +66,8 @@ pub fn bytes(count: u64) -> String {
 pub fn count(count: u64) -> String {
     indicatif::HumanCount(count).to_string()
 }
+
+/// A count with its noun: `1 snapshot`, `2 snapshots`.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", self::count(count), if count == 1 { "" } else { "s" })
+}

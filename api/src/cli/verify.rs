@@ -1,28 +1,51 @@
 //! `listbackup verify`: is every snapshot whole?
 
+use std::{cmp::Reverse, time::Duration};
+
+use jiff::Timestamp;
 use listbackup_engine::{
-    ErrorKind, Result,
-    model::{Source, source::Head},
-    snapshot::{Damage, SourceStore, VerifyLevel, VerifyReport, paths},
+    Error, ErrorKind, Result,
+    adapters::embedded::OpenMode,
+    model::{SnapshotId, Source, scope::AccountScope},
+    run::RunContext,
+    snapshot::{Damage, SourceStore, VerifyLevel, VerifyLimits, VerifyPosition, VerifyProgress, VerifyReport, paths},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
+    amounts,
     data_dir::DataDir,
     exit::{Done, Outcome},
     output,
+    verify_report::{self, Verified},
 };
-use crate::lookup;
+use crate::{
+    lookup,
+    worker::{Worker, WorkerSettings},
+};
 
 /// Arguments of `verify`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Example: listbackup verify --data --data-dir ./data
-Without --data it checks that every object that a snapshot names is there with its size; with it, every byte.")]
+Examples: listbackup verify --data --data-dir ./data
+          listbackup verify --data --max-time 10m --resume --data-dir ./data     (each night, until all is covered)
+Without --data it checks that every object that a snapshot names is there with its size; with it, every byte.
+With --resume it goes on where the last one with --resume stopped, with the snapshots that there were then; the place is kept
+beside the data and needs nothing else. When all was covered, the next one begins anew. It writes that place, so no other
+process may use the directory at the same time; beside a running one, ask that: POST /data/snapshots/{id}/verify.")]
 pub struct Args {
     /// Read and check every stored byte
     #[arg(long)]
     data: bool,
+    /// Read at most so much, such as 500MB
+    #[arg(long, value_name = "SIZE", value_parser = amounts::bytes, requires = "data")]
+    max_bytes: Option<u64>,
+    /// Stop after so much time, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = amounts::duration, requires = "data")]
+    max_time: Option<Duration>,
+    /// Go on where the last one stopped, and keep where this one does
+    #[arg(long, requires = "data")]
+    resume: bool,
     #[command(flatten)]
     data_dir: DataDir,
     /// Print one JSON document
@@ -30,85 +53,120 @@ pub struct Args {
     pub json: bool,
 }
 
+/// A source to verify.
+struct Task {
+    scope: AccountScope,
+    source: Source,
+    store: SourceStore,
+    progress: Option<VerifyProgress>,
+}
+
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let worker = args.data_dir.open_to_read()?;
-    let level = if args.data { VerifyLevel::Data } else { VerifyLevel::Structure };
-    let mut reports = Vec::new();
-    for (scope, source) in lookup::sources(&worker.ctx).await? {
-        let Some(head) = &source.head else { continue };
-        let store = worker.ctx.snapshots.source(&scope, source.source_id).await?;
-        reports.push((source.name.clone(), report(&store, &source, head, level).await?));
-    }
-    let is_clean = reports.iter().all(|(_, report)| report.is_sound());
-    if args.json {
-        let sources: Vec<Value> = reports.iter().map(|(source, report)| document(source, report)).collect();
-        output::json(&json!({ "clean": is_clean, "sources": sources }));
-    } else {
-        for (source, report) in &reports {
-            print(source, report);
+    let mode = if args.resume { OpenMode::Write } else { OpenMode::Read };
+    let worker = Worker::open(&args.data_dir.path()?, mode, WorkerSettings::of_a_person())?;
+    let ctx = &*worker.ctx;
+    let deadline = args.max_time.map(|time| ctx.ports.clock.now().saturating_add(time)).transpose();
+    let deadline = deadline
+        .map_err(|error| Error::new(ErrorKind::Invalid, format!("that is too much time: {error}")))?
+        .map(|at| (&*ctx.ports.clock, at));
+    let mut limits = VerifyLimits { bytes_max: args.max_bytes, deadline };
+    let mut verified = Vec::new();
+    for task in tasks(ctx, args.resume).await? {
+        let is_over = limits.bytes_max == Some(0) || deadline.is_some_and(|(clock, at)| clock.now() >= at);
+        let report = if is_over && !verified.is_empty() { None } else { report(ctx, &task, &args, &limits).await? };
+        if let (Some(report), Some(bytes_max)) = (&report, &mut limits.bytes_max) {
+            *bytes_max = bytes_max.saturating_sub(report.bytes_read);
         }
-        output::line(if is_clean { "clean" } else { "DAMAGED: see above" });
+        let is_continued = task.progress.is_some_and(|progress| progress.position.is_some());
+        verified.push(Verified { source: task.source.name, report, is_continued });
+    }
+    verified.sort_by(|a, b| a.source.cmp(&b.source));
+    let is_clean = verified.iter().all(Verified::is_sound);
+    if args.json {
+        let sources: Vec<Value> = verified.iter().map(Verified::document).collect();
+        let is_complete = verified.iter().all(Verified::is_complete);
+        output::json(&serde_json::json!({ "clean": is_clean, "complete": is_complete, "sources": sources }));
+    } else {
+        verify_report::print(&verified, args.data);
     }
     Ok(if is_clean { Done::Whole } else { Done::Damaged })
 }
 
-/// Verifies from the head down; the head itself must be the manifest that the source's row names.
-async fn report(store: &SourceStore, source: &Source, head: &Head, level: VerifyLevel) -> Result<VerifyReport> {
+/// The sources that have snapshots. To resume, first those that somebody is in the middle of, then those that were
+/// covered longest ago: with small limits each has its turn.
+async fn tasks(ctx: &RunContext, is_resumed: bool) -> Result<Vec<Task>> {
+    let mut tasks = Vec::new();
+    for (scope, source) in lookup::sources(ctx).await? {
+        if source.head.is_none() {
+            continue;
+        }
+        let store = ctx.snapshots.source(&scope, source.source_id).await?;
+        let progress = if is_resumed { store.verify_progress().await? } else { None };
+        tasks.push(Task { scope, source, store, progress });
+    }
+    tasks.sort_by_key(|task| {
+        let is_under_way = task.progress.as_ref().is_some_and(|progress| progress.position.is_some());
+        (Reverse(is_under_way), task.progress.as_ref().map(|progress| progress.at))
+    });
+    Ok(tasks)
+}
+
+/// Verifies from a snapshot down: from the one that is under way, else from the head, which must be the manifest that the
+/// source's row names.
+async fn report(ctx: &RunContext, task: &Task, args: &Args, limits: &VerifyLimits<'_>) -> Result<Option<VerifyReport>> {
+    let Some(head) = &task.source.head else { return Ok(None) };
+    if let Some(progress) = &task.progress
+        && let Some(position) = &progress.position
+        && let Ok(loaded) = task.store.load(progress.snapshot_id).await
+    {
+        let reader = task.store.reader(&loaded.manifest);
+        match reader.verify_within(limits, Some(position)).await {
+            Ok(report) => {
+                let report = kept(task, report, progress.snapshot_id, Some(progress), ctx.ports.clock.now()).await?;
+                return Ok(Some(report));
+            }
+            // What was kept does not fit what is there: the verification begins anew.
+            Err(error) if error.kind() == ErrorKind::Invalid => {}
+            Err(error) => return Err(error),
+        }
+    }
     let damaged = |what: String| {
-        let path = paths::snapshot(source.account_id, source.source_id, head.snapshot_id);
+        let path = paths::snapshot(task.scope.account_id(), task.source.source_id, head.snapshot_id);
         let damage = Damage { path, stream: None, snapshots: vec![head.snapshot_id], keys: None, what };
         VerifyReport { damages: vec![damage], ..VerifyReport::default() }
     };
-    match store.load(head.snapshot_id).await {
-        Ok(loaded) if loaded.digest == head.manifest_digest => store.reader(&loaded.manifest).verify(level).await,
-        Ok(_) => Ok(damaged("the manifest is not the one that was committed".to_owned())),
-        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(damaged(error.message().to_owned())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(damaged("the manifest is missing".to_owned())),
-        Err(error) => Err(error),
+    let report = match task.store.load(head.snapshot_id).await {
+        Ok(loaded) if loaded.digest == head.manifest_digest => {
+            let reader = task.store.reader(&loaded.manifest);
+            let is_bounded = args.resume || args.max_bytes.is_some() || args.max_time.is_some();
+            match (args.data, is_bounded) {
+                (true, true) => reader.verify_within(limits, None::<&VerifyPosition>).await?,
+                (true, false) => reader.verify(VerifyLevel::Data).await?,
+                (false, _) => reader.verify(VerifyLevel::Structure).await?,
+            }
+        }
+        Ok(_) => damaged("the manifest is not the one that was committed".to_owned()),
+        Err(error) if error.kind() == ErrorKind::Corrupt => damaged(error.message().to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => damaged("the manifest is missing".to_owned()),
+        Err(error) => return Err(error),
+    };
+    if args.resume {
+        return kept(task, report, head.snapshot_id, None, ctx.ports.clock.now()).await.map(Some);
     }
+    Ok(Some(report))
 }
 
-fn document(source: &str, report: &VerifyReport) -> Value {
-    let damages: Vec<Value> = report
-        .damages
-        .iter()
-        .map(|damage| {
-            let keys = damage.keys.as_ref().map(|(first, last)| [first.to_string(), last.to_string()]);
-            json!({
-                "path": damage.path,
-                "what": damage.what,
-                "stream": damage.stream,
-                "snapshots": damage.snapshots,
-                "keys": keys,
-            })
-        })
-        .collect();
-    json!({
-        "source": source,
-        "snapshots": report.manifests,
-        "forgotten": report.forgotten,
-        "segments": report.segments,
-        "records": report.records,
-        "attachments": report.attachments,
-        "bytes_read": report.bytes_read,
-        "damages": damages,
-    })
-}
-
-fn print(source: &str, report: &VerifyReport) {
-    output::line(&format!(
-        "{source}: {} snapshots, {} segments, {} records, {} attachments, {} read",
-        output::count(report.manifests),
-        output::count(report.segments),
-        output::count(report.records),
-        output::count(report.attachments),
-        output::bytes(report.bytes_read),
-    ));
-    for damage in &report.damages {
-        let stream = damage.stream.as_deref().map_or_else(String::new, |stream| format!(", stream {stream}"));
-        let keys = damage.keys.as_ref().map_or_else(String::new, |(first, last)| format!(", keys {first} to {last}"));
-        let touched = damage.snapshots.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        output::line(&format!("  damaged: {}: {}{stream}{keys}; touches {touched}", damage.path, damage.what));
-    }
+/// Keeps how far the verification has come; the report then tells the damage that all of its calls found.
+async fn kept(
+    task: &Task,
+    mut report: VerifyReport,
+    snapshot_id: SnapshotId,
+    before: Option<&VerifyProgress>,
+    now: Timestamp,
+) -> Result<VerifyReport> {
+    let progress = VerifyProgress::after(&report, snapshot_id, before.cloned(), now);
+    task.store.keep_verify_progress(&progress).await?;
+    report.damages = progress.damages;
+    Ok(report)
 }

@@ -27,6 +27,7 @@ pub mod source_actions;
 pub mod source_views;
 pub mod sources;
 pub mod system;
+pub mod verify;
 
 use actix_web::web::Json;
 

@@ -56,18 +56,69 @@ pub async fn index_object(ctx: &RunContext, created: &ObjectCreated) -> Result<I
     if run.snapshot_id != Some(snapshot_id) {
         return Ok(if run.status.has_ended() { Indexed::Never } else { Indexed::NotYet });
     }
+    write_rows_of(ctx, &scope, &loaded, &run, version).await.map(Indexed::Rows)
+}
+
+/// Writes the `files` rows of a snapshot whose run is known to have made it. How many.
+///
+/// # Errors
+/// Those of [`index_object`].
+pub async fn write_rows(ctx: &RunContext, scope: &AccountScope, loaded: &LoadedManifest) -> Result<usize> {
+    let Versioned { row: run, version } = run_of(ctx, scope, loaded).await?;
+    write_rows_of(ctx, scope, loaded, &run, version).await
+}
+
+async fn write_rows_of(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    loaded: &LoadedManifest,
+    run: &Run,
+    version: u64,
+) -> Result<usize> {
     // No row may come after the snapshot was forgotten, which changes the run's row.
     let check = Write::Check { table: &RUNS, key: key(run.job_id, run.run_id), condition: Condition::Version(version) };
-    let entries: Vec<FileEntry> =
-        loaded.manifest.streams.iter().map(|(name, state)| entry(&loaded, name, state)).collect();
+    let entries = entries(loaded);
     for batch in entries.chunks(BATCH) {
         let mut writes: Vec<Write> =
             batch.iter().map(|entry| store::put(entry, Condition::Any)).collect::<Result<_>>()?;
         writes.push(check.clone());
-        ctx.store.transact(&scope, writes).await?;
+        ctx.store.transact(scope, writes).await?;
     }
-    let attachments = files::write(ctx, &scope, &store.reader(&loaded.manifest), BATCH, &check).await?;
-    Ok(Indexed::Rows(entries.len() + attachments))
+    let reader = ctx.snapshots.source(scope, loaded.manifest.source_id).await?.reader(&loaded.manifest);
+    let attachments = files::write(ctx, scope, &reader, BATCH, &check).await?;
+    Ok(entries.len() + attachments)
+}
+
+/// How the `files` rows of a snapshot stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownRows {
+    /// Rows that are as its manifest wants them.
+    pub same: u64,
+    /// Rows that say something else.
+    pub different: u64,
+    /// Rows that are not there.
+    pub missing: u64,
+}
+
+/// Compares the `files` rows of a snapshot with its manifest.
+///
+/// # Errors
+/// `Retry` from the store.
+pub async fn known_rows(ctx: &RunContext, scope: &AccountScope, loaded: &LoadedManifest) -> Result<KnownRows> {
+    let mut known = KnownRows::default();
+    for entry in entries(loaded) {
+        let place = key(&entry.account_source, &entry.path_snapshot);
+        match ctx.store.find::<FileEntry>(scope, place).await? {
+            Some(found) if found.row == entry => known.same += 1,
+            Some(_) => known.different += 1,
+            None => known.missing += 1,
+        }
+    }
+    Ok(known)
+}
+
+fn entries(loaded: &LoadedManifest) -> Vec<FileEntry> {
+    loaded.manifest.streams.iter().map(|(name, state)| entry(loaded, name, state)).collect()
 }
 
 async fn run_of(ctx: &RunContext, scope: &AccountScope, loaded: &LoadedManifest) -> Result<Versioned<Run>> {

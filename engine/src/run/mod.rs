@@ -8,7 +8,7 @@
 //! A run of another kind writes records of a snapshot back into the product: [`restore`].
 //!
 //! Apart from runs, [`upkeep`] looks after stored snapshots once a day: [`retention`] lets go of them by the source's rules,
-//! [`collection`] deletes the segments that nothing refers to any more.
+//! [`collection`] deletes the segments that nothing refers to any more. When the tables are lost, [`rebuild`] makes them anew.
 
 pub mod absence;
 pub mod attachments;
@@ -20,6 +20,7 @@ pub mod conclude;
 pub mod connect;
 pub mod context;
 pub mod delivery;
+pub mod drill;
 pub mod due;
 pub mod event;
 pub mod files;
@@ -28,6 +29,7 @@ pub mod lease;
 pub mod order;
 pub mod pipeline;
 pub mod progress;
+pub mod rebuild;
 pub mod restore;
 pub mod retention;
 pub mod schedule;

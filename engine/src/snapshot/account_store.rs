@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{document, keys::KeyRing, paths};
 use crate::{
     error::Result,
-    model::{ExportId, scope::AccountScope},
+    model::{ExportId, SourceId, scope::AccountScope},
     ports::{Blobs, PutOutcome},
 };
 
@@ -27,6 +27,32 @@ impl AccountStore {
         let path = paths::export(self.scope.account_id(), export_id);
         let object = document::seal(&self.ring, &path, body)?;
         self.blobs.put_if_absent(&self.scope, &path, object).await
+    }
+
+    /// The sources that have objects, oldest first: one listing each.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn sources(&self) -> Result<Vec<SourceId>> {
+        let account_id = self.scope.account_id();
+        let (mut sources, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let page = self.blobs.list(&self.scope, &paths::sources(account_id), after.as_deref(), 1).await?;
+            let Some(entry) = page.into_iter().next() else { return Ok(sources) };
+            let found = paths::parse_source(&entry.path);
+            sources.extend(found);
+            // Past all objects of the source.
+            after = Some(found.map_or(entry.path, |source_id| format!("{}~", paths::source(account_id, source_id))));
+        }
+    }
+
+    /// The text of any document of the account, JSON.
+    ///
+    /// # Errors
+    /// `NotFound`; `Corrupt` when it was altered or belongs elsewhere.
+    pub async fn document(&self, path: &str) -> Result<Vec<u8>> {
+        let object = self.blobs.get(&self.scope, path).await?;
+        document::open(&self.ring, path, &object).await
     }
 
     /// An export.

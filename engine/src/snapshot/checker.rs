@@ -74,9 +74,9 @@ impl Checker {
     ) -> Result<Option<Arc<Block>>> {
         let Some(mut progress) = self.files.remove(&file.reference().id) else { return Ok(None) };
         let checked = progress.check(segments, number).await;
+        self.bytes_read += u64::from(file.footer().blocks[number].sealed_bytes);
         let outcome = match checked {
             Ok(block) => {
-                self.bytes_read += u64::from(file.footer().blocks[number].sealed_bytes);
                 if number + 1 == file.footer().blocks.len() && !progress.has_id() {
                     let error = Error::new(ErrorKind::Corrupt, "the segment's content is not that of its id");
                     self.note(file.path().to_owned(), keys_of_segment(file.reference()), error)?;

@@ -17,6 +17,7 @@ use super::{
     paths,
     seal::{SealKey, Section, TAG_BYTES},
     segment::SegmentId,
+    signature::Signer,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -88,6 +89,7 @@ pub(crate) struct KeyRing {
     keys: Arc<dyn Keys>,
     scope: AccountScope,
     hashers: Hashers,
+    signer: Signer,
     current: Arc<EpochKeys>,
     opened: Mutex<BTreeMap<u32, Arc<EpochKeys>>>,
 }
@@ -107,9 +109,10 @@ impl KeyRing {
         let (current, root) = load(&*blobs, &*keys, scope, epoch).await?;
         let root = Salt::new(HKDF_SHA256, SALT).extract(&*root);
         let hashers = Hashers::new(|label| derive(&root, label, &[]))?;
+        let signer = Signer::new(&derive(&root, "report signature", &[])?)?;
         let current = Arc::new(current);
         let opened = Mutex::new(BTreeMap::from([(epoch, current.clone())]));
-        Ok(Self { blobs, keys, scope: *scope, hashers, current, opened })
+        Ok(Self { blobs, keys, scope: *scope, hashers, signer, current, opened })
     }
 
     /// The keys for new objects.
@@ -120,6 +123,11 @@ impl KeyRing {
     /// The keyed hash functions.
     pub(crate) fn hashers(&self) -> &Hashers {
         &self.hashers
+    }
+
+    /// Signs the account's reports.
+    pub(crate) fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// The keys of an epoch.
@@ -139,6 +147,11 @@ impl KeyRing {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<EpochKeys>>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// True when an object that starts so is a wrapped data key.
+pub(super) fn is_data_key(head: &[u8]) -> bool {
+    head.starts_with(MAGIC)
 }
 
 /// Makes and stores the first data key. When another worker was faster, theirs stays.

@@ -34,6 +34,7 @@ pub(crate) struct Merge {
     cursors: Vec<Cursor>,
     /// The next key of every cursor that is not at its end: least key first, newest segment first.
     heads: BinaryHeap<Reverse<Head>>,
+    bytes_read: u64,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +123,7 @@ impl Merge {
             heads: BinaryHeap::new(),
             after,
             with_after,
+            bytes_read: 0,
         };
         for reference in references.iter().rev().filter(|reference| range.may_overlap(reference)) {
             // Until the segment is opened, a lower bound stands for its next key.
@@ -155,6 +157,11 @@ impl Merge {
             return Ok(Some(merged));
         }
         Ok(None)
+    }
+
+    /// Sealed bytes of the sound blocks that were read so far, from the store or a cache.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes_read
     }
 
     /// Ends a checked merge.
@@ -241,6 +248,7 @@ impl Merge {
                 Reading::Checked(checker) => checker.block(&self.segments, &file, number).await?,
             };
             if let Some(block) = block {
+                self.bytes_read += u64::from(file.footer().blocks[number].sealed_bytes);
                 self.cursors[rank].open = Some(OpenCursor { file, number, block, entry: 0 });
                 return Ok(());
             }

@@ -9,6 +9,7 @@ pub mod retain;
 
 mod account_store;
 mod attachments;
+mod chain;
 mod checker;
 mod chunks;
 mod codec;
@@ -24,15 +25,18 @@ mod key;
 mod key_text;
 mod keys;
 mod lookup;
+mod loose;
 mod manifest;
 mod merge;
 mod point;
 mod reader;
 mod restores;
+mod sample;
 mod seal;
 mod search;
 mod segment;
 mod segments;
+mod signature;
 mod source_store;
 mod store;
 mod stream_writer;
@@ -44,6 +48,7 @@ pub use self::{
         AttachmentsCheckpoint, AttachmentsWriter, ContentSink, NewAttachment, StoredAttachment, TakenContent,
         attachments_stream, key_of as attachment_key, owner_of,
     },
+    chain::Survey,
     chunks::PackId,
     diff::{Bodies, Change, Difference, StreamDifference},
     digest::ContentDigest,
@@ -51,17 +56,20 @@ pub use self::{
     filter::Filter,
     history::Version,
     key::{KeyPart, MAX_KEY_BYTES, RecordKey},
+    loose::{LooseBlock, LooseEntry, LooseSegment, ObjectKind},
     manifest::{
         FORMAT_VERSION, LoadedManifest, Manifest, MassAbsence, ParentRef, ReadWindow, SnapshotStatus, StreamState,
         Totals,
     },
     reader::{KeyRange, Record, RecordPage, SnapshotReader},
+    sample::ContentSum,
     search::Hit,
     segment::{MAX_RECORD_BYTES, SegmentId, SegmentRef},
+    signature::{PublicKey, Signature, Signed},
     source_store::SourceStore,
     store::{SnapshotStore, StoreSettings},
     stream_writer::{
         FinishedStream, PageOutcome, StreamCheckpoint, StreamEnd, StreamFigures, StreamWriter, WriterSpec,
     },
-    verify::{Damage, VerifyLevel, VerifyReport},
+    verify::{Coverage, Damage, VerifyLevel, VerifyLimits, VerifyPosition, VerifyProgress, VerifyReport},
 };

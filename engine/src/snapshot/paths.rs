@@ -76,6 +76,26 @@ pub fn all_collected(account_id: AccountId, source_id: SourceId) -> String {
     format!("{}collected/", source(account_id, source_id))
 }
 
+/// How far verifications of a source have come, kept for the `number`-th time; only the newest stays.
+pub fn verification(account_id: AccountId, source_id: SourceId, number: u32) -> String {
+    format!("{}{number:010}.verification", verifications(account_id, source_id))
+}
+
+/// Prefix of how far verifications of a source have come.
+pub fn verifications(account_id: AccountId, source_id: SourceId) -> String {
+    format!("{}verifications/", source(account_id, source_id))
+}
+
+/// The signed report of a drill of a snapshot that began at that instant.
+pub fn drill(account_id: AccountId, source_id: SourceId, snapshot_id: SnapshotId, started_at_ms: i64) -> String {
+    format!("{}{snapshot_id}-{:012x}.drill", drills(account_id, source_id), started_at_ms.max(0))
+}
+
+/// Prefix of the reports of a source's drills.
+pub fn drills(account_id: AccountId, source_id: SourceId) -> String {
+    format!("{}drills/", source(account_id, source_id))
+}
+
 /// The `number`-th checkpoint that a run saved under `epoch` of its source's lease.
 pub fn checkpoint(account_id: AccountId, source_id: SourceId, run_id: RunId, epoch: u64, number: u64) -> String {
     format!("{}{epoch}-{number}.checkpoint", checkpoints(account_id, source_id, run_id))
@@ -145,7 +165,12 @@ pub fn packs(account_id: AccountId) -> String {
 
 /// Prefix of everything of a source.
 pub fn source(account_id: AccountId, source_id: SourceId) -> String {
-    format!("{}sources/{source_id}/", account(account_id))
+    format!("{}{source_id}/", sources(account_id))
+}
+
+/// Prefix of everything of an account's sources.
+pub fn sources(account_id: AccountId) -> String {
+    format!("{}sources/", account(account_id))
 }
 
 /// Prefix of everything of an account.
@@ -163,6 +188,15 @@ pub fn parse_snapshot(path: &str) -> Option<(AccountId, SourceId, SnapshotId)> {
         _ => return None,
     };
     parts.next().is_none().then_some(ids)
+}
+
+/// The source that the object at `path` belongs to.
+pub fn parse_source(path: &str) -> Option<SourceId> {
+    let mut parts = path.split('/');
+    match [parts.next()?, parts.next()?, parts.next()?, parts.next()?] {
+        ["accounts", _, "sources", source] => source.parse().ok(),
+        _ => None,
+    }
 }
 
 /// The export at `path`; `None` when it is the path of something else.
@@ -193,6 +227,11 @@ pub fn parse_segment(path: &str) -> Option<SegmentId> {
 /// The pack at `path`.
 pub fn parse_pack(path: &str) -> Option<PackId> {
     name(path)?.strip_suffix(".pack")?.parse().ok()
+}
+
+/// The number of what is kept of a verification at `path`.
+pub fn parse_verification(path: &str) -> Option<u32> {
+    name(path)?.strip_suffix(".verification")?.parse().ok()
 }
 
 /// The snapshot and number of the mark at `path`.

@@ -186,7 +186,7 @@ impl SnapshotReader {
         Ok(Merge::new(self.segments.clone(), stream, &state.segments, range, reading))
     }
 
-    fn stream(&self, stream: &str) -> Result<&StreamState> {
+    pub(super) fn stream(&self, stream: &str) -> Result<&StreamState> {
         self.manifest.streams.get(stream).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "the snapshot has no such stream")
                 .with("stream", stream)
@@ -195,6 +195,6 @@ impl SnapshotReader {
     }
 }
 
-fn to_record(merged: &Merged) -> Option<Record> {
+pub(super) fn to_record(merged: &Merged) -> Option<Record> {
     Some(Record { key: RecordKey::trusted(merged.key()), body: merged.body_bytes()? })
 }

@@ -109,6 +109,11 @@ impl DocumentHeader {
         Ok(Self { epoch: u32::from_le_bytes(input.array()?), digest: input.array()? })
     }
 
+    /// The epoch that the first bytes of an object name; `None` when it is not a document of this version.
+    pub(crate) fn epoch_in(bytes: &[u8]) -> Option<u32> {
+        Self::read(bytes.get(..DOCUMENT_HEADER_BYTES)?).ok().map(|header| header.epoch)
+    }
+
     /// What the document is bound to.
     fn place(&self, path: &str) -> Vec<u8> {
         [&self.to_bytes(), path.as_bytes()].concat()

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
@@ -12,6 +13,7 @@ use super::{
     reader::SnapshotReader,
     segment::SegmentId,
     segments::Segments,
+    signature::Signed,
     store::{Sealers, StoreSettings},
     stream_writer::{StreamWriter, WriterSpec},
 };
@@ -179,6 +181,16 @@ impl SourceStore {
             self.segments.blobs.delete(scope, &paths::segment(scope.account_id(), source_id, *id)).await?;
         }
         Ok(())
+    }
+
+    /// Keeps the signed report of a drill that began at that instant. When there is one already, it stays.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn put_drill(&self, snapshot_id: SnapshotId, started_at: Timestamp, report: &Signed) -> Result<()> {
+        let (account_id, source_id) = (self.segments.scope.account_id(), self.segments.source_id);
+        let path = paths::drill(account_id, source_id, snapshot_id, started_at.as_millisecond());
+        self.segments.put_document(&path, report).await.map(drop)
     }
 
     /// A writer for one stream of a new snapshot.

@@ -177,6 +177,11 @@ impl App {
         &self.ctx
     }
 
+    /// The directory of its stores.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.stores.data_dir()
+    }
+
     /// A real worker over the same stores, in a thread of its own as actors want it.
     pub fn worker(&self) -> Worker {
         let ctx = self.ctx.clone();

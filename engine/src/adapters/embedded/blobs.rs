@@ -33,9 +33,12 @@ use crate::{
     ports::{BlobEntry, Blobs, PutOutcome, Random},
 };
 
-pub(super) use self::announcements::set_up;
+pub(super) use self::{
+    announcements::set_up,
+    listing::{accounts, has_accounts, list},
+};
 
-const DIRECTORY: &str = "objects";
+pub(super) const DIRECTORY: &str = "objects";
 const STAGING: &str = ".staging";
 /// Ending of the objects that are told to the data queue.
 const ANNOUNCED: &str = ".snap";

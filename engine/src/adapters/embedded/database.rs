@@ -39,6 +39,12 @@ const JOURNAL_LIMIT_BYTES: i64 = 64 * 1024 * 1024;
 /// Prepared statements kept per connection.
 const STATEMENTS: usize = 256;
 
+/// True when there is no database, or nothing in it: what was committed is in the file or in its log.
+pub(super) fn is_lost(data_dir: &Path) -> bool {
+    let is_empty = |name: &str| std::fs::metadata(data_dir.join(name)).map_or(true, |file| file.len() == 0);
+    is_empty(FILE_NAME) && is_empty(&format!("{FILE_NAME}-wal"))
+}
+
 /// A handle on the database; clones share it.
 #[derive(Clone)]
 pub(super) struct Database(Arc<Inner>);

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use zeroize::Zeroizing;
 
-use super::{OpenMode, database, files};
+use super::{OpenMode, blobs, database, files};
 use crate::{
     error::{Error, ErrorKind, Result},
     ports::{DataKey, Keys, Random},
@@ -37,16 +37,20 @@ impl MasterKey {
             Err(error) if error.kind() == Io::NotFound => create(data_dir, mode, &*random)?,
             Err(error) => return Err(files::at(error, &path)),
         };
-        files::refuse_open_to_others(&path, "600")?;
-        if bytes.len() != KEY_BYTES {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                format!("the master key must be {KEY_BYTES} bytes; put its copy back"),
-            )
-            .with("path", path.display())
-            .with("size in bytes", bytes.len()));
-        }
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| unusable())?;
+        check(&path, &bytes)?;
+        Self::of(&bytes, random)
+    }
+
+    /// The key in a file anywhere, to read with.
+    ///
+    /// # Errors
+    /// `Invalid` when it is not there or others can read it, `Corrupt` when it is damaged.
+    pub(super) fn open_file(path: &Path, random: Arc<dyn Random>) -> Result<Self> {
+        Self::of(&read(path)?, random)
+    }
+
+    fn of(bytes: &[u8], random: Arc<dyn Random>) -> Result<Self> {
+        let key = RandomizedNonceKey::new(&AES_256_GCM, bytes).map_err(|_| unusable())?;
         Ok(Self { key, random })
     }
 }
@@ -57,7 +61,7 @@ fn create(data_dir: &Path, mode: OpenMode, random: &dyn Random) -> Result<Zeroiz
     if mode == OpenMode::Read {
         return Err(Error::new(ErrorKind::NotFound, "there is no ListBackup data here").with("path", path.display()));
     }
-    if data_dir.join(database::FILE_NAME).exists() {
+    if data_dir.join(database::FILE_NAME).exists() || blobs::has_accounts(data_dir)? {
         return Err(Error::new(
             ErrorKind::Corrupt,
             "the master key is missing although there is data, which cannot be read without it; put its copy back",
@@ -66,13 +70,53 @@ fn create(data_dir: &Path, mode: OpenMode, random: &dyn Random) -> Result<Zeroiz
     }
     let mut bytes = Zeroizing::new(vec![0; KEY_BYTES]);
     random.fill(&mut bytes);
+    keep(data_dir, &bytes)?;
+    Ok(bytes)
+}
+
+/// Takes a copy of a key file into a directory that has none.
+pub(super) fn adopt(data_dir: &Path, key_file: &Path) -> Result<()> {
+    let bytes = read(key_file)?;
+    let path = data_dir.join(FILE_NAME);
+    match fs::read(&path) {
+        Ok(own) if own == **bytes => Ok(()),
+        Ok(_) => {
+            Err(Error::new(ErrorKind::Conflict, "the directory has another master key; use that, or move it away")
+                .with("path", path.display()))
+        }
+        Err(error) if error.kind() == Io::NotFound => keep(data_dir, &bytes),
+        Err(error) => Err(files::at(error, &path)),
+    }
+}
+
+fn keep(data_dir: &Path, bytes: &[u8]) -> Result<()> {
+    let path = data_dir.join(FILE_NAME);
     let draft = data_dir.join("master.key.new");
     // One of an interrupted start; this process holds the directory's lock.
     let _ = fs::remove_file(&draft);
-    files::write_new(&draft, &bytes)?;
+    files::write_new(&draft, bytes)?;
     fs::rename(&draft, &path).map_err(|error| files::at(error, &path))?;
-    files::sync_dir(data_dir)?;
+    files::sync_dir(data_dir)
+}
+
+/// The key in a file that only its owner can read.
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    let bytes = Zeroizing::new(fs::read(path).map_err(|error| files::at(error, path))?);
+    check(path, &bytes)?;
     Ok(bytes)
+}
+
+fn check(path: &Path, bytes: &[u8]) -> Result<()> {
+    files::refuse_open_to_others(path, "600")?;
+    if bytes.len() != KEY_BYTES {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("the master key must be {KEY_BYTES} bytes; put its copy back"),
+        )
+        .with("path", path.display())
+        .with("size in bytes", bytes.len()));
+    }
+    Ok(())
 }
 
 #[async_trait]

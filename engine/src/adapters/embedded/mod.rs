@@ -20,6 +20,7 @@ mod files;
 mod identity;
 mod keys;
 mod lock;
+mod loose;
 mod mail;
 mod queue;
 mod system;
@@ -30,10 +31,12 @@ use std::{
     sync::Arc,
 };
 
+pub use loose::{LooseObjects, key_file};
 pub use system::{SystemClock, SystemRandom};
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    model::AccountId,
     ports::{Clock, Keys, Ports, Random},
 };
 
@@ -70,8 +73,8 @@ impl EmbeddedStores {
     ///
     /// # Errors
     /// `Conflict` when another process writes there (it names that process), `NotFound` when there is nothing to read,
-    /// `Invalid` when the directory or the master key is open to others, `Corrupt` when the master key is damaged or
-    /// missing from a used directory, `Exhausted` when the disk is full.
+    /// `Invalid` when the directory or the master key is open to others, `Corrupt` when the master key is damaged, or it or the
+    /// database is missing from a used directory, `Exhausted` when the disk is full.
     pub fn open(data_dir: impl AsRef<Path>, mode: OpenMode) -> Result<Self> {
         Self::open_with(data_dir, mode, Arc::new(SystemClock), Arc::new(SystemRandom))
     }
@@ -87,6 +90,33 @@ impl EmbeddedStores {
         random: Arc<dyn Random>,
     ) -> Result<Self> {
         let data_dir = data_dir.as_ref();
+        if database::is_lost(data_dir) && blobs::has_accounts(data_dir)? {
+            let message = "the database is missing although there are objects; put its copy back, or make it anew from the \
+                           objects: listbackup rebuild";
+            return Err(Error::new(ErrorKind::Corrupt, message).with("data directory", data_dir.display()));
+        }
+        Self::open_any(data_dir, mode, clock, random)
+    }
+
+    /// Opens a directory whose database may be lost, to make it anew: with an empty one then. `key_file` is the master key, where
+    /// the directory has none; it gets a copy.
+    ///
+    /// # Errors
+    /// `NotFound` when there are no objects; `Conflict` when the directory has another master key; those of
+    /// [`EmbeddedStores::open`].
+    pub fn open_to_rebuild(data_dir: impl AsRef<Path>, key_file: Option<&Path>) -> Result<Self> {
+        let data_dir = data_dir.as_ref();
+        let named = |error: Error| error.with("data directory", data_dir.display());
+        if !blobs::has_accounts(data_dir)? {
+            return Err(named(Error::new(ErrorKind::NotFound, "there are no objects here (objects/accounts/…)")));
+        }
+        if let Some(key_file) = key_file {
+            keys::adopt(data_dir, key_file).map_err(named)?;
+        }
+        Self::open_any(data_dir, OpenMode::Write, Arc::new(SystemClock), Arc::new(SystemRandom))
+    }
+
+    fn open_any(data_dir: &Path, mode: OpenMode, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self> {
         let named = |error: Error| error.with("data directory", data_dir.display());
         let lock = match mode {
             OpenMode::Write => {
@@ -128,6 +158,14 @@ impl EmbeddedStores {
     /// The ports over this directory.
     pub fn ports(&self) -> Ports {
         self.ports.clone()
+    }
+
+    /// The accounts that have objects, oldest first.
+    ///
+    /// # Errors
+    /// Those of reading the directory.
+    pub fn accounts(&self) -> Result<Vec<AccountId>> {
+        blobs::accounts(&self.data_dir)
     }
 
     /// The directory.

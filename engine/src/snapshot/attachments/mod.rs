@@ -8,6 +8,7 @@ mod reconcile;
 mod verify;
 mod writer;
 
+pub(crate) use self::verify::SeenContents;
 pub use self::writer::{AttachmentsCheckpoint, AttachmentsWriter, ContentSink, NewAttachment, TakenContent};
 
 use std::sync::Arc;

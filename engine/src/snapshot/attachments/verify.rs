@@ -8,7 +8,7 @@ use super::StoredAttachment;
 use crate::{
     error::{Error, ErrorKind, Result},
     snapshot::{
-        SnapshotReader,
+        KeyRange, RecordKey, SnapshotReader,
         chunks::{PackRef, Spot},
         verify::{Damage, VerifyLevel, VerifyReport},
     },
@@ -16,7 +16,7 @@ use crate::{
 
 /// What was looked at already.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct SeenContents {
     /// Packs with their sizes, at level `Structure`.
     sizes: BTreeMap<PackRef, Option<u64>>,
     /// Packs whose index was read, at level `Data`.
@@ -32,7 +32,7 @@ impl SnapshotReader {
     /// # Errors
     /// Those of the ports. Damage is no error: it is in the report.
     pub(crate) async fn verify_attachments(&self, level: VerifyLevel, report: &mut VerifyReport) -> Result<()> {
-        let mut seen = Seen::default();
+        let mut seen = SeenContents::default();
         for stream in self.attachment_streams() {
             let mut attachments = std::pin::pin!(self.attachments(stream)?);
             loop {
@@ -48,12 +48,34 @@ impl SnapshotReader {
         Ok(())
     }
 
+    /// Verifies the bytes of the next attachment of a stream after a key, and returns its key; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of [`SnapshotReader::verify_attachments`].
+    pub(crate) async fn verify_attachment(
+        &self,
+        stream: &str,
+        after: Option<RecordKey>,
+        seen: &mut SeenContents,
+        report: &mut VerifyReport,
+    ) -> Result<Option<RecordKey>> {
+        let found = match self.browse(stream, &KeyRange::after(after), &[], 1).await {
+            // The segments themselves are checked, and told, with those of other streams.
+            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
+            found => found?.records.pop(),
+        };
+        let Some(record) = found else { return Ok(None) };
+        let attachment = StoredAttachment::from_body(&record.body)?;
+        self.verify_one(stream, &attachment, VerifyLevel::Data, seen, report).await?;
+        Ok(Some(record.key))
+    }
+
     async fn verify_one(
         &self,
         stream: &str,
         attachment: &StoredAttachment,
         level: VerifyLevel,
-        seen: &mut Seen,
+        seen: &mut SeenContents,
         report: &mut VerifyReport,
     ) -> Result<()> {
         report.attachments += 1;
@@ -67,14 +89,14 @@ impl SnapshotReader {
         };
         match outcome {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                report.damages.push(self.attachment_damage(stream, attachment, &error)?);
+                report.note(self.attachment_damage(stream, attachment, &error)?);
                 Ok(())
             }
             other => other,
         }
     }
 
-    async fn verify_places(&self, attachment: &StoredAttachment, seen: &mut Seen) -> Result<()> {
+    async fn verify_places(&self, attachment: &StoredAttachment, seen: &mut SeenContents) -> Result<()> {
         let chunks = &self.store.chunks;
         for (pack, Spot { offset, sealed_bytes, .. }) in chunks.places(&attachment.content).await? {
             let size = match seen.sizes.get(&pack) {
@@ -98,7 +120,7 @@ impl SnapshotReader {
     async fn verify_bytes(
         &self,
         attachment: &StoredAttachment,
-        seen: &mut Seen,
+        seen: &mut SeenContents,
         report: &mut VerifyReport,
     ) -> Result<()> {
         let mut packs = BTreeSet::new();

@@ -177,7 +177,7 @@ impl SourceStore {
     }
 
     /// The ids of all stored manifests, whatever was decided about them.
-    pub(super) async fn stored_manifests(&self) -> Result<Vec<SnapshotId>> {
+    pub(in crate::snapshot) async fn stored_manifests(&self) -> Result<Vec<SnapshotId>> {
         let prefix = paths::snapshots(self.segments.scope.account_id(), self.segments.source_id);
         let entries = self.segments.list_all(&prefix).await?;
         Ok(entries.iter().filter_map(|entry| Some(paths::parse_snapshot(&entry.path)?.2)).collect())

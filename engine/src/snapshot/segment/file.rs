@@ -15,6 +15,7 @@ use crate::{
     ports::Blobs,
     snapshot::{
         digest::FINGERPRINT_BYTES,
+        key::RecordKey,
         keys::{EpochKeys, KeyRing},
         paths,
         seal::{SealKey, Section, TAG_BYTES},
@@ -57,7 +58,52 @@ impl SegmentFile {
         stream: &str,
         reference: &SegmentRef,
     ) -> Result<Self> {
-        let (file, _) = Self::open_tail(blobs, scope, ring, source_id, stream, reference, TAIL_BYTES).await?;
+        let expected = Expected::Named(reference);
+        let (file, _) = Self::open_tail(blobs, scope, ring, source_id, stream, expected, TAIL_BYTES).await?;
+        Ok(file)
+    }
+
+    /// Reads the index of a stored segment that no manifest is at hand for.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; those of [`SegmentFile::open`].
+    pub(crate) async fn open_alone(
+        blobs: Arc<dyn Blobs>,
+        scope: AccountScope,
+        ring: &KeyRing,
+        source_id: SourceId,
+        stream: &str,
+        id: SegmentId,
+    ) -> Result<Self> {
+        let path = paths::segment(scope.account_id(), source_id, id);
+        let size_bytes = blobs.size(&scope, &path).await?;
+        let size_bytes = size_bytes.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such segment"))?;
+        let start = size_bytes.saturating_sub(TRAILER_BYTES as u64);
+        let trailer = blobs.get_range(&scope, &path, start..size_bytes).await?;
+        let epoch = Trailer::epoch_in(&trailer).ok_or_else(|| corrupt("this is not a segment").with("path", &path))?;
+        let nothing = RecordKey::trusted(&[]);
+        let draft = SegmentRef {
+            id,
+            epoch,
+            size_bytes,
+            records: 0,
+            tombstones: 0,
+            body_bytes: 0,
+            first_key: nothing.clone(),
+            last_key: nothing,
+        };
+        let expected = Expected::Alone(&draft);
+        let (mut file, _) = Self::open_tail(blobs, scope, ring, source_id, stream, expected, TAIL_BYTES).await?;
+        let footer = file.footer.clone();
+        let first_key = footer.blocks.first().map_or(draft.first_key, |block| block.first_key.clone());
+        file.reference = SegmentRef {
+            records: footer.records(),
+            tombstones: footer.tombstones(),
+            body_bytes: footer.body_bytes(),
+            first_key,
+            last_key: footer.last_key.clone(),
+            ..file.reference
+        };
         Ok(file)
     }
 
@@ -76,7 +122,8 @@ impl SegmentFile {
         let rows_bytes = reference.entries().saturating_mul(FINGERPRINT_BYTES as u64);
         let wide = rows_bytes.saturating_add(TAIL_BYTES);
         let tail_bytes = if wide <= WIDE_TAIL_BYTES_MAX { wide } else { TAIL_BYTES };
-        let (file, tail) = Self::open_tail(blobs, scope, ring, source_id, stream, reference, tail_bytes).await?;
+        let expected = Expected::Named(reference);
+        let (file, tail) = Self::open_tail(blobs, scope, ring, source_id, stream, expected, tail_bytes).await?;
         let rows = file.fingerprints_in(&tail)?;
         Ok((file, rows))
     }
@@ -87,9 +134,10 @@ impl SegmentFile {
         ring: &KeyRing,
         source_id: SourceId,
         stream: &str,
-        reference: &SegmentRef,
+        expected: Expected<'_>,
         tail_bytes: u64,
     ) -> Result<(Self, Tail)> {
+        let (Expected::Named(reference) | Expected::Alone(reference)) = expected;
         let path = paths::segment(scope.account_id(), source_id, reference.id);
         let opened = async {
             let keys = ring.epoch(reference.epoch).await?;
@@ -102,7 +150,9 @@ impl SegmentFile {
                 .open(Section::Footer, 0, &footer_place, sealed)
                 .ok_or_else(|| corrupt("the segment's index was altered or belongs elsewhere"))?;
             let footer = Footer::decode(&plain, trailer.footer_offset)?;
-            check_reference(&footer, stream, reference)?;
+            if matches!(expected, Expected::Named(_)) {
+                check_reference(&footer, stream, reference)?;
+            }
             let end = [&plain[..], &[0; TAG_BYTES], &trailer.to_bytes()].concat();
             Ok((place, key, keys, end, Arc::new(footer), tail))
         };
@@ -231,6 +281,15 @@ impl SegmentFile {
             None => named.with("from key", &info.first_key).with("to key", &self.footer.last_key),
         }
     }
+}
+
+/// What is known of a segment before it is opened.
+#[derive(Clone, Copy)]
+enum Expected<'a> {
+    /// All that a manifest says.
+    Named(&'a SegmentRef),
+    /// Its id, epoch and size.
+    Alone(&'a SegmentRef),
 }
 
 /// The last bytes of a segment.

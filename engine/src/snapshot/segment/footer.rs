@@ -40,6 +40,13 @@ impl Trailer {
         bytes
     }
 
+    /// The epoch that the last bytes of an object name; `None` when it is not a segment of this version.
+    pub(crate) fn epoch_in(bytes: &[u8]) -> Option<u32> {
+        let (_, trailer) = bytes.split_last_chunk::<TRAILER_BYTES>()?;
+        let epoch = u32::from_le_bytes(*trailer[12..].first_chunk()?);
+        trailer.ends_with(MAGIC).then_some(epoch)
+    }
+
     /// Reads the trailer of the segment that `reference` names.
     ///
     /// # Errors

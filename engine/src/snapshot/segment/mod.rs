@@ -21,7 +21,7 @@ pub(crate) use self::{
     check::check_block,
     file::SegmentFile,
     fingerprints::FingerprintTable,
-    footer::{Footer, TRAILER_BYTES},
+    footer::{Footer, TRAILER_BYTES, Trailer},
     writer::{Packer, SealedSegment, SegmentContext},
 };
 use super::{

@@ -6,14 +6,33 @@ use std::{
     path::Path,
 };
 
-use crate::{adapters::embedded::files, error::Result, ports::BlobEntry};
+use super::DIRECTORY;
+use crate::{adapters::embedded::files, error::Result, model::AccountId, ports::BlobEntry};
 
 /// Objects below `root` whose path starts with `prefix` and is greater than `after`, at most `max`.
-pub(super) fn list(root: &Path, prefix: &str, after: &str, max: usize) -> Result<Vec<BlobEntry>> {
+pub(in crate::adapters::embedded) fn list(
+    root: &Path,
+    prefix: &str,
+    after: &str,
+    max: usize,
+) -> Result<Vec<BlobEntry>> {
     let start = prefix.rfind('/').map_or("", |end| &prefix[..=end]);
     let mut walk = Walk { root, prefix, after, max, found: Vec::new() };
     walk.directory(start)?;
     Ok(walk.found)
+}
+
+/// The accounts that have objects in a data directory, oldest first.
+pub(in crate::adapters::embedded) fn accounts(data_dir: &Path) -> Result<Vec<AccountId>> {
+    let root = data_dir.join(DIRECTORY);
+    let walk = Walk { root: &root, prefix: "", after: "", max: 0, found: Vec::new() };
+    let names = walk.names("accounts/")?;
+    Ok(names.iter().filter_map(|name| name.strip_suffix('/')?.parse().ok()).collect())
+}
+
+/// True when an account has objects in a data directory.
+pub(in crate::adapters::embedded) fn has_accounts(data_dir: &Path) -> Result<bool> {
+    Ok(!accounts(data_dir)?.is_empty())
 }
 
 struct Walk<'a> {

@@ -1,11 +1,21 @@
 //! Verifying a snapshot: is everything there, and is every byte what was written?
 
+mod bounded;
+mod position;
+mod progress;
+mod report;
+
 use std::collections::{BTreeMap, btree_map::Entry};
 
+use self::position::Place;
+pub use self::{
+    position::{VerifyLimits, VerifyPosition},
+    progress::VerifyProgress,
+    report::{Coverage, Damage, VerifyLevel, VerifyReport},
+};
 use super::{
     checker::Checker,
     digest::ContentDigest,
-    key::RecordKey,
     manifest::{Manifest, ParentRef, StreamState},
     merge::{Merge, Reading},
     reader::{KeyRange, SnapshotReader},
@@ -17,53 +27,6 @@ use crate::{
     model::SnapshotId,
 };
 
-/// How thoroughly a snapshot is verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VerifyLevel {
-    /// The chain of manifests to its root, and that every segment they name is there with its size.
-    Structure,
-    /// All that, and every byte of every segment: blocks authenticated, keys sorted, counts, fingerprints and segment ids
-    /// computed again from the records, and the content digests of this snapshot's streams.
-    Data,
-}
-
-/// What a verification found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VerifyReport {
-    /// Manifests whose place in the chain was proved, this snapshot's included.
-    pub manifests: u64,
-    /// Forgotten snapshots whose tombstone closes the gap in the chain.
-    pub forgotten: u64,
-    /// Segments looked at.
-    pub segments: u64,
-    /// Records read; 0 when only the structure was verified.
-    pub records: u64,
-    /// Attachments looked at: that their chunks are there, or that they are sound.
-    pub attachments: u64,
-    /// Bytes of blocks and chunks read.
-    pub bytes_read: u64,
-    /// What is damaged. Empty means sound.
-    pub damages: Vec<Damage>,
-}
-
-impl VerifyReport {
-    /// True when nothing is damaged.
-    pub fn is_sound(&self) -> bool {
-        self.damages.is_empty()
-    }
-
-    /// Adds what a checker found, without what is known already.
-    fn take(&mut self, checker: Checker) {
-        self.bytes_read += checker.bytes_read;
-        for damage in checker.damages {
-            let is_known = self.damages.iter().any(|known| known.path == damage.path && known.what == damage.what);
-            if !is_known {
-                self.damages.push(damage);
-            }
-        }
-    }
-}
-
 /// A segment, and the snapshots of the chain that use it.
 struct Used {
     stream: String,
@@ -74,21 +37,6 @@ struct Used {
 /// Segments by their path.
 type Segments = BTreeMap<String, Used>;
 
-/// One damaged thing and what it touches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The object.
-    pub path: String,
-    /// The stream whose records it touches; `None` for a manifest.
-    pub stream: Option<String>,
-    /// Snapshots of the chain that use the object.
-    pub snapshots: Vec<SnapshotId>,
-    /// The least and the greatest key that can be touched.
-    pub keys: Option<(RecordKey, RecordKey)>,
-    /// What is wrong.
-    pub what: String,
-}
-
 impl SnapshotReader {
     /// Verifies this snapshot.
     ///
@@ -96,28 +44,27 @@ impl SnapshotReader {
     /// Those of the ports. Damage is no error: it is in the report.
     pub async fn verify(&self, level: VerifyLevel) -> Result<VerifyReport> {
         let mut report = VerifyReport::default();
-        let segments = self.verify_structure(&mut report).await?;
+        let (segments, _) = self.verify_structure(&mut report).await?;
+        report.covered = self.coverage(&segments, Some(&Place::first(&self.manifest)));
         if level == VerifyLevel::Data {
             for (stream, state) in &self.manifest.streams {
                 self.verify_stream(stream, state, &mut report).await?;
             }
             self.verify_older(&segments, &mut report).await?;
+            report.covered = self.coverage(&segments, None);
         }
+        bounded::name_snapshots(&mut report, &segments);
         self.verify_attachments(level, &mut report).await?;
-        for damage in &mut report.damages {
-            if let Some(used) = segments.get(&damage.path) {
-                damage.snapshots.clone_from(&used.snapshots);
-            }
-        }
         Ok(report)
     }
 
-    /// Walks the chain and looks at every segment that it names.
-    async fn verify_structure(&self, report: &mut VerifyReport) -> Result<Segments> {
+    /// Walks the chain and looks at every segment that it names. The digest is that of this snapshot's stored manifest, unless
+    /// that is damaged.
+    async fn verify_structure(&self, report: &mut VerifyReport) -> Result<(Segments, Option<String>)> {
         let mut segments = Segments::new();
-        let own_digest = self.store.load(self.manifest.snapshot_id).await;
-        match own_digest {
-            Ok(stored) if stored.manifest == self.manifest => {}
+        let mut digest = None;
+        match self.store.load(self.manifest.snapshot_id).await {
+            Ok(stored) if stored.manifest == self.manifest => digest = Some(stored.digest),
             Ok(_) => report
                 .damages
                 .push(self.manifest_damage(self.manifest.snapshot_id, "the stored manifest is another one")),
@@ -136,7 +83,7 @@ impl SnapshotReader {
                 None => None,
             };
         }
-        Ok(segments)
+        Ok((segments, digest))
     }
 
     /// The next older snapshot that is there; forgotten ones are proved by their tombstones on the way.
@@ -195,7 +142,7 @@ impl SnapshotReader {
 
     /// Reads the segments that only older snapshots use, each by itself.
     async fn verify_older(&self, segments: &Segments, report: &mut VerifyReport) -> Result<()> {
-        for used in segments.values().filter(|used| !used.snapshots.contains(&self.manifest.snapshot_id)) {
+        for used in self.older(segments) {
             let mut merge = self.checked(&used.stream, std::slice::from_ref(&used.reference));
             while let Some(merged) = merge.next().await? {
                 report.records += u64::from(merged.body().is_some());
@@ -222,14 +169,8 @@ impl SnapshotReader {
         }
         let Some(mut checker) = merge.into_checker() else { return Ok(()) };
         report.records += records;
-        if checker.damages.is_empty() && (records, digest) != (state.records, state.content_digest) {
-            let what = format!(
-                "the stream holds {records} records with digest {digest}, its manifest says {} with {}",
-                state.records, state.content_digest
-            );
-            let mut damage = self.manifest_damage(self.manifest.snapshot_id, what);
-            damage.stream = Some(stream.to_owned());
-            checker.damages.push(damage);
+        if checker.damages.is_empty() {
+            checker.damages.extend(self.content_damage(stream, state, records, digest));
         }
         report.take(*checker);
         Ok(())

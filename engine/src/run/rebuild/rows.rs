@@ -1,0 +1,104 @@
+//! Rows as a manifest knows them. Made twice, they are the same.
+
+use jiff::Timestamp;
+
+use crate::{
+    model::{
+        Job, JobId, JobState, Run, RunStatus, Source,
+        job::Schedule,
+        run::{Progress, RunError, StreamProgress, StreamState, Trigger},
+    },
+    snapshot::{Manifest, SnapshotStatus},
+};
+
+/// Who made the runs, as far as anybody knows.
+const ACTOR: &str = "rebuild";
+/// Code of what went wrong in a run of which only the words are known.
+const CODE: &str = "unknown";
+
+/// The time in an id.
+pub(super) fn instant(instant_ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(instant_ms).unwrap_or_default()
+}
+
+/// A job for the runs of a source; it runs when asked.
+pub(super) fn job(source: &Source) -> Job {
+    let mut digest = [0; 10];
+    let mut hasher = blake3::Hasher::new_derive_key("listbackup job id of a rebuilt source");
+    hasher.update(source.source_id.as_bytes()).finalize_xof().fill(&mut digest);
+    Job {
+        account_id: source.account_id,
+        job_id: JobId::derived(source.source_id.instant_ms(), digest),
+        source_id: source.source_id,
+        name: format!("Back up {}", source.name),
+        schedule: Schedule::Manual,
+        state: JobState::Active,
+        due_shard: None,
+        next_due_ms: None,
+        created_at: source.created_at,
+        updated_at: source.created_at,
+    }
+}
+
+/// The run that made a snapshot. What changed in it and what it read is not known any more.
+pub(super) fn run(job: &Job, manifest: &Manifest) -> Run {
+    let created_at = instant(manifest.run_id.instant_ms());
+    let mut run = Run {
+        job_id: job.job_id,
+        run_id: manifest.run_id,
+        account_id: manifest.account_id,
+        source_id: manifest.source_id,
+        restore: None,
+        trigger: Trigger::Manual { by: ACTOR.to_owned() },
+        status: RunStatus::Running,
+        cancel_requested: false,
+        epoch: manifest.epoch,
+        attempts: 1,
+        progress: Progress::default(),
+        checkpoints: std::collections::BTreeMap::new(),
+        snapshot_id: None,
+        snapshot_records: None,
+        error: None,
+        created_at,
+        started_at: None,
+        finished_at: None,
+        live_shard: None,
+        lease_expires_ms: None,
+    };
+    run.started_at =
+        manifest.streams.values().map(|stream| stream.window.started_at).max().map(|at| at.max(created_at));
+    run.progress.streams = streams(manifest);
+    adopt(&mut run, manifest);
+    run
+}
+
+/// Says in a run's row that it made its snapshot.
+pub(super) fn adopt(run: &mut Run, manifest: &Manifest) {
+    let is_whole = manifest.status == SnapshotStatus::Complete;
+    run.status = if is_whole { RunStatus::Succeeded } else { RunStatus::Partial };
+    run.snapshot_id = Some(manifest.snapshot_id);
+    run.snapshot_records = Some(manifest.totals.records);
+    run.finished_at = Some(manifest.created_at);
+    run.live_shard = None;
+    run.lease_expires_ms = None;
+    let messages: Vec<&str> = manifest.failed_streams.values().map(String::as_str).collect();
+    run.error = (!messages.is_empty()).then(|| error(&messages.join("\n")));
+}
+
+fn streams(manifest: &Manifest) -> std::collections::BTreeMap<String, StreamProgress> {
+    let of = |(name, state): (&String, &crate::snapshot::StreamState)| {
+        let failure = manifest.failed_streams.get(name);
+        let progress = StreamProgress {
+            state: if failure.is_some() { StreamState::Failed } else { StreamState::Done },
+            records: state.records,
+            error: failure.map(|message| error(message)),
+            ..StreamProgress::default()
+        };
+        (name.clone(), progress)
+    };
+    manifest.streams.iter().map(of).collect()
+}
+
+fn error(message: &str) -> RunError {
+    RunError { code: CODE.to_owned(), message: message.to_owned() }
+}

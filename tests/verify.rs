@@ -1,0 +1,114 @@
+//! Verifying on the command line: in one go, or in parts until all is covered.
+
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/stored.rs"]
+mod stored;
+
+use program::{Program, run};
+use serde_json::Value;
+
+/// Imports contacts into a source, with that content; the snapshot.
+async fn import(program: &Program, source: &str, content: &str) -> String {
+    let file = program.data_dir().with_file_name("contacts.jsonl");
+    let lines = (0..500).map(|id| format!("{{\"id\":{id},\"content\":\"{content} {}\"}}\n", id * 7919 % 1009));
+    std::fs::write(&file, lines.collect::<String>()).expect("a file");
+    let mut import = program.command("import");
+    import.args(["--json", "--source", source, "--stream", "contacts", "--key", "id"]).arg(&file);
+    let report: Value = serde_json::from_slice(&run(&mut import).await).expect("a report");
+    report["snapshot_id"].as_str().expect("a snapshot").to_owned()
+}
+
+/// Runs `verify` with these arguments; the document and the exit code.
+async fn verify(program: &Program, arguments: &[&str]) -> (Value, i32) {
+    let mut command = program.command("verify");
+    let output = command.arg("--json").args(arguments).output().await.expect("it starts");
+    let document = serde_json::from_slice(&output.stdout).expect("one document");
+    (document, output.status.code().expect("it ends by itself"))
+}
+
+const IN_PARTS: &[&str] = &["--data", "--max-bytes", "1kB", "--resume"];
+
+/// Verifies in parts until all is covered; the documents.
+async fn in_parts(program: &Program) -> Vec<Value> {
+    let mut documents: Vec<Value> = Vec::new();
+    loop {
+        let (document, _) = verify(program, IN_PARTS).await;
+        let is_complete = document["sources"].as_array().expect("sources").iter().any(|s| s["complete"] == true);
+        documents.push(document);
+        if is_complete {
+            return documents;
+        }
+        assert!(documents.len() < 50, "it comes to no end: {documents:?}");
+    }
+}
+
+#[tokio::test]
+async fn parts_go_on_from_each_other_and_each_source_has_its_turn() {
+    let program = Program::new();
+    for content in ["one", "two", "three"] {
+        import(&program, "a", content).await;
+    }
+    let newest = import(&program, "b", "one").await;
+    let first = in_parts(&program).await;
+    assert!(first.len() > 1, "{first:?}");
+    let covered = |document: &Value| document["sources"][0]["covered"]["segments"].as_u64().expect("a count");
+    assert!(first.iter().map(covered).is_sorted() && covered(&first[0]) < covered(&first[first.len() - 1]));
+    assert!(first.iter().all(|document| document["clean"] == true));
+    assert_eq!((&first[0]["sources"][1]["source"], &first[0]["sources"][1]["complete"]), (&"b".into(), &false.into()));
+    assert_eq!(first[first.len() - 1]["sources"][0]["complete"], true);
+    let next = in_parts(&program).await;
+    assert_eq!(next[next.len() - 1]["sources"][1]["complete"], true, "now the other: {next:?}");
+
+    assert_eq!(program.export(&newest, "contacts", "id").await.len(), 500, "nothing has changed");
+    let (whole, code) = verify(&program, &["--data"]).await;
+    assert_eq!((code, &whole["complete"], &whole["clean"]), (0, &true.into(), &true.into()));
+    let mut text = program.command("verify");
+    let told = String::from_utf8(run(text.args(["--data", "--max-bytes", "1"])).await).expect("text");
+    assert!(told.contains("a: 3 snapshots, 3 segments") && told.contains("covered so far: 1 of 3 segments"), "{told}");
+    assert!(told.contains("b: its turn did not come") && told.ends_with("--resume goes on\n"), "{told}");
+    let told = String::from_utf8(run(&mut program.command("verify")).await).expect("text");
+    assert!(told.contains("b: 1 snapshot, 1 segment, 0 records, ") && told.ends_with("clean\n"), "{told}");
+}
+
+#[tokio::test]
+async fn damage_that_one_part_found_is_told_to_the_end_also_when_a_new_snapshot_came_between() {
+    let program = Program::new();
+    import(&program, "a", "one").await;
+    import(&program, "a", "two").await;
+    let segments = stored::objects(&program.data_dir(), "seg");
+    for segment in &segments {
+        let mut bytes = std::fs::read(segment).expect("a segment");
+        bytes[50] ^= 1;
+        std::fs::write(segment, bytes).expect("it is damaged");
+    }
+    let (part, code) = verify(&program, IN_PARTS).await;
+    let damages = |document: &Value| document["sources"][0]["damages"].as_array().expect("damages").len();
+    assert_eq!((code, &part["clean"], &part["complete"]), (5, &false.into(), &false.into()), "{part}");
+    assert_eq!(damages(&part), 1);
+    // The import meets the damage where it must read; what it stores is not what is verified here.
+    std::fs::write(program.data_dir().with_file_name("other.jsonl"), "{\"id\":1}\n").expect("a file");
+    let mut other = program.command("import");
+    other.args(["--source", "a", "--stream", "other"]).arg(program.data_dir().with_file_name("other.jsonl"));
+    run(&mut other).await;
+    let rest = in_parts(&program).await;
+    let last = &rest[rest.len() - 1];
+    assert_eq!((damages(last), &last["sources"][0]["snapshots"]), (segments.len(), &2.into()), "{last}");
+    let (whole, code) = verify(&program, &["--data"]).await;
+    assert_eq!((code, damages(&whole), &whole["sources"][0]["snapshots"]), (5, segments.len(), &3.into()));
+}
+
+#[tokio::test]
+async fn limits_that_make_no_sense_are_refused() {
+    let program = Program::new();
+    for arguments in [
+        &["--max-bytes", "1MB"][..],
+        &["--resume"],
+        &["--data", "--max-bytes", "many"],
+        &["--data", "--max-bytes", "0"],
+        &["--data", "--max-time", "soon"],
+    ] {
+        let output = program.command("verify").args(arguments).output().await.expect("it starts");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+    }
+}
