@@ -73,7 +73,11 @@ async fn an_account_whose_keys_were_destroyed_is_neither_read_nor_written_and_ot
     let [(store, loaded), (other, other_loaded)] = two_accounts(&here).await;
     here.rotate_key(&scope(1)).await.unwrap();
     let (reader, all) = (store.reader(&loaded.manifest), KeyRange::default());
-    assert_eq!(reader.browse("contacts", &all, &[], 100).await.unwrap().records.len(), 40, "read, and so in the caches");
+    assert_eq!(
+        reader.browse("contacts", &all, &[], 100).await.unwrap().records.len(),
+        40,
+        "read, and so in the caches"
+    );
     there.source(&scope(1), source_id(1)).await.unwrap();
     assert_eq!(destroy(&here).await.unwrap(), 2);
     assert_eq!(key_objects(&world.blobs), ["destroyed"]);
@@ -165,7 +169,11 @@ async fn a_hold_at_any_moment_of_destroying_is_either_respected_or_refused() {
         let held = Arc::new(tokio::sync::OnceCell::new());
         let (calls, held_too) = (AtomicU64::new(0), held.clone());
         let destroyer = with_tap(&world, move |at, _| {
-            let count = if at == When::Before { calls.fetch_add(1, Ordering::SeqCst) } else { calls.load(Ordering::SeqCst) - 1 };
+            let count = if at == When::Before {
+                calls.fetch_add(1, Ordering::SeqCst)
+            } else {
+                calls.load(Ordering::SeqCst) - 1
+            };
             let (store, held) = (store.clone(), held_too.clone());
             Box::pin(async move {
                 if (count, at) == (n, when) {
@@ -176,10 +184,13 @@ async fn a_hold_at_any_moment_of_destroying_is_either_respected_or_refused() {
         });
         let destroyed = destroy(&destroyer).await;
         let Some(held) = held.get() else { break };
-        assert_eq!(held.is_ok(), destroyed.is_err(), "call {n} {when:?}: {held:?} {destroyed:?}");
-        if held.is_ok() {
+        // One that comes between the two looks may be refused, and yet be the reason why the keys stay.
+        assert!(held.is_err() || destroyed.is_err(), "call {n} {when:?}: {held:?} {destroyed:?}");
+        if destroyed.is_err() {
             assert_eq!(key_objects(&world.blobs), ["1.key"], "call {n}");
-            process(&world).source(&scope(1), source_id(1)).await.unwrap().load(snapshot_id(1)).await.unwrap();
+            for process in [&process(&world), &*holder] {
+                process.source(&scope(1), source_id(1)).await.unwrap().load(snapshot_id(1)).await.unwrap();
+            }
         }
         outcomes[usize::from(held.is_ok())] += 1;
     }
@@ -197,11 +208,15 @@ async fn a_destruction_that_is_cut_off_anywhere_is_finished_by_the_next() {
         here.rotate_key(&scope(1)).await.unwrap();
         let calls = AtomicU64::new(0);
         let dying = with_tap(&world, move |at, _| {
-            let count = if at == When::Before { calls.fetch_add(1, Ordering::SeqCst) } else { calls.load(Ordering::SeqCst) - 1 };
+            let count = if at == When::Before {
+                calls.fetch_add(1, Ordering::SeqCst)
+            } else {
+                calls.load(Ordering::SeqCst) - 1
+            };
             let is_dead = count > n || (count, at) == (n, when);
-            Box::pin(async move {
-                if is_dead { Err(Error::new(ErrorKind::Retry, "the process is gone")) } else { Ok(()) }
-            })
+            Box::pin(
+                async move { if is_dead { Err(Error::new(ErrorKind::Retry, "the process is gone")) } else { Ok(()) } },
+            )
         });
         if destroy(&dying).await.is_ok() {
             break;

@@ -21,7 +21,9 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use crate::{
     attachments::{Files, files, noise, read_all, save},
     retain::{Hands, collect, forget},
-    store::{MemoryBlobs, World, back_up, end, manifest, page, run_id, scope, small_settings, snapshot_id, source_id, stream},
+    store::{
+        MemoryBlobs, World, back_up, end, manifest, page, run_id, scope, small_settings, snapshot_id, source_id, stream,
+    },
     tapped::{Call, Tapped, When},
 };
 
@@ -323,7 +325,10 @@ async fn lost_keys_are_not_replaced_over_stored_data_nor_written_under() {
     lost(&world.blobs);
     let is_corrupt = |error: Error| {
         assert_eq!(error.kind(), ErrorKind::Corrupt);
-        assert!(error.message().contains("put their copy back") || error.message().contains("put its copy back"), "{error}");
+        assert!(
+            error.message().contains("put their copy back") || error.message().contains("put its copy back"),
+            "{error}"
+        );
     };
     is_corrupt(process(&world).source(&scope(1), source_id(1)).await.err().unwrap());
     is_corrupt(open.source(&scope(1), source_id(1)).await.err().unwrap());

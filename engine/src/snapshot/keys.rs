@@ -130,10 +130,11 @@ impl KeyRing {
             Some(epoch) => epoch,
             None => create_first(&*blobs, &*keys, scope).await?,
         };
-        Self::open_at(blobs, keys, scope, epoch).await
+        let loaded = load_living(&*blobs, &*keys, scope, epoch).await?;
+        Self::of(blobs, keys, scope, loaded)
     }
 
-    /// The account's keys with those of `epoch` for new objects, whatever the others have come to.
+    /// The account's keys with those of `epoch` for new objects, whatever was decided about them.
     ///
     /// # Errors
     /// `Corrupt` when the key is missing or was altered; those of the ports.
@@ -143,12 +144,21 @@ impl KeyRing {
         scope: &AccountScope,
         epoch: u32,
     ) -> Result<Self> {
-        let (current, root) = load(&*blobs, &*keys, scope, epoch).await?;
+        let loaded = load(&*blobs, &*keys, scope, epoch).await?;
+        Self::of(blobs, keys, scope, loaded)
+    }
+
+    fn of(
+        blobs: Arc<dyn Blobs>,
+        keys: Arc<dyn Keys>,
+        scope: &AccountScope,
+        (newest, root): (EpochKeys, Secret),
+    ) -> Result<Self> {
         let root = Salt::new(HKDF_SHA256, SALT).extract(&*root);
         let hashers = Hashers::new(|label| derive(&root, label, &[]))?;
         let signer = Signer::new(&derive(&root, "report signature", &[])?)?;
-        let newest = Arc::new(current);
-        let opened = BTreeMap::from([(epoch, newest.clone())]);
+        let newest = Arc::new(newest);
+        let opened = BTreeMap::from([(newest.epoch(), newest.clone())]);
         let state = Mutex::new(State::Open { newest, opened });
         Ok(Self { blobs, keys, scope: *scope, hashers, signer, state })
     }
@@ -186,10 +196,11 @@ impl KeyRing {
         self.refresh().await?;
         let epoch = self.current()?.epoch();
         if epoch as usize >= MAX_EPOCHS {
-            return Err(Error::new(ErrorKind::Exhausted, "the account's key was rotated too often")
-                .with("epochs", MAX_EPOCHS));
+            return Err(
+                Error::new(ErrorKind::Exhausted, "the account's key was rotated too often").with("epochs", MAX_EPOCHS)
+            );
         }
-        let (_, root) = load(&*self.blobs, &*self.keys, &self.scope, epoch).await?;
+        let (_, root) = load_living(&*self.blobs, &*self.keys, &self.scope, epoch).await?;
         let outcome = create(&*self.blobs, &*self.keys, &self.scope, epoch + 1, Some(&root)).await?;
         self.refresh().await?;
         Ok(KeyRotation { from: epoch, to: epoch + 1, by_another: outcome == PutOutcome::Exists })
@@ -245,15 +256,8 @@ impl KeyRing {
         if let Some(keys) = self.opened(epoch)? {
             return Ok(keys);
         }
-        let loaded = load(&*self.blobs, &*self.keys, &self.scope, epoch).await;
-        let keys = match loaded {
-            Ok((keys, _)) => Arc::new(keys),
-            Err(error) => {
-                // A key that is gone may have been destroyed since the last look.
-                StoredKeys::look(&*self.blobs, &self.scope).await?.living()?;
-                return Err(error);
-            }
-        };
+        let (keys, _) = load_living(&*self.blobs, &*self.keys, &self.scope, epoch).await?;
+        let keys = Arc::new(keys);
         if let State::Open { opened, .. } = &mut *self.lock() {
             opened.insert(epoch, keys.clone());
         }
@@ -320,6 +324,22 @@ async fn create(
         return Err(destruction.error());
     }
     Ok(outcome)
+}
+
+/// As [`load`]; a key that is gone may have been destroyed since the last look.
+async fn load_living(
+    blobs: &dyn Blobs,
+    keys: &dyn Keys,
+    scope: &AccountScope,
+    epoch: u32,
+) -> Result<(EpochKeys, Secret)> {
+    match load(blobs, keys, scope, epoch).await {
+        Ok(loaded) => Ok(loaded),
+        Err(error) => {
+            StoredKeys::look(blobs, scope).await?.living()?;
+            Err(error)
+        }
+    }
 }
 
 async fn load(blobs: &dyn Blobs, keys: &dyn Keys, scope: &AccountScope, epoch: u32) -> Result<(EpochKeys, Secret)> {

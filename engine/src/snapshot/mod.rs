@@ -24,6 +24,7 @@ mod history;
 pub(crate) mod json;
 mod key;
 mod key_text;
+mod key_usage;
 mod keys;
 mod lookup;
 mod loose;
@@ -58,6 +59,7 @@ pub use self::{
     filter::Filter,
     history::Version,
     key::{KeyPart, MAX_KEY_BYTES, RecordKey},
+    key_usage::KeyUsage,
     keys::KeyRotation,
     loose::{LooseBlock, LooseEntry, LooseSegment, ObjectKind},
     manifest::{

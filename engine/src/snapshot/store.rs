@@ -160,13 +160,12 @@ impl SnapshotStore {
         let account_id = scope.account_id();
         let known = self.rings().get(&account_id).cloned();
         if let Some(ring) = known {
-            if let Err(error) = ring.refresh().await {
-                if ring.check().is_err() {
-                    self.let_go_of(account_id).await;
-                }
-                return Err(error);
+            match ring.refresh().await {
+                Ok(()) => return Ok(ring),
+                Err(error) if ring.check().is_ok() => return Err(error),
+                // Destroyed, unless that was taken back: opening anew tells.
+                Err(_) => self.let_go_of(account_id).await,
             }
-            return Ok(ring);
         }
         let ring = Arc::new(self.own_ring(scope).await?);
         Ok(self.rings().entry(account_id).or_insert(ring).clone())
