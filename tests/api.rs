@@ -10,6 +10,8 @@ mod bodies;
 mod comparing;
 #[path = "api/data.rs"]
 mod data;
+#[path = "api/data_keys.rs"]
+mod data_keys;
 #[path = "api/documentation.rs"]
 mod documentation;
 #[path = "api/events.rs"]

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use actix_web::{FromRequest, Handler, Responder, http::Method, web};
-use listbackup_engine::model::role::Action::{Administer, Operate, Read};
+use listbackup_engine::model::role::Action::{Administer, Operate, Own, Read};
 use utoipa::openapi::{Paths, RefOr, schema::Schema};
 use utoipa_actix_web::OpenApiFactory;
 
 use crate::{
     caller::Guard::{self, May, Member, Open, Operator, PersonMay},
     services::{
-        accounts, activity, auth, connections, dead_letters, diffs, exports, files, histories, integrations, jobs,
-        keys, marks, me, records, restores, runs, schedules, search, sign_ins, snapshots, source_actions, sources,
-        system, verify,
+        accounts, activity, auth, connections, data_keys, dead_letters, diffs, exports, files, histories, integrations,
+        jobs, keys, marks, me, records, restores, runs, schedules, search, sign_ins, snapshots, source_actions,
+        sources, system, verify,
     },
     state::Service,
 };
@@ -73,11 +73,14 @@ fn auth_routes() -> Vec<Route> {
 }
 
 fn account_routes() -> Vec<Route> {
-    let [get, _, patch, _] = verbs(Service::Accounts);
+    let [get, post, patch, _] = verbs(Service::Accounts);
     vec![
         get.at("/accounts", May(Read), accounts::list, &accounts::__path_list),
         get.at("/accounts/{id}", May(Read), accounts::read, &accounts::__path_read),
         patch.at("/accounts/{id}", May(Administer), accounts::update, &accounts::__path_update),
+        get.at("/accounts/{id}/keys", May(Administer), data_keys::list, &data_keys::__path_list),
+        post.at("/accounts/{id}/keys/rotate", May(Administer), data_keys::rotate, &data_keys::__path_rotate),
+        post.at("/accounts/{id}/keys/destroy", PersonMay(Own), data_keys::destroy, &data_keys::__path_destroy),
         get.at("/accounts/{id}/members", May(Read), accounts::members, &accounts::__path_members),
     ]
 }

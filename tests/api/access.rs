@@ -108,6 +108,10 @@ fn body_of(route: &Route, ids: &Ids) -> Option<Value> {
         ("POST", "/data/exports") => json!({ "snapshot_id": ids.snapshot }),
         ("POST", "/data/snapshots/{id}/pin" | "/data/snapshots/{id}/hold") => json!({ "reason": "r" }),
         ("POST", "/data/snapshots/{id}/verify") => json!({ "level": "structure" }),
+        // Confirmed for another account: every role is to find the keys here.
+        ("POST", "/accounts/{id}/keys/destroy") => {
+            json!({ "confirm": "acc_0000000001e40r2081040g2081", "reason": "r" })
+        }
         ("POST", "/integrations/{name}/oauth/start") => json!({ "source_id": ids.source }),
         _ => return None,
     })

@@ -20,16 +20,16 @@ use crate::store::{MemoryBlobs, World, end, manifest, run_id, small_settings, st
 const STREAM: &str = "contacts@attachments";
 
 /// Bytes that do not compress.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
     bytes
 }
 
 /// Attachments by record and id.
-type Files = BTreeMap<(String, String), Vec<u8>>;
+pub type Files = BTreeMap<(String, String), Vec<u8>>;
 
-fn files<'a>(files: impl IntoIterator<Item = (&'a str, &'a str, Vec<u8>)>) -> Files {
+pub fn files<'a>(files: impl IntoIterator<Item = (&'a str, &'a str, Vec<u8>)>) -> Files {
     files.into_iter().map(|(record, id, bytes)| ((record.to_owned(), id.to_owned()), bytes)).collect()
 }
 
@@ -53,7 +53,7 @@ async fn add(writer: &mut AttachmentsWriter, files: &Files) {
 }
 
 /// Writes attachments as the snapshot `number` of a source.
-async fn save(
+pub async fn save(
     store: &SourceStore,
     (account, source, number): (u8, u8, u8),
     parent: Option<&LoadedManifest>,
@@ -73,7 +73,7 @@ async fn content(reader: &SnapshotReader, attachment: &StoredAttachment) -> Resu
     Ok(pieces.concat())
 }
 
-async fn read_all(reader: &SnapshotReader) -> Result<Files> {
+pub async fn read_all(reader: &SnapshotReader) -> Result<Files> {
     let attachments: Vec<StoredAttachment> = reader.attachments(STREAM)?.try_collect().await?;
     let mut all = Files::new();
     for attachment in attachments {

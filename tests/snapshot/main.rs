@@ -10,6 +10,8 @@ mod compaction;
 mod damage;
 mod drill;
 mod export;
+mod key_destruction;
+mod keys;
 mod model;
 mod reading;
 mod retain;

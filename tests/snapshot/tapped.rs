@@ -32,6 +32,8 @@ pub struct Call {
     pub name: &'static str,
     /// Its path or prefix.
     pub path: String,
+    /// The object that it puts; empty for other operations.
+    pub object: Bytes,
     /// What it found; empty before.
     pub found: String,
 }
@@ -49,7 +51,17 @@ impl Tapped {
         path: &str,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        let mut call = Call { name, path: path.to_owned(), found: String::new() };
+        self.call_with(name, path, Bytes::new(), work).await
+    }
+
+    async fn call_with<T: std::fmt::Debug>(
+        &self,
+        name: &'static str,
+        path: &str,
+        object: Bytes,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let mut call = Call { name, path: path.to_owned(), object, found: String::new() };
         (self.tap)(When::Before, &call).await?;
         let result = work.await;
         call.found = format!("{result:?}");
@@ -61,7 +73,7 @@ impl Tapped {
 #[async_trait]
 impl Blobs for Tapped {
     async fn put_if_absent(&self, scope: &AccountScope, path: &str, bytes: Bytes) -> Result<PutOutcome> {
-        self.call("put_if_absent", path, self.inner.put_if_absent(scope, path, bytes)).await
+        self.call_with("put_if_absent", path, bytes.clone(), self.inner.put_if_absent(scope, path, bytes)).await
     }
 
     async fn get(&self, scope: &AccountScope, path: &str) -> Result<Bytes> {

@@ -16,6 +16,7 @@ mod files;
 mod forget;
 mod history;
 mod import;
+mod keys;
 mod loose;
 mod marks;
 mod output;
@@ -91,6 +92,8 @@ enum Command {
     Hold(marks::HoldArgs),
     /// Lift the legal holds of a snapshot.
     Release(marks::UndoArgs),
+    /// List, rotate or destroy the data keys of an account.
+    Keys(keys::Args),
     /// Run everything in one process: API, worker, scheduler, indexer.
     Up(up::Args),
     /// Serve a small make-believe SaaS product to try things on.
@@ -124,6 +127,7 @@ impl Command {
             Self::Pin(args) => args.mark.json,
             Self::Hold(args) => args.mark.json,
             Self::Unpin(args) | Self::Release(args) => args.json,
+            Self::Keys(args) => args.wants_json(),
             Self::Up(_) | Self::Sandbox(_) | Self::Connector(_) | Self::Cat(_) => false,
         }
     }
@@ -159,6 +163,7 @@ impl Command {
             Self::Unpin(args) => marks::unpin(args).await,
             Self::Hold(args) => marks::hold(args).await,
             Self::Release(args) => marks::release(args).await,
+            Self::Keys(args) => keys::run(args).await,
             Self::Up(args) => up::run(args).await,
             Self::Sandbox(args) => sandbox::run(args).await,
             Self::Connector(args) => connector::run(args).await,

@@ -59,8 +59,9 @@ pub async fn run(args: Args) -> Outcome {
     let data_dir = args.data_dir.path()?;
     let had_key = data_dir.join(KEY_FILE).exists();
     let stores = EmbeddedStores::open_to_rebuild(&data_dir, args.key_file.as_deref())?;
-    let account_ids = stores.accounts()?;
+    let all_ids = stores.accounts()?;
     let worker = Worker::over(stores, WorkerSettings::of_a_person())?;
+    let (account_ids, erased) = without_erased(&worker.ctx, all_ids).await?;
     if let Err(error) = check_key(&worker.ctx, &account_ids).await {
         if !had_key {
             // A key that opens nothing must not look like the one of this directory.
@@ -83,13 +84,26 @@ pub async fn run(args: Args) -> Outcome {
     let is_damaged = accounts.iter().flat_map(|account| &account.sources).any(|s| !s.survey.damages.is_empty());
     if args.json {
         let accounts: Vec<Value> = accounts.iter().map(account_document).collect();
-        output::json(&json!({ "accounts": accounts, "lost": LOST }));
+        output::json(&json!({ "accounts": accounts, "erased": erased, "lost": LOST }));
     } else {
         accounts.iter().for_each(print);
+        for account_id in &erased {
+            output::line(&format!("account {account_id}: left out, its keys were destroyed"));
+        }
         output::line("Not in the objects, and so not made again:");
         LOST.iter().for_each(|lost| output::line(&format!("  {lost}")));
     }
     Ok(if is_damaged { Done::Damaged } else { Done::Whole })
+}
+
+/// The accounts that can be read, and those whose keys were destroyed.
+async fn without_erased(ctx: &RunContext, all: Vec<AccountId>) -> Result<(Vec<AccountId>, Vec<AccountId>)> {
+    let (mut readable, mut erased) = (Vec::new(), Vec::new());
+    for account_id in all {
+        let stored = ctx.snapshots.stored_keys(&ctx.system.account(account_id)).await?;
+        if stored.destruction.is_none() { readable.push(account_id) } else { erased.push(account_id) }
+    }
+    Ok((readable, erased))
 }
 
 /// The master key must open the keys of all accounts before anything is written.

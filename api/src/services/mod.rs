@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod activity;
 pub mod auth;
 pub mod connections;
+pub mod data_keys;
 pub mod dead_letters;
 pub mod diffs;
 pub mod exports;

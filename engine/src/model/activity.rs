@@ -47,6 +47,12 @@ pub enum ActivityKind {
     /// An account's name changed.
     #[serde(rename = "account.updated")]
     AccountUpdated,
+    /// An account got a new data key for what is stored from then on.
+    #[serde(rename = "account.key_rotated")]
+    AccountKeyRotated,
+    /// An account's data keys were destroyed, by a person: nothing stored of it can be read any more.
+    #[serde(rename = "account.key_destroyed")]
+    AccountKeyDestroyed,
     /// A person signed in.
     #[serde(rename = "user.signed_in")]
     UserSignedIn,
@@ -145,6 +151,8 @@ impl ActivityKind {
         match self {
             Self::AccountCreated => "account.created",
             Self::AccountUpdated => "account.updated",
+            Self::AccountKeyRotated => "account.key_rotated",
+            Self::AccountKeyDestroyed => "account.key_destroyed",
             Self::UserSignedIn => "user.signed_in",
             Self::KeyCreated => "key.created",
             Self::KeyDeleted => "key.deleted",

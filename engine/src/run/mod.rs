@@ -8,7 +8,8 @@
 //! A run of another kind writes records of a snapshot back into the product: [`restore`].
 //!
 //! Apart from runs, [`upkeep`] looks after stored snapshots once a day: [`retention`] lets go of them by the source's rules,
-//! [`collection`] deletes the segments that nothing refers to any more. When the tables are lost, [`rebuild`] makes them anew.
+//! [`collection`] deletes the segments that nothing refers to any more. By hand only, [`keys`] changes and
+//! destroys an account's data keys. When the tables are lost, [`rebuild`] makes them anew.
 
 pub mod absence;
 pub mod attachments;
@@ -25,6 +26,7 @@ pub mod due;
 pub mod event;
 pub mod files;
 pub mod index;
+pub mod keys;
 pub mod lease;
 pub mod order;
 pub mod pipeline;

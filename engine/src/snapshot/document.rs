@@ -21,7 +21,7 @@ pub(super) fn seal(ring: &KeyRing, path: &str, body: &impl Serialize) -> Result<
         .map_err(|error| Error::new(ErrorKind::Bug, "a document does not serialise").caused_by(error))?;
     let compressed = zstd::bulk::compress(&text, ZSTD_LEVEL)
         .map_err(|error| Error::new(ErrorKind::Exhausted, "a document could not be compressed").caused_by(error))?;
-    let keys = ring.current();
+    let keys = ring.current()?;
     let header = DocumentHeader { epoch: keys.epoch(), digest: keys.document_digest(path, &compressed)? };
     let key = keys.document_key(&header.digest)?;
     Ok(Bytes::from(seal_document(&header, &key, path, &compressed)?))

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::{
     chunks::PackId,
     codec::{Input, put_string},
+    destruction::{KeyDestruction, StoredKeys},
     digest::Hashers,
     paths,
     seal::{SealKey, Section, TAG_BYTES},
@@ -27,9 +28,21 @@ use crate::{
 
 const MAGIC: &[u8; 8] = b"LBKPKEY1";
 const SALT: &[u8] = b"listbackup 1";
-const FIRST_EPOCH: u32 = 1;
+/// Every account's first; only destroying its keys removes it.
+pub(super) const FIRST_EPOCH: u32 = 1;
 /// More epochs than anybody rotates through.
-const MAX_EPOCHS: usize = 10_000;
+pub(super) const MAX_EPOCHS: usize = 10_000;
+
+/// What a rotation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRotation {
+    /// The epoch of new objects before.
+    pub from: u32,
+    /// The epoch of new objects now.
+    pub to: u32,
+    /// Somebody else rotated at the same moment: theirs holds.
+    pub by_another: bool,
+}
 
 /// A key of 32 bytes, wiped on drop.
 pub(crate) type Secret = Zeroizing<[u8; 32]>;
@@ -90,34 +103,139 @@ pub(crate) struct KeyRing {
     scope: AccountScope,
     hashers: Hashers,
     signer: Signer,
-    current: Arc<EpochKeys>,
-    opened: Mutex<BTreeMap<u32, Arc<EpochKeys>>>,
+    state: Mutex<State>,
+}
+
+/// What a ring knows of the stored keys.
+enum State {
+    /// They are there.
+    Open {
+        /// For new objects.
+        newest: Arc<EpochKeys>,
+        /// Those that were opened.
+        opened: BTreeMap<u32, Arc<EpochKeys>>,
+    },
+    /// They were destroyed; how that was.
+    Destroyed(KeyDestruction),
 }
 
 impl KeyRing {
     /// The account's keys; an account without any gets its first.
     ///
     /// # Errors
-    /// `Corrupt` when a stored key was altered, and the errors of the ports.
+    /// `Denied` when they were destroyed; `Corrupt` when a stored key was altered, or all are missing although there is data;
+    /// and the errors of the ports.
     pub(crate) async fn open(blobs: Arc<dyn Blobs>, keys: Arc<dyn Keys>, scope: &AccountScope) -> Result<Self> {
-        let stored = blobs.list(scope, &paths::keys(scope.account_id()), None, MAX_EPOCHS).await?;
-        let newest = stored.iter().filter_map(|entry| paths::parse_key_epoch(&entry.path)).max();
-        let epoch = match newest {
+        let epoch = match StoredKeys::look(&*blobs, scope).await?.living()?.newest() {
             Some(epoch) => epoch,
             None => create_first(&*blobs, &*keys, scope).await?,
         };
-        let (current, root) = load(&*blobs, &*keys, scope, epoch).await?;
+        let loaded = load_living(&*blobs, &*keys, scope, epoch).await?;
+        Self::of(blobs, keys, scope, loaded)
+    }
+
+    /// The account's keys with those of `epoch` for new objects, whatever was decided about them.
+    ///
+    /// # Errors
+    /// `Corrupt` when the key is missing or was altered; those of the ports.
+    pub(super) async fn open_at(
+        blobs: Arc<dyn Blobs>,
+        keys: Arc<dyn Keys>,
+        scope: &AccountScope,
+        epoch: u32,
+    ) -> Result<Self> {
+        let loaded = load(&*blobs, &*keys, scope, epoch).await?;
+        Self::of(blobs, keys, scope, loaded)
+    }
+
+    fn of(
+        blobs: Arc<dyn Blobs>,
+        keys: Arc<dyn Keys>,
+        scope: &AccountScope,
+        (newest, root): (EpochKeys, Secret),
+    ) -> Result<Self> {
         let root = Salt::new(HKDF_SHA256, SALT).extract(&*root);
         let hashers = Hashers::new(|label| derive(&root, label, &[]))?;
         let signer = Signer::new(&derive(&root, "report signature", &[])?)?;
-        let current = Arc::new(current);
-        let opened = Mutex::new(BTreeMap::from([(epoch, current.clone())]));
-        Ok(Self { blobs, keys, scope: *scope, hashers, signer, current, opened })
+        let newest = Arc::new(newest);
+        let opened = BTreeMap::from([(newest.epoch(), newest.clone())]);
+        let state = Mutex::new(State::Open { newest, opened });
+        Ok(Self { blobs, keys, scope: *scope, hashers, signer, state })
+    }
+
+    /// Learns what became of the stored keys since: a newer epoch is used for new objects from now on, destroyed keys are let
+    /// go of. One listing.
+    ///
+    /// # Errors
+    /// `Denied` when they were destroyed; `Corrupt` when the key for new objects is missing; those of the ports.
+    pub(crate) async fn refresh(&self) -> Result<()> {
+        let stored = StoredKeys::look(&*self.blobs, &self.scope).await?;
+        if let Some(destruction) = stored.destruction {
+            let error = destruction.error();
+            *self.lock() = State::Destroyed(destruction);
+            return Err(error);
+        }
+        let current = self.current()?.epoch();
+        if !stored.epochs.contains(&current) {
+            // What were sealed under it now could never be read.
+            return Err(altered("the account's data key is missing; put its copy back")
+                .with("path", paths::key(self.scope.account_id(), current)));
+        }
+        match stored.newest() {
+            Some(epoch) if epoch > current => self.use_for_new(epoch).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the next epoch: a new data key, under which all new objects are sealed, also by others as soon as they look. When
+    /// somebody else opens it at this moment, theirs is used.
+    ///
+    /// # Errors
+    /// Those of [`KeyRing::refresh`]; `Exhausted` when there are too many epochs.
+    pub(crate) async fn rotate(&self) -> Result<KeyRotation> {
+        self.refresh().await?;
+        let epoch = self.current()?.epoch();
+        if epoch as usize >= MAX_EPOCHS {
+            return Err(
+                Error::new(ErrorKind::Exhausted, "the account's key was rotated too often").with("epochs", MAX_EPOCHS)
+            );
+        }
+        let (_, root) = load_living(&*self.blobs, &*self.keys, &self.scope, epoch).await?;
+        let outcome = create(&*self.blobs, &*self.keys, &self.scope, epoch + 1, Some(&root)).await?;
+        self.refresh().await?;
+        Ok(KeyRotation { from: epoch, to: epoch + 1, by_another: outcome == PutOutcome::Exists })
+    }
+
+    async fn use_for_new(&self, epoch: u32) -> Result<()> {
+        let keys = self.epoch(epoch).await?;
+        if let State::Open { newest, .. } = &mut *self.lock()
+            && newest.epoch() < epoch
+        {
+            *newest = keys;
+        }
+        Ok(())
     }
 
     /// The keys for new objects.
-    pub(crate) fn current(&self) -> Arc<EpochKeys> {
-        self.current.clone()
+    ///
+    /// # Errors
+    /// `Denied` when they were destroyed.
+    pub(crate) fn current(&self) -> Result<Arc<EpochKeys>> {
+        match &*self.lock() {
+            State::Open { newest, .. } => Ok(newest.clone()),
+            State::Destroyed(destruction) => Err(destruction.error()),
+        }
+    }
+
+    /// Stands before what is answered from memory.
+    ///
+    /// # Errors
+    /// `Denied` when this process knows that the keys were destroyed.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &*self.lock() {
+            State::Open { .. } => Ok(()),
+            State::Destroyed(destruction) => Err(destruction.error()),
+        }
     }
 
     /// The keyed hash functions.
@@ -133,19 +251,28 @@ impl KeyRing {
     /// The keys of an epoch.
     ///
     /// # Errors
-    /// `Corrupt` when there is no such epoch or its key was altered.
+    /// `Denied` when they were destroyed; `Corrupt` when there is no such epoch or its key was altered.
     pub(crate) async fn epoch(&self, epoch: u32) -> Result<Arc<EpochKeys>> {
-        if let Some(keys) = self.lock().get(&epoch) {
-            return Ok(keys.clone());
+        if let Some(keys) = self.opened(epoch)? {
+            return Ok(keys);
         }
-        let (keys, _) = load(&*self.blobs, &*self.keys, &self.scope, epoch).await?;
+        let (keys, _) = load_living(&*self.blobs, &*self.keys, &self.scope, epoch).await?;
         let keys = Arc::new(keys);
-        self.lock().insert(epoch, keys.clone());
+        if let State::Open { opened, .. } = &mut *self.lock() {
+            opened.insert(epoch, keys.clone());
+        }
         Ok(keys)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<EpochKeys>>> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    fn opened(&self, epoch: u32) -> Result<Option<Arc<EpochKeys>>> {
+        match &*self.lock() {
+            State::Open { opened, .. } => Ok(opened.get(&epoch).cloned()),
+            State::Destroyed(destruction) => Err(destruction.error()),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -157,12 +284,61 @@ pub(super) fn is_data_key(head: &[u8]) -> bool {
 /// Makes and stores the first data key. When another worker was faster, theirs stays.
 async fn create_first(blobs: &dyn Blobs, keys: &dyn Keys, scope: &AccountScope) -> Result<u32> {
     let account_id = scope.account_id();
-    let data_key = keys.generate(&context(account_id, FIRST_EPOCH)).await?;
-    let epoch_keys = EpochKeys::new(FIRST_EPOCH, &data_key.plain);
-    let root = derive(&epoch_keys.prk, "first root", &[])?;
-    let object = encode(account_id, &epoch_keys, &data_key.wrapped, &root)?;
-    match blobs.put_if_absent(scope, &paths::key(account_id, FIRST_EPOCH), Bytes::from(object)).await? {
-        PutOutcome::Created | PutOutcome::Exists => Ok(FIRST_EPOCH),
+    for prefix in paths::sealed(account_id) {
+        if !blobs.list(scope, &prefix, None, 1).await?.is_empty() {
+            // Whoever stored that may have made the key after it was looked for.
+            let newest = StoredKeys::look(blobs, scope).await?.living()?.newest();
+            return newest.ok_or_else(|| {
+                altered("the account's data keys are missing although there is data; put their copy back")
+                    .with("path", paths::keys(account_id))
+            });
+        }
+    }
+    create(blobs, keys, scope, FIRST_EPOCH, None).await?;
+    Ok(FIRST_EPOCH)
+}
+
+/// Makes and stores the data key of an epoch unless there is one. Whoever destroys the account's keys marks that before the last
+/// listing of them, so that either that listing holds this key or the mark is seen here.
+async fn create(
+    blobs: &dyn Blobs,
+    keys: &dyn Keys,
+    scope: &AccountScope,
+    epoch: u32,
+    root: Option<&Secret>,
+) -> Result<PutOutcome> {
+    let account_id = scope.account_id();
+    let path = paths::key(account_id, epoch);
+    let data_key = keys.generate(&context(account_id, epoch)).await?;
+    let epoch_keys = EpochKeys::new(epoch, &data_key.plain);
+    let object = match root {
+        Some(root) => encode(account_id, &epoch_keys, &data_key.wrapped, root)?,
+        None => {
+            let root = derive(&epoch_keys.prk, "first root", &[])?;
+            encode(account_id, &epoch_keys, &data_key.wrapped, &root)?
+        }
+    };
+    let outcome = blobs.put_if_absent(scope, &path, Bytes::from(object)).await?;
+    if let Some(destruction) = StoredKeys::look(blobs, scope).await?.destruction {
+        blobs.delete(scope, &path).await?;
+        return Err(destruction.error());
+    }
+    Ok(outcome)
+}
+
+/// As [`load`]; a key that is gone may have been destroyed since the last look.
+async fn load_living(
+    blobs: &dyn Blobs,
+    keys: &dyn Keys,
+    scope: &AccountScope,
+    epoch: u32,
+) -> Result<(EpochKeys, Secret)> {
+    match load(blobs, keys, scope, epoch).await {
+        Ok(loaded) => Ok(loaded),
+        Err(error) => {
+            StoredKeys::look(blobs, scope).await?.living()?;
+            Err(error)
+        }
     }
 }
 

@@ -116,6 +116,17 @@ pub fn keys(account_id: AccountId) -> String {
     format!("{}keys/", account(account_id))
 }
 
+/// Says that an account's data keys were destroyed. In path order it comes after all of them.
+pub fn keys_destroyed(account_id: AccountId) -> String {
+    format!("{}destroyed", keys(account_id))
+}
+
+/// Prefixes of everything of an account that is sealed under its data keys.
+pub fn sealed(account_id: AccountId) -> [String; 5] {
+    let restored = format!("{}restored/", account(account_id));
+    [sources(account_id), packs(account_id), exports(account_id), restores(account_id), restored]
+}
+
 /// An account's own integration, by the BLAKE3 digest of its manifest in hex.
 pub fn integration(account_id: AccountId, digest: &str) -> String {
     format!("{}integrations/{digest}.yaml", account(account_id))

@@ -40,6 +40,13 @@ impl Caches {
             blocks: Cache::builder().weigher(weigh).max_capacity(block_cache_bytes).build(),
         }
     }
+
+    /// Forgets everything, of all accounts.
+    pub(crate) fn clear(&self) {
+        self.files.invalidate_all();
+        self.blocks.invalidate_all();
+        self.rows.invalidate_all();
+    }
 }
 
 /// The segments of one source.
@@ -56,8 +63,9 @@ impl Segments {
     /// Opens a segment of `stream`, or takes it from the cache.
     ///
     /// # Errors
-    /// `Corrupt` when it is missing, damaged or belongs elsewhere.
+    /// `Corrupt` when it is missing, damaged or belongs elsewhere; `Denied` when the account's keys were destroyed.
     pub(crate) async fn open(&self, stream: &str, reference: &SegmentRef) -> Result<Arc<SegmentFile>> {
+        self.ring.check()?;
         if let Some(file) = self.cached(stream, reference).await {
             return Ok(file);
         }
@@ -75,6 +83,7 @@ impl Segments {
         stream: &str,
         reference: &SegmentRef,
     ) -> Result<(Arc<SegmentFile>, Vec<FingerprintTable>)> {
+        self.ring.check()?;
         if let Some(file) = self.cached(stream, reference).await {
             return Ok((file, Vec::new()));
         }
@@ -95,6 +104,7 @@ impl Segments {
     /// # Errors
     /// `Corrupt` when it is damaged.
     pub(crate) async fn rows(&self, file: &SegmentFile, chunk: usize) -> Result<FingerprintTable> {
+        self.ring.check()?;
         let key = (file.reference().id, chunk);
         if let Some(rows) = self.caches.rows.get(&key).await {
             return Ok(rows);
@@ -117,6 +127,7 @@ impl Segments {
     /// # Errors
     /// `Corrupt` when it is damaged.
     pub(crate) async fn block(&self, file: &Arc<SegmentFile>, number: usize) -> Result<Arc<Block>> {
+        self.ring.check()?;
         let key = (file.reference().id, number);
         if let Some(block) = self.caches.blocks.get(&key).await {
             return Ok(block);

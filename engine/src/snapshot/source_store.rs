@@ -109,12 +109,14 @@ impl SourceStore {
     /// Stores a manifest. A run makes at most one: when it made one before, that one is returned.
     ///
     /// # Errors
-    /// `Bug` for the manifest of another source; those of [`SourceStore::load`].
+    /// `Bug` for the manifest of another source; `Denied` when the account's keys were destroyed since the run began; those of
+    /// [`SourceStore::load`].
     pub async fn put_manifest(&self, manifest: &Manifest) -> Result<LoadedManifest> {
         if manifest.source_id != self.segments.source_id || manifest.account_id != self.segments.scope.account_id() {
             return Err(Error::new(ErrorKind::Bug, "a manifest was given to another source's store")
                 .with("source", manifest.source_id));
         }
+        self.segments.ring.refresh().await?;
         let path = self.snapshot_path(manifest.snapshot_id);
         let object = document::seal(&self.segments.ring, &path, manifest)?;
         let loaded = LoadedManifest {

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     account_store::AccountStore,
     chunks::{ChunkTables, Chunks},
-    keys::KeyRing,
+    keys::{KeyRing, KeyRotation},
     lookup::LookupSettings,
     segment::{Packer, SealedSegment, SegmentContext, SortBuffer},
     segments::{Caches, Segments},
@@ -96,16 +96,22 @@ impl SnapshotStore {
         }
     }
 
-    /// The part of one source. An account without data key gets its first.
+    /// The part of one source. An account without data key gets its first. What other processes did to the account's keys is
+    /// learnt here, by one listing: new objects are sealed under the newest.
     ///
     /// # Errors
-    /// `Corrupt` when the account's stored key was altered, and those of the ports.
+    /// `Denied` when the account's keys were destroyed, `Corrupt` when a stored one was altered or is missing, and those of the
+    /// ports.
     pub async fn source(&self, scope: &AccountScope, source_id: SourceId) -> Result<SourceStore> {
-        let ring = self.ring(scope).await?;
+        Ok(self.source_with(self.ring(scope).await?, scope, source_id))
+    }
+
+    /// The part of one source, with keys that are open.
+    pub(super) fn source_with(&self, ring: Arc<KeyRing>, scope: &AccountScope, source_id: SourceId) -> SourceStore {
         let chunks = Chunks::new(self.blobs.clone(), *scope, ring.clone(), &self.chunk_tables, self.settings.clone());
         let segments =
             Segments { blobs: self.blobs.clone(), scope: *scope, source_id, ring, caches: self.caches.clone() };
-        Ok(SourceStore::new(segments, chunks, self.settings.clone(), self.sealers.clone()))
+        SourceStore::new(segments, chunks, self.settings.clone(), self.sealers.clone())
     }
 
     /// What an account keeps beside its sources. An account without data key gets its first.
@@ -116,12 +122,52 @@ impl SnapshotStore {
         Ok(AccountStore { blobs: self.blobs.clone(), ring: self.ring(scope).await?, scope: *scope })
     }
 
+    /// Gives an account a new data key, under which all new objects are sealed from now on: by this process at once, by others
+    /// when they next open the account. What is stored stays as it is and readable, and so does what is being written.
+    ///
+    /// # Errors
+    /// `Denied` when the account's keys were destroyed; `Exhausted` after 10,000 rotations; those of the ports.
+    pub async fn rotate_key(&self, scope: &AccountScope) -> Result<KeyRotation> {
+        self.ring(scope).await?.rotate().await
+    }
+
+    pub(super) fn blobs(&self) -> &Arc<dyn Blobs> {
+        &self.blobs
+    }
+
+    /// Keys that nobody else uses, as they are now.
+    pub(super) async fn own_ring(&self, scope: &AccountScope) -> Result<KeyRing> {
+        KeyRing::open(self.blobs.clone(), self.keys.clone(), scope).await
+    }
+
+    /// Keys that are to be destroyed.
+    pub(super) async fn condemned_ring(&self, scope: &AccountScope, epoch: u32) -> Result<KeyRing> {
+        KeyRing::open_at(self.blobs.clone(), self.keys.clone(), scope, epoch).await
+    }
+
+    /// Forgets an account whose keys were destroyed: its keys, and what was read with them.
+    pub(super) async fn let_go_of(&self, account_id: AccountId) {
+        let ring = self.rings().remove(&account_id);
+        if let Some(ring) = ring {
+            // Whoever still holds them learns it by this; that they are gone is no news here.
+            let _ = ring.refresh().await;
+        }
+        self.chunk_tables.remove(account_id);
+        self.caches.clear();
+    }
+
     async fn ring(&self, scope: &AccountScope) -> Result<Arc<KeyRing>> {
         let account_id = scope.account_id();
-        if let Some(ring) = self.rings().get(&account_id) {
-            return Ok(ring.clone());
+        let known = self.rings().get(&account_id).cloned();
+        if let Some(ring) = known {
+            match ring.refresh().await {
+                Ok(()) => return Ok(ring),
+                Err(error) if ring.check().is_ok() => return Err(error),
+                // Destroyed, unless that was taken back: opening anew tells.
+                Err(_) => self.let_go_of(account_id).await,
+            }
         }
-        let ring = Arc::new(KeyRing::open(self.blobs.clone(), self.keys.clone(), scope).await?);
+        let ring = Arc::new(self.own_ring(scope).await?);
         Ok(self.rings().entry(account_id).or_insert(ring).clone())
     }
 

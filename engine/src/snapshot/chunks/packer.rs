@@ -106,7 +106,7 @@ impl Packer {
             return Ok(());
         }
         let draft = std::mem::take(&mut open.draft);
-        let (account_id, keys) = (self.chunks.account_id(), self.chunks.ring().current());
+        let (account_id, keys) = (self.chunks.account_id(), self.chunks.ring().current()?);
         let sealed = blocking(move || draft.seal(account_id, &keys)).await??;
         if self.chunks.put(&sealed).await? == PutOutcome::Created {
             open.bytes_stored += sealed.object.len() as u64;

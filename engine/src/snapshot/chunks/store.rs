@@ -37,6 +37,11 @@ impl ChunkTables {
         let new = || Arc::new(tokio::sync::Mutex::new(Known::new(scratch_dir.cloned())));
         tables.entry(account_id).or_insert_with(new).clone()
     }
+
+    /// Forgets an account.
+    pub(crate) fn remove(&self, account_id: AccountId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&account_id);
+    }
 }
 
 /// The chunks of one account.

@@ -20,7 +20,8 @@ impl SourceStore {
     /// What is locked longer already stays so. Returns how many locks were set or extended.
     ///
     /// # Errors
-    /// `Invalid` when the store was not set up for locks; `NotFound` when a segment is missing.
+    /// `Invalid` when the store was not set up for locks; `NotFound` when a segment is missing; `Denied` when the account's keys
+    /// are being destroyed.
     pub async fn lock(&self, manifest: &Manifest, until: Timestamp) -> Result<usize> {
         let segments = manifest.streams.values().flat_map(|stream| &stream.segments);
         let mut paths: BTreeSet<String> = segments.map(|segment| self.segments.path(segment)).collect();
@@ -29,7 +30,10 @@ impl SourceStore {
         let locked = stream::iter(paths)
             .map(|path| async move { self.lock_object(&path, until).await })
             .buffer_unordered(AT_A_TIME);
-        locked.try_fold(0, |sum, is_new| async move { Ok(sum + usize::from(is_new)) }).await
+        let count = locked.try_fold(0, |sum, is_new| async move { Ok(sum + usize::from(is_new)) }).await?;
+        // Whoever destroys the account's keys looks for locks again after they have marked that.
+        self.segments.ring.refresh().await?;
+        Ok(count)
     }
 
     /// Until when a snapshot's manifest is locked; the instant may have passed.

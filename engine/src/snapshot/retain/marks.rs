@@ -146,16 +146,20 @@ impl SourceStore {
     /// changed anything.
     ///
     /// # Errors
-    /// As [`SourceStore::pin`]; `Invalid` for an instant that has passed.
+    /// As [`SourceStore::pin`]; `Invalid` for an instant that has passed; `Denied` when the account's keys are being destroyed.
     pub async fn hold(&self, snapshot_id: SnapshotId, act: Act, until: Option<Timestamp>) -> Result<bool> {
         if until.is_some_and(|until| until <= act.at) {
             return Err(Error::new(ErrorKind::Invalid, "a hold must end in the future"));
         }
         let kind = MarkKind::Hold { until };
-        self.mark(snapshot_id, kind, act, |marks, act| {
-            marks.holds.iter().all(|hold| (hold.kind, &hold.act.reason) != (kind, &act.reason))
-        })
-        .await
+        let is_news = self
+            .mark(snapshot_id, kind, act, |marks, act| {
+                marks.holds.iter().all(|hold| (hold.kind, &hold.act.reason) != (kind, &act.reason))
+            })
+            .await?;
+        // Whoever destroys the account's keys looks for holds again after they have marked that.
+        self.segments.ring.refresh().await?;
+        Ok(is_news)
     }
 
     /// Lifts all holds of a snapshot. True when there was one.

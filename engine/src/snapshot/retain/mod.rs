@@ -1,4 +1,4 @@
-//! Letting go of snapshots, and of the segments that nothing refers to any more. Nothing else ever deletes stored data.
+//! Letting go of snapshots, and of the segments that nothing refers to any more. Nothing else ever deletes stored records.
 //!
 //! * `rules`: which snapshots the keep rules of a source keep, and why. Pure.
 //! * `marks`: pins and legal holds, an append-only log per snapshot in the bucket.

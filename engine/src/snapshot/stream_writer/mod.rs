@@ -149,7 +149,7 @@ impl StreamWriter {
             source_id: segments.source_id,
             stream: stream.name.clone(),
             run_id,
-            keys: segments.ring.current(),
+            keys: segments.ring.current()?,
             zstd_level: settings.zstd_level,
             block_bytes: settings.block_bytes,
         };
