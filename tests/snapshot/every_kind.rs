@@ -43,6 +43,9 @@ pub fn settings() -> StoreSettings {
     StoreSettings { chunk_bytes: 1024, ..small_settings() }
 }
 
+/// So many zeros are more chunks than a record lists.
+pub const MANY_ZEROS: usize = 1100 * 4 * 1024;
+
 /// Bodies of a stream, sorted.
 pub type Bodies = Vec<String>;
 /// What a snapshot must hold, by stream; without the attachments.
@@ -71,8 +74,10 @@ const KEYS: [&str; 15] = [
 ];
 
 /// Writes everything for one source, in place of what was there.
-pub async fn write(world: &World, account: u8, source: u8) -> Vec<Held> {
-    let ids = (account, source);
+///
+/// `zeros_bytes` is the size of one of the attachments.
+pub async fn write(world: &World, ids: (u8, u8), zeros_bytes: usize) -> Vec<Held> {
+    let (account, source) = ids;
     let mut made: Vec<(LoadedManifest, Held)> = Vec::new();
     let mut store = world.source(account, source).await.unwrap();
     for number in 0..=HEAD {
@@ -80,7 +85,7 @@ pub async fn write(world: &World, account: u8, source: u8) -> Vec<Held> {
             add_second_epoch(world, account).await;
             store = world.source(account, source).await.unwrap();
         }
-        let next = snapshot(&store, ids, number, made.last()).await;
+        let next = snapshot(&store, ids, number, zeros_bytes, made.last()).await;
         made.push(next);
     }
     let clock = Hands::new();
@@ -130,6 +135,7 @@ async fn snapshot(
     store: &SourceStore,
     (account, source): (u8, u8),
     number: u8,
+    zeros_bytes: usize,
     parent: Option<&(LoadedManifest, Held)>,
 ) -> (LoadedManifest, Held) {
     let (now, before) = (content(number), parent.map(|_| content(number - 1)));
@@ -153,7 +159,7 @@ async fn snapshot(
         }
     }
     let files = parent.map(|(parent, _)| parent.manifest.streams[FILES].clone());
-    states.push((FILES, attachments(store, number, files).await));
+    states.push((FILES, attachments(store, number, zeros_bytes, files).await));
     let reference = parent.map(|(parent, _)| parent.as_parent());
     let mut manifest = manifest(account, source, number, reference, states);
     manifest.created_at = Timestamp::from_second(i64::from(number) * 3600).unwrap();
@@ -210,7 +216,7 @@ async fn stream_state(
 }
 
 /// Text, noise, nothing, and a file of so many chunks that their list is stored by itself. Changes with every third snapshot.
-async fn attachments(store: &SourceStore, number: u8, before: Option<StreamState>) -> StreamState {
+async fn attachments(store: &SourceStore, number: u8, zeros_bytes: usize, before: Option<StreamState>) -> StreamState {
     if let Some(before) = before.clone().filter(|_| !number.is_multiple_of(3)) {
         return before;
     }
@@ -220,7 +226,7 @@ async fn attachments(store: &SourceStore, number: u8, before: Option<StreamState
         ("1", "text", format!("attached by {number} ").repeat(300).into_bytes()),
         ("1", "noise", noise),
         ("2", "nothing", Vec::new()),
-        ("2", "zeros", vec![0; 1100 * 4 * 1024]),
+        ("2", "zeros", vec![0; zeros_bytes]),
     ];
     let spec = stream("contacts", 1);
     let mut writer = AttachmentsWriter::open(store, &spec, run_id(number), before, None).await.unwrap();

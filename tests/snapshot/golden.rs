@@ -88,7 +88,7 @@ async fn written(version: &Path, scratch: &Path) -> (World, Vec<every_kind::Held
     let keys = GoldenKeys { wrapped: wrapped.collect(), master: master_key(version, scratch) };
     let mut world = World::new(every_kind::settings());
     world.keys = Arc::new(keys);
-    let held = every_kind::write(&world, 1, 1).await;
+    let held = every_kind::write(&world, (1, 1), every_kind::MANY_ZEROS).await;
     (world, held)
 }
 
