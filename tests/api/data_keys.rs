@@ -45,11 +45,8 @@ async fn an_administrator_rotates_and_only_an_owner_in_person_destroys_what_noth
     assert_eq!(destroyed.body["destroyed"]["by"], ada.user_id.to_string());
 
     for path in [&*snapshot, &path("/rotate")] {
-        let answer = if path.ends_with("rotate") {
-            ada.caller.post(path, &json!({})).await
-        } else {
-            ada.caller.get(path).await
-        };
+        let answer =
+            if path.ends_with("rotate") { ada.caller.post(path, &json!({})).await } else { ada.caller.get(path).await };
         answer.expect(403);
         assert!(answer.text.contains("the account's key was destroyed"), "{}", answer.text);
     }

@@ -13,7 +13,6 @@ mod chain;
 mod checker;
 mod chunks;
 mod codec;
-mod destruction;
 mod diff;
 mod digest;
 mod document;
@@ -24,7 +23,6 @@ mod history;
 pub(crate) mod json;
 mod key;
 mod key_text;
-mod key_usage;
 mod keys;
 mod lookup;
 mod loose;
@@ -52,15 +50,13 @@ pub use self::{
     },
     chain::Survey,
     chunks::PackId,
-    destruction::{Doom, KeyDestruction, Protected, StoredKeys},
     diff::{Bodies, Change, Difference, StreamDifference},
     digest::ContentDigest,
     fields::{FieldChange, changed_fields},
     filter::Filter,
     history::Version,
     key::{KeyPart, MAX_KEY_BYTES, RecordKey},
-    key_usage::KeyUsage,
-    keys::KeyRotation,
+    keys::{Doom, KeyDestruction, KeyRotation, KeyUsage, Protected, StoredKeys},
     loose::{LooseBlock, LooseEntry, LooseSegment, ObjectKind},
     manifest::{
         FORMAT_VERSION, LoadedManifest, Manifest, MassAbsence, ParentRef, ReadWindow, SnapshotStatus, StreamState,

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{seal::DocumentHeader, source_store::SourceStore, store::SnapshotStore};
-use crate::{error::Result, model::scope::AccountScope};
+use crate::{
+    error::Result,
+    model::scope::AccountScope,
+    snapshot::{seal::DocumentHeader, source_store::SourceStore, store::SnapshotStore},
+};
 
 /// What is sealed under the data key of one epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

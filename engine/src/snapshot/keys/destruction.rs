@@ -11,21 +11,23 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    account_store::AccountStore,
-    keys::{FIRST_EPOCH, MAX_EPOCHS},
-    paths,
-    retain::{Act, Reason},
-    source_store::SourceStore,
-    store::SnapshotStore,
-};
+use super::{FIRST_EPOCH, MAX_EPOCHS};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{AccountId, SnapshotId, SourceId, scope::AccountScope},
     ports::Blobs,
+    snapshot::{
+        account_store::AccountStore,
+        paths,
+        retain::{Act, Reason},
+        source_store::SourceStore,
+        store::SnapshotStore,
+    },
 };
 
 const FORMAT: u32 = 1;
+/// A refusal names so many snapshots, and counts the others.
+const TOLD_MAX: usize = 50;
 
 /// The mark that an account's keys were destroyed, stored in clear: there is no key any more to seal it with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +112,13 @@ pub struct Protected {
     pub reasons: Vec<Reason>,
 }
 
+impl Protected {
+    fn tell(&self) -> String {
+        let reasons: Vec<String> = self.reasons.iter().map(ToString::to_string).collect();
+        format!("{} of {} is {}", self.snapshot_id, self.source_id, reasons.join(", "))
+    }
+}
+
 /// How far destroying has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doom {
@@ -190,12 +199,17 @@ impl SnapshotStore {
         if protected.is_empty() {
             return Ok(());
         }
-        let message = "snapshots are under a legal hold or a lock, so the account's key stays: release the holds, or wait for \
-                       the locks to end";
-        Err(protected.into_iter().fold(Error::new(ErrorKind::Denied, message), |error, found| {
-            let reasons: Vec<String> = found.reasons.iter().map(ToString::to_string).collect();
-            error.with("snapshot", format!("{} of {}: {}", found.snapshot_id, found.source_id, reasons.join(", ")))
-        }))
+        let told: Vec<String> = protected.iter().take(TOLD_MAX).map(Protected::tell).collect();
+        let more = match protected.len().saturating_sub(TOLD_MAX) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let message = format!(
+            "snapshots are under a legal hold or a lock, so the account's key stays: release the holds, or wait for the locks to \
+             end: {}{more}",
+            told.join("; ")
+        );
+        Err(Error::new(ErrorKind::Denied, message))
     }
 }
 
