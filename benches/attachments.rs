@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use listbackup_engine::snapshot::{AttachmentsWriter, NewAttachment, StoreSettings};
 
-use crate::store::{World, end, stream};
+use crate::store::{World, end, run_id, stream};
 
 /// Size of one attachment in bytes, and how many there are.
 const FILE_BYTES: usize = 16 << 20;
@@ -42,7 +42,8 @@ fn content(number: u64) -> Vec<u8> {
 /// Stores all; CPU seconds and bytes stored. Making the contents is not counted.
 async fn store_all(world: &World) -> (f64, u64) {
     let store = world.source(1, 1).await.expect("a store");
-    let mut writer = AttachmentsWriter::open(&store, &stream("files", 1), None, None).await.expect("a writer");
+    let mut writer =
+        AttachmentsWriter::open(&store, &stream("files", 1), run_id(1), None, None).await.expect("a writer");
     let mut spent_s = 0.0;
     for number in 0..FILES {
         let bytes = content(number);

@@ -23,7 +23,7 @@ use running::Running;
 use serde_json::{Value, json};
 
 /// Fields that the sandbox sets itself.
-const STAMPS: [&str; 5] = ["id", "version", "created_at", "updated_at", "deleted_at"];
+const STAMPS: [&str; 6] = ["documents", "id", "version", "created_at", "updated_at", "deleted_at"];
 /// Records of a stream by the text of their id.
 type Records = BTreeMap<String, Value>;
 

@@ -150,8 +150,8 @@ async fn records_are_found_by_text_by_range_and_by_condition_and_files_by_name()
     let filtered = all(&ada, &format!("{list}?where={condition}")).await;
     let lines: Vec<String> = filtered.iter().map(|one| one["record"].to_string()).collect();
     assert_eq!(by_id(&lines.join("\n")).len(), expected);
-    let wrong = ada.caller.get(&format!("{list}?cursor={}&where=nonsense", "x".repeat(5000))).await;
-    assert_eq!(wrong.pointers(), ["?cursor", "?where"]);
+    let wrong = ada.caller.get(&format!("{list}?where=nonsense%0A%3Dx")).await;
+    assert_eq!(wrong.pointers(), ["?where", "?where"]);
     app.stop().await;
     product.stop().await.unwrap();
 }

@@ -224,6 +224,7 @@ async fn check_diff(store: &SourceStore, first: &Snapshot, second: &Snapshot) {
         expected.insert(format!("[{}]", key_text(key)), (change, value(before), value(after)));
     }
     assert_eq!(told, expected);
+    check_apply(store, first, second, &whole).await;
     let short: Vec<_> =
         a.diff(&b, "contacts", &KeyRange::default(), Bodies::Left).unwrap().try_collect().await.unwrap();
     let brief = |all: &[Difference]| all.iter().map(|one| (one.key.clone(), one.change)).collect::<Vec<_>>();
@@ -235,6 +236,21 @@ async fn check_diff(store: &SourceStore, first: &Snapshot, second: &Snapshot) {
         (count(Change::Added), count(Change::Changed), count(Change::Removed))
     );
     assert_eq!(summary[0].unchanged, first.1.len() as u64 - summary[0].changed - summary[0].removed);
+}
+
+/// The differences, applied to the records of the first snapshot, give those of the second.
+async fn check_apply(store: &SourceStore, first: &Snapshot, second: &Snapshot, differences: &[Difference]) {
+    let (mut records, target) = (stored(store, &first.0).await, stored(store, &second.0).await);
+    for one in differences {
+        let key = one.key.to_json();
+        let value = |body: &bytes::Bytes| serde_json::from_slice::<serde_json::Value>(body).unwrap();
+        let before = match &one.after {
+            Some(body) => records.insert(key, value(body)),
+            None => records.remove(&key),
+        };
+        assert_eq!(before, one.before.as_ref().map(value));
+    }
+    assert_eq!(records, target);
 }
 
 /// The same records, pushed backwards into another source of the account, give the same content digest.

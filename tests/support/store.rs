@@ -164,20 +164,25 @@ pub fn small_settings() -> StoreSettings {
 /// A store in memory.
 pub struct World {
     pub blobs: Arc<MemoryBlobs>,
-    pub keys: Arc<CountingKeys>,
+    pub keys: Arc<dyn Keys>,
     pub settings: StoreSettings,
 }
 
 impl World {
     /// An empty store.
     pub fn new(settings: StoreSettings) -> Self {
-        Self { blobs: Arc::default(), keys: Arc::default(), settings }
+        Self { blobs: Arc::default(), keys: Arc::new(CountingKeys::default()), settings }
     }
 
     /// The store of a source over other objects.
     pub async fn source_over(&self, blobs: Arc<dyn Blobs>, account: u8, source: u8) -> Result<SourceStore> {
         let store = SnapshotStore::new(blobs, self.keys.clone(), self.settings.clone());
         store.source(&scope(account), source_id(source)).await
+    }
+
+    /// The store, opened as by a new process.
+    pub fn store(&self) -> SnapshotStore {
+        SnapshotStore::new(self.blobs.clone(), self.keys.clone(), self.settings.clone())
     }
 
     /// The store of a source, opened as by a new process.

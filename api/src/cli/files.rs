@@ -105,7 +105,7 @@ fn print(args: &Args, documents: &Documents) {
     let row = |file: &Document| vec![file.path.clone(), output::bytes(file.size_bytes), file.id.clone()];
     let rows: Vec<Vec<String>> = documents.files.iter().map(row).collect();
     if rows.is_empty() {
-        return output::note("there is no such file in the snapshot");
+        return output::note("the snapshot has no such attachments; its streams are files of `listbackup export`");
     }
     output::table(&["path", "size", "id"], &rows);
     if !documents.is_whole {

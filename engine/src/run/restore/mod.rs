@@ -1,10 +1,10 @@
 //! Restoring through a connector: records of a snapshot are written back into the product.
 //!
-//! A restore is an order in the store ([`order`]) and a run that carries it out under the source's lease. The run reads the
-//! streams as they are now (or takes the newest snapshot), finds what differs from the snapshot ([`candidates`]), decides
-//! about each record ([`decide`]), and, unless it is a dry run, writes one record at a time ([`write`]), streams in the order
-//! of their references ([`sequence`]). Every outcome is kept in a log that only grows ([`outcome`]); new keys are remembered
-//! and put into the references of later records ([`ids`]).
+//! A restore is an order in the store (`order`) and a run that carries it out under the source's lease. The run reads the
+//! streams as they are now (or takes the newest snapshot), finds what differs from the snapshot (`candidates`), decides
+//! about each record (`decide`), and, unless it is a dry run, writes one record at a time (`write`), streams in the order
+//! of their references (`sequence`). Every outcome is kept in a log that only grows (`outcome`); new keys are remembered
+//! and put into the references of later records (`ids`).
 //!
 //! Any instant is a good one to be killed. What the log holds is done; a record that was written and not logged yet is
 //! written again: a new one under the same idempotency key, so that the product makes no second; a changed one is looked at

@@ -102,7 +102,12 @@ impl SnapshotReader {
                     next = tombstone.parent;
                 }
                 Err(error) => {
-                    report.damages.push(self.manifest_damage_of(parent.snapshot_id, error)?);
+                    let mut damage = self.manifest_damage_of(parent.snapshot_id, error)?;
+                    let tombstone = self.store.tombstone_path(parent.snapshot_id);
+                    if self.segments.exists(&tombstone).await? {
+                        damage.path = tombstone;
+                    }
+                    report.damages.push(damage);
                     return Ok(None);
                 }
             }
