@@ -172,13 +172,14 @@ impl KeyRing {
     /// # Errors
     /// `Denied` when they were destroyed; `Corrupt` when the key for new objects is missing; those of the ports.
     pub(crate) async fn refresh(&self) -> Result<()> {
+        // Before the listing: another task may learn of a newer one than that shows.
+        let current = self.current()?.epoch();
         let stored = StoredKeys::look(&*self.blobs, &self.scope).await?;
         if let Some(destruction) = stored.destruction {
             let error = destruction.error();
             *self.lock() = State::Destroyed(destruction);
             return Err(error);
         }
-        let current = self.current()?.epoch();
         if !stored.epochs.contains(&current) {
             // What were sealed under it now could never be read.
             return Err(altered("the account's data key is missing; put its copy back")

@@ -79,9 +79,17 @@ impl SourceStore {
     /// # Errors
     /// `NotFound` when it is neither there nor forgotten; those of [`SourceStore::load`].
     pub async fn link(&self, snapshot_id: SnapshotId) -> Result<Link> {
-        match self.tombstone(snapshot_id).await? {
-            Some(tombstone) => Ok(Link::Forgotten(Box::new(tombstone))),
-            None => self.load_stored(snapshot_id).await.map(|loaded| Link::Kept(Box::new(loaded))),
+        if let Some(tombstone) = self.tombstone(snapshot_id).await? {
+            return Ok(Link::Forgotten(Box::new(tombstone)));
+        }
+        match self.load_stored(snapshot_id).await {
+            Ok(loaded) => Ok(Link::Kept(Box::new(loaded))),
+            // Forgotten since: the tombstone is there before the manifest goes.
+            Err(error) if error.kind() == ErrorKind::NotFound => match self.tombstone(snapshot_id).await? {
+                Some(tombstone) => Ok(Link::Forgotten(Box::new(tombstone))),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
         }
     }
 
