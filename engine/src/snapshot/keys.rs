@@ -154,6 +154,11 @@ pub(super) fn is_data_key(head: &[u8]) -> bool {
     head.starts_with(MAGIC)
 }
 
+/// True when an object has the shape of a wrapped data key.
+pub(super) fn is_shaped(object: &[u8]) -> bool {
+    decode(object).is_ok()
+}
+
 /// Makes and stores the first data key. When another worker was faster, theirs stays.
 async fn create_first(blobs: &dyn Blobs, keys: &dyn Keys, scope: &AccountScope) -> Result<u32> {
     let account_id = scope.account_id();
