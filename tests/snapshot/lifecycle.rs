@@ -2,6 +2,8 @@
 //! die in the middle of each of these, and objects that are damaged. What is kept is what was put; what is damaged is reported and
 //! never returned as something else; what nobody needs is gone in the end.
 
+mod steps;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -19,61 +21,13 @@ use listbackup_engine::{
 };
 use proptest::prelude::*;
 
+use self::steps::{Act, Step, steps};
 use crate::{
     every_kind::advance,
     retain::{GRACE, Hands, act},
     store::{World, end, manifest, page, run_id, scope, small_settings, source_id, stream},
     tapped::{Call, Tapped, When},
 };
-
-/// Keys `0..KEYS`.
-const KEYS: u8 = 40;
-
-/// Something that happens; snapshots are picked by a share of all that were made.
-#[derive(Clone, Debug)]
-enum Act {
-    /// A run makes a snapshot with these keys set or removed.
-    Put {
-        is_full: bool,
-        edits: Vec<(u8, Option<u8>)>,
-    },
-    Pin(prop::sample::Index),
-    Unpin(prop::sample::Index),
-    Forget(prop::sample::Index),
-    /// A worker takes a step of a collection, a grace later or at once.
-    Collect {
-        is_later: bool,
-    },
-    /// A bit of an object changes.
-    Corrupt {
-        object: prop::sample::Index,
-        byte: prop::sample::Index,
-        bit: u8,
-    },
-}
-
-/// It happens; or the process dies at its `n`-th call on the objects, with or without that call's effect.
-#[derive(Clone, Debug)]
-struct Step {
-    act: Act,
-    dies_at: Option<(u64, bool)>,
-}
-
-fn steps(with_damage: bool) -> impl Strategy<Value = Vec<Step>> {
-    let edits = prop::collection::vec((0..KEYS, prop::option::weighted(0.8, 0..4u8)), 1..30);
-    let index = any::<prop::sample::Index>;
-    let act = prop_oneof![
-        6 => (any::<bool>(), edits).prop_map(|(is_full, edits)| Act::Put { is_full, edits }),
-        2 => index().prop_map(Act::Pin),
-        1 => index().prop_map(Act::Unpin),
-        4 => index().prop_map(Act::Forget),
-        4 => any::<bool>().prop_map(|is_later| Act::Collect { is_later }),
-        u32::from(with_damage) => (index(), index(), 0..8u8)
-            .prop_map(|(object, byte, bit)| Act::Corrupt { object, byte, bit }),
-    ];
-    let dies_at = prop::option::weighted(0.25, (0..25u64, any::<bool>()));
-    prop::collection::vec((act, dies_at).prop_map(|(act, dies_at)| Step { act, dies_at }), 4..30)
-}
 
 /// What must be true of a snapshot.
 struct Snapshot {
