@@ -88,7 +88,7 @@ async fn after_a_rotation_an_unchanged_backup_stores_nothing_and_a_change_is_sea
     // The same state read anew, all of it under the new key, has the digest of the one under the old key.
     let (anew, _) = back_up(&store, (1, 1, 4), None, pages(&even(200))).await;
     assert_eq!((epochs(&first), epochs(&anew)), (BTreeSet::from([1]), BTreeSet::from([2])));
-    let digest = |loaded: &LoadedManifest| loaded.manifest.streams["contacts"].content_digest.clone();
+    let digest = |loaded: &LoadedManifest| loaded.manifest.streams["contacts"].content_digest;
     assert_eq!(digest(&anew), digest(&first));
     assert_ne!(digest(&third), digest(&first));
 }

@@ -1,9 +1,12 @@
 //! Destroying an account's keys: without them nothing that is stored of the account can be read by anybody, wherever copies of it
 //! are. What stands against it, in which order it happens, and what is left.
 //!
-//! 1. Nothing is held or locked. 2. The mark `keys/destroyed` is put: from now on nobody opens the keys, makes a new one or puts
-//! a hold without noticing. 3. Still nothing is held or locked; else the mark goes again. 4. The keys are deleted, and listed
-//! again until none is left. Each step may be cut off: the same command goes on where the mark is.
+//! 1. Nothing is held or locked.
+//! 2. The mark `keys/destroyed` is put: from now on nobody opens the keys, makes a new one or puts a hold without noticing.
+//! 3. Still nothing is held or locked; else the mark goes again.
+//! 4. The keys are deleted, the first one first, and listed again until none is left.
+//!
+//! Each step may be cut off: the same command does again what may not have been finished.
 
 use std::{collections::BTreeSet, sync::Arc};
 

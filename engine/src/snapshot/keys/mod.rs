@@ -1,8 +1,9 @@
 //! The keys of one account: data keys, one an epoch, wrapped by the keys port and stored beside the data; and the root
 //! of its digests, which every epoch carries on.
 //!
-//! * `stored`: a key as it is stored, made and read. * `destruction`: the end of all keys of an account. * `usage`: what is sealed
-//! under which.
+//! * `stored`: a key as it is stored, made and read.
+//! * `destruction`: the end of all keys of an account.
+//! * `usage`: what is sealed under which.
 
 mod destruction;
 mod stored;
