@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use listbackup_engine::{
     export::{Export, Format},
     model::{ExportId, JobId, RestoreId, UserId},
-    ports::{Blobs, PutOutcome},
+    ports::{Blobs, Clock, PutOutcome},
     run::{
         drill::{DrillSpec, drill},
         restore::{Against, RestoreOrder, Selection},
@@ -247,7 +247,7 @@ async fn attachments(store: &SourceStore, number: u8, zeros_bytes: usize, before
 }
 
 async fn keep_and_forget(store: &SourceStore, clock: &Hands) {
-    let until = clock.now_plus(Duration::from_secs(1_000_000_000));
+    let until = clock.now() + Duration::from_secs(1_000_000_000);
     store.pin(snapshot_id(0), act(clock)).await.unwrap();
     store.unpin(snapshot_id(0), act(clock)).await.unwrap();
     store.pin(snapshot_id(0), act(clock)).await.unwrap();
@@ -304,7 +304,7 @@ async fn keep_documents(
 ) {
     let reader = store.reader(&head.manifest);
     let limits = VerifyLimits { bytes_max: Some(1), deadline: None };
-    let at = clock.now_plus(Duration::ZERO);
+    let at = clock.now();
     let report = reader.verify_within(&limits, None).await.unwrap();
     let progress = VerifyProgress::after(&report, snapshot_id(HEAD), None, at);
     store.keep_verify_progress(&progress).await.unwrap();

@@ -2,11 +2,13 @@
 //! die in the middle of each of these, and objects that are damaged. What is kept is what was put; what is damaged is reported and
 //! never returned as something else; what nobody needs is gone in the end.
 
+mod steps;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -19,61 +21,13 @@ use listbackup_engine::{
 };
 use proptest::prelude::*;
 
+use self::steps::{Act, Step, steps};
 use crate::{
     every_kind::advance,
     retain::{GRACE, Hands, act},
     store::{World, end, manifest, page, run_id, scope, small_settings, source_id, stream},
     tapped::{Call, Tapped, When},
 };
-
-/// Keys `0..KEYS`.
-const KEYS: u8 = 40;
-
-/// Something that happens; snapshots are picked by a share of all that were made.
-#[derive(Clone, Debug)]
-enum Act {
-    /// A run makes a snapshot with these keys set or removed.
-    Put {
-        is_full: bool,
-        edits: Vec<(u8, Option<u8>)>,
-    },
-    Pin(prop::sample::Index),
-    Unpin(prop::sample::Index),
-    Forget(prop::sample::Index),
-    /// A worker takes a step of a collection, a grace later or at once.
-    Collect {
-        is_later: bool,
-    },
-    /// A bit of an object changes.
-    Corrupt {
-        object: prop::sample::Index,
-        byte: prop::sample::Index,
-        bit: u8,
-    },
-}
-
-/// It happens; or the process dies at its `n`-th call on the objects, with or without that call's effect.
-#[derive(Clone, Debug)]
-struct Step {
-    act: Act,
-    dies_at: Option<(u64, bool)>,
-}
-
-fn steps(with_damage: bool) -> impl Strategy<Value = Vec<Step>> {
-    let edits = prop::collection::vec((0..KEYS, prop::option::weighted(0.8, 0..4u8)), 1..30);
-    let index = any::<prop::sample::Index>;
-    let act = prop_oneof![
-        6 => (any::<bool>(), edits).prop_map(|(is_full, edits)| Act::Put { is_full, edits }),
-        2 => index().prop_map(Act::Pin),
-        1 => index().prop_map(Act::Unpin),
-        4 => index().prop_map(Act::Forget),
-        4 => any::<bool>().prop_map(|is_later| Act::Collect { is_later }),
-        u32::from(with_damage) => (index(), index(), 0..8u8)
-            .prop_map(|(object, byte, bit)| Act::Corrupt { object, byte, bit }),
-    ];
-    let dies_at = prop::option::weighted(0.25, (0..25u64, any::<bool>()));
-    prop::collection::vec((act, dies_at).prop_map(|(act, dies_at)| Step { act, dies_at }), 4..30)
-}
 
 /// What must be true of a snapshot.
 struct Snapshot {
@@ -107,10 +61,11 @@ impl Life {
     /// The store as a new process opens it, which may be about to die.
     async fn store(&self, dies_at: Option<(u64, bool)>) -> SourceStore {
         // Opening reads the keys; that is not what dies.
-        let calls = AtomicU64::new(0);
+        let (calls, is_open) = (AtomicU64::new(0), Arc::new(AtomicBool::new(false)));
+        let opened = is_open.clone();
         let tap = move |now: When, call: &Call| -> BoxFuture<'static, Result<()>> {
             let is_dead = dies_at.is_some_and(|(n, has_effect)| {
-                let is_key = call.path.contains("/keys/");
+                let is_key = !opened.load(Ordering::SeqCst) || call.path.contains("/keys/");
                 let before = calls.fetch_add(u64::from(now == When::Before && !is_key), Ordering::SeqCst);
                 let current = if now == When::Before { before } else { before - u64::from(before > 0) };
                 !is_key && (current > n || current == n && (now == When::After) == has_effect)
@@ -119,7 +74,9 @@ impl Life {
             Box::pin(async move { if is_dead { Err(gone()) } else { Ok(()) } })
         };
         let blobs = Arc::new(Tapped { inner: self.world.blobs.clone(), tap: Box::new(tap) });
-        self.world.source_over(blobs, 1, 1).await.unwrap()
+        let store = self.world.source_over(blobs, 1, 1).await.unwrap();
+        is_open.store(true, Ordering::SeqCst);
+        store
     }
 
     fn kept(&self) -> impl DoubleEndedIterator<Item = &Snapshot> {

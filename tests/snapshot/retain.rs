@@ -30,10 +30,6 @@ impl Hands {
         Self(AtomicI64::new(1_800_000_000))
     }
 
-    pub fn now_plus(&self, by: Duration) -> Timestamp {
-        self.now() + by
-    }
-
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_secs() as i64, Ordering::SeqCst);
     }

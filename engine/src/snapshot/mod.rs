@@ -4,6 +4,8 @@
 //! takes pages, finds out what changed and writes only that; the states of the finished streams make a [`Manifest`].
 //! The way out: a [`SnapshotReader`] gets, browses, scans and verifies. `FORMAT.md` describes every stored byte.
 
+#[doc(hidden)]
+pub mod decoders;
 pub mod paths;
 pub mod retain;
 

@@ -9,6 +9,7 @@ mod packer;
 mod read;
 mod store;
 
+pub(super) use self::pack::{is_chunk, is_index, is_trailer};
 pub(crate) use self::{
     content::{Content, ContentWriter, Draft},
     packer::Packer,

@@ -211,6 +211,21 @@ fn decode_footer(bytes: &[u8], footer_offset: u64) -> Result<Vec<(ChunkId, Spot)
     Ok(chunks)
 }
 
+/// True when an object of `size_bytes` may end so.
+pub(in crate::snapshot) fn is_trailer(bytes: &[u8], size_bytes: u64) -> bool {
+    Trailer::read(bytes, size_bytes).is_ok()
+}
+
+/// True for the opened index of a pack that begins at `offset`.
+pub(in crate::snapshot) fn is_index(bytes: &[u8], offset: u64) -> bool {
+    decode_footer(bytes, offset).is_ok()
+}
+
+/// True for an opened chunk of so many plain bytes.
+pub(in crate::snapshot) fn is_chunk(text: &[u8], plain_bytes: u32) -> bool {
+    decode_chunk(text, plain_bytes).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

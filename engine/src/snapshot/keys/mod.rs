@@ -17,8 +17,8 @@ use std::{
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use zeroize::Zeroizing;
 
-pub(super) use self::stored::is_data_key;
 use self::stored::{create, create_first, load, load_living};
+pub(super) use self::stored::{is_data_key, is_shaped};
 pub use self::{
     destruction::{Doom, KeyDestruction, Protected, StoredKeys},
     usage::KeyUsage,

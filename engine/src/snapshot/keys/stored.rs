@@ -119,6 +119,11 @@ fn encode(account_id: AccountId, keys: &EpochKeys, wrapped: &[u8], root: &Secret
     Ok(object)
 }
 
+/// True when an object has the shape of a wrapped data key.
+pub(in crate::snapshot) fn is_shaped(object: &[u8]) -> bool {
+    decode(object).is_ok()
+}
+
 fn decode(object: &[u8]) -> Result<(&[u8], &[u8])> {
     let mut input = Input::new(object);
     if input.array::<8>()? != *MAGIC {
