@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use listbackup::sandbox::{Sandbox, SandboxSettings};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::{
-    data::{by_id, by_key, file_of, id, product, run_to_its_end, source, truth},
-    kit::{App, Person, client::Caller},
+    data::{by_id, by_key, id, product, run_to_its_end, source, truth},
+    kit::{App, PATIENCE, Person, client::Caller},
 };
 
 fn in_query(text: &str) -> String {
@@ -26,6 +27,13 @@ async fn all(of: &Person, path: &str) -> Vec<Value> {
             None => return items,
         }
     }
+}
+
+/// Waits until the files of a run's snapshot are listed: the indexer follows the commit at its own pace.
+async fn indexed(of: &Person, source: &str, run: &Value) {
+    let path = format!("/data/files?source_id={source}&path=contacts.jsonl");
+    let listed = async { while all(of, &path).await.iter().all(|file| file["snapshot_id"] != run["snapshot_id"]) {} };
+    timeout(PATIENCE, listed).await.expect("the snapshot is indexed");
 }
 
 /// A product's contacts before and after it changed, each backed up.
@@ -49,7 +57,7 @@ async fn two_snapshots() -> Two {
     let mutation = json!({ "insert": 0.03, "change": 0.05, "delete": 0.02 });
     Caller::new(product.url()).post("/_sandbox/mutate", &mutation).await.expect(200);
     let (after, second) = (truth(&product, "contacts").await, run_to_its_end(&ada, &shop).await);
-    file_of(&ada, id(&shop), "contacts").await;
+    indexed(&ada, id(&shop), &second).await;
     worker.stop();
     let snapshots = [&first, &second].map(|run| run["snapshot_id"].as_str().unwrap().to_owned());
     Two { app, ada, product, shop, snapshots, before, after }
