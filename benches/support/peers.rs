@@ -15,8 +15,8 @@ use crate::{Row, measure};
 /// When a step fails, or what is restored is not what was backed up.
 pub fn rows(directory: &Path, versions: &[PathBuf; 2]) -> io::Result<Vec<(&'static str, Vec<Row>)>> {
     let mut all = Vec::new();
-    for (name, peer) in [("restic", restic as fn(&Place) -> Steps), ("borg", borg)] {
-        if Command::new(name).arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+    for (name, version, peer) in [("restic", "version", restic as fn(&Place) -> Steps), ("borg", "--version", borg)] {
+        if Command::new(name).arg(version).stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
             all.push((name, one(directory, versions, peer)?));
         } else {
             println!("({name} is not installed: apt-get install restic borgbackup)");
