@@ -13,7 +13,7 @@ cargo bench --package listbackup-house --bench snapshot | tee "$table" || status
 {
   sed '/^<!-- snapshot: begin -->$/q' benches/README.md
   printf '\nCommit %s, %s.\n\n' "$(git rev-parse --short HEAD)" "$(date -u +%F)"
-  grep -v '^$' "$table"
+  cat "$table"
   printf '\n'
   sed -n '/^<!-- snapshot: end -->$/,$p' benches/README.md
 } >benches/README.md.new
