@@ -8,7 +8,7 @@ cargo build --release --package listbackup
 table="$(mktemp)"
 trap 'rm -f "$table"' EXIT
 status=0
-cargo bench --package listbackup-house --bench snapshot | tee "$table" || status=$?
+cargo bench --profile dev --package listbackup-house --bench snapshot | tee "$table" || status=$?
 
 {
   sed '/^<!-- snapshot: begin -->$/q' benches/README.md

@@ -133,10 +133,11 @@ fn command(name: &str, directory: &Path) -> io::Result<Command> {
     Ok(command)
 }
 
-/// The program built with the same profile, beside the bench.
+/// The released program. The profile of the bench does not matter: it only starts others.
 fn program() -> io::Result<PathBuf> {
     let bench = std::env::current_exe()?;
-    let program = bench.ancestors().nth(2).map(|folder| folder.join("listbackup")).filter(|path| path.exists());
+    let target = bench.ancestors().nth(3).map(|folder| folder.join("release/listbackup"));
+    let program = target.filter(|path| path.exists());
     program.ok_or_else(|| io::Error::other("the program is not built: cargo build --release --package listbackup"))
 }
 
