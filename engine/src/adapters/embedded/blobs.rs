@@ -13,10 +13,9 @@ mod locks;
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
+    fs,
     io::ErrorKind as Io,
     ops::Range,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -252,14 +251,8 @@ impl Files {
                 .with("path", path)
                 .with("range", format!("{}..{}", range.start, range.end))
         };
-        let file = File::open(self.root.join(path)).map_err(|error| unreadable(error, path))?;
-        let size_bytes = file.metadata().map_err(|error| unreadable(error, path))?.len();
-        if range.start > range.end || range.end > size_bytes {
-            return Err(past_end());
-        }
-        let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(|_| past_end())?];
-        file.read_exact_at(&mut bytes, range.start).map_err(|error| unreadable(error, path))?;
-        Ok(bytes.into())
+        let read = files::read_range(&self.root.join(path), &range).map_err(|error| unreadable(error, path))?;
+        read.map(Bytes::from).ok_or_else(past_end)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    ops::Range,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
@@ -87,4 +88,18 @@ pub(super) fn at(error: std::io::Error, path: &Path) -> Error {
         _ => error,
     };
     error.with("path", path.display())
+}
+
+/// Bytes of a file; `None` when it ends before them.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn read_range(file: &Path, range: &Range<u64>) -> std::io::Result<Option<Vec<u8>>> {
+    let file = File::open(file)?;
+    let size_bytes = file.metadata()?.len();
+    let len = range.end.checked_sub(range.start).filter(|_| range.end <= size_bytes);
+    let Some(len) = len.and_then(|len| usize::try_from(len).ok()) else { return Ok(None) };
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, range.start)?;
+    Ok(Some(bytes))
 }

@@ -3,10 +3,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::ErrorKind as Io,
     ops::Range,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -73,16 +72,11 @@ impl Blobs for LooseObjects {
         blob_path::check(scope, path)?;
         let (file, path) = (self.file(path)?, path.to_owned());
         off_thread(move || {
-            let opened = File::open(&file).map_err(|error| unreadable(error, &path, &file))?;
-            let size_bytes = opened.metadata().map_err(|error| unreadable(error, &path, &file))?.len();
-            let len = range.end.checked_sub(range.start).filter(|_| range.end <= size_bytes);
-            let len = len.and_then(|len| usize::try_from(len).ok()).ok_or_else(|| {
+            let read = files::read_range(&file, &range).map_err(|error| unreadable(error, &path, &file))?;
+            read.map(Bytes::from).ok_or_else(|| {
                 Error::new(ErrorKind::Corrupt, "the object ends before the range that was asked for")
                     .with("path", &path)
-            })?;
-            let mut bytes = vec![0; len];
-            opened.read_exact_at(&mut bytes, range.start).map_err(|error| unreadable(error, &path, &file))?;
-            Ok(bytes.into())
+            })
         })
         .await
     }
