@@ -15,9 +15,10 @@ use listbackup_engine::{
         RunContext, connect,
         event::{self, Subject},
         order::{self, RunOrder},
+        sources,
     },
     store::{self, Versioned},
-    tables::{JOBS, RUNS, SOURCES},
+    tables::{JOBS, RUNS},
 };
 use serde_json::Value;
 use tokio::{sync::oneshot, time::Instant};
@@ -124,7 +125,7 @@ async fn source(ctx: &RunContext, scope: &AccountScope, chosen: Chosen, options:
         streams: options.streams.clone(),
     };
     let spec = chosen.integration.spec();
-    match find_source(ctx, scope, &wanted.name).await? {
+    match sources::named(&ctx.store, scope, &wanted.name).await? {
         Some(found) => wanted.bring_up_to_date(ctx, scope, spec, found, chosen.settings).await,
         None => wanted.make(ctx, scope, spec, chosen.settings).await,
     }
@@ -218,28 +219,6 @@ impl Wanted {
         writes.push(store::put(&source, Condition::Version(version))?);
         ctx.store.transact(scope, writes).await?;
         Ok(source)
-    }
-}
-
-async fn find_source(ctx: &RunContext, scope: &AccountScope, name: &str) -> Result<Option<Versioned<Source>>> {
-    let mut query = Query {
-        table: &SOURCES,
-        index: None,
-        partition: scope.account_id().to_string(),
-        sort: SortRange::All,
-        descending: false,
-        limit: 200,
-        after: None,
-    };
-    loop {
-        let page = ctx.store.query::<Source>(scope, query.clone()).await?;
-        if let Some(found) = page.rows.into_iter().find(|source| source.row.name == name) {
-            return Ok(Some(found));
-        }
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(None),
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use listbackup_engine::{
     ports::{Condition, Key, Write},
     run::{
         event::{self, Subject},
+        sources::named,
         update::{Decision, update as change},
     },
     store::{key, key1, put},
@@ -238,16 +239,11 @@ pub async fn find(state: &AppState, caller: &Caller, id: SourceId) -> Result<Sou
 }
 
 async fn check_name(state: &AppState, caller: &Caller, name: &str, own: Option<SourceId>) -> Result<(), Problem> {
-    let mut query = PageParams::of(Some(crate::paging::LIMIT_MAX), None).query(&SOURCES, None, &caller.account_id());
-    loop {
-        let page = state.store.query::<Source>(caller.scope(), query.clone()).await?;
-        if page.rows.iter().any(|found| found.row.name == name && Some(found.row.source_id) != own) {
-            return Err(Problem::invalid_field("/name", "another source has this name already"));
+    match named(&state.store, caller.scope(), name).await? {
+        Some(found) if Some(found.row.source_id) != own => {
+            Err(Problem::invalid_field("/name", "another source has this name already"))
         }
-        query.after = page.next;
-        if query.after.is_none() {
-            return Ok(());
-        }
+        _ => Ok(()),
     }
 }
 

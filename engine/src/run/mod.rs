@@ -37,6 +37,7 @@ pub mod retention;
 pub mod schedule;
 pub mod session;
 pub mod settings;
+pub mod sources;
 pub mod stop;
 pub mod update;
 pub mod upkeep;

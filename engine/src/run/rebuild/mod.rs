@@ -6,18 +6,18 @@
 
 mod rows;
 
-use super::{RunContext, index, upkeep};
+use super::{RunContext, index, sources, upkeep};
 use crate::{
     error::Result,
     model::{
-        Account, AccountId, Job, Source, SourceId, SourceState,
+        Account, AccountId, Job, ReadGuard, Source, SourceId, SourceState,
         scope::AccountScope,
         source::{Head, Lease},
     },
     ports::{Condition, Query, SortRange, Write},
     snapshot::{Manifest, SourceStore, Survey},
     store::{self, Versioned, key, key1},
-    tables::{JOBS, SOURCES},
+    tables::JOBS,
 };
 
 /// What became of an account.
@@ -160,7 +160,7 @@ async fn new_source(
     head: Head,
     epoch: u64,
 ) -> Result<Source> {
-    let is_taken = is_name_taken(ctx, scope, &newest.source_name).await?;
+    let is_taken = sources::named(&ctx.store, scope, &newest.source_name).await?.is_some();
     let name = match is_taken {
         true => format!("{} ({})", newest.source_name, newest.source_id),
         false => newest.source_name.clone(),
@@ -179,7 +179,7 @@ async fn new_source(
         lease: Lease { epoch, ..Lease::default() },
         retention: None,
         lock_days: 0,
-        guard: crate::model::ReadGuard::default(),
+        guard: ReadGuard::default(),
         upkeep_shard: None,
         upkeep_due_ms: None,
         created_at: rows::instant(newest.source_id.instant_ms()),
@@ -187,28 +187,6 @@ async fn new_source(
     };
     upkeep::begin(&mut source, ctx.ports.clock.now());
     Ok(source)
-}
-
-async fn is_name_taken(ctx: &RunContext, scope: &AccountScope, name: &str) -> Result<bool> {
-    let mut query = Query {
-        table: &SOURCES,
-        index: None,
-        partition: scope.account_id().to_string(),
-        sort: SortRange::All,
-        descending: false,
-        limit: 200,
-        after: None,
-    };
-    loop {
-        let page = ctx.store.query::<Source>(scope, query.clone()).await?;
-        if page.rows.iter().any(|source| source.row.name == name) {
-            return Ok(true);
-        }
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(false),
-        }
-    }
 }
 
 /// The source's first job, made when there is none: runs belong to one.
