@@ -6,7 +6,7 @@ use listbackup_engine::{
     model::{AccountId, Run, SnapshotId, Source, id::kind, scope::AccountScope},
     ports::{Query, SortRange},
     run::RunContext,
-    snapshot::{LoadedManifest, Manifest, SnapshotReader, SourceStore, StreamState, retain::Link},
+    snapshot::{LoadedManifest, Manifest, SnapshotReader, SourceStore, StreamState},
     tables::{RUNS, SOURCES},
 };
 
@@ -87,15 +87,7 @@ pub async fn named_sources(ctx: &RunContext, name: Option<&str>) -> Result<Vec<(
 /// # Errors
 /// `Corrupt` when one is damaged.
 pub async fn chain(store: &SourceStore, source: &Source) -> Result<Vec<LoadedManifest>> {
-    let mut chain = Vec::new();
-    let mut next = source.head.as_ref().map(|head| head.snapshot_id);
-    while let Some(snapshot_id) = next {
-        let link = store.link(snapshot_id).await?;
-        next = link.parent().map(|parent| parent.snapshot_id);
-        if let Link::Kept(loaded) = link {
-            chain.push(*loaded);
-        }
-    }
+    let mut chain = store.back_from(source.head.as_ref().map(|head| head.snapshot_id), usize::MAX).await?;
     chain.reverse();
     Ok(chain)
 }

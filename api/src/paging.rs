@@ -1,7 +1,9 @@
 //! Lists: pages with opaque cursors.
 
+use std::str::FromStr;
+
 use listbackup_engine::{
-    Result,
+    Result as EngineResult,
     model::scope::Scope,
     ports::{Item, Query, SortRange},
     store::RowPage,
@@ -10,7 +12,7 @@ use listbackup_engine::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::state::AppState;
+use crate::{problem::Problem, state::AppState};
 
 /// Items of a page when the caller names no limit.
 const LIMIT_DEFAULT: usize = 50;
@@ -35,6 +37,15 @@ impl PageParams {
     /// The page that a list with parameters of its own was asked for.
     pub fn of(limit: Option<usize>, cursor: Option<String>) -> Self {
         Self { limit, cursor }
+    }
+
+    /// The id after which the page begins, in a list that is read in the order of its ids.
+    ///
+    /// # Errors
+    /// 422 for a cursor that is no such id.
+    pub fn after_id<T: FromStr>(&self) -> Result<Option<T>, Problem> {
+        let id = self.cursor.as_deref().map(str::parse).transpose();
+        id.map_err(|_| Problem::invalid_field("?cursor", "is not a cursor of this list"))
     }
 
     /// Items wanted.
@@ -72,6 +83,13 @@ impl<T> Page<T> {
         Self { items: page.rows.into_iter().map(|found| view(found.row)).collect(), next_cursor: page.next }
     }
 
+    /// A page of a list that is read in the order of its ids, with one item more than asked for where there are more.
+    pub fn by_id(mut items: Vec<T>, limit: usize, id: impl Fn(&T) -> String) -> Self {
+        let is_last = items.len() <= limit;
+        items.truncate(limit);
+        Self { next_cursor: items.last().filter(|_| !is_last).map(id), items }
+    }
+
     /// Everything there is, on one page.
     pub fn whole(items: Vec<T>) -> Self {
         Self { items, next_cursor: None }
@@ -86,8 +104,8 @@ pub async fn filtered<T>(
     state: &AppState,
     scope: impl Into<Scope<'_>>,
     mut query: Query,
-    mut keep: impl FnMut(Item) -> Result<Option<T>>,
-) -> Result<Page<T>> {
+    mut keep: impl FnMut(Item) -> EngineResult<Option<T>>,
+) -> EngineResult<Page<T>> {
     let scope = scope.into();
     let wanted = query.limit;
     let mut items = Vec::new();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use listbackup_engine::{
     Error, ErrorKind, Result,
-    snapshot::{Change, FieldChange, LoadedManifest, RecordKey, SourceStore, Version},
+    snapshot::{Change, FieldChange, Version},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -57,8 +57,8 @@ pub async fn run(args: Args) -> Outcome {
     let mut versions = Vec::new();
     for (scope, source) in lookup::named_sources(&worker.ctx, Some(&args.source)).await? {
         let store = worker.ctx.snapshots.source(&scope, source.source_id).await?;
-        let chain = lookup::chain(&store, &source).await?;
-        versions.extend(versions_of(&store, &chain, &args).await?);
+        let newest_first = store.back_from(source.head.map(|head| head.snapshot_id), usize::MAX).await?;
+        versions.extend(store.find_history(&newest_first, &args.stream, &args.key).await?);
     }
     if versions.is_empty() {
         return Err(Error::new(ErrorKind::NotFound, "no snapshot of the source has such a record")
@@ -72,19 +72,6 @@ pub async fn run(args: Args) -> Outcome {
         versions.iter().for_each(tell);
     }
     Ok(Done::Whole)
-}
-
-/// Digits stand for a number, and where there is no such record for the same text.
-async fn versions_of(store: &SourceStore, chain: &[LoadedManifest], args: &Args) -> Result<Vec<Version>> {
-    let state = chain.iter().rev().find_map(|loaded| loaded.manifest.streams.get(&args.stream));
-    let Some(state) = state else { return Ok(Vec::new()) };
-    for key in RecordKey::candidates(&args.key, state.key_arity())? {
-        let versions = store.history(chain.iter().map(|loaded| &loaded.manifest), &args.stream, &key).await?;
-        if !versions.is_empty() {
-            return Ok(versions);
-        }
-    }
-    Ok(Vec::new())
 }
 
 fn tell(version: &Version) {

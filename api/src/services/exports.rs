@@ -84,16 +84,11 @@ pub struct ExportView {
 #[utoipa::path(get, path = "/data/exports", params(PageParams), responses(
     (status = 200, description = "A page of exports.", body = Page<ExportView>)))]
 pub async fn list(state: Data<AppState>, caller: Caller, page: Params<PageParams>) -> Answer<Page<ExportView>> {
-    let after = page.0.cursor.as_deref().map(str::parse).transpose();
-    let after: Option<ExportId> =
-        after.map_err(|_| Problem::invalid_field("?cursor", "is not a cursor of this list"))?;
-    let limit = page.0.limit();
-    let mut exports = Export::list(&store(&state, &caller).await?, after, limit + 1).await?;
-    let is_last = exports.len() <= limit;
-    exports.truncate(limit);
-    let next_cursor = exports.last().filter(|_| !is_last).map(|export| export.export_id.to_string());
-    let items = exports.into_iter().map(|export| ExportView::of(export, state.now())).collect();
-    Ok(Json(Page { items, next_cursor }))
+    let (after, limit) = (page.0.after_id()?, page.0.limit());
+    let exports = Export::list(&store(&state, &caller).await?, after, limit + 1).await?;
+    let page = Page::by_id(exports, limit, |export| export.export_id.to_string());
+    let items = page.items.into_iter().map(|export| ExportView::of(export, state.now())).collect();
+    Ok(Json(Page { items, next_cursor: page.next_cursor }))
 }
 
 /// Orders an export. It can be downloaded at once, for 30 days.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use listbackup_engine::{
     model::{ActivityKind, SnapshotId, SourceId},
     run::event::Subject,
-    snapshot::{Change, LoadedManifest, RecordKey, SourceStore, Version, retain::Link},
+    snapshot::{Change, Version},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -75,52 +75,16 @@ pub async fn list(state: Data<AppState>, caller: Caller, params: Params<HistoryP
             Some(id)
         }
     };
-    let chain = chain(&store, start, page.limit() + 1).await?;
+    let chain = store.back_from(start, page.limit() + 1).await?;
     // One more than the page: what its oldest snapshot did shows only against the one before.
     let base = chain.get(page.limit()).map(|loaded| loaded.manifest.snapshot_id);
-    let mut versions = versions(&store, &chain, &stream, &key).await?;
+    let mut versions = store.find_history(&chain, &stream, &key).await?;
     versions.retain(|version| Some(version.snapshot_id) != base);
     let items = versions.into_iter().rev().map(VersionView::of).collect::<Result<Vec<_>, _>>()?;
     let details = [("stream", json!(stream)), ("records", json!(items.len()))];
     let look = told(&state, &caller, ActivityKind::DataRead, Subject::source(source_id), details);
     commit(&state, caller.scope(), Vec::new(), look).await?;
     Ok(Json(Page { items, next_cursor: base.map(|id| id.to_string()) }))
-}
-
-/// Up to `max` snapshots from `start` to older ones; forgotten ones are left out.
-async fn chain(
-    store: &SourceStore,
-    start: Option<SnapshotId>,
-    max: usize,
-) -> Result<Vec<LoadedManifest>, listbackup_engine::Error> {
-    let (mut chain, mut next) = (Vec::new(), start);
-    while let Some(snapshot_id) = next.filter(|_| chain.len() < max) {
-        let link = store.link(snapshot_id).await?;
-        next = link.parent().map(|parent| parent.snapshot_id);
-        if let Link::Kept(loaded) = link {
-            chain.push(*loaded);
-        }
-    }
-    Ok(chain)
-}
-
-/// Oldest first. Digits stand for a number, and where there is no such record for the same text.
-async fn versions(
-    store: &SourceStore,
-    chain: &[LoadedManifest],
-    stream: &str,
-    key: &str,
-) -> Result<Vec<Version>, listbackup_engine::Error> {
-    let Some(state) = chain.iter().find_map(|loaded| loaded.manifest.streams.get(stream)) else {
-        return Ok(Vec::new());
-    };
-    for key in RecordKey::candidates(key, state.key_arity())? {
-        let versions = store.history(chain.iter().rev().map(|loaded| &loaded.manifest), stream, &key).await?;
-        if !versions.is_empty() {
-            return Ok(versions);
-        }
-    }
-    Ok(Vec::new())
 }
 
 impl VersionView {

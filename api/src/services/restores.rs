@@ -135,20 +135,20 @@ pub struct RestoreFiguresView {
 #[derive(Serialize, ToSchema)]
 pub struct RestoredRecord {
     /// Its stream.
-    stream: String,
+    pub stream: String,
     /// Its key in the snapshot.
-    key: String,
+    pub key: String,
     /// What became of it. A record can have several outcomes: the last one holds.
     #[schema(value_type = schemas::RestoreOutcome)]
-    outcome: Outcome,
+    pub outcome: Outcome,
     /// Why it was left alone or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    pub reason: Option<String>,
     /// Its key in the product, where that is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    new_key: Option<String>,
+    pub new_key: Option<String>,
     /// The fields that differ, or were changed.
-    fields: Vec<String>,
+    pub fields: Vec<String>,
 }
 
 /// Restores records of a snapshot into the product, or plans it. A run of the source carries it out.
@@ -199,19 +199,14 @@ pub async fn create(
 #[utoipa::path(get, path = "/data/restores", params(PageParams), responses(
     (status = 200, description = "A page of restores.", body = Page<RestoreView>)))]
 pub async fn list(state: Data<AppState>, caller: Caller, page: Params<PageParams>) -> Answer<Page<RestoreView>> {
-    let after = page.0.cursor.as_deref().map(str::parse).transpose();
-    let after: Option<RestoreId> =
-        after.map_err(|_| Problem::invalid_field("?cursor", "is not a cursor of this list"))?;
-    let limit = page.0.limit();
-    let mut orders = RestoreOrder::list(&store(&state, &caller).await?, after, limit + 1).await?;
-    let is_last = orders.len() <= limit;
-    orders.truncate(limit);
-    let next_cursor = orders.last().filter(|_| !is_last).map(|order| order.restore_id.to_string());
-    let mut items = Vec::with_capacity(orders.len());
-    for order in orders {
+    let (after, limit) = (page.0.after_id()?, page.0.limit());
+    let orders = RestoreOrder::list(&store(&state, &caller).await?, after, limit + 1).await?;
+    let page = Page::by_id(orders, limit, |order| order.restore_id.to_string());
+    let mut items = Vec::with_capacity(page.items.len());
+    for order in page.items {
         items.push(shown(&state, &caller, order).await?);
     }
-    Ok(Json(Page { items, next_cursor }))
+    Ok(Json(Page { items, next_cursor: page.next_cursor }))
 }
 
 /// One restore.
@@ -352,7 +347,8 @@ impl RestoreFiguresView {
 }
 
 impl RestoredRecord {
-    fn of(outcome: RecordOutcome) -> Self {
+    /// An entry of the log as it is shown.
+    pub fn of(outcome: RecordOutcome) -> Self {
         Self {
             stream: outcome.stream,
             key: outcome.key.to_string(),

@@ -7,9 +7,10 @@ use super::{
     fields::{FieldChange, changed_fields},
     json,
     key::RecordKey,
-    manifest::Manifest,
+    manifest::{LoadedManifest, Manifest},
     point::{PointEntry, newest_entry},
     reader::Record,
+    retain::Link,
     segment::SegmentRef,
     source_store::SourceStore,
 };
@@ -31,6 +32,46 @@ pub struct Version {
 }
 
 impl SourceStore {
+    /// Up to `max` snapshots from one to older ones, newest first; forgotten ones are left out.
+    ///
+    /// # Errors
+    /// `Corrupt` when one is damaged.
+    pub async fn back_from(&self, start: Option<SnapshotId>, max: usize) -> Result<Vec<LoadedManifest>> {
+        let (mut snapshots, mut next) = (Vec::new(), start);
+        while let Some(snapshot_id) = next.filter(|_| snapshots.len() < max) {
+            let link = self.link(snapshot_id).await?;
+            next = link.parent().map(|parent| parent.snapshot_id);
+            if let Link::Kept(loaded) = link {
+                snapshots.push(*loaded);
+            }
+        }
+        Ok(snapshots)
+    }
+
+    /// The versions, oldest first, of the record that a person means by the text of its key, over snapshots that are given
+    /// newest first: digits stand for a number, and where there is no such record for the same text.
+    ///
+    /// # Errors
+    /// Those of [`SourceStore::history`]; `Invalid` when no key of the stream has such a text.
+    pub async fn find_history(
+        &self,
+        newest_first: &[LoadedManifest],
+        stream: &str,
+        text: &str,
+    ) -> Result<Vec<Version>> {
+        let Some(state) = newest_first.iter().find_map(|loaded| loaded.manifest.streams.get(stream)) else {
+            return Ok(Vec::new());
+        };
+        for key in RecordKey::candidates(text, state.key_arity())? {
+            let oldest_first = newest_first.iter().rev().map(|loaded| &loaded.manifest);
+            let versions = self.history(oldest_first, stream, &key).await?;
+            if !versions.is_empty() {
+                return Ok(versions);
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// The versions of one record over snapshots of this source, oldest first.
     ///
     /// # Errors

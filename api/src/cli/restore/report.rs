@@ -10,12 +10,12 @@ use std::{
 use listbackup_engine::{
     Error, Result,
     model::{RestoreFigures, Run},
-    run::restore::{self, Outcome, RecordOutcome, RestoreOrder},
+    run::restore::{self, Outcome, RestoreOrder},
     snapshot::AccountStore,
 };
 use serde::Serialize;
 
-use crate::cli::output;
+use crate::{cli::output, services::restores::RestoredRecord};
 
 /// Conflicts and failures that are told one by one.
 const TOLD_MAX: usize = 50;
@@ -31,7 +31,7 @@ pub struct Report {
     error: Option<String>,
     streams: BTreeMap<String, Figures>,
     /// The first conflicts and failures.
-    left: Vec<Told>,
+    left: Vec<RestoredRecord>,
 }
 
 #[derive(Serialize)]
@@ -41,32 +41,6 @@ struct Figures {
     skipped: u64,
     conflicts: u64,
     failed: u64,
-}
-
-#[derive(Serialize)]
-struct Told {
-    stream: String,
-    key: String,
-    outcome: Outcome,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    new_key: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    fields: Vec<String>,
-}
-
-impl Told {
-    fn of(outcome: RecordOutcome) -> Self {
-        Self {
-            stream: outcome.stream,
-            key: outcome.key.to_string(),
-            outcome: outcome.outcome,
-            reason: outcome.reason,
-            new_key: outcome.new_key.map(|key| key.to_string()),
-            fields: outcome.fields,
-        }
-    }
 }
 
 impl Report {
@@ -87,7 +61,7 @@ impl Report {
             let page = restore::page(store, order.restore_id, number).await?;
             for outcome in page.records {
                 let is_left = matches!(outcome.outcome, Outcome::Conflict | Outcome::Failed);
-                let told = Told::of(outcome);
+                let told = RestoredRecord::of(outcome);
                 if let Some(out) = &mut out {
                     serde_json::to_writer(&mut *out, &told).map_err(std::io::Error::from)?;
                     out.write_all(b"\n")?;
