@@ -174,6 +174,9 @@ impl Life {
             return Ok(());
         };
         if let Ok(marks) = self.store(None).await.marks(id).await {
+            if marks.forgotten.is_some() && error.kind() == ErrorKind::NotFound {
+                return self.is_only_decided();
+            }
             assert!([before, pins].contains(&marks.is_pinned()));
             self.made[at].is_pinned = marks.is_pinned();
         }
@@ -193,9 +196,16 @@ impl Life {
         match (decided, expected) {
             (Err(error), Some(kind)) if error.kind() == kind => Ok(()),
             (Ok(()), Some(kind)) => panic!("forgot {id}, which is {kind:?}"),
+            (Err(error), None) if error.kind() == ErrorKind::NotFound => self.is_only_decided(),
             (Err(error), _) => Err(error),
             (Ok(()), None) => store.finish_forgetting(id).await.map(drop),
         }
+    }
+
+    /// A forgetting is decided, and damage keeps it from being carried out: nothing else may.
+    fn is_only_decided(&self) -> Result<()> {
+        assert!(!self.damaged.is_empty(), "a forgetting that was decided was not carried out");
+        Ok(())
     }
 
     async fn collect(&mut self, store: &SourceStore, is_later: bool) -> Result<()> {
