@@ -1,10 +1,10 @@
 //! A file of JSON lines as a product with one stream. For commands of the person who owns the file only: it is in no
 //! registry, so that nobody can have a server read its own files.
 
-use std::{path::PathBuf, sync::Arc, time::UNIX_EPOCH};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::UNIX_EPOCH};
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{fs::File, io::AsyncReadExt, sync::mpsc};
@@ -17,6 +17,8 @@ use crate::{
 
 /// A page takes about so many bytes of the file.
 const PAGE_BYTES: usize = 1 << 20;
+/// Pages under way whose memory comes back.
+const LENT_MAX: usize = 8;
 /// The longest line.
 const LINE_BYTES_MAX: usize = 256 << 20;
 
@@ -105,9 +107,14 @@ impl Connector for JsonLinesFile {
     async fn read(&self, request: ReadRequest, pages: mpsc::Sender<Page>) -> Result<ReadEnd> {
         let (mut file, mut position) = self.open(request.position).await?;
         let plan = Plan { key: self.key(), ..Plan::default() };
-        let mut buffer = BytesMut::new();
-        while let Some(len) = self.fill(&mut file, &mut buffer).await? {
-            let body = buffer.split_to(len).freeze();
+        let (mut pool, mut rest) = (Pool::default(), Bytes::new());
+        loop {
+            let mut buffer = pool.buffer(&rest);
+            let Some(len) = self.fill(&mut file, &mut buffer).await? else { break };
+            let whole = buffer.freeze();
+            let body = whole.slice(..len);
+            rest = whole.slice(len..);
+            pool.lend(whole);
             let text = std::str::from_utf8(&body)
                 .map_err(|error| self.wrong(&position, &body[..error.valid_up_to()], "the text is not UTF-8 here"))?;
             let found =
@@ -125,6 +132,34 @@ impl Connector for JsonLinesFile {
             pages.send(page).await.map_err(gone)?;
         }
         Ok(ReadEnd { is_full: true, ..ReadEnd::default() })
+    }
+}
+
+/// Memory of pages that went out, used again when nobody holds them any more.
+#[derive(Default)]
+struct Pool(VecDeque<Bytes>);
+
+impl Pool {
+    /// A buffer that begins with `rest`.
+    fn buffer(&mut self, rest: &[u8]) -> BytesMut {
+        let free = self.0.pop_front().and_then(|oldest| match oldest.try_into_mut() {
+            Ok(buffer) => Some(buffer),
+            Err(oldest) => {
+                self.0.push_front(oldest);
+                None
+            }
+        });
+        let mut buffer = free.unwrap_or_else(|| BytesMut::with_capacity(2 * PAGE_BYTES));
+        buffer.clear();
+        buffer.extend_from_slice(rest);
+        buffer
+    }
+
+    fn lend(&mut self, page: Bytes) {
+        if self.0.len() == LENT_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(page);
     }
 }
 

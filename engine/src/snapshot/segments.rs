@@ -18,6 +18,8 @@ use crate::{
 
 /// Indexes kept open.
 const FILES_MAX: u64 = 4096;
+/// Blocks kept by the writer of one stream, in bytes.
+const WRITER_BLOCK_CACHE_BYTES: u64 = 2 << 20;
 
 /// Indexes and blocks that were read lately.
 #[derive(Clone)]
@@ -30,14 +32,12 @@ pub(crate) struct Caches {
 impl Caches {
     /// With room for so many bytes of blocks, and a quarter of that for fingerprints.
     pub(crate) fn new(block_cache_bytes: u64) -> Self {
-        let weigh =
-            |_: &(SegmentId, usize), block: &Arc<Block>| u32::try_from(block.memory_bytes()).unwrap_or(u32::MAX);
         let weigh_rows =
             |_: &(SegmentId, usize), rows: &FingerprintTable| u32::try_from(rows.as_bytes().len()).unwrap_or(u32::MAX);
         Self {
             files: Cache::new(FILES_MAX),
             rows: Cache::builder().weigher(weigh_rows).max_capacity(block_cache_bytes / 4).build(),
-            blocks: Cache::builder().weigher(weigh).max_capacity(block_cache_bytes).build(),
+            blocks: block_cache(block_cache_bytes),
         }
     }
 
@@ -59,7 +59,19 @@ pub(crate) struct Segments {
     pub(crate) caches: Caches,
 }
 
+fn block_cache(bytes: u64) -> Cache<(SegmentId, usize), Arc<Block>> {
+    let weigh = |_: &(SegmentId, usize), block: &Arc<Block>| u32::try_from(block.memory_bytes()).unwrap_or(u32::MAX);
+    Cache::builder().weigher(weigh).max_capacity(bytes).build()
+}
+
 impl Segments {
+    /// The same, with a small cache of its own for blocks: a writer looks into one here and there and seldom comes back, and what
+    /// it would leave in the shared cache is in the way of those who browse.
+    pub(crate) fn for_writing(mut self) -> Self {
+        self.caches.blocks = block_cache(WRITER_BLOCK_CACHE_BYTES);
+        self
+    }
+
     /// Opens a segment of `stream`, or takes it from the cache.
     ///
     /// # Errors

@@ -200,7 +200,7 @@ impl SourceStore {
     /// # Errors
     /// `Conflict` when the checkpoint to resume from was made over another parent; those of reading its segments.
     pub async fn stream_writer(&self, spec: WriterSpec) -> Result<StreamWriter> {
-        StreamWriter::open(self.segments.clone(), self.settings.clone(), self.sealers.clone(), spec).await
+        StreamWriter::open(self.segments.clone().for_writing(), self.settings.clone(), self.sealers.clone(), spec).await
     }
 
     /// A reader of a snapshot of this source.
