@@ -7,7 +7,8 @@ use listbackup_engine::{
     model::{ActivityEvent, FileEntry, KeepRules, Run, RunStatus, Source},
     ports::{Condition, Query, SortRange},
     run::{
-        RunContext, collection,
+        RunContext,
+        collection::{self, Target},
         conclude::{self, AttemptEnd},
         index::Indexed,
         retention, upkeep,
@@ -144,8 +145,9 @@ async fn collecting_beside_a_live_run_takes_nothing_that_the_run_needs() {
     let run = world.order().await;
     killed_after(&world, &worker, &run, 4).await;
     for _ in 0..3 {
-        let (collected, state) =
-            collection::advance(&worker, &world.scope, world.source_id, "test").await.expect("the stores answer");
+        let (collected, state) = collection::advance(&worker, &world.scope, Target::Segments(world.source_id), "test")
+            .await
+            .expect("the stores answer");
         assert_eq!(collected, None, "the run is live");
         assert!(matches!(state, CollectionState::Clean | CollectionState::Waiting { .. }), "{state:?}");
         world.clock.advance(DAY);
@@ -158,11 +160,14 @@ async fn collecting_beside_a_live_run_takes_nothing_that_the_run_needs() {
     assert_eq!(ended.status, RunStatus::Succeeded);
     // Small segments of the checkpoints were merged: they go now, and nothing else does.
     for _ in 0..3 {
-        collection::advance(&worker, &world.scope, world.source_id, "test").await.expect("the stores answer");
+        collection::advance(&worker, &world.scope, Target::Segments(world.source_id), "test")
+            .await
+            .expect("the stores answer");
         world.clock.advance(DAY);
     }
     assert_eq!(assert_sound(&world, &worker).await, (1, 0));
-    let look = collection::look(&worker, &world.scope, world.source_id).await.expect("the stores answer");
+    let look =
+        collection::look(&worker, &world.scope, Target::Segments(world.source_id)).await.expect("the stores answer");
     assert_eq!(look, CollectionState::Clean);
 }
 
@@ -182,7 +187,10 @@ async fn what_a_cancelled_run_left_is_collected_while_the_next_one_writes_the_sa
     .await
     .expect("it ends");
     let advance = async || {
-        collection::advance(&worker, &world.scope, world.source_id, "test").await.expect("the stores answer").0
+        collection::advance(&worker, &world.scope, Target::Segments(world.source_id), "test")
+            .await
+            .expect("the stores answer")
+            .0
     };
     assert_eq!(advance().await, None, "candidates were found");
     // The next run writes the same records, into segments of its own.

@@ -19,8 +19,8 @@ use listbackup_engine::{
     },
     snapshot::{
         AccountStore, AttachmentsWriter, LoadedManifest, MassAbsence, NewAttachment, RecordKey, SnapshotStatus,
-        SourceStore, StoreSettings, StreamState, VerifyLimits, VerifyProgress, WriterSpec, paths,
-        retain::{Collection, LiveRuns},
+        SnapshotStore, SourceStore, StoreSettings, StreamState, VerifyLimits, VerifyProgress, WriterSpec, paths,
+        retain::{Collectable, Collection, LiveRuns},
     },
 };
 use rand::{RngCore, SeedableRng, rngs::StdRng};
@@ -92,6 +92,7 @@ pub async fn write(world: &World, ids: (u8, u8), zeros_bytes: usize) -> Vec<Held
     keep_and_forget(&store, &clock).await;
     collect(&store, &clock, &LiveRuns::default()).await.expect("what only forgotten snapshots named goes");
     leave_a_collection_open(world, ids, &store, &clock).await;
+    leave_packs_doomed(world, ids, &store, &clock).await;
     let account_store = world.store().account(&scope(account)).await.unwrap();
     keep_documents(&store, &account_store, ids, &clock, &made[usize::from(HEAD)].0).await;
     let manifest = Bytes::from_static(b"# An account's own integration.\nversion: 1\n");
@@ -276,13 +277,7 @@ async fn leave_a_collection_open(world: &World, (account, source): (u8, u8), sto
     let last = checkpoints.pop().unwrap();
     store.put_checkpoint(run_id(90), 1, 0, &last).await.unwrap();
     clock.advance(GRACE);
-    let tap = |_: When, call: &Call| -> futures::future::BoxFuture<'static, listbackup_engine::Result<()>> {
-        let dies = call.name == "delete" && call.path.ends_with(".seg");
-        let gone = || listbackup_engine::Error::new(listbackup_engine::ErrorKind::Retry, "the process is gone");
-        Box::pin(async move { if dies { Err(gone()) } else { Ok(()) } })
-    };
-    let dying: Arc<dyn Blobs> = Arc::new(Tapped { inner: world.blobs.clone(), tap: Box::new(tap) });
-    let dying = world.source_over(dying, account, source).await.unwrap();
+    let dying = world.source_over(dying_at_delete(world, ".seg"), account, source).await.unwrap();
     let live = LiveRuns { segments: last.segments().collect(), ..LiveRuns::default() };
     advance(&dying, clock, live).await.unwrap_err();
 }
@@ -291,7 +286,55 @@ async fn leave_a_collection_open(world: &World, (account, source): (u8, u8), sto
 pub async fn advance(store: &SourceStore, clock: &Hands, live: LiveRuns) -> listbackup_engine::Result<()> {
     let look = || -> futures::future::BoxFuture<'_, _> { Box::pin(async { Ok(live.clone()) }) };
     let (store, by) = (store.clone(), "test".to_owned());
-    Collection { store, live: &look, clock, grace: GRACE, is_sole_worker: true, by }.advance().await.map(drop)
+    let what = Collectable::Segments(store);
+    Collection { what, live: &look, clock, grace: GRACE, is_sole_worker: true, by }.advance().await.map(drop)
+}
+
+/// The same for the packs of an account.
+pub async fn advance_packs(account: &AccountStore, clock: &Hands, live: LiveRuns) -> listbackup_engine::Result<()> {
+    let look = || -> futures::future::BoxFuture<'_, _> { Box::pin(async { Ok(live.clone()) }) };
+    let (what, by) = (Collectable::Packs(account.clone()), "test".to_owned());
+    Collection { what, live: &look, clock, grace: GRACE, is_sole_worker: true, by }.advance().await.map(drop)
+}
+
+/// The same with packs: two that are left behind, one of which is needed again.
+async fn leave_packs_doomed(world: &World, (account, source): (u8, u8), store: &SourceStore, clock: &Hands) {
+    let spec = stream("strays", 1);
+    let owner = world.store().account(&scope(account)).await.unwrap();
+    for body in [1, 2, 1u8] {
+        let mut writer = AttachmentsWriter::open(store, &spec, run_id(91), None, None).await.unwrap();
+        let mut sink = writer.sink();
+        sink.push(&[source * 10 + body; 500]).await.unwrap();
+        let content = sink.finish().await.unwrap();
+        let new = NewAttachment {
+            record: "1".to_owned(),
+            attachment: "stray".to_owned(),
+            name: "stray".to_owned(),
+            media_type: None,
+            version: None,
+        };
+        writer.add(new, content).await.unwrap();
+        writer.checkpoint().await.unwrap();
+        if body == 2 {
+            let live = LiveRuns { runs: [run_id(89)].into(), ..LiveRuns::default() };
+            advance_packs(&owner, clock, live).await.unwrap();
+        }
+    }
+    clock.advance(GRACE);
+    let dying = dying_at_delete(world, ".pack");
+    let dying = SnapshotStore::new(dying, world.keys.clone(), world.settings.clone());
+    let dying = dying.account(&scope(account)).await.unwrap();
+    advance_packs(&dying, clock, LiveRuns::default()).await.unwrap_err();
+}
+
+/// The objects for a process that dies when it deletes one of a kind.
+fn dying_at_delete(world: &World, ending: &'static str) -> Arc<dyn Blobs> {
+    let tap = move |_: When, call: &Call| -> futures::future::BoxFuture<'static, listbackup_engine::Result<()>> {
+        let dies = call.name == "delete" && call.path.ends_with(ending);
+        let gone = || listbackup_engine::Error::new(listbackup_engine::ErrorKind::Retry, "the process is gone");
+        Box::pin(async move { if dies { Err(gone()) } else { Ok(()) } })
+    };
+    Arc::new(Tapped { inner: world.blobs.clone(), tap: Box::new(tap) })
 }
 
 /// How far a verification came, a drill, orders of an export and a restore, and the log of the restore.

@@ -20,6 +20,7 @@ mod reading;
 mod retain;
 mod retain_crashes;
 mod retain_interleavings;
+mod retain_packs;
 mod retain_reading;
 mod sweep;
 mod tapped;

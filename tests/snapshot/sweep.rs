@@ -18,7 +18,7 @@ use listbackup_engine::{
     run::{connect::integration_of, restore::RestoreOrder},
     snapshot::{
         AccountStore, Signed, StoredAttachment, VerifyLevel, paths,
-        retain::{Collection, LiveRuns},
+        retain::{Collectable, Collection, LiveRuns},
     },
 };
 use serde_json::{Value, json};
@@ -47,6 +47,7 @@ enum Kind {
     Verification,
     Checkpoint,
     Pack,
+    PackList,
     Integration,
     Export,
     Restore,
@@ -54,7 +55,7 @@ enum Kind {
 }
 
 /// By the endings of their paths.
-const KINDS: [(&str, Kind); 18] = [
+const KINDS: [(&str, Kind); 19] = [
     ("key", Kind::DataKey),
     ("seg", Kind::Segment),
     ("snap", Kind::Manifest),
@@ -69,6 +70,7 @@ const KINDS: [(&str, Kind); 18] = [
     ("verification", Kind::Verification),
     ("checkpoint", Kind::Checkpoint),
     ("pack", Kind::Pack),
+    ("packs", Kind::PackList),
     ("yaml", Kind::Integration),
     ("export", Kind::Export),
     ("restore", Kind::Restore),
@@ -121,10 +123,10 @@ async fn read(world: &World, path: &str) -> Result<String> {
         Kind::Mark => Ok(format!("{:?}", world.source(1, 1).await?.all_marks().await?)),
         Kind::Doomed | Kind::Waits => {
             let text = account(world).await?.document(path).await?;
-            Ok(format!("{} {text:?}", collection(world).await?))
+            Ok(format!("{} {text:?}", collection(world, path).await?))
         }
         // Only that they are there counts, or nobody reads them again.
-        Kind::Rescue | Kind::Sweeping | Kind::Collected => {
+        Kind::Rescue | Kind::Sweeping | Kind::Collected | Kind::PackList => {
             Ok(format!("{:?}", account(world).await?.document(path).await?))
         }
         Kind::Drill => {
@@ -199,11 +201,15 @@ async fn contents(world: &World) -> Result<String> {
 }
 
 /// Where the open collection stands.
-async fn collection(world: &World) -> Result<String> {
+async fn collection(world: &World, path: &str) -> Result<String> {
     let look = || -> BoxFuture<'_, _> { Box::pin(async { Ok(LiveRuns::default()) }) };
-    let (store, clock) = (world.source(1, 1).await?, Hands::new());
+    let what = match path.contains("/sources/") {
+        true => Collectable::Segments(world.source(1, 1).await?),
+        false => Collectable::Packs(account(world).await?),
+    };
+    let clock = Hands::new();
     let (by, is_sole_worker) = ("test".to_owned(), true);
-    let state = Collection { store, live: &look, clock: &clock, grace: GRACE, is_sole_worker, by }.look().await?;
+    let state = Collection { what, live: &look, clock: &clock, grace: GRACE, is_sole_worker, by }.look().await?;
     Ok(format!("{state:?}"))
 }
 
@@ -288,6 +294,9 @@ fn is_last_mark(world: &World, path: &str) -> bool {
 
 /// True for what only runs left that made no snapshot.
 async fn is_stray(world: &World, path: &str) -> bool {
+    if kind_of(path) == Kind::Pack {
+        return !is_listed(world, path).await;
+    }
     let Some(id) = paths::parse_segment(path) else { return false };
     let Ok(store) = world.source(1, 1).await else { return false };
     for number in kept() {
@@ -297,6 +306,19 @@ async fn is_stray(world: &World, path: &str) -> bool {
         }
     }
     true
+}
+
+/// True when a list of packs has this one.
+async fn is_listed(world: &World, path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap().strip_suffix(".pack").unwrap();
+    let lists: Vec<String> = world.blobs.objects().keys().filter(|path| path.ends_with(".packs")).cloned().collect();
+    for list in lists.iter().filter(|list| list.starts_with(&paths::account(scope(1).account_id()))) {
+        let text = account(world).await.unwrap().document(list).await.unwrap();
+        if String::from_utf8(text).unwrap().contains(name) {
+            return true;
+        }
+    }
+    false
 }
 
 fn is_own(path: &str) -> bool {

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use moka::future::Cache;
 
 use super::{
+    documents::Documents,
     keys::KeyRing,
     paths,
+    retain::Shelf,
     segment::{Block, FingerprintTable, SealedSegment, SegmentFile, SegmentId, SegmentRef},
 };
 use crate::{
@@ -60,6 +62,16 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
+    /// The documents beside them.
+    pub(crate) fn documents(&self) -> Documents {
+        Documents { blobs: self.blobs.clone(), scope: self.scope, ring: self.ring.clone() }
+    }
+
+    /// The shelf that they are on.
+    pub(crate) fn shelf(&self) -> Shelf {
+        Shelf::Segments(self.scope.account_id(), self.source_id)
+    }
+
     /// Opens a segment of `stream`, or takes it from the cache.
     ///
     /// # Errors
