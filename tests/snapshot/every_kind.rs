@@ -1,7 +1,7 @@
 //! A small store with an object of every kind and every feature of the format, written the same way each time: what the golden
 //! files hold, and what is damaged.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
@@ -19,16 +19,15 @@ use listbackup_engine::{
     },
     snapshot::{
         AccountStore, AttachmentsWriter, LoadedManifest, MassAbsence, NewAttachment, RecordKey, SnapshotStatus,
-        SnapshotStore, SourceStore, StoreSettings, StreamState, VerifyLimits, VerifyProgress, WriterSpec, paths,
-        retain::{Collectable, Collection, LiveRuns},
+        SourceStore, StoreSettings, StreamState, VerifyLimits, VerifyProgress, WriterSpec, paths, retain::LiveRuns,
     },
 };
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 
 use crate::{
-    retain::{GRACE, Hands, act, collect},
+    doomed::{leave_a_collection_open, leave_packs_doomed},
+    retain::{Hands, act, collect},
     store::{World, end, manifest, page, run_id, scope, small_settings, snapshot_id, source_id, stream},
-    tapped::{Call, Tapped, When},
 };
 
 /// The snapshot that everything else is about; the others are `0..HEAD`.
@@ -259,82 +258,6 @@ async fn keep_and_forget(store: &SourceStore, clock: &Hands) {
     for number in FORGOTTEN {
         crate::retain::forget(store, clock, snapshot_id(number), snapshot_id(HEAD)).await;
     }
-}
-
-/// A run that failed left two segments; a live run needs one of them again; the sweeper dies.
-async fn leave_a_collection_open(world: &World, (account, source): (u8, u8), store: &SourceStore, clock: &Hands) {
-    let mut checkpoints = Vec::new();
-    for body in ["{\"id\":1,\"needed\":true}", "{\"id\":1,\"needed\":false}", "{\"id\":1,\"needed\":true}"] {
-        let spec = WriterSpec { stream: stream("strays", 1), run_id: run_id(90), parent: None, resume: None };
-        let mut writer = store.stream_writer(spec).await.unwrap();
-        writer.push(page([(vec!["1"], body, false)])).await.unwrap();
-        checkpoints.push(writer.checkpoint().await.unwrap());
-        if checkpoints.len() == 2 {
-            let live = LiveRuns { runs: [run_id(89)].into(), ..LiveRuns::default() };
-            advance(store, clock, live).await.unwrap();
-        }
-    }
-    let last = checkpoints.pop().unwrap();
-    store.put_checkpoint(run_id(90), 1, 0, &last).await.unwrap();
-    clock.advance(GRACE);
-    let dying = world.source_over(dying_at_delete(world, ".seg"), account, source).await.unwrap();
-    let live = LiveRuns { segments: last.segments().collect(), ..LiveRuns::default() };
-    advance(&dying, clock, live).await.unwrap_err();
-}
-
-/// One step of a collection, as a worker takes it.
-pub async fn advance(store: &SourceStore, clock: &Hands, live: LiveRuns) -> listbackup_engine::Result<()> {
-    let look = || -> futures::future::BoxFuture<'_, _> { Box::pin(async { Ok(live.clone()) }) };
-    let (store, by) = (store.clone(), "test".to_owned());
-    let what = Collectable::Segments(store);
-    Collection { what, live: &look, clock, grace: GRACE, is_sole_worker: true, by }.advance().await.map(drop)
-}
-
-/// The same for the packs of an account.
-pub async fn advance_packs(account: &AccountStore, clock: &Hands, live: LiveRuns) -> listbackup_engine::Result<()> {
-    let look = || -> futures::future::BoxFuture<'_, _> { Box::pin(async { Ok(live.clone()) }) };
-    let (what, by) = (Collectable::Packs(account.clone()), "test".to_owned());
-    Collection { what, live: &look, clock, grace: GRACE, is_sole_worker: true, by }.advance().await.map(drop)
-}
-
-/// The same with packs: two that are left behind, one of which is needed again.
-async fn leave_packs_doomed(world: &World, (account, source): (u8, u8), store: &SourceStore, clock: &Hands) {
-    let spec = stream("strays", 1);
-    let owner = world.store().account(&scope(account)).await.unwrap();
-    for body in [1, 2, 1u8] {
-        let mut writer = AttachmentsWriter::open(store, &spec, run_id(91), None, None).await.unwrap();
-        let mut sink = writer.sink();
-        sink.push(&[source * 10 + body; 500]).await.unwrap();
-        let content = sink.finish().await.unwrap();
-        let new = NewAttachment {
-            record: "1".to_owned(),
-            attachment: "stray".to_owned(),
-            name: "stray".to_owned(),
-            media_type: None,
-            version: None,
-        };
-        writer.add(new, content).await.unwrap();
-        writer.checkpoint().await.unwrap();
-        if body == 2 {
-            let live = LiveRuns { runs: [run_id(89)].into(), ..LiveRuns::default() };
-            advance_packs(&owner, clock, live).await.unwrap();
-        }
-    }
-    clock.advance(GRACE);
-    let dying = dying_at_delete(world, ".pack");
-    let dying = SnapshotStore::new(dying, world.keys.clone(), world.settings.clone());
-    let dying = dying.account(&scope(account)).await.unwrap();
-    advance_packs(&dying, clock, LiveRuns::default()).await.unwrap_err();
-}
-
-/// The objects for a process that dies when it deletes one of a kind.
-fn dying_at_delete(world: &World, ending: &'static str) -> Arc<dyn Blobs> {
-    let tap = move |_: When, call: &Call| -> futures::future::BoxFuture<'static, listbackup_engine::Result<()>> {
-        let dies = call.name == "delete" && call.path.ends_with(ending);
-        let gone = || listbackup_engine::Error::new(listbackup_engine::ErrorKind::Retry, "the process is gone");
-        Box::pin(async move { if dies { Err(gone()) } else { Ok(()) } })
-    };
-    Arc::new(Tapped { inner: world.blobs.clone(), tap: Box::new(tap) })
 }
 
 /// How far a verification came, a drill, orders of an export and a restore, and the log of the restore.

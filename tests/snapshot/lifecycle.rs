@@ -26,7 +26,7 @@ use proptest::prelude::*;
 
 use self::steps::{Act, Step, steps};
 use crate::{
-    every_kind::advance,
+    doomed::advance,
     retain::{GRACE, Hands, act},
     store::{World, end, manifest, page, run_id, scope, small_settings, source_id, stream},
     tapped::{Call, Tapped, When},

@@ -8,6 +8,7 @@ mod attachments;
 mod changes;
 mod compaction;
 mod damage;
+mod doomed;
 mod drill;
 mod every_kind;
 mod export;

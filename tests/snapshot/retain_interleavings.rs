@@ -4,6 +4,8 @@
 //! whose turn it is; the search goes through all schedules, and leaves off where it has been before: what happens next
 //! depends only on what each of the two has seen and on what is stored.
 
+mod turns;
+
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
@@ -14,100 +16,22 @@ use std::{
 use futures::future::BoxFuture;
 use listbackup_engine::{
     ErrorKind, Result,
-    ports::Blobs,
     snapshot::{
         AccountStore, AttachmentsWriter, LoadedManifest, NewAttachment, SnapshotStore, SourceStore, VerifyLevel,
         WriterSpec,
         retain::{Collectable, Collection, LiveRuns},
     },
 };
-use tokio::{
-    sync::{Notify, oneshot},
-    task::JoinHandle,
-};
+use tokio::task::JoinHandle;
 
+use self::turns::Turns;
 use crate::{
     retain::{GRACE, Hands},
     store::{World, end, manifest, page, run_id, scope, small_settings, source_id, stream},
-    tapped::{Call, Tapped, When},
 };
 
 const WRITER: usize = 0;
 const COLLECTOR: usize = 1;
-
-/// Who waits for a turn, and what each has seen.
-#[derive(Default)]
-struct Stage {
-    waiting: [Option<oneshot::Sender<()>>; 2],
-    seen: [String; 2],
-    done: [bool; 2],
-}
-
-/// Gives turns.
-#[derive(Clone, Default)]
-struct Turns(Arc<(Mutex<Stage>, Notify)>);
-
-impl Turns {
-    /// Waits for the actor's turn.
-    async fn step(&self, actor: usize) {
-        let (permit, turn) = oneshot::channel();
-        let before = self.0.0.lock().unwrap().waiting[actor].replace(permit);
-        assert!(before.is_none(), "an actor takes one step at a time");
-        self.0.1.notify_one();
-        turn.await.expect("the test gives every turn");
-    }
-
-    fn saw(&self, actor: usize, what: &str) {
-        self.0.0.lock().unwrap().seen[actor].push_str(what);
-    }
-
-    fn end(&self, actor: usize) {
-        self.0.0.lock().unwrap().done[actor] = true;
-        self.0.1.notify_one();
-    }
-
-    /// Waits until nobody moves by themselves; the actors that can take a step.
-    async fn settled(&self) -> Vec<usize> {
-        loop {
-            {
-                let stage = self.0.0.lock().unwrap();
-                if (0..2).all(|actor| stage.done[actor] || stage.waiting[actor].is_some()) {
-                    return (0..2).filter(|actor| !stage.done[*actor]).collect();
-                }
-            }
-            self.0.1.notified().await;
-        }
-    }
-
-    fn give(&self, actor: usize) {
-        let permit = self.0.0.lock().unwrap().waiting[actor].take().expect("it waits");
-        permit.send(()).expect("it waits");
-    }
-
-    fn tapped(&self, world: &World, actor: usize) -> Arc<dyn Blobs> {
-        let turns = self.clone();
-        let tap = move |when, call: &Call| -> BoxFuture<'static, Result<()>> {
-            let (turns, is_own) = (turns.clone(), actor == COLLECTOR && reads_its_own(call));
-            if when == When::After && !is_own {
-                turns.saw(actor, &call.found);
-            }
-            Box::pin(async move {
-                if when == When::Before && !is_own {
-                    turns.step(actor).await;
-                }
-                Ok(())
-            })
-        };
-        Arc::new(Tapped { inner: world.blobs.clone(), tap: Box::new(tap) })
-    }
-}
-
-/// True when the collector reads what only the collector writes, or what never changes: its order among the writer's steps
-/// makes no difference.
-fn reads_its_own(call: &Call) -> bool {
-    let is_read = matches!(call.name, "get" | "size" | "retained_until");
-    is_read || call.name == "list" && call.path.contains("/collected/")
-}
 
 /// What is written and collected.
 #[derive(Clone, Copy, PartialEq, Eq)]

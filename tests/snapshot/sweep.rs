@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use crate::{
     damage::damaged,
+    doomed::is_listed,
     every_kind::{self, FILES, FORGOTTEN, HEAD},
     retain::{GRACE, Hands},
     store::{World, scope, snapshot_id, source_id},
@@ -108,7 +109,11 @@ async fn read(world: &World, path: &str) -> Result<String> {
     match kind_of(path) {
         Kind::Segment if is_stray(world, path).await => {
             let store = world.source(1, 1).await?;
-            let segment = store.loose_segment(paths::parse_segment(path).unwrap(), Some("strays")).await?;
+            let id = paths::parse_segment(path).unwrap();
+            let segment = match store.loose_segment(id, Some("strays")).await {
+                Ok(segment) => segment,
+                Err(_) => store.loose_segment(id, Some("strays@attachments")).await?,
+            };
             Ok(format!("{:?}", segment.entries().try_collect::<Vec<_>>().await?))
         }
         Kind::DataKey | Kind::Segment => records(world).await,
@@ -306,19 +311,6 @@ async fn is_stray(world: &World, path: &str) -> bool {
         }
     }
     true
-}
-
-/// True when a list of packs has this one.
-async fn is_listed(world: &World, path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap().strip_suffix(".pack").unwrap();
-    let lists: Vec<String> = world.blobs.objects().keys().filter(|path| path.ends_with(".packs")).cloned().collect();
-    for list in lists.iter().filter(|list| list.starts_with(&paths::account(scope(1).account_id()))) {
-        let text = account(world).await.unwrap().document(list).await.unwrap();
-        if String::from_utf8(text).unwrap().contains(name) {
-            return true;
-        }
-    }
-    false
 }
 
 fn is_own(path: &str) -> bool {
