@@ -80,7 +80,7 @@ async fn confirm_against(documents: &Documents, shelf: Shelf, number: u32, own: 
     let path = |kind: &str| paths::collection(shelf, number, kind);
     // It was there a moment ago: by now the collection is closed.
     let Some(doomed) = documents.find_document::<Doomed>(&path("doomed")).await? else {
-        return Err(try_again("a collection has just ended".to_owned()));
+        return Err(try_again("a collection has just ended"));
     };
     let needed: Vec<ItemId> =
         doomed.candidates.iter().map(|candidate| candidate.id).filter(|id| own.contains(id)).collect();
@@ -89,7 +89,7 @@ async fn confirm_against(documents: &Documents, shelf: Shelf, number: u32, own: 
     }
     // In this order: that sweeping has begun is forgotten only after the collection was closed.
     if !needed.is_empty() && (documents.exists(&path("sweeping")).await? || documents.exists(&collected).await?) {
-        return Err(try_again(format!("a {} of the same content is being deleted", shelf.noun())));
+        return Err(try_again(&format!("a {} of the same content is being deleted", shelf.noun())));
     }
     Ok(())
 }
@@ -100,9 +100,9 @@ async fn all_there(documents: &Documents, shelf: Shelf, ids: impl Iterator<Item 
     if looks.try_all(|is_there| async move { is_there }).await? {
         return Ok(());
     }
-    Err(try_again(format!("a {} of the same content was deleted meanwhile", shelf.noun())))
+    Err(try_again(&format!("a {} of the same content was deleted meanwhile", shelf.noun())))
 }
 
-fn try_again(what: String) -> Error {
+fn try_again(what: &str) -> Error {
     Error::new(ErrorKind::Retry, format!("{what}; the stream goes on from its last checkpoint")).after(WAIT)
 }
