@@ -74,11 +74,15 @@ async fn the_bytes_of_what_only_forgotten_snapshots_held_are_gone_and_all_others
     let (others, _) = save(&other, (1, 2, 4), None, &shared).await;
     assert_eq!(collect(&world, &clock).await, None, "everything is held by a snapshot");
 
+    let owner = Collectable::Packs(account(&world).await);
+    let (count, bytes) = owner.named_only_by(&[snapshot_id(2)].into()).await.unwrap();
+    assert_eq!(owner.named_only_by(&[snapshot_id(4), snapshot_id(1)].into()).await.unwrap().0, whole.len() as u64);
     forget(&store, &clock, snapshot_id(2), snapshot_id(3)).await;
     let before = packs(&world);
     let collected = collect(&world, &clock).await.expect("what only the second held goes");
     let gone = &before - &packs(&world);
     assert_eq!(gone.len(), collected.deleted.len());
+    assert_eq!((gone.len() as u64, collected.deleted_bytes()), (count, bytes), "as was foretold");
     assert!(gone.iter().all(|path| !whole.contains(path)) && collected.deleted_bytes() > 30_000, "{collected:?}");
     assert!(reads(&store, &first).await == both && reads(&store, &third).await == one(4));
 

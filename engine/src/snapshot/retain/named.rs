@@ -11,7 +11,8 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::SnapshotId,
-    snapshot::{AccountStore, Manifest, SourceStore, documents::Documents, owner_of},
+    ports::BlobEntry,
+    snapshot::{AccountStore, Manifest, SourceStore, documents::Documents, owner_of, paths},
 };
 
 /// What can be collected.
@@ -46,15 +47,52 @@ impl Collectable {
     /// # Errors
     /// `Corrupt` when a manifest, or what names the packs of its attachments, cannot be read.
     pub(super) async fn named(&self, keeps: bool) -> Result<BTreeSet<ItemId>> {
+        self.named_by(keeps, &Which::All).await
+    }
+
+    /// What these snapshots name and no other stored one does: how many objects, and their bytes together. Changes nothing.
+    ///
+    /// # Errors
+    /// `Corrupt` when a manifest, or what names the packs of its attachments, cannot be read.
+    pub async fn named_only_by(&self, snapshots: &BTreeSet<SnapshotId>) -> Result<(u64, u64)> {
+        let mut lost = self.named_by(false, &Which::These(snapshots)).await?;
+        let kept = self.named_by(false, &Which::AllBut(snapshots)).await?;
+        lost.retain(|id| !kept.contains(id));
+        let stored = self.documents().list_all(&paths::items(self.shelf())).await?;
+        let is_lost =
+            |entry: &&BlobEntry| paths::parse_item(self.shelf(), &entry.path).is_some_and(|id| lost.contains(&id));
+        let (count, bytes) =
+            stored.iter().filter(is_lost).fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.size_bytes));
+        Ok((count, bytes))
+    }
+
+    async fn named_by(&self, keeps: bool, which: &Which<'_>) -> Result<BTreeSet<ItemId>> {
         match self {
-            Self::Segments(store) => Names::of(store, false, keeps).read().await,
+            Self::Segments(store) => Names::of(store, false, keeps).read(which).await,
             Self::Packs(account) => {
                 let mut all = BTreeSet::new();
                 for source_id in account.sources().await? {
-                    all.extend(Names::of(&account.source(source_id), true, keeps).read().await?);
+                    all.extend(Names::of(&account.source(source_id), true, keeps).read(which).await?);
                 }
                 Ok(all)
             }
+        }
+    }
+}
+
+/// Which snapshots are asked.
+enum Which<'a> {
+    All,
+    These(&'a BTreeSet<SnapshotId>),
+    AllBut(&'a BTreeSet<SnapshotId>),
+}
+
+impl Which<'_> {
+    fn has(&self, snapshot_id: SnapshotId) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(these) => these.contains(&snapshot_id),
+            Self::AllBut(others) => !others.contains(&snapshot_id),
         }
     }
 }
@@ -76,11 +114,11 @@ impl<'a> Names<'a> {
     }
 
     /// Reads all manifests, and those that came meanwhile when one was forgotten meanwhile: why stands in [`super::collect`].
-    async fn read(mut self) -> Result<BTreeSet<ItemId>> {
+    async fn read(mut self, which: &Which<'_>) -> Result<BTreeSet<ItemId>> {
         let (store, mut known) = (self.store, BTreeSet::new());
         loop {
             let mut new = store.stored_manifests().await?;
-            new.retain(|id| known.insert(*id));
+            new.retain(|id| which.has(*id) && known.insert(*id));
             let mut manifests =
                 stream::iter(new).map(|id| async move { present(store, id).await }).buffer_unordered(AT_A_TIME);
             let mut is_whole = true;
