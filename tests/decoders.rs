@@ -22,7 +22,7 @@ use listbackup_engine::{
 };
 use proptest::prelude::*;
 
-const GOLDEN: &str = "tests/snapshot/golden/v1";
+const GOLDEN: &str = "tests/snapshot/golden/v2";
 
 /// What a decoder may take at once for each byte that it was given: a key of the greatest size, of which all but two bytes are
 /// those of the key before, in a vector that grows.

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::{
     retention::{DAY, events, set},
     rules::{STREAM, finished, killed_at, product},
+    scripted::File,
     world::World,
 };
 
@@ -132,4 +133,28 @@ async fn changes_are_kept_when_the_rest_of_a_reconcile_read_fails_and_the_next_r
     assert_eq!(figures.failed_items[0].item, "reconcile read");
     let again = finished(&worker, &world.order().await).await;
     assert_eq!(again.progress.streams[STREAM].failed_items.len(), 1, "it is still due");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attachments_that_vanish_while_their_records_stay_make_a_snapshot_suspicious() {
+    let world = World::new(86, product(300)).await;
+    let worker = world.worker();
+    for id in 1..=200 {
+        world.product.attach(id, &format!("f{id}"), File::new(1, vec![id as u8; 50]));
+    }
+    let good = finished(&worker, &world.order().await).await;
+    (1..=30).for_each(|id| world.product.detach(id, &format!("f{id}")));
+    let fewer = finished(&worker, &world.order().await).await;
+    assert!(!manifest_of(&world, &worker, &fewer).await.is_suspicious(), "a few go every day");
+    (31..=150).for_each(|id| world.product.detach(id, &format!("f{id}")));
+    let bad = finished(&worker, &world.order().await).await;
+    assert_eq!(bad.progress.streams[STREAM].removed, 0, "the records stay");
+    let absence = MassAbsence { removed: 120, before: 170 };
+    let stream = format!("{STREAM}@attachments");
+    assert_eq!(manifest_of(&world, &worker, &bad).await.suspicious_streams, [(stream, absence)].into());
+    let told = events(&world, "snapshot.suspicious").await;
+    assert_eq!(told[0].details["pinnedSnapshotId"], json!(fewer.snapshot_id));
+    let pins = events(&world, "snapshot.pinned").await;
+    assert!(pins[0].details["reason"].to_string().contains("120 of 170 attachments of contacts"), "{pins:?}");
+    assert!(good.snapshot_id.is_some());
 }

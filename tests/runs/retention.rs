@@ -7,7 +7,8 @@ use listbackup_engine::{
     model::{ActivityEvent, FileEntry, KeepRules, Run, RunStatus, Source},
     ports::{Condition, Query, SortRange},
     run::{
-        RunContext, collection,
+        RunContext,
+        collection::{self, Target},
         conclude::{self, AttemptEnd},
         index::Indexed,
         retention, upkeep,
@@ -22,6 +23,7 @@ use listbackup_engine::{
 
 use crate::{
     rules::{STREAM, begun, finished, indexed, killed_after, product, read_all},
+    scripted::File,
     world::World,
 };
 
@@ -144,8 +146,9 @@ async fn collecting_beside_a_live_run_takes_nothing_that_the_run_needs() {
     let run = world.order().await;
     killed_after(&world, &worker, &run, 4).await;
     for _ in 0..3 {
-        let (collected, state) =
-            collection::advance(&worker, &world.scope, world.source_id, "test").await.expect("the stores answer");
+        let (collected, state) = collection::advance(&worker, &world.scope, Target::Segments(world.source_id), "test")
+            .await
+            .expect("the stores answer");
         assert_eq!(collected, None, "the run is live");
         assert!(matches!(state, CollectionState::Clean | CollectionState::Waiting { .. }), "{state:?}");
         world.clock.advance(DAY);
@@ -158,11 +161,14 @@ async fn collecting_beside_a_live_run_takes_nothing_that_the_run_needs() {
     assert_eq!(ended.status, RunStatus::Succeeded);
     // Small segments of the checkpoints were merged: they go now, and nothing else does.
     for _ in 0..3 {
-        collection::advance(&worker, &world.scope, world.source_id, "test").await.expect("the stores answer");
+        collection::advance(&worker, &world.scope, Target::Segments(world.source_id), "test")
+            .await
+            .expect("the stores answer");
         world.clock.advance(DAY);
     }
     assert_eq!(assert_sound(&world, &worker).await, (1, 0));
-    let look = collection::look(&worker, &world.scope, world.source_id).await.expect("the stores answer");
+    let look =
+        collection::look(&worker, &world.scope, Target::Segments(world.source_id)).await.expect("the stores answer");
     assert_eq!(look, CollectionState::Clean);
 }
 
@@ -182,7 +188,10 @@ async fn what_a_cancelled_run_left_is_collected_while_the_next_one_writes_the_sa
     .await
     .expect("it ends");
     let advance = async || {
-        collection::advance(&worker, &world.scope, world.source_id, "test").await.expect("the stores answer").0
+        collection::advance(&worker, &world.scope, Target::Segments(world.source_id), "test")
+            .await
+            .expect("the stores answer")
+            .0
     };
     assert_eq!(advance().await, None, "candidates were found");
     // The next run writes the same records, into segments of its own.
@@ -215,4 +224,59 @@ async fn a_forgetting_that_was_cut_off_is_finished_by_the_next_upkeep() {
     assert_eq!(assert_sound(&world, &worker).await, (1, 1));
     let source = key(world.scope.account_id(), world.source_id);
     assert!(Store::new(world.ports.tables.clone()).get::<Source>(&world.scope, source).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upkeep_frees_the_space_of_attachments_that_no_snapshot_holds_and_tells_it() {
+    let world = World::new(76, product(20)).await;
+    let worker = world.worker();
+    set(&world, |source| source.retention = Some(KeepRules { last: 1, ..KeepRules::default() })).await;
+    let packs = async || {
+        let prefix = format!("accounts/{}/chunks/", world.scope.account_id());
+        world.ports.blobs.list(&world.scope, &prefix, None, 100).await.expect("packs")
+    };
+    world.product.attach(1, "a", File::new(1, vec![1; 10_000]));
+    finished(&worker, &world.order().await).await;
+    let old = packs().await;
+    world.product.attach(1, "a", File::new(2, vec![2; 10_000]));
+    finished(&worker, &world.order().await).await;
+    assert_eq!((old.len(), packs().await.len()), (1, 2));
+    for _ in 0..2 {
+        world.clock.advance(DAY + Duration::from_secs(3600));
+        upkeep::look_after_due(&worker).await.expect("the stores answer");
+    }
+    let left = packs().await;
+    assert_eq!(left.len(), 1);
+    assert_ne!(left, old, "what the newest snapshot holds stays");
+    assert_sound(&world, &worker).await;
+    let told = events(&world, "storage.collected").await;
+    let told: Vec<_> = told.iter().filter(|event| event.details.contains_key("packs")).collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!((&told[0].details["packs"], &told[0].details["bytes"]), (&1.into(), &old[0].size_bytes.into()));
+    assert_eq!(told[0].source_id, None, "packs are the account's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collecting_packs_beside_a_live_run_takes_nothing_that_the_run_needs() {
+    let world = World::new(77, product(60)).await;
+    let worker = world.worker();
+    for id in 1..=60 {
+        world.product.attach(id, &format!("f{id:02}"), File::new(1, vec![id as u8; 3000]));
+    }
+    let run = world.order().await;
+    killed_after(&world, &worker, &run, 4).await;
+    for _ in 0..3 {
+        let (collected, state) =
+            collection::advance(&worker, &world.scope, Target::Packs, "test").await.expect("the stores answer");
+        assert_eq!(collected, None, "the run is live");
+        assert!(matches!(state, CollectionState::Clean | CollectionState::Waiting { .. }), "{state:?}");
+        world.clock.advance(DAY);
+    }
+    let ended = finished(&world.worker(), &run).await;
+    assert_eq!(ended.status, RunStatus::Succeeded);
+    for _ in 0..3 {
+        collection::advance(&worker, &world.scope, Target::Packs, "test").await.expect("the stores answer");
+        world.clock.advance(DAY);
+    }
+    assert_eq!(assert_sound(&world, &worker).await, (1, 0));
 }

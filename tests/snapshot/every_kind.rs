@@ -1,7 +1,7 @@
 //! A small store with an object of every kind and every feature of the format, written the same way each time: what the golden
 //! files hold, and what is damaged.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
@@ -19,16 +19,15 @@ use listbackup_engine::{
     },
     snapshot::{
         AccountStore, AttachmentsWriter, LoadedManifest, MassAbsence, NewAttachment, RecordKey, SnapshotStatus,
-        SourceStore, StoreSettings, StreamState, VerifyLimits, VerifyProgress, WriterSpec, paths,
-        retain::{Collection, LiveRuns},
+        SourceStore, StoreSettings, StreamState, VerifyLimits, VerifyProgress, WriterSpec, paths, retain::LiveRuns,
     },
 };
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 
 use crate::{
-    retain::{GRACE, Hands, act, collect},
+    doomed::{leave_a_collection_open, leave_packs_doomed},
+    retain::{Hands, act, collect},
     store::{World, end, manifest, page, run_id, scope, small_settings, snapshot_id, source_id, stream},
-    tapped::{Call, Tapped, When},
 };
 
 /// The snapshot that everything else is about; the others are `0..HEAD`.
@@ -92,6 +91,7 @@ pub async fn write(world: &World, ids: (u8, u8), zeros_bytes: usize) -> Vec<Held
     keep_and_forget(&store, &clock).await;
     collect(&store, &clock, &LiveRuns::default()).await.expect("what only forgotten snapshots named goes");
     leave_a_collection_open(world, ids, &store, &clock).await;
+    leave_packs_doomed(world, ids, &store, &clock).await;
     let account_store = world.store().account(&scope(account)).await.unwrap();
     keep_documents(&store, &account_store, ids, &clock, &made[usize::from(HEAD)].0).await;
     let manifest = Bytes::from_static(b"# An account's own integration.\nversion: 1\n");
@@ -258,40 +258,6 @@ async fn keep_and_forget(store: &SourceStore, clock: &Hands) {
     for number in FORGOTTEN {
         crate::retain::forget(store, clock, snapshot_id(number), snapshot_id(HEAD)).await;
     }
-}
-
-/// A run that failed left two segments; a live run needs one of them again; the sweeper dies.
-async fn leave_a_collection_open(world: &World, (account, source): (u8, u8), store: &SourceStore, clock: &Hands) {
-    let mut checkpoints = Vec::new();
-    for body in ["{\"id\":1,\"needed\":true}", "{\"id\":1,\"needed\":false}", "{\"id\":1,\"needed\":true}"] {
-        let spec = WriterSpec { stream: stream("strays", 1), run_id: run_id(90), parent: None, resume: None };
-        let mut writer = store.stream_writer(spec).await.unwrap();
-        writer.push(page([(vec!["1"], body, false)])).await.unwrap();
-        checkpoints.push(writer.checkpoint().await.unwrap());
-        if checkpoints.len() == 2 {
-            let live = LiveRuns { runs: [run_id(89)].into(), ..LiveRuns::default() };
-            advance(store, clock, live).await.unwrap();
-        }
-    }
-    let last = checkpoints.pop().unwrap();
-    store.put_checkpoint(run_id(90), 1, 0, &last).await.unwrap();
-    clock.advance(GRACE);
-    let tap = |_: When, call: &Call| -> futures::future::BoxFuture<'static, listbackup_engine::Result<()>> {
-        let dies = call.name == "delete" && call.path.ends_with(".seg");
-        let gone = || listbackup_engine::Error::new(listbackup_engine::ErrorKind::Retry, "the process is gone");
-        Box::pin(async move { if dies { Err(gone()) } else { Ok(()) } })
-    };
-    let dying: Arc<dyn Blobs> = Arc::new(Tapped { inner: world.blobs.clone(), tap: Box::new(tap) });
-    let dying = world.source_over(dying, account, source).await.unwrap();
-    let live = LiveRuns { segments: last.segments().collect(), ..LiveRuns::default() };
-    advance(&dying, clock, live).await.unwrap_err();
-}
-
-/// One step of a collection, as a worker takes it.
-pub async fn advance(store: &SourceStore, clock: &Hands, live: LiveRuns) -> listbackup_engine::Result<()> {
-    let look = || -> futures::future::BoxFuture<'_, _> { Box::pin(async { Ok(live.clone()) }) };
-    let (store, by) = (store.clone(), "test".to_owned());
-    Collection { store, live: &look, clock, grace: GRACE, is_sole_worker: true, by }.advance().await.map(drop)
 }
 
 /// How far a verification came, a drill, orders of an export and a restore, and the log of the restore.

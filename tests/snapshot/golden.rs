@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// One folder each for all versions of the format that were ever released.
-const VERSIONS: [&str; 1] = ["tests/snapshot/golden/v1"];
+const VERSIONS: [&str; 2] = ["tests/snapshot/golden/v1", "tests/snapshot/golden/v2"];
 
 /// A master key that wraps the data keys of the golden files and of nothing else: everybody can read it here. Objects of a
 /// new version get the keys that its key objects hold, so that the same bytes come out each time.

@@ -17,13 +17,16 @@ use futures::{TryStreamExt, future::BoxFuture};
 use listbackup_engine::{
     Error, ErrorKind, Result,
     model::SnapshotId,
-    snapshot::{LoadedManifest, SourceStore, VerifyLevel, WriterSpec, paths, retain::LiveRuns},
+    snapshot::{
+        LoadedManifest, SourceStore, VerifyLevel, WriterSpec, paths,
+        retain::{LiveRuns, Shelf},
+    },
 };
 use proptest::prelude::*;
 
 use self::steps::{Act, Step, steps};
 use crate::{
-    every_kind::advance,
+    doomed::advance,
     retain::{GRACE, Hands, act},
     store::{World, end, manifest, page, run_id, scope, small_settings, source_id, stream},
     tapped::{Call, Tapped, When},
@@ -326,7 +329,7 @@ impl Life {
         let named: BTreeSet<String> =
             self.kept().flat_map(|kept| self.needs(kept)).filter(|path| path.ends_with(".seg")).collect();
         assert_eq!(self.segments(), named);
-        let collections = paths::collections(scope(1).account_id(), source_id(1));
+        let collections = paths::collections(Shelf::Segments(scope(1).account_id(), source_id(1)));
         assert!(!self.world.blobs.objects().keys().any(|path| path.starts_with(&collections)));
         self.check().await;
     }

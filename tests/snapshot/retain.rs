@@ -13,7 +13,9 @@ use listbackup_engine::{
     ports::Clock,
     snapshot::{
         KeyRange, LoadedManifest, SourceStore, VerifyLevel,
-        retain::{Act, Collected, Collection, CollectionState, Judged, LiveRuns, Marks, Reason, decide},
+        retain::{
+            Act, Collectable, Collected, Collection, CollectionState, ItemId, Judged, LiveRuns, Marks, Reason, decide,
+        },
     },
 };
 use proptest::prelude::*;
@@ -62,7 +64,7 @@ pub async fn snapshots(store: &SourceStore, count: u8) -> Vec<LoadedManifest> {
 pub async fn collect(store: &SourceStore, clock: &Hands, live: &LiveRuns) -> Option<Collected> {
     let look = || -> futures::future::BoxFuture<'_, _> { Box::pin(async { Ok(live.clone()) }) };
     let collection = Collection {
-        store: store.clone(),
+        what: Collectable::Segments(store.clone()),
         live: &look,
         clock,
         grace: GRACE,
@@ -148,16 +150,15 @@ async fn segments_that_nothing_names_are_deleted_and_the_others_are_not() {
     drop(writer);
 
     // While the run is live its checkpoint keeps them, and a run that was live is waited for.
-    let live = LiveRuns { runs: [run_id(1)].into(), segments: orphan.clone() };
+    let live = LiveRuns { runs: [run_id(1)].into(), segments: orphan.clone(), ..LiveRuns::default() };
     assert_eq!(collect(&store, &clock, &live).await, None);
-    let in_memory = LiveRuns { runs: [run_id(1)].into(), segments: BTreeSet::new() };
+    let in_memory = LiveRuns { runs: [run_id(1)].into(), ..LiveRuns::default() };
     assert_eq!(collect(&store, &clock, &in_memory).await, None, "the run may hold it in memory");
     let collected = collect(&store, &clock, &LiveRuns::default()).await.expect("it has ended");
-    assert_eq!(collected.deleted.iter().map(|gone| gone.id).collect::<BTreeSet<_>>(), orphan);
+    let deleted: BTreeSet<_> = collected.deleted.iter().map(|gone| gone.id).collect();
+    assert_eq!(deleted, orphan.into_iter().map(ItemId::from).collect());
     assert!(collected.kept.is_empty() && collected.deleted_bytes() > 0);
-    let left: Vec<String> =
-        world.blobs.objects().keys().filter(|path| path.contains("/collections/")).cloned().collect();
-    assert_eq!(left, Vec::<String>::new(), "the documents of a closed collection go");
+    assert!(!world.blobs.objects().keys().any(|path| path.contains("/collections/")), "documents of a closed one go");
     assert_sound(&store, &first).await;
 }
 
@@ -249,7 +250,7 @@ async fn a_dry_look_tells_what_would_go_and_changes_nothing() {
     snapshots(&store, 2).await;
     let look = || -> futures::future::BoxFuture<'_, _> { Box::pin(async { Ok(LiveRuns::default()) }) };
     let collection = Collection {
-        store: store.clone(),
+        what: Collectable::Segments(store.clone()),
         live: &look,
         clock: &clock,
         grace: GRACE,

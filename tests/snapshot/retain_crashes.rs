@@ -9,7 +9,7 @@ use listbackup_engine::{
     Error, ErrorKind, Result,
     snapshot::{
         KeyRange, SourceStore, VerifyLevel,
-        retain::{Collection, LiveRuns},
+        retain::{Collectable, Collection, LiveRuns},
     },
 };
 
@@ -44,7 +44,7 @@ async fn work(store: &SourceStore, clock: &Hands) -> Result<()> {
     }
     let look = || -> futures::future::BoxFuture<'_, _> { Box::pin(async { Ok(LiveRuns::default()) }) };
     let collection = Collection {
-        store: store.clone(),
+        what: Collectable::Segments(store.clone()),
         live: &look,
         clock,
         grace: GRACE,

@@ -4,6 +4,8 @@
 //! whose turn it is; the search goes through all schedules, and leaves off where it has been before: what happens next
 //! depends only on what each of the two has seen and on what is stored.
 
+mod turns;
+
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
@@ -14,103 +16,35 @@ use std::{
 use futures::future::BoxFuture;
 use listbackup_engine::{
     ErrorKind, Result,
-    ports::Blobs,
     snapshot::{
-        LoadedManifest, SourceStore, VerifyLevel, WriterSpec,
-        retain::{Collection, LiveRuns},
+        AccountStore, AttachmentsWriter, LoadedManifest, NewAttachment, SnapshotStore, SourceStore, VerifyLevel,
+        WriterSpec,
+        retain::{Collectable, Collection, LiveRuns},
     },
 };
-use tokio::{
-    sync::{Notify, oneshot},
-    task::JoinHandle,
-};
+use tokio::task::JoinHandle;
 
+use self::turns::Turns;
 use crate::{
     retain::{GRACE, Hands},
-    store::{World, end, manifest, page, run_id, small_settings, stream},
-    tapped::{Call, Tapped, When},
+    store::{World, end, manifest, page, run_id, scope, small_settings, source_id, stream},
 };
 
 const WRITER: usize = 0;
 const COLLECTOR: usize = 1;
 
-/// Who waits for a turn, and what each has seen.
-#[derive(Default)]
-struct Stage {
-    waiting: [Option<oneshot::Sender<()>>; 2],
-    seen: [String; 2],
-    done: [bool; 2],
-}
-
-/// Gives turns.
-#[derive(Clone, Default)]
-struct Turns(Arc<(Mutex<Stage>, Notify)>);
-
-impl Turns {
-    /// Waits for the actor's turn.
-    async fn step(&self, actor: usize) {
-        let (permit, turn) = oneshot::channel();
-        let before = self.0.0.lock().unwrap().waiting[actor].replace(permit);
-        assert!(before.is_none(), "an actor takes one step at a time");
-        self.0.1.notify_one();
-        turn.await.expect("the test gives every turn");
-    }
-
-    fn saw(&self, actor: usize, what: &str) {
-        self.0.0.lock().unwrap().seen[actor].push_str(what);
-    }
-
-    fn end(&self, actor: usize) {
-        self.0.0.lock().unwrap().done[actor] = true;
-        self.0.1.notify_one();
-    }
-
-    /// Waits until nobody moves by themselves; the actors that can take a step.
-    async fn settled(&self) -> Vec<usize> {
-        loop {
-            {
-                let stage = self.0.0.lock().unwrap();
-                if (0..2).all(|actor| stage.done[actor] || stage.waiting[actor].is_some()) {
-                    return (0..2).filter(|actor| !stage.done[*actor]).collect();
-                }
-            }
-            self.0.1.notified().await;
-        }
-    }
-
-    fn give(&self, actor: usize) {
-        let permit = self.0.0.lock().unwrap().waiting[actor].take().expect("it waits");
-        permit.send(()).expect("it waits");
-    }
-
-    fn tapped(&self, world: &World, actor: usize) -> Arc<dyn Blobs> {
-        let turns = self.clone();
-        let tap = move |when, call: &Call| -> BoxFuture<'static, Result<()>> {
-            let (turns, is_own) = (turns.clone(), actor == COLLECTOR && reads_its_own(call));
-            if when == When::After && !is_own {
-                turns.saw(actor, &call.found);
-            }
-            Box::pin(async move {
-                if when == When::Before && !is_own {
-                    turns.step(actor).await;
-                }
-                Ok(())
-            })
-        };
-        Arc::new(Tapped { inner: world.blobs.clone(), tap: Box::new(tap) })
-    }
-}
-
-/// True when the collector reads what only the collector writes, or what never changes: its order among the writer's steps
-/// makes no difference.
-fn reads_its_own(call: &Call) -> bool {
-    let is_read = matches!(call.name, "get" | "size" | "retained_until");
-    is_read || call.name == "list" && call.path.contains("/collected/")
+/// What is written and collected.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Segments,
+    Packs,
 }
 
 /// What is gone through.
 #[derive(Clone, Copy)]
 struct Bounds {
+    /// What it is about.
+    of: Of,
     /// How often the run tries.
     attempts: usize,
     /// Whether it saves a checkpoint.
@@ -129,7 +63,12 @@ async fn run(store: SourceStore, turns: Turns, live: Live, bounds: Bounds) -> Op
     live.lock().unwrap().runs.insert(run_id(7));
     let mut made = None;
     for _ in 0..bounds.attempts {
-        match attempt(&store, Some((&turns, &live, bounds.saves))).await {
+        let commits = Some((&turns, &live, bounds.saves));
+        let made_now = match bounds.of {
+            Of::Segments => attempt(&store, commits).await,
+            Of::Packs => attempt_attachment(&store, commits).await,
+        };
+        match made_now {
             Ok(manifest) => {
                 made = Some(manifest);
                 break;
@@ -161,8 +100,35 @@ async fn attempt(store: &SourceStore, commits: Option<(&Turns, &Live, bool)>) ->
     }
 }
 
+/// The same with an attachment whose content is stored already.
+async fn attempt_attachment(store: &SourceStore, commits: Option<(&Turns, &Live, bool)>) -> Result<LoadedManifest> {
+    let mut writer = AttachmentsWriter::open(store, &stream("contacts", 1), run_id(1), None, None).await?;
+    let mut sink = writer.sink();
+    sink.push(b"the same every time").await?;
+    let content = sink.finish().await?;
+    let new = NewAttachment {
+        record: "1".to_owned(),
+        attachment: "a".to_owned(),
+        name: "a".to_owned(),
+        media_type: None,
+        version: None,
+    };
+    writer.add(new, content).await?;
+    if let Some((turns, live, true)) = commits {
+        let checkpoint = writer.checkpoint().await?;
+        turns.step(WRITER).await;
+        live.lock().unwrap().packs.extend(checkpoint.packs());
+    }
+    let finished = writer.finish(end(true)).await?;
+    let manifest = manifest(1, 1, 7, None, [("contacts@attachments", finished.state)]);
+    match commits {
+        Some(_) => store.put_manifest(&manifest).await,
+        None => Ok(LoadedManifest { manifest, digest: String::new(), size_bytes: 0 }),
+    }
+}
+
 /// Days of a worker that collects.
-async fn days(store: SourceStore, turns: Turns, live: Live, clock: Arc<Hands>, count: usize) -> Result<()> {
+async fn days(what: Collectable, turns: Turns, live: Live, clock: Arc<Hands>, count: usize) -> Result<()> {
     let look = || -> BoxFuture<'_, _> {
         Box::pin(async {
             turns.step(COLLECTOR).await;
@@ -172,7 +138,7 @@ async fn days(store: SourceStore, turns: Turns, live: Live, clock: Arc<Hands>, c
         })
     };
     let collection = Collection {
-        store: store.clone(),
+        what,
         live: &look,
         clock: &*clock,
         grace: GRACE,
@@ -188,9 +154,13 @@ async fn days(store: SourceStore, turns: Turns, live: Live, clock: Arc<Hands>, c
 }
 
 /// A store with one orphan: what a run like [`run`] writes, named by nothing.
-async fn with_orphan() -> World {
+async fn with_orphan(of: Of) -> World {
     let world = World::new(small_settings());
-    attempt(&world.source(1, 1).await.unwrap(), None).await.unwrap();
+    let store = world.source(1, 1).await.unwrap();
+    match of {
+        Of::Segments => attempt(&store, None).await.unwrap(),
+        Of::Packs => attempt_attachment(&store, None).await.unwrap(),
+    };
     world
 }
 
@@ -275,8 +245,8 @@ async fn actors(
     clock: Arc<Hands>,
     bounds: Bounds,
 ) -> (JoinHandle<Option<LoadedManifest>>, JoinHandle<Result<()>>) {
-    let writer = opened(world, turns, WRITER).await;
-    let collector = opened(world, turns, COLLECTOR).await;
+    let writer = opened(world, turns, WRITER).await.source(source_id(1));
+    let collector = collectable(opened(world, turns, COLLECTOR).await, bounds.of);
     (
         tokio::spawn(run(writer, turns.clone(), live.clone(), bounds)),
         tokio::spawn(days(collector, turns.clone(), live.clone(), clock, 2)),
@@ -284,9 +254,10 @@ async fn actors(
 }
 
 /// Opening reads the account's keys; that is nobody's step.
-async fn opened(world: &World, turns: &Turns, actor: usize) -> SourceStore {
-    let blobs = turns.tapped(world, actor);
-    let opening = world.source_over(blobs, 1, 1);
+async fn opened(world: &World, turns: &Turns, actor: usize) -> AccountStore {
+    let store = SnapshotStore::new(turns.tapped(world, actor), world.keys.clone(), world.settings.clone());
+    let account = scope(1);
+    let opening = store.account(&account);
     tokio::pin!(opening);
     loop {
         tokio::select! {
@@ -296,32 +267,50 @@ async fn opened(world: &World, turns: &Turns, actor: usize) -> SourceStore {
     }
 }
 
+fn collectable(account: AccountStore, of: Of) -> Collectable {
+    match of {
+        Of::Segments => Collectable::Segments(account.source(source_id(1))),
+        Of::Packs => Collectable::Packs(account),
+    }
+}
+
 fn switches(schedule: &[usize]) -> usize {
     schedule.windows(2).filter(|pair| pair[0] != pair[1]).count()
 }
 
 #[tokio::test]
 async fn in_every_order_of_steps_a_committed_snapshot_has_its_segments() {
-    let bounds = Bounds { attempts: 1, saves: false, switches_max: usize::MAX, starts_after: Duration::ZERO };
-    let search = Search::everything(with_orphan().await, bounds).await;
+    let bounds =
+        Bounds { of: Of::Segments, attempts: 1, saves: false, switches_max: usize::MAX, starts_after: Duration::ZERO };
+    let search = Search::everything(with_orphan(bounds.of).await, bounds).await;
     println!("{} states, {} ends, {} of them commits", search.seen.len(), search.ends, search.commits);
     assert!(search.seen.len() > 500 && search.commits > 10, "the two do meet");
 }
 
 #[tokio::test]
 async fn also_when_the_run_saves_checkpoints_and_begins_again_in_all_orders_of_few_turns() {
-    let bounds = Bounds { attempts: 2, saves: true, switches_max: 3, starts_after: Duration::ZERO };
-    let search = Search::everything(with_orphan().await, bounds).await;
+    let bounds = Bounds { of: Of::Segments, attempts: 2, saves: true, switches_max: 3, starts_after: Duration::ZERO };
+    let search = Search::everything(with_orphan(bounds.of).await, bounds).await;
     println!("{} states, {} ends, {} of them commits", search.seen.len(), search.ends, search.commits);
     assert!(search.seen.len() > 500 && search.commits > 10, "the two do meet");
 }
 
+#[tokio::test]
+async fn in_every_order_of_few_turns_a_committed_snapshot_has_its_packs() {
+    for (attempts, saves, switches_max) in [(1, false, 4), (2, true, 3)] {
+        let bounds = Bounds { of: Of::Packs, attempts, saves, switches_max, starts_after: Duration::ZERO };
+        let search = Search::everything(with_orphan(bounds.of).await, bounds).await;
+        println!("{} states, {} ends, {} of them commits", search.seen.len(), search.ends, search.commits);
+        assert!(search.seen.len() > 500 && search.commits > 10, "the two do meet");
+    }
+}
+
 /// Lets a sweeper die at its `n`-th call; false when it came to its end.
-async fn dies_at(world: &World, n: usize) -> bool {
+async fn dies_at(world: &World, of: Of, n: usize) -> bool {
     let turns = Turns::default();
     let clock = Arc::new(Hands::new());
-    let store = opened(world, &turns, COLLECTOR).await;
-    let work = tokio::spawn(days(store, turns.clone(), Live::default(), clock, 2));
+    let what = collectable(opened(world, &turns, COLLECTOR).await, of);
+    let work = tokio::spawn(days(what, turns.clone(), Live::default(), clock, 2));
     turns.end(WRITER);
     for _ in 0..n {
         if turns.settled().await.is_empty() {
@@ -336,16 +325,25 @@ async fn dies_at(world: &World, n: usize) -> bool {
 
 #[tokio::test]
 async fn also_when_a_sweeper_died_before_and_another_goes_on() {
+    sweepers_die(Of::Segments).await;
+}
+
+#[tokio::test]
+async fn also_when_a_sweeper_of_packs_died_before_and_another_goes_on() {
+    sweepers_die(Of::Packs).await;
+}
+
+async fn sweepers_die(of: Of) {
     let mut n = 1;
     let mut met = 0;
     loop {
-        let world = with_orphan().await;
-        if !dies_at(&world, n).await {
+        let world = with_orphan(of).await;
+        if !dies_at(&world, of, n).await {
             break;
         }
         let is_sweeping = world.blobs.objects().keys().any(|path| path.ends_with(".sweeping"));
         if is_sweeping {
-            let bounds = Bounds { attempts: 2, saves: false, switches_max: 2, starts_after: GRACE };
+            let bounds = Bounds { of, attempts: 2, saves: false, switches_max: 2, starts_after: GRACE };
             let search = Search::everything(world, bounds).await;
             println!("died at {n}: {} states, {} ends, {} commits", search.seen.len(), search.ends, search.commits);
             met += 1;

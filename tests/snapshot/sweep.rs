@@ -18,13 +18,14 @@ use listbackup_engine::{
     run::{connect::integration_of, restore::RestoreOrder},
     snapshot::{
         AccountStore, Signed, StoredAttachment, VerifyLevel, paths,
-        retain::{Collection, LiveRuns},
+        retain::{Collectable, Collection, LiveRuns},
     },
 };
 use serde_json::{Value, json};
 
 use crate::{
     damage::damaged,
+    doomed::is_listed,
     every_kind::{self, FILES, FORGOTTEN, HEAD},
     retain::{GRACE, Hands},
     store::{World, scope, snapshot_id, source_id},
@@ -47,6 +48,7 @@ enum Kind {
     Verification,
     Checkpoint,
     Pack,
+    PackList,
     Integration,
     Export,
     Restore,
@@ -54,7 +56,7 @@ enum Kind {
 }
 
 /// By the endings of their paths.
-const KINDS: [(&str, Kind); 18] = [
+const KINDS: [(&str, Kind); 19] = [
     ("key", Kind::DataKey),
     ("seg", Kind::Segment),
     ("snap", Kind::Manifest),
@@ -69,6 +71,7 @@ const KINDS: [(&str, Kind); 18] = [
     ("verification", Kind::Verification),
     ("checkpoint", Kind::Checkpoint),
     ("pack", Kind::Pack),
+    ("packs", Kind::PackList),
     ("yaml", Kind::Integration),
     ("export", Kind::Export),
     ("restore", Kind::Restore),
@@ -106,7 +109,11 @@ async fn read(world: &World, path: &str) -> Result<String> {
     match kind_of(path) {
         Kind::Segment if is_stray(world, path).await => {
             let store = world.source(1, 1).await?;
-            let segment = store.loose_segment(paths::parse_segment(path).unwrap(), Some("strays")).await?;
+            let id = paths::parse_segment(path).unwrap();
+            let segment = match store.loose_segment(id, Some("strays")).await {
+                Ok(segment) => segment,
+                Err(_) => store.loose_segment(id, Some("strays@attachments")).await?,
+            };
             Ok(format!("{:?}", segment.entries().try_collect::<Vec<_>>().await?))
         }
         Kind::DataKey | Kind::Segment => records(world).await,
@@ -121,10 +128,10 @@ async fn read(world: &World, path: &str) -> Result<String> {
         Kind::Mark => Ok(format!("{:?}", world.source(1, 1).await?.all_marks().await?)),
         Kind::Doomed | Kind::Waits => {
             let text = account(world).await?.document(path).await?;
-            Ok(format!("{} {text:?}", collection(world).await?))
+            Ok(format!("{} {text:?}", collection(world, path).await?))
         }
         // Only that they are there counts, or nobody reads them again.
-        Kind::Rescue | Kind::Sweeping | Kind::Collected => {
+        Kind::Rescue | Kind::Sweeping | Kind::Collected | Kind::PackList => {
             Ok(format!("{:?}", account(world).await?.document(path).await?))
         }
         Kind::Drill => {
@@ -199,11 +206,15 @@ async fn contents(world: &World) -> Result<String> {
 }
 
 /// Where the open collection stands.
-async fn collection(world: &World) -> Result<String> {
+async fn collection(world: &World, path: &str) -> Result<String> {
     let look = || -> BoxFuture<'_, _> { Box::pin(async { Ok(LiveRuns::default()) }) };
-    let (store, clock) = (world.source(1, 1).await?, Hands::new());
+    let what = match path.contains("/sources/") {
+        true => Collectable::Segments(world.source(1, 1).await?),
+        false => Collectable::Packs(account(world).await?),
+    };
+    let clock = Hands::new();
     let (by, is_sole_worker) = ("test".to_owned(), true);
-    let state = Collection { store, live: &look, clock: &clock, grace: GRACE, is_sole_worker, by }.look().await?;
+    let state = Collection { what, live: &look, clock: &clock, grace: GRACE, is_sole_worker, by }.look().await?;
     Ok(format!("{state:?}"))
 }
 
@@ -288,6 +299,9 @@ fn is_last_mark(world: &World, path: &str) -> bool {
 
 /// True for what only runs left that made no snapshot.
 async fn is_stray(world: &World, path: &str) -> bool {
+    if kind_of(path) == Kind::Pack {
+        return !is_listed(world, path).await;
+    }
     let Some(id) = paths::parse_segment(path) else { return false };
     let Ok(store) = world.source(1, 1).await else { return false };
     for number in kept() {

@@ -3,7 +3,11 @@
 use listbackup_engine::{
     Result,
     adapters::embedded::OpenMode,
-    run::collection,
+    model::scope::AccountScope,
+    run::{
+        RunContext,
+        collection::{self, Target},
+    },
     snapshot::retain::{Candidate, Collected, CollectionState},
 };
 use serde_json::{Value, json};
@@ -22,7 +26,8 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example: listbackup collect --dry-run --data-dir ./data
-What nothing refers to is found first, and deleted a day later if nothing refers to it then. A worker does both by itself.")]
+What nothing refers to is found first, and deleted a day later if nothing refers to it then. A worker does both by itself.
+Attachments are stored in packs for the whole account: they are collected when no source is named.")]
 pub struct Args {
     /// Only in this source
     #[arg(long, value_name = "NAME")]
@@ -41,38 +46,53 @@ pub struct Args {
 pub async fn run(args: Args) -> Outcome {
     let mode = if args.dry_run { OpenMode::Read } else { OpenMode::Write };
     let worker = Worker::open(&args.data_dir.path()?, mode, WorkerSettings::of_a_person())?;
-    let mut documents = Vec::new();
-    for (scope, source) in lookup::named_sources(&worker.ctx, args.source.as_deref()).await? {
-        let (collected, state) = if args.dry_run {
-            (None, collection::look(&worker.ctx, &scope, source.source_id).await?)
-        } else {
-            collection::advance(&worker.ctx, &scope, source.source_id, "cli").await?
-        };
-        if args.json {
-            documents.push(document(&source.name, collected.as_ref(), &state));
-        } else {
-            print(&source.name, collected.as_ref(), &state);
+    let ctx = &worker.ctx;
+    let (mut sources, mut attachments, mut scopes) = (Vec::new(), Vec::new(), Vec::<AccountScope>::new());
+    for (scope, source) in lookup::named_sources(ctx, args.source.as_deref()).await? {
+        sources.push(work(ctx, &args, &scope, Target::Segments(source.source_id), ("source", &source.name)).await?);
+        if !scopes.iter().any(|known| known.account_id() == scope.account_id()) {
+            scopes.push(scope);
         }
     }
-    finish(&args, &documents)
-}
-
-fn finish(args: &Args, documents: &[Value]) -> Result<Done> {
+    // Named sources say nothing of the others, whose attachments are in the same packs.
+    for scope in scopes.iter().filter(|_| args.source.is_none()) {
+        let account = scope.account_id().to_string();
+        attachments.push(work(ctx, &args, scope, Target::Packs, ("account", &account)).await?);
+    }
     if args.json {
-        output::json(&json!({ "dry_run": args.dry_run, "sources": documents }));
+        output::json(&json!({ "dry_run": args.dry_run, "sources": sources, "attachments": attachments }));
     }
     Ok(Done::Whole)
+}
+
+/// One step of one collection: printed, or as a document. `place` is what it is of: its kind and its name.
+async fn work(
+    ctx: &RunContext,
+    args: &Args,
+    scope: &AccountScope,
+    target: Target,
+    place: (&str, &str),
+) -> Result<Value> {
+    let (collected, state) = if args.dry_run {
+        (None, collection::look(ctx, scope, target).await?)
+    } else {
+        collection::advance(ctx, scope, target, "cli").await?
+    };
+    if !args.json {
+        let heading = if target == Target::Packs { "attachments" } else { place.1 };
+        print(heading, target.noun(), collected.as_ref(), &state);
+    }
+    Ok(document(place, target.noun(), collected.as_ref(), &state))
 }
 
 fn bytes(candidates: &[Candidate]) -> u64 {
     candidates.iter().map(|candidate| candidate.size_bytes).sum()
 }
 
-fn sum(candidates: &[Candidate]) -> String {
-    format!("{} segments, {}", output::count(candidates.len() as u64), output::bytes(bytes(candidates)))
-}
-
-fn print(source: &str, collected: Option<&Collected>, state: &CollectionState) {
+fn print(source: &str, noun: &str, collected: Option<&Collected>, state: &CollectionState) {
+    let sum = |candidates: &[Candidate]| {
+        format!("{} {noun}, {}", output::count(candidates.len() as u64), output::bytes(bytes(candidates)))
+    };
     if let Some(collected) = collected {
         let kept = collected.kept.len() as u64;
         output::line(&format!("{source}: deleted {}; kept {} after all", sum(&collected.deleted), output::count(kept)));
@@ -96,7 +116,7 @@ fn print(source: &str, collected: Option<&Collected>, state: &CollectionState) {
     });
 }
 
-fn document(source: &str, collected: Option<&Collected>, state: &CollectionState) -> Value {
+fn document((of, name): (&str, &str), noun: &str, collected: Option<&Collected>, state: &CollectionState) -> Value {
     let (word, candidates, until, runs) = match state {
         CollectionState::Clean => ("clean", &[][..], None, &[][..]),
         CollectionState::Found(found) => ("found", &found[..], None, &[][..]),
@@ -105,14 +125,14 @@ fn document(source: &str, collected: Option<&Collected>, state: &CollectionState
         CollectionState::Busy => ("busy", &[][..], None, &[][..]),
     };
     json!({
-        "source": source,
+        of: name,
         "state": word,
-        "segments": candidates.len(),
+        noun: candidates.len(),
         "bytes": bytes(candidates),
         "until": until,
         "waits_for_runs": runs,
         "deleted": collected.map(|collected| json!({
-            "segments": collected.deleted.len(),
+            noun: collected.deleted.len(),
             "bytes": collected.deleted_bytes(),
             "kept": collected.kept.len(),
         })),

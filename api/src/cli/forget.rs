@@ -3,8 +3,11 @@
 use listbackup_engine::{
     Error, ErrorKind, Result,
     adapters::embedded::OpenMode,
-    model::{KeepRules, Source, scope::AccountScope},
-    run::{RunContext, retention},
+    model::{KeepRules, Source, SourceId, scope::AccountScope},
+    run::{
+        RunContext,
+        retention::{self, Freed},
+    },
     snapshot::retain::{Act, Decision, Reason},
 };
 use serde::Serialize;
@@ -98,24 +101,42 @@ pub async fn run(args: Args) -> Outcome {
     let mode = if args.dry_run { OpenMode::Read } else { OpenMode::Write };
     let worker = Worker::open(&args.data_dir.path()?, mode, WorkerSettings::of_a_person())?;
     let ctx = &*worker.ctx;
-    let decisions = match &args.snapshot {
-        Some(id) => vec![one(ctx, id, args.dry_run).await?],
+    let (decisions, freed) = match &args.snapshot {
+        Some(id) => one(ctx, id, args.dry_run).await?,
         None => by_rules(ctx, &args).await?,
     };
-    print(&args, &decisions);
+    print(&args, &decisions, freed);
     Ok(Done::Whole)
 }
 
-async fn by_rules(ctx: &RunContext, args: &Args) -> Result<Vec<Decision>> {
-    let mut decisions = Vec::new();
+/// What was decided, and for a dry run what collecting would free afterwards.
+type Judgement = (Vec<Decision>, Freed);
+
+async fn freed(ctx: &RunContext, scope: &AccountScope, source_id: SourceId, decisions: &[Decision]) -> Result<Freed> {
+    let gone = decisions.iter().filter(|decision| !decision.is_kept()).map(|decision| decision.snapshot_id).collect();
+    retention::freed(ctx, scope, source_id, &gone).await
+}
+
+async fn by_rules(ctx: &RunContext, args: &Args) -> Result<Judgement> {
+    let (mut decisions, mut sum) = (Vec::new(), Freed::default());
     for (scope, source) in lookup::named_sources(ctx, args.source.as_deref()).await? {
         let rules = args.keep.rules().or_else(|| source.retention.clone()).ok_or_else(|| {
             let message = "the source has no retention rules, so everything is kept; give some, such as --keep-last 10";
             Error::new(ErrorKind::Invalid, message).with("source", &source.name)
         })?;
-        decisions.extend(judged(ctx, &scope, &source, &rules, args.dry_run).await?);
+        let judged = judged(ctx, &scope, &source, &rules, args.dry_run).await?;
+        if args.dry_run {
+            let freed = freed(ctx, &scope, source.source_id, &judged).await?;
+            sum = Freed {
+                segments: sum.segments + freed.segments,
+                segment_bytes: sum.segment_bytes + freed.segment_bytes,
+                packs: sum.packs + freed.packs,
+                pack_bytes: sum.pack_bytes + freed.pack_bytes,
+            };
+        }
+        decisions.extend(judged);
     }
-    Ok(decisions)
+    Ok((decisions, sum))
 }
 
 async fn judged(
@@ -132,21 +153,23 @@ async fn judged(
     retention::apply_rules(ctx, scope, source, rules, "cli").await
 }
 
-async fn one(ctx: &RunContext, id: &str, dry_run: bool) -> Result<Decision> {
+async fn one(ctx: &RunContext, id: &str, dry_run: bool) -> Result<Judgement> {
     let found = lookup::snapshot(ctx, id).await?;
     let manifest = &found.loaded.manifest;
     let mut decision =
         Decision { snapshot_id: manifest.snapshot_id, created_at: manifest.created_at, kept_by: Vec::new() };
     if dry_run {
         decision.kept_by = retention::protections(ctx, &found.scope, manifest.source_id, manifest.snapshot_id).await?;
-        return Ok(decision);
+        let decisions = vec![decision];
+        let freed = freed(ctx, &found.scope, manifest.source_id, &decisions).await?;
+        return Ok((decisions, freed));
     }
     let act = Act { by: "cli".to_owned(), reason: "a person asked for it".to_owned(), at: ctx.ports.clock.now() };
     retention::forget(ctx, &found.scope, manifest.source_id, manifest.snapshot_id, act).await?;
-    Ok(decision)
+    Ok((vec![decision], Freed::default()))
 }
 
-fn print(args: &Args, decisions: &[Decision]) {
+fn print(args: &Args, decisions: &[Decision], freed: Freed) {
     let (kept, gone) = ("keep", if args.dry_run { "would forget" } else { "forgotten" });
     let word = |decision: &Decision| if decision.is_kept() { kept } else { gone };
     if args.json {
@@ -159,7 +182,14 @@ fn print(args: &Args, decisions: &[Decision]) {
                 reasons: decision.kept_by.clone(),
             })
             .collect();
-        return output::json(&serde_json::json!({ "dry_run": args.dry_run, "snapshots": rows }));
+        let mut document = serde_json::json!({ "dry_run": args.dry_run, "snapshots": rows });
+        if args.dry_run {
+            document["would_free"] = serde_json::json!({
+                "segments": freed.segments, "segment_bytes": freed.segment_bytes,
+                "packs": freed.packs, "pack_bytes": freed.pack_bytes,
+            });
+        }
+        return output::json(&document);
     }
     for decision in decisions {
         let reasons: Vec<String> = decision.kept_by.iter().map(ToString::to_string).collect();
@@ -177,4 +207,13 @@ fn print(args: &Args, decisions: &[Decision]) {
         output::counted(decisions.len() as u64, "snapshot"),
         if args.dry_run { "would be forgotten" } else { "forgotten" }
     ));
+    if args.dry_run && gone > 0 {
+        output::line(&format!(
+            "nothing else refers to {}, {}, and {} of attachments, {}",
+            output::counted(freed.segments, "segment"),
+            output::bytes(freed.segment_bytes),
+            output::counted(freed.packs, "pack"),
+            output::bytes(freed.pack_bytes)
+        ));
+    }
 }

@@ -40,6 +40,7 @@ impl Verified {
             "segments": report.segments,
             "records": report.records,
             "attachments": report.attachments,
+            "older_packs": report.older_packs,
             "bytes_read": report.bytes_read,
             "complete": report.is_complete(),
             "covered": {

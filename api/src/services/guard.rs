@@ -10,7 +10,7 @@ use crate::problem::Problem;
 #[derive(Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GuardSettings {
-    /// A run that deletes more than so many per cent of a stream makes a suspicious snapshot: it is marked, the last good one
+    /// A run that deletes more than so many per cent of a stream, or of its attachments, makes a suspicious snapshot: it is marked, the last good one
     /// is pinned, and an event tells of it. 100 switches that off; 20 at first.
     #[schema(minimum = 1, maximum = 100)]
     absence_share_percent: Option<u8>,

@@ -140,7 +140,7 @@ pub enum ActivityKind {
     /// A snapshot was let go of, by a rule or by a person.
     #[serde(rename = "snapshot.forgotten")]
     SnapshotForgotten,
-    /// Segments that nothing refers to were deleted.
+    /// Segments, or packs of attachments, that nothing refers to were deleted.
     #[serde(rename = "storage.collected")]
     StorageCollected,
 }

@@ -10,9 +10,10 @@ const RECONCILE_DAYS_MAX: u32 = 3650;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ReadGuard {
-    /// A run that deletes more than so many per cent of a stream makes a suspicious snapshot; 100 switches the guard off.
+    /// A run that deletes more than so many per cent of a stream, or of its attachments, makes a suspicious snapshot; 100
+    /// switches the guard off.
     pub absence_share_percent: u8,
-    /// Fewer deleted records are never suspicious.
+    /// Fewer deleted records, or attachments, are never suspicious.
     pub absence_records_min: u64,
     /// A stream that is read incrementally is also read in full after so many days; 0 never.
     pub reconcile_days: u32,

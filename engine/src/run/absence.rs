@@ -1,5 +1,6 @@
 //! The mass-absence guard. A run that deletes much of a stream has perhaps met a fault, a lost right, a filter that somebody
 //! set in the product. What it read is kept as it is, but marked, the last snapshot before it is pinned, and an alert is raised.
+//! Attachments are looked at by themselves: they can go while the records that they hang on stay.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +18,27 @@ use crate::{
     error::{ErrorKind, Result},
     model::{ActivityEvent, ActivityKind, Run, SnapshotId},
     snapshot::{
-        Manifest, MassAbsence,
+        FinishedStream, Manifest, MassAbsence, attachments_stream, owner_of,
         retain::{Link, MarkKind},
     },
 };
 
-/// Streams of which a run deletes suspiciously much.
+/// Streams, and attachments of streams, of which a run deletes suspiciously much.
 pub(super) fn suspicions(session: &Session, outcomes: &Outcomes) -> BTreeMap<String, MassAbsence> {
     let guard = &session.claim.source.guard;
-    let suspicion = |(name, outcome): (&String, &StreamOutcome)| {
-        let StreamOutcome::Done(finished) = outcome else { return None };
-        let (removed, before) = (finished.figures.removed, session.parent_state(name)?.records);
-        guard.is_suspicious(removed, before).then(|| (name.clone(), MassAbsence { removed, before }))
+    let done = outcomes.iter().filter_map(|(name, outcome)| match outcome {
+        StreamOutcome::Done(finished) => Some((name, finished)),
+        _ => None,
+    });
+    let streams = done.flat_map(|(name, finished)| {
+        let attachments = finished.attachments.as_deref().map(|own| (attachments_stream(name), own));
+        std::iter::once((name.clone(), &**finished)).chain(attachments)
+    });
+    let suspicion = |(name, finished): (String, &FinishedStream)| {
+        let (removed, before) = (finished.figures.removed, session.parent_state(&name)?.records);
+        guard.is_suspicious(removed, before).then_some((name, MassAbsence { removed, before }))
     };
-    outcomes.iter().filter_map(suspicion).collect()
+    streams.filter_map(suspicion).collect()
 }
 
 /// Pins the newest snapshot before a suspicious one that is not suspicious itself, and returns its id. Done before the new
@@ -82,10 +90,11 @@ pub(super) fn alert(
     Some(event::event(ports, run.account_id, kind, event::SYSTEM, Subject::run(run), details))
 }
 
-/// `300 of 1000 records of contacts, …`.
+/// `300 of 1000 records of contacts, 20 of 50 attachments of contacts, …`.
 fn told(snapshot: &Manifest) -> String {
-    let one = |(name, absence): (&String, &MassAbsence)| {
-        format!("{} of {} records of {name}", absence.removed, absence.before)
+    let one = |(name, MassAbsence { removed, before }): (&String, &MassAbsence)| match owner_of(name) {
+        Some(owner) => format!("{removed} of {before} attachments of {owner}"),
+        None => format!("{removed} of {before} records of {name}"),
     };
     snapshot.suspicious_streams.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -13,8 +13,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model::run::StreamState as ReadState,
     snapshot::{
-        AttachmentsCheckpoint, AttachmentsWriter, ContentSink, FinishedStream, NewAttachment, RecordKey, SegmentId,
-        StoredAttachment, StreamEnd, StreamFigures, StreamState, TakenContent, attachments_stream,
+        AttachmentsCheckpoint, AttachmentsWriter, ContentSink, FinishedStream, NewAttachment, PackId, RecordKey,
+        SegmentId, StoredAttachment, StreamEnd, StreamFigures, StreamState, TakenContent, attachments_stream,
     },
 };
 
@@ -65,6 +65,11 @@ impl AttachmentsState {
     /// The segments that it relies on.
     pub fn segments(&self) -> impl Iterator<Item = SegmentId> {
         self.writer.segments()
+    }
+
+    /// The packs that it relies on, beside those of the parent's attachments.
+    pub fn packs(&self) -> impl Iterator<Item = PackId> {
+        self.writer.packs()
     }
 }
 

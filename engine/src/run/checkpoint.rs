@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::Result,
     model::{Run, SnapshotId},
-    snapshot::{FinishedStream, SegmentId, StreamCheckpoint},
+    snapshot::{FinishedStream, PackId, SegmentId, StreamCheckpoint},
     store::key,
 };
 
@@ -74,6 +74,16 @@ impl Checkpoint {
             Stage::Done { finished } => {
                 let states = finished.with_attachments().flat_map(|finished| &finished.state.segments);
                 states.map(|segment| segment.id).collect()
+            }
+        }
+    }
+
+    /// The packs that it relies on, beside those of the parent's attachments.
+    pub fn packs(&self) -> Vec<PackId> {
+        match &self.stage {
+            Stage::Reading { attachments, .. } => attachments.iter().flat_map(|state| state.packs()).collect(),
+            Stage::Done { finished } => {
+                finished.with_attachments().flat_map(|finished| &finished.packs).copied().collect()
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Collecting the segments of a source that nothing refers to: what the store needs to know of runs, and the event that
-//! tells of it. How it works and why it is safe beside live runs stands in [`crate::snapshot::retain`].
+//! Collecting the segments of a source, and the packs of an account, that nothing refers to: what the store needs to know of
+//! runs, and the event that tells of it. How it works and why it is safe beside live runs stands in [`crate::snapshot::retain`].
 
 use std::collections::BTreeMap;
 
@@ -17,17 +17,43 @@ use crate::{
     model::{ActivityKind, Run, RunStatus, Source, SourceId, scope::AccountScope},
     ports::{Query, SortRange},
     snapshot::{
-        SegmentId, SourceStore,
-        retain::{Collected, Collection, CollectionState, LiveRuns},
+        SourceStore,
+        retain::{Collectable, Collected, Collection, CollectionState, LiveLook, LiveRuns},
     },
     store::key,
-    tables::RUNS,
+    tables::{RUNS, SOURCES},
 };
 
 /// Rows of one read.
 const PAGE: usize = 200;
 /// A live run may replace its checkpoints under the eyes of who looks, but not this often in a row.
 const LOOKS_MAX: usize = 32;
+
+/// What is collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The segments of a source.
+    Segments(SourceId),
+    /// The packs of attachments of the whole account.
+    Packs,
+}
+
+impl Target {
+    /// What its objects are called.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Segments(_) => "segments",
+            Self::Packs => "packs",
+        }
+    }
+
+    fn concerns(self, source_id: SourceId) -> bool {
+        match self {
+            Self::Segments(own) => own == source_id,
+            Self::Packs => true,
+        }
+    }
+}
 
 /// Deletes what may go, and finds what may go next. Returns what was deleted, and where things stand.
 ///
@@ -36,85 +62,120 @@ const LOOKS_MAX: usize = 32;
 pub async fn advance(
     ctx: &RunContext,
     scope: &AccountScope,
-    source_id: SourceId,
+    target: Target,
     by: &str,
 ) -> Result<(Option<Collected>, CollectionState)> {
-    let store = ctx.snapshots.source(scope, source_id).await?;
-    let live = || -> BoxFuture<'_, _> { Box::pin(live_runs(ctx, scope, &store, source_id)) };
-    let (collected, state) = collection(ctx, &store, &live).advance().await?;
+    let live = || -> BoxFuture<'_, _> { Box::pin(live_runs(ctx, scope, target)) };
+    let (collected, state) = collection(ctx, scope, target, &live).await?.advance().await?;
     if let Some(collected) = collected.as_ref().filter(|collected| !collected.deleted.is_empty()) {
-        tell(ctx, scope, source_id, by, collected).await?;
+        tell(ctx, scope, target, by, collected).await?;
     }
     Ok((collected, state))
 }
 
-/// Where the collection of a source stands; changes nothing.
+/// Where a collection stands; changes nothing.
 ///
 /// # Errors
 /// As [`advance`].
-pub async fn look(ctx: &RunContext, scope: &AccountScope, source_id: SourceId) -> Result<CollectionState> {
-    let store = ctx.snapshots.source(scope, source_id).await?;
-    let live = || -> BoxFuture<'_, _> { Box::pin(live_runs(ctx, scope, &store, source_id)) };
-    collection(ctx, &store, &live).look().await
+pub async fn look(ctx: &RunContext, scope: &AccountScope, target: Target) -> Result<CollectionState> {
+    let live = || -> BoxFuture<'_, _> { Box::pin(live_runs(ctx, scope, target)) };
+    collection(ctx, scope, target, &live).await?.look().await
 }
 
-fn collection<'a>(
+/// True for the one source of its account that the account's packs are looked after with: the first that has snapshots.
+///
+/// # Errors
+/// `Retry` when the store cannot be reached.
+pub async fn has_packs_in_care(ctx: &RunContext, scope: &AccountScope, source_id: SourceId) -> Result<bool> {
+    let sources = sources(ctx, scope).await?;
+    let first = sources.iter().filter(|source| source.upkeep_due_ms.is_some()).map(|source| source.source_id).min();
+    Ok(first == Some(source_id))
+}
+
+async fn collection<'a>(
     ctx: &'a RunContext,
-    store: &SourceStore,
-    live: &'a crate::snapshot::retain::LiveLook<'a>,
-) -> Collection<'a> {
-    Collection {
-        store: store.clone(),
+    scope: &AccountScope,
+    target: Target,
+    live: &'a LiveLook<'a>,
+) -> Result<Collection<'a>> {
+    let account = ctx.snapshots.account(scope).await?;
+    Ok(Collection {
+        what: match target {
+            Target::Segments(source_id) => Collectable::Segments(account.source(source_id)),
+            Target::Packs => Collectable::Packs(account),
+        },
         live,
         clock: &*ctx.ports.clock,
         grace: ctx.settings.collect_grace,
         is_sole_worker: ctx.settings.is_sole_worker,
         by: ctx.worker_id.to_string(),
-    }
+    })
 }
 
-async fn tell(
-    ctx: &RunContext,
-    scope: &AccountScope,
-    source_id: SourceId,
-    by: &str,
-    collected: &Collected,
-) -> Result<()> {
+async fn tell(ctx: &RunContext, scope: &AccountScope, target: Target, by: &str, collected: &Collected) -> Result<()> {
     let mut details = Map::new();
-    details.insert("segments".to_owned(), json!(collected.deleted.len()));
+    details.insert(target.noun().to_owned(), json!(collected.deleted.len()));
     details.insert("bytes".to_owned(), json!(collected.deleted_bytes()));
     details.insert("kept".to_owned(), json!(collected.kept.len()));
     details.insert("unreferencedSince".to_owned(), json!(collected.doomed_at));
     details.insert("reason".to_owned(), json!("no snapshot and no live run refers to them"));
-    let subject = Subject::source(source_id);
+    let subject = match target {
+        Target::Segments(source_id) => Subject::source(source_id),
+        Target::Packs => Subject::default(),
+    };
     let told = event(&ctx.ports, scope.account_id(), ActivityKind::StorageCollected, by, subject, details);
     ctx.store.transact(scope, vec![event::keep(&told)?]).await?;
     event::publish(&ctx.ports, scope, &[told]).await;
     Ok(())
 }
 
-/// The runs of a source that a worker has begun and that have not ended, with the segments that their checkpoints name.
+/// The runs of a source, or of all sources of the account, that a worker has begun and that have not ended, with what their
+/// checkpoints name.
 ///
 /// # Errors
 /// `Corrupt` when a checkpoint is damaged; `Retry` from the stores.
-pub async fn live_runs(
-    ctx: &RunContext,
-    scope: &AccountScope,
-    store: &SourceStore,
-    source_id: SourceId,
-) -> Result<LiveRuns> {
+pub async fn live_runs(ctx: &RunContext, scope: &AccountScope, target: Target) -> Result<LiveRuns> {
     let mut live = LiveRuns::default();
-    for run in begun_runs(ctx, scope, source_id).await? {
-        live.segments.extend(named_by(ctx, scope, store, run.clone()).await?);
+    let account = ctx.snapshots.account(scope).await?;
+    for run in begun_runs(ctx, scope, target).await? {
+        note(ctx, scope, &account.source(run.source_id), run.clone(), &mut live).await?;
         live.runs.insert(run.run_id);
     }
-    // The holder of the lease, in case the index is a moment behind the row.
-    let source = ctx.store.find::<Source>(scope, key(scope.account_id(), source_id)).await?;
-    live.runs.extend(source.and_then(|source| source.row.lease.run_id));
+    // The holders of leases, in case the index is a moment behind the rows.
+    match target {
+        Target::Segments(source_id) => {
+            let source = ctx.store.find::<Source>(scope, key(scope.account_id(), source_id)).await?;
+            live.runs.extend(source.and_then(|source| source.row.lease.run_id));
+        }
+        Target::Packs => {
+            live.runs.extend(sources(ctx, scope).await?.into_iter().filter_map(|source| source.lease.run_id));
+        }
+    }
     Ok(live)
 }
 
-async fn begun_runs(ctx: &RunContext, scope: &AccountScope, source_id: SourceId) -> Result<Vec<Run>> {
+async fn sources(ctx: &RunContext, scope: &AccountScope) -> Result<Vec<Source>> {
+    let mut query = Query {
+        table: &SOURCES,
+        index: None,
+        partition: scope.account_id().to_string(),
+        sort: SortRange::All,
+        descending: false,
+        limit: PAGE,
+        after: None,
+    };
+    let mut sources = Vec::new();
+    loop {
+        let page = ctx.store.query::<Source>(scope, query.clone()).await?;
+        sources.extend(page.rows.into_iter().map(|found| found.row));
+        query.after = page.next;
+        if query.after.is_none() {
+            return Ok(sources);
+        }
+    }
+}
+
+async fn begun_runs(ctx: &RunContext, scope: &AccountScope, target: Target) -> Result<Vec<Run>> {
     let mut query = Query {
         table: &RUNS,
         index: Some("live"),
@@ -129,7 +190,7 @@ async fn begun_runs(ctx: &RunContext, scope: &AccountScope, source_id: SourceId)
     loop {
         let page = ctx.store.query::<Run>(scope, query.clone()).await?;
         let begun = page.rows.into_iter().map(|found| found.row);
-        let begun = begun.filter(|run| run.source_id == source_id && run.status == RunStatus::Running);
+        let begun = begun.filter(|run| target.concerns(run.source_id) && run.status == RunStatus::Running);
         runs.extend(begun.map(|run| (run.run_id, run)));
         query.after = page.next;
         if query.after.is_none() {
@@ -138,17 +199,23 @@ async fn begun_runs(ctx: &RunContext, scope: &AccountScope, source_id: SourceId)
     }
 }
 
-/// The segments that a run's checkpoints name.
-async fn named_by(ctx: &RunContext, scope: &AccountScope, store: &SourceStore, mut run: Run) -> Result<Vec<SegmentId>> {
+/// Notes what a run's checkpoints name.
+async fn note(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    store: &SourceStore,
+    mut run: Run,
+    live: &mut LiveRuns,
+) -> Result<()> {
     for _ in 0..LOOKS_MAX {
-        if let Some(named) = load_all(store, &run).await? {
-            return Ok(named);
+        if load_all(store, &run, live).await? {
+            return Ok(());
         }
         // A checkpoint was replaced since the row was read.
         let before = std::mem::take(&mut run.checkpoints);
         run = ctx.store.get::<Run>(scope, key(run.job_id, run.run_id)).await?.row;
         if run.status.has_ended() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         if run.checkpoints == before {
             let message = "a checkpoint of a live run is missing; nothing is collected until the run has ended";
@@ -158,14 +225,17 @@ async fn named_by(ctx: &RunContext, scope: &AccountScope, store: &SourceStore, m
     Err(Error::new(ErrorKind::Retry, "a run replaced its checkpoints faster than they could be read"))
 }
 
-async fn load_all(store: &SourceStore, run: &Run) -> Result<Option<Vec<SegmentId>>> {
-    let mut named = Vec::new();
+/// False when a checkpoint is not there; what the others name is noted all the same.
+async fn load_all(store: &SourceStore, run: &Run, live: &mut LiveRuns) -> Result<bool> {
     for path in run.checkpoints.values() {
         match store.load_checkpoint::<Checkpoint>(path).await {
-            Ok(checkpoint) => named.extend(checkpoint.segments()),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Ok(checkpoint) => {
+                live.segments.extend(checkpoint.segments());
+                live.packs.extend(checkpoint.packs());
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(named))
+    Ok(true)
 }

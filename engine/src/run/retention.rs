@@ -1,5 +1,7 @@
 //! Retention: what becomes of the snapshots of a source, and letting go of one with everything that tells of it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::{Map, json};
 
@@ -16,7 +18,7 @@ use crate::{
     ports::{Condition, Write},
     snapshot::{
         Manifest, SourceStore,
-        retain::{Act, Decision, Judged, Link, MarkKind, Reason, decide},
+        retain::{Act, Collectable, Decision, Judged, Link, MarkKind, Reason, decide},
     },
     store::key,
     tables::FILES,
@@ -114,6 +116,39 @@ pub async fn apply_rules(
         }
     }
     Ok(decisions)
+}
+
+/// What would be referred to by nothing any more without these snapshots of a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// Segments.
+    pub segments: u64,
+    /// Their bytes.
+    pub segment_bytes: u64,
+    /// Packs of attachments.
+    pub packs: u64,
+    /// Their bytes.
+    pub pack_bytes: u64,
+}
+
+/// What collecting would free after these snapshots of a source were forgotten. Changes nothing, and reads all manifests of the
+/// account.
+///
+/// # Errors
+/// `Corrupt` when a manifest is damaged.
+pub async fn freed(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    source_id: SourceId,
+    gone: &BTreeSet<SnapshotId>,
+) -> Result<Freed> {
+    if gone.is_empty() {
+        return Ok(Freed::default());
+    }
+    let account = ctx.snapshots.account(scope).await?;
+    let (segments, segment_bytes) = Collectable::Segments(account.source(source_id)).named_only_by(gone).await?;
+    let (packs, pack_bytes) = Collectable::Packs(account).named_only_by(gone).await?;
+    Ok(Freed { segments, segment_bytes, packs, pack_bytes })
 }
 
 /// Lets go of a committed snapshot: the decision, the rows that show it, its manifest. Safe to repeat; what is cut off is

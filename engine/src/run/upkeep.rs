@@ -1,13 +1,18 @@
-//! Looking after the stored snapshots of sources, each once a day: retention rules, then collection.
+//! Looking after the stored snapshots of sources, each once a day: retention rules, then collection; and of the packs of an
+//! account together with its first source.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{RunContext, collection, retention};
+use super::{
+    RunContext,
+    collection::{self, Target},
+    retention,
+};
 use crate::{
     error::{ErrorKind, Result},
-    model::{Source, scope::AccountScope},
+    model::{Source, SourceId, scope::AccountScope},
     ports::{Condition, Query, Random, SortRange},
     store::{self, Versioned},
     tables::SOURCES,
@@ -72,9 +77,20 @@ async fn look_after(ctx: &RunContext, scope: &AccountScope, source: &Source) {
     if let Err(error) = retention::apply(ctx, scope, source_id, ACTOR).await {
         tracing::warn!(%error, source = %source_id, "the retention rules could not be applied; again tomorrow");
     }
-    if let Err(error) = collection::advance(ctx, scope, source_id, ACTOR).await {
+    if let Err(error) = collection::advance(ctx, scope, Target::Segments(source_id), ACTOR).await {
         tracing::warn!(%error, source = %source_id, "nothing could be collected; again tomorrow");
     }
+    if let Err(error) = look_after_packs(ctx, scope, source_id).await {
+        tracing::warn!(%error, account = %scope.account_id(), "no attachments could be collected; again tomorrow");
+    }
+}
+
+/// Once a day an account, not once a day each of its sources.
+async fn look_after_packs(ctx: &RunContext, scope: &AccountScope, source_id: SourceId) -> Result<()> {
+    if collection::has_packs_in_care(ctx, scope, source_id).await? {
+        collection::advance(ctx, scope, Target::Packs, ACTOR).await?;
+    }
+    Ok(())
 }
 
 /// Only ever later: a collection's grace is over by the next round.

@@ -1,10 +1,19 @@
-//! What an account keeps beside its sources: its exports.
+//! What an account keeps beside its sources: its exports; and the way to its sources.
 
 use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{document, keys::KeyRing, paths};
+use super::{
+    chunks::Chunks,
+    document,
+    documents::Documents,
+    keys::KeyRing,
+    paths,
+    segments::{Caches, Segments},
+    source_store::SourceStore,
+    store::{Sealers, StoreSettings},
+};
 use crate::{
     error::Result,
     model::{ExportId, SourceId, scope::AccountScope},
@@ -12,13 +21,29 @@ use crate::{
 };
 
 /// One account's part of the store.
+#[derive(Clone)]
 pub struct AccountStore {
     pub(super) blobs: Arc<dyn Blobs>,
     pub(super) ring: Arc<KeyRing>,
     pub(super) scope: AccountScope,
+    pub(super) chunks: Chunks,
+    pub(super) caches: Caches,
+    pub(super) settings: Arc<StoreSettings>,
+    pub(super) sealers: Arc<Sealers>,
 }
 
 impl AccountStore {
+    /// The part of one source.
+    pub fn source(&self, source_id: SourceId) -> SourceStore {
+        let (blobs, scope, ring) = (self.blobs.clone(), self.scope, self.ring.clone());
+        let segments = Segments { blobs, scope, source_id, ring, caches: self.caches.clone() };
+        SourceStore::new(segments, self.chunks.clone(), self.settings.clone(), self.sealers.clone())
+    }
+
+    pub(super) fn documents(&self) -> Documents {
+        Documents { blobs: self.blobs.clone(), scope: self.scope, ring: self.ring.clone() }
+    }
+
     /// Stores an export. When there is one of that id already, it stays.
     ///
     /// # Errors
@@ -61,9 +86,7 @@ impl AccountStore {
     /// `NotFound`; `Corrupt` when it was altered or has another shape.
     pub async fn load_export<T: DeserializeOwned>(&self, export_id: ExportId) -> Result<T> {
         let path = paths::export(self.scope.account_id(), export_id);
-        let object = self.blobs.get(&self.scope, &path).await?;
-        let text = document::open(&self.ring, &path, &object).await?;
-        document::parse(&text).map_err(|error| error.with("path", path))
+        self.documents().read_document(&path).await
     }
 
     /// Ids of the account's exports, newest first, after `after`; at most `max`.

@@ -67,7 +67,7 @@ impl SourceStore {
     async fn read_all(&self, survey: &mut Survey) -> Result<BTreeMap<SnapshotId, Known>> {
         let prefix = paths::snapshots(self.segments.scope.account_id(), self.segments.source_id);
         let mut known = BTreeMap::new();
-        for entry in self.segments.list_all(&prefix).await? {
+        for entry in self.segments.documents().list_all(&prefix).await? {
             let found = if let Some(id) = paths::parse_tombstone(&entry.path) {
                 self.tombstone(id).await.map(|tombstone| {
                     let known = tombstone.map(|tombstone| Known {

@@ -5,7 +5,9 @@
 use bytes::Bytes;
 
 use super::{
-    Filter, Manifest, RecordKey, StoredAttachment, StreamCheckpoint, VerifyProgress, chunks, document, json, keys,
+    Filter, Manifest, RecordKey, StoredAttachment, StreamCheckpoint, VerifyProgress,
+    attachments::PackList,
+    chunks, document, json, keys,
     lookup::SeenSet,
     retain::{Collected, Mark, Tombstone},
     seal::{self, DocumentHeader},
@@ -149,6 +151,7 @@ fn is_document(text: &[u8]) -> bool {
         document::parse::<StreamCheckpoint>(text).is_ok(),
         document::parse::<VerifyProgress>(text).is_ok(),
         document::parse::<Signed>(text).is_ok(),
+        document::parse::<PackList>(text).is_ok(),
         attachment.is_ok(),
     ];
     is_known.contains(&true)

@@ -1,17 +1,28 @@
-//! The documents of a source in its store: put, read, listed.
+//! The documents of an account and of its sources: put, read, listed.
+
+use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{document, segments::Segments};
+use super::{document, keys::KeyRing};
 use crate::{
     error::{ErrorKind, Result},
-    ports::{BlobEntry, PutOutcome},
+    model::scope::AccountScope,
+    ports::{BlobEntry, Blobs, PutOutcome},
 };
 
 /// Objects of one listing.
 const PAGE: usize = 1000;
 
-impl Segments {
+/// The documents of an account.
+#[derive(Clone)]
+pub(crate) struct Documents {
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) scope: AccountScope,
+    pub(crate) ring: Arc<KeyRing>,
+}
+
+impl Documents {
     /// Seals a document and puts it unless there is one. True when this call made it.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ pub struct Manifest {
     /// Streams that could not be read, by name, and why; their state is the parent's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_streams: BTreeMap<String, String>,
-    /// Streams of which the run deleted so much that it looks like a fault, by name.
+    /// Streams, those of attachments too, of which the run deleted so much that it looks like a fault, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub suspicious_streams: BTreeMap<String, MassAbsence>,
     /// Sums over all streams.

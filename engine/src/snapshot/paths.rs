@@ -1,6 +1,10 @@
 //! The paths of all objects. Nobody else builds or takes apart a path.
 
-use super::{chunks::PackId, segment::SegmentId};
+use super::{
+    chunks::PackId,
+    retain::{ItemId, Shelf},
+    segment::SegmentId,
+};
 use crate::model::{AccountId, ExportId, RestoreId, RunId, SnapshotId, SourceId};
 
 /// Greatest instant of an id, in milliseconds since 1970.
@@ -46,34 +50,75 @@ pub fn marks(account_id: AccountId, source_id: SourceId) -> String {
     format!("{}marks/", source(account_id, source_id))
 }
 
-/// A document of the `number`-th collection of a source while it is open; `kind` is its ending.
-pub fn collection(account_id: AccountId, source_id: SourceId, number: u32, kind: &str) -> String {
-    format!("{}{number:010}.{kind}", collections(account_id, source_id))
+/// A document of the `number`-th collection of a shelf while it is open; `kind` is its ending.
+pub fn collection(shelf: Shelf, number: u32, kind: &str) -> String {
+    format!("{}{number:010}.{kind}", collections(shelf))
 }
 
-/// Prefix of what belongs to open collections of a source.
-pub fn collections(account_id: AccountId, source_id: SourceId) -> String {
-    format!("{}collections/", source(account_id, source_id))
+/// Prefix of what belongs to open collections of a shelf.
+pub fn collections(shelf: Shelf) -> String {
+    format!("{}collections/", owner(shelf))
 }
 
-/// The kind of the document by which a writer keeps a segment from an open collection.
-pub fn rescue(segment_id: SegmentId) -> String {
-    format!("{segment_id}.rescue")
+/// The kind of the document by which a writer keeps something from an open collection.
+pub fn rescue(id: ItemId) -> String {
+    format!("{id}.rescue")
 }
 
-/// The segment that a document of that kind rescues.
-pub fn parse_rescue(kind: &str) -> Option<SegmentId> {
+/// What a document of that kind rescues.
+pub fn parse_rescue(kind: &str) -> Option<ItemId> {
     kind.strip_suffix(".rescue")?.parse().ok()
 }
 
-/// What the `number`-th collection of a source came to.
-pub fn collected(account_id: AccountId, source_id: SourceId, number: u32) -> String {
-    format!("{}{number:010}.collected", all_collected(account_id, source_id))
+/// What the `number`-th collection of a shelf came to.
+pub fn collected(shelf: Shelf, number: u32) -> String {
+    format!("{}{number:010}.collected", all_collected(shelf))
 }
 
-/// Prefix of what the collections of a source came to.
-pub fn all_collected(account_id: AccountId, source_id: SourceId) -> String {
-    format!("{}collected/", source(account_id, source_id))
+/// Prefix of what the collections of a shelf came to.
+pub fn all_collected(shelf: Shelf) -> String {
+    format!("{}collected/", owner(shelf))
+}
+
+/// Prefix of what is on a shelf.
+pub fn items(shelf: Shelf) -> String {
+    match shelf {
+        Shelf::Segments(account_id, source_id) => segments(account_id, source_id),
+        Shelf::Packs(account_id) => packs(account_id),
+    }
+}
+
+/// Something on a shelf.
+pub fn item(shelf: Shelf, id: ItemId) -> String {
+    match shelf {
+        Shelf::Segments(..) => format!("{}{id}.seg", items(shelf)),
+        Shelf::Packs(_) => format!("{}{id}.pack", items(shelf)),
+    }
+}
+
+/// What of a shelf is at `path`.
+pub fn parse_item(shelf: Shelf, path: &str) -> Option<ItemId> {
+    match shelf {
+        Shelf::Segments(..) => parse_segment(path).map(ItemId::from),
+        Shelf::Packs(_) => parse_pack(path).map(ItemId::from),
+    }
+}
+
+fn owner(shelf: Shelf) -> String {
+    match shelf {
+        Shelf::Segments(account_id, source_id) => source(account_id, source_id),
+        Shelf::Packs(account_id) => account(account_id),
+    }
+}
+
+/// The packs that a state of the attachments of a stream needs; `digest` stands for the state.
+pub fn pack_list(account_id: AccountId, source_id: SourceId, digest: &str) -> String {
+    format!("{}{digest}.packs", pack_lists(account_id, source_id))
+}
+
+/// Prefix of a source's lists of packs.
+pub fn pack_lists(account_id: AccountId, source_id: SourceId) -> String {
+    format!("{}packs/", source(account_id, source_id))
 }
 
 /// How far verifications of a source have come, kept for the `number`-th time; only the newest stays.
@@ -122,9 +167,18 @@ pub fn keys_destroyed(account_id: AccountId) -> String {
 }
 
 /// Prefixes of everything of an account that is sealed under its data keys.
-pub fn sealed(account_id: AccountId) -> [String; 5] {
+pub fn sealed(account_id: AccountId) -> [String; 7] {
     let restored = format!("{}restored/", account(account_id));
-    [sources(account_id), packs(account_id), exports(account_id), restores(account_id), restored]
+    let [collections, collected] = [collections, all_collected].map(|prefix| prefix(Shelf::Packs(account_id)));
+    [
+        sources(account_id),
+        packs(account_id),
+        exports(account_id),
+        restores(account_id),
+        restored,
+        collections,
+        collected,
+    ]
 }
 
 /// An account's own integration, by the BLAKE3 digest of its manifest in hex.
@@ -299,12 +353,20 @@ mod tests {
         assert_eq!(parse_tombstone(&snapshot(ids.0, ids.1, ids.2)), None);
         assert_eq!(parse_snapshot(&tombstone(ids.0, ids.1, ids.2)), None);
         assert_eq!(parse_mark(&mark(ids.0, ids.1, ids.2, 12)), Some((ids.2, 12)));
-        assert_eq!(parse_collection(&collection(ids.0, ids.1, 7, "doomed")), Some((7, "doomed")));
-        assert_eq!(parse_collection(&collected(ids.0, ids.1, 7)), Some((7, "collected")));
-        let id: SegmentId = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
-        assert_eq!(parse_segment(&segment(ids.0, ids.1, id)), Some(id));
-        assert_eq!(parse_collection(&collection(ids.0, ids.1, 7, &rescue(id))), Some((7, rescue(id).as_str())));
+        let id: ItemId = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
+        let shelves = [Shelf::Segments(ids.0, ids.1), Shelf::Packs(ids.0)];
+        for (shelf, other) in shelves.into_iter().zip(shelves.into_iter().rev()) {
+            assert_eq!(parse_collection(&collection(shelf, 7, "doomed")), Some((7, "doomed")));
+            assert_eq!(parse_collection(&collected(shelf, 7)), Some((7, "collected")));
+            assert_eq!(parse_item(shelf, &item(shelf, id)), Some(id));
+            assert_eq!(parse_item(other, &item(shelf, id)), None);
+            assert!(item(shelf, id).starts_with(&items(shelf)));
+            assert_eq!(parse_collection(&collection(shelf, 7, &rescue(id))), Some((7, rescue(id).as_str())));
+        }
         assert_eq!(parse_rescue(&rescue(id)), Some(id));
+        let segment_id = parse_segment(&item(shelves[0], id)).unwrap();
+        assert_eq!(segment(ids.0, ids.1, segment_id), item(shelves[0], id));
+        assert_eq!(pack(ids.0, parse_pack(&item(shelves[1], id)).unwrap()), item(shelves[1], id));
     }
 
     #[test]

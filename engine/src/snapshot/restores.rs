@@ -68,8 +68,6 @@ impl AccountStore {
     }
 
     async fn load_document<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let object = self.blobs.get(&self.scope, path).await?;
-        let text = document::open(&self.ring, path, &object).await?;
-        document::parse(&text).map_err(|error| error.with("path", path))
+        self.documents().read_document(path).await
     }
 }

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use moka::future::Cache;
 
 use super::{
+    documents::Documents,
     keys::KeyRing,
     paths,
+    retain::Shelf,
     segment::{Block, FingerprintTable, SealedSegment, SegmentFile, SegmentId, SegmentRef},
 };
 use crate::{
@@ -70,6 +72,16 @@ impl Segments {
     pub(crate) fn for_writing(mut self) -> Self {
         self.caches.blocks = block_cache(WRITER_BLOCK_CACHE_BYTES);
         self
+    }
+
+    /// The documents beside them.
+    pub(crate) fn documents(&self) -> Documents {
+        Documents { blobs: self.blobs.clone(), scope: self.scope, ring: self.ring.clone() }
+    }
+
+    /// The shelf that they are on.
+    pub(crate) fn shelf(&self) -> Shelf {
+        Shelf::Segments(self.scope.account_id(), self.source_id)
     }
 
     /// Opens a segment of `stream`, or takes it from the cache.

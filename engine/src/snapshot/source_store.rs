@@ -44,7 +44,8 @@ impl SourceStore {
     /// snapshot; `Invalid` when it was written by a newer program.
     pub async fn load(&self, snapshot_id: SnapshotId) -> Result<LoadedManifest> {
         let tombstone = self.tombstone_path(snapshot_id);
-        let (forgotten, loaded) = tokio::join!(self.segments.exists(&tombstone), self.load_stored(snapshot_id));
+        let documents = self.segments.documents();
+        let (forgotten, loaded) = tokio::join!(documents.exists(&tombstone), self.load_stored(snapshot_id));
         match (forgotten?, loaded) {
             (true, _) => Err(self.not_there(snapshot_id).await),
             (false, loaded) => loaded,
@@ -156,9 +157,7 @@ impl SourceStore {
     /// source's checkpoints.
     pub async fn load_checkpoint<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.check_checkpoint_path(path)?;
-        let object = self.segments.blobs.get(&self.segments.scope, path).await?;
-        let text = document::open(&self.segments.ring, path, &object).await?;
-        document::parse(&text).map_err(|error| error.with("path", path))
+        self.segments.documents().read_document(path).await
     }
 
     /// Removes a checkpoint; an absent one is no error.
@@ -192,7 +191,7 @@ impl SourceStore {
     pub async fn put_drill(&self, snapshot_id: SnapshotId, started_at: Timestamp, report: &Signed) -> Result<()> {
         let (account_id, source_id) = (self.segments.scope.account_id(), self.segments.source_id);
         let path = paths::drill(account_id, source_id, snapshot_id, started_at.as_millisecond());
-        self.segments.put_document(&path, report).await.map(drop)
+        self.segments.documents().put_document(&path, report).await.map(drop)
     }
 
     /// A writer for one stream of a new snapshot.

@@ -14,7 +14,7 @@ use super::{
     keys::{KeyRing, KeyRotation},
     lookup::LookupSettings,
     segment::{Packer, SealedSegment, SegmentContext, SortBuffer},
-    segments::{Caches, Segments},
+    segments::Caches,
     source_store::SourceStore,
 };
 use crate::{
@@ -103,15 +103,7 @@ impl SnapshotStore {
     /// `Denied` when the account's keys were destroyed, `Corrupt` when a stored one was altered or is missing, and those of the
     /// ports.
     pub async fn source(&self, scope: &AccountScope, source_id: SourceId) -> Result<SourceStore> {
-        Ok(self.source_with(self.ring(scope).await?, scope, source_id))
-    }
-
-    /// The part of one source, with keys that are open.
-    pub(super) fn source_with(&self, ring: Arc<KeyRing>, scope: &AccountScope, source_id: SourceId) -> SourceStore {
-        let chunks = Chunks::new(self.blobs.clone(), *scope, ring.clone(), &self.chunk_tables, self.settings.clone());
-        let segments =
-            Segments { blobs: self.blobs.clone(), scope: *scope, source_id, ring, caches: self.caches.clone() };
-        SourceStore::new(segments, chunks, self.settings.clone(), self.sealers.clone())
+        Ok(self.account(scope).await?.source(source_id))
     }
 
     /// What an account keeps beside its sources. An account without data key gets its first.
@@ -119,7 +111,15 @@ impl SnapshotStore {
     /// # Errors
     /// Those of [`SnapshotStore::source`].
     pub async fn account(&self, scope: &AccountScope) -> Result<AccountStore> {
-        Ok(AccountStore { blobs: self.blobs.clone(), ring: self.ring(scope).await?, scope: *scope })
+        Ok(self.account_with(self.ring(scope).await?, scope))
+    }
+
+    /// The part of an account, with keys that are open.
+    pub(super) fn account_with(&self, ring: Arc<KeyRing>, scope: &AccountScope) -> AccountStore {
+        let (blobs, settings) = (self.blobs.clone(), self.settings.clone());
+        let chunks = Chunks::new(blobs.clone(), *scope, ring.clone(), &self.chunk_tables, settings.clone());
+        let (caches, sealers) = (self.caches.clone(), self.sealers.clone());
+        AccountStore { blobs, ring, scope: *scope, chunks, caches, settings, sealers }
     }
 
     /// Gives an account a new data key, under which all new objects are sealed from now on: by this process at once, by others

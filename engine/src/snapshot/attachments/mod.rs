@@ -2,14 +2,20 @@
 //! records name each file's chunks: change detection, comparison, history, verification, retention and compaction are
 //! those of any stream.
 
+mod packs;
 mod path;
 mod read;
 mod reconcile;
 mod verify;
+mod verify_older;
 mod writer;
 
-pub(crate) use self::verify::SeenContents;
 pub use self::writer::{AttachmentsCheckpoint, AttachmentsWriter, ContentSink, NewAttachment, TakenContent};
+pub(crate) use self::{
+    packs::PackList,
+    verify::SeenContents,
+    verify_older::{OlderPack, OlderPacks, OlderStates},
+};
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use futures::{Stream, StreamExt as _, stream::BoxStream};
 
 use super::{StoredAttachment, owner_of};
 use crate::{
@@ -40,15 +40,12 @@ impl SnapshotReader {
     /// # Errors
     /// `Corrupt` when what names them is damaged.
     pub(crate) async fn packs(&self) -> Result<BTreeSet<String>> {
-        let chunks = &self.store.chunks;
         let mut packs = BTreeSet::new();
         for stream in self.attachment_streams() {
-            let mut attachments = std::pin::pin!(self.attachments(stream)?);
-            while let Some(attachment) = attachments.try_next().await? {
-                chunks.packs(&attachment.content, &mut packs).await?;
-            }
+            let needed = self.store.needed_packs(stream, self.stream(stream)?, false).await?;
+            packs.extend(needed.keys().map(|pack| self.store.chunks.path(*pack)));
         }
-        Ok(packs.into_iter().map(|pack| chunks.path(pack)).collect())
+        Ok(packs)
     }
 
     /// The bytes of an attachment within a range of it, every chunk authenticated, at most a few chunks in memory.

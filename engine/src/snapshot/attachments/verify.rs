@@ -9,7 +9,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     snapshot::{
         KeyRange, RecordKey, SnapshotReader,
-        chunks::{PackRef, Spot},
+        chunks::PackRef,
         verify::{Damage, VerifyLevel, VerifyReport},
     },
 };
@@ -18,11 +18,13 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct SeenContents {
     /// Packs with their sizes, at level `Structure`.
-    sizes: BTreeMap<PackRef, Option<u64>>,
+    pub(super) sizes: BTreeMap<PackRef, Option<u64>>,
     /// Packs whose index was read, at level `Data`.
     indexes: BTreeSet<PackRef>,
     /// Contents that were read whole, by their digest and first chunk's place.
     contents: BTreeSet<(String, String)>,
+    /// Chunks that were read, by their numbers.
+    pub(super) chunks: BTreeMap<PackRef, BTreeSet<u32>>,
 }
 
 impl SnapshotReader {
@@ -31,14 +33,18 @@ impl SnapshotReader {
     ///
     /// # Errors
     /// Those of the ports. Damage is no error: it is in the report.
-    pub(crate) async fn verify_attachments(&self, level: VerifyLevel, report: &mut VerifyReport) -> Result<()> {
-        let mut seen = SeenContents::default();
+    pub(crate) async fn verify_attachments(
+        &self,
+        level: VerifyLevel,
+        seen: &mut SeenContents,
+        report: &mut VerifyReport,
+    ) -> Result<()> {
         for stream in self.attachment_streams() {
             let mut attachments = std::pin::pin!(self.attachments(stream)?);
             loop {
                 match attachments.try_next().await {
                     Ok(None) => break,
-                    Ok(Some(attachment)) => self.verify_one(stream, &attachment, level, &mut seen, report).await?,
+                    Ok(Some(attachment)) => self.verify_one(stream, &attachment, level, seen, report).await?,
                     // The segments themselves are checked, and told, with those of other streams.
                     Err(error) if error.kind() == ErrorKind::Corrupt => break,
                     Err(error) => return Err(error),
@@ -98,23 +104,32 @@ impl SnapshotReader {
 
     async fn verify_places(&self, attachment: &StoredAttachment, seen: &mut SeenContents) -> Result<()> {
         let chunks = &self.store.chunks;
-        for (pack, Spot { offset, sealed_bytes, .. }) in chunks.places(&attachment.content).await? {
-            let size = match seen.sizes.get(&pack) {
-                Some(size) => *size,
-                None => {
-                    let size = chunks.size(pack).await?;
-                    seen.sizes.insert(pack, size);
-                    size
-                }
-            };
-            let what = match size {
-                None => "a pack is missing",
-                Some(size) if size < u64::from(offset) + u64::from(sealed_bytes) => "the pack is cut short",
-                Some(_) => continue,
-            };
-            return Err(Error::new(ErrorKind::Corrupt, what).with("path", chunks.path(pack)));
+        for (pack, spot) in chunks.places(&attachment.content).await? {
+            self.verify_size(pack, spot.end(), seen).await?;
         }
         Ok(())
+    }
+
+    /// Makes sure that a pack is there, and not shorter than that.
+    ///
+    /// # Errors
+    /// `Corrupt`, with the pack's path.
+    pub(super) async fn verify_size(&self, pack: PackRef, needed: u64, seen: &mut SeenContents) -> Result<()> {
+        let chunks = &self.store.chunks;
+        let size = match seen.sizes.get(&pack) {
+            Some(size) => *size,
+            None => {
+                let size = chunks.size(pack).await?;
+                seen.sizes.insert(pack, size);
+                size
+            }
+        };
+        let what = match size {
+            None => "a pack is missing",
+            Some(size) if size < needed => "the pack is cut short",
+            Some(_) => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::Corrupt, what).with("path", chunks.path(pack)))
     }
 
     async fn verify_bytes(
@@ -123,10 +138,9 @@ impl SnapshotReader {
         seen: &mut SeenContents,
         report: &mut VerifyReport,
     ) -> Result<()> {
-        let mut packs = BTreeSet::new();
-        self.store.chunks.packs(&attachment.content, &mut packs).await?;
-        for pack in packs.into_iter().filter(|pack| seen.indexes.insert(*pack)) {
-            self.store.chunks.listed(pack).await?;
+        let places = self.store.chunks.all_places(&attachment.content).await?;
+        for (pack, _) in places.iter().filter(|(pack, _)| seen.indexes.insert(*pack)) {
+            self.store.chunks.listed(*pack).await?;
         }
         let mut bytes = self.open_attachment(attachment, 0..attachment.size_bytes).await?;
         let mut hasher = blake3::Hasher::new();
@@ -135,6 +149,9 @@ impl SnapshotReader {
             hasher.update(&piece);
         }
         if hasher.finalize().to_hex().as_str() == attachment.digest {
+            for (pack, spot) in places {
+                seen.chunks.entry(pack).or_default().insert(spot.number);
+            }
             return Ok(());
         }
         Err(Error::new(ErrorKind::Corrupt, "the chunks of an attachment do not have its digest"))

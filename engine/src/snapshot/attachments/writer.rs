@@ -1,6 +1,6 @@
 //! Writing the attachments of one stream of a new snapshot: contents into packs, records that name them into a stream.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use bytes::Bytes;
 use listbackup_connectors::{KeySlices, Page, PageProgress, RecordSlice, StreamSpec};
@@ -11,8 +11,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model::RunId,
     snapshot::{
-        FinishedStream, SegmentId, SourceStore, StreamCheckpoint, StreamEnd, StreamFigures, StreamState, StreamWriter,
-        WriterSpec,
+        FinishedStream, PackId, SegmentId, SourceStore, StreamCheckpoint, StreamEnd, StreamFigures, StreamState,
+        StreamWriter, WriterSpec,
         chunks::{ContentWriter, Draft, Packer},
         point::newest_entry,
     },
@@ -76,12 +76,20 @@ impl ContentSink<'_> {
 pub struct AttachmentsCheckpoint {
     stream: StreamCheckpoint,
     packs_bytes: u64,
+    /// Packs that the run's records name.
+    #[serde(default)]
+    packs: BTreeSet<PackId>,
 }
 
 impl AttachmentsCheckpoint {
     /// The segments that it relies on.
     pub fn segments(&self) -> impl Iterator<Item = SegmentId> {
         self.stream.segments()
+    }
+
+    /// The packs that it relies on, beside those of the parent's attachments.
+    pub fn packs(&self) -> impl Iterator<Item = PackId> {
+        self.packs.iter().copied()
     }
 }
 
@@ -95,6 +103,8 @@ pub struct AttachmentsWriter {
     /// Attachments whose chunks are in a pack that is still open.
     waiting: Vec<(NewAttachment, Draft)>,
     packs_bytes: u64,
+    /// Packs that the run's records may name: no collection takes them away.
+    packs: BTreeSet<PackId>,
 }
 
 impl AttachmentsWriter {
@@ -111,12 +121,13 @@ impl AttachmentsWriter {
     ) -> Result<Self> {
         let spec = spec_of(owner);
         let packs_bytes = resume.as_ref().map_or(0, |resume| resume.packs_bytes);
+        let packs = resume.as_ref().map(|resume| resume.packs.clone()).unwrap_or_default();
         let packer = Packer::begin(store.chunks.clone(), packs_bytes).await?;
         let resume = resume.map(|resume| resume.stream);
         let writer_spec = WriterSpec { stream: spec.clone(), run_id, parent: parent.clone(), resume };
         let writer = store.stream_writer(writer_spec).await?;
         let stream = spec.name.clone();
-        Ok(Self { store: store.clone(), stream, parent, writer, packer, waiting: Vec::new(), packs_bytes })
+        Ok(Self { store: store.clone(), stream, parent, writer, packer, waiting: Vec::new(), packs_bytes, packs })
     }
 
     /// What the snapshot before holds of an attachment.
@@ -172,31 +183,38 @@ impl AttachmentsWriter {
     /// Makes everything taken so far durable.
     ///
     /// # Errors
-    /// Those of storing chunks and records.
+    /// Those of storing chunks and records; `Retry` when a pack with some of the chunks is being collected.
     pub async fn checkpoint(&mut self) -> Result<AttachmentsCheckpoint> {
         self.settle().await?;
-        Ok(AttachmentsCheckpoint { stream: self.writer.checkpoint().await?, packs_bytes: self.packs_bytes })
+        let stream = self.writer.checkpoint().await?;
+        Ok(AttachmentsCheckpoint { stream, packs_bytes: self.packs_bytes, packs: self.packs.clone() })
     }
 
     /// Ends the stream.
     ///
     /// # Errors
-    /// Those of [`StreamWriter::finish`].
+    /// Those of [`AttachmentsWriter::checkpoint`] and [`StreamWriter::finish`].
     pub async fn finish(mut self, end: StreamEnd) -> Result<FinishedStream> {
         self.settle().await?;
         let mut finished = Box::pin(self.writer.finish(end)).await?;
         finished.figures.bytes_stored += self.packs_bytes;
+        finished.packs = self.packs;
         Ok(finished)
     }
 
-    /// Closes the open pack, so that nothing waits.
+    /// Closes the open pack, so that nothing waits, and makes sure that the packs stay which the records name.
     async fn settle(&mut self) -> Result<()> {
         self.packer.flush().await?;
         self.push_resolved().await?;
-        if self.waiting.is_empty() {
-            return Ok(());
+        if !self.waiting.is_empty() {
+            let message = "attachments were left without a place: the writer was stopped in the middle";
+            return Err(Error::new(ErrorKind::Bug, message));
         }
-        Err(Error::new(ErrorKind::Bug, "attachments were left without a place: the writer was stopped in the middle"))
+        let mut new = self.packer.take_used().await;
+        new.retain(|pack| !self.packs.contains(pack));
+        self.store.chunks.confirm(&new).await?;
+        self.packs.extend(new);
+        Ok(())
     }
 
     /// Writes the records of the attachments whose packs are all stored.

@@ -13,6 +13,7 @@ pub(super) use self::pack::{is_chunk, is_index, is_trailer};
 pub(crate) use self::{
     content::{Content, ContentWriter, Draft},
     packer::Packer,
+    read::NeededPacks,
     store::{ChunkTables, Chunks},
 };
 
@@ -113,6 +114,13 @@ pub(crate) struct Spot {
     pub(crate) sealed_bytes: u32,
     /// Size of its plain bytes.
     pub(crate) plain_bytes: u32,
+}
+
+impl Spot {
+    /// Where it ends.
+    pub(crate) fn end(&self) -> u64 {
+        u64::from(self.offset) + u64::from(self.sealed_bytes)
+    }
 }
 
 fn corrupt(message: &'static str) -> Error {

@@ -1,7 +1,7 @@
 //! Filling packs: each new chunk once, several contents side by side.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, OnceLock},
 };
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use super::{
-    ChunkId, PackRef, Spot,
+    ChunkId, PackId, PackRef, Spot,
     pack::{self, PackDraft},
     store::Chunks,
 };
@@ -42,6 +42,8 @@ pub(crate) struct Packer {
 struct Open {
     draft: PackDraft,
     slots: HashMap<ChunkId, Arc<Slot>>,
+    /// Packs that were stored, or in which a chunk was found, since this was last asked for.
+    used: BTreeSet<PackId>,
     bytes_stored: u64,
 }
 
@@ -65,12 +67,18 @@ impl Packer {
         self.open.lock().await.bytes_stored
     }
 
+    /// The packs that slots are in, beside those that were taken before.
+    pub(crate) async fn take_used(&self) -> BTreeSet<PackId> {
+        std::mem::take(&mut self.open.lock().await.used)
+    }
+
     /// Sees to it that a chunk is stored. Waits while a full pack is on its way.
     ///
     /// # Errors
     /// Those of storing a pack.
     pub(super) async fn add(&self, id: ChunkId, plain: Bytes) -> Result<Arc<Slot>> {
         if let Some((pack, spot)) = self.chunks.find(&id).await? {
+            self.open.lock().await.used.insert(pack.id());
             return Ok(Arc::new(Slot { pack: OnceLock::from(pack), spot }));
         }
         if let Some(slot) = self.open.lock().await.slots.get(&id) {
@@ -111,6 +119,7 @@ impl Packer {
         if self.chunks.put(&sealed).await? == PutOutcome::Created {
             open.bytes_stored += sealed.object.len() as u64;
         }
+        open.used.insert(sealed.reference.id());
         for slot in std::mem::take(&mut open.slots).into_values() {
             // It is set here only.
             let _ = slot.pack.set(sealed.reference);

@@ -1,6 +1,6 @@
 //! Reading a content, or a range of it, in constant memory: two chunks at a time.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{collections::BTreeMap, ops::Range};
 
 use bytes::Bytes;
 use futures::{
@@ -10,6 +10,9 @@ use futures::{
 
 use super::{Content, PackRef, Spot, corrupt, store::Chunks};
 use crate::error::Result;
+
+/// Packs that something needs, each with how many bytes of it are needed at least.
+pub(crate) type NeededPacks = BTreeMap<PackRef, u64>;
 
 /// Chunks read ahead of who takes them.
 const AHEAD: usize = 2;
@@ -31,18 +34,30 @@ impl Chunks {
         content.places()
     }
 
-    /// The packs that a content needs, those of its lists included.
+    /// Adds the packs that a content needs, those of its lists included, each with how many bytes of it are needed at least.
     ///
     /// # Errors
     /// `Corrupt` when a list is damaged.
-    pub(crate) async fn packs(&self, content: &Content, found: &mut BTreeSet<PackRef>) -> Result<()> {
-        let mut content = content.clone();
-        found.extend(&content.packs);
-        while let Some(inner) = self.inner(&content).await? {
-            found.extend(&inner.packs);
-            content = inner;
+    pub(crate) async fn packs(&self, content: &Content, found: &mut NeededPacks) -> Result<()> {
+        for (pack, spot) in self.all_places(content).await? {
+            let needed = found.entry(pack).or_default();
+            *needed = spot.end().max(*needed);
         }
         Ok(())
+    }
+
+    /// The chunks of a content, and those of its lists.
+    ///
+    /// # Errors
+    /// `Corrupt` when a list is damaged.
+    pub(crate) async fn all_places(&self, content: &Content) -> Result<Vec<(PackRef, Spot)>> {
+        let mut places = content.places()?;
+        let mut list = self.inner(content).await?;
+        while let Some(content) = list {
+            places.extend(content.places()?);
+            list = self.inner(&content).await?;
+        }
+        Ok(places)
     }
 
     /// The content that a list holds; `None` for one that is no list.

@@ -17,11 +17,15 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model::{AccountId, scope::AccountScope},
     ports::{Blobs, PutOutcome},
-    snapshot::{keys::KeyRing, paths, store::StoreSettings},
+    snapshot::{
+        documents::Documents,
+        keys::KeyRing,
+        paths,
+        retain::{ItemId, confirm::confirm_packs},
+        store::StoreSettings,
+    },
 };
 
-/// Packs listed at a time.
-const LIST_MAX: usize = 1000;
 /// The first read of a pack's index takes so many bytes from the end: a pack of usual chunks needs a twentieth.
 const TAIL_BYTES: u64 = 16 << 10;
 
@@ -90,10 +94,12 @@ impl Chunks {
     pub(super) async fn refresh(&self) -> Result<()> {
         let stored = self.list().await?;
         let mut known = self.known.lock().await;
-        known.keep_if_within(&stored.keys().filter_map(|path| paths::parse_pack(path)).collect::<BTreeSet<_>>());
-        for (path, size_bytes) in &stored {
-            let Some(id) = paths::parse_pack(path).filter(|id| !known.has(*id)) else { continue };
-            match self.index(path, *size_bytes, id, None).await {
+        known.keep_within(&stored.keys().copied().collect())?;
+        for (id, size_bytes) in stored {
+            if known.has(id) {
+                continue;
+            }
+            match self.index(&paths::pack(self.account_id(), id), size_bytes, id, None).await {
                 Ok((pack, chunks)) => known.add(pack, &chunks)?,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
                     tracing::warn!(%error, "a pack cannot be used again: its chunks will be stored anew");
@@ -104,18 +110,26 @@ impl Chunks {
         Ok(())
     }
 
-    async fn list(&self) -> Result<BTreeMap<String, u64>> {
-        let prefix = paths::packs(self.account_id());
-        let (mut stored, mut after) = (BTreeMap::new(), None);
-        loop {
-            let entries = self.blobs.list(&self.scope, &prefix, after.as_deref(), LIST_MAX).await?;
-            after = entries.last().map(|entry| entry.path.clone());
-            let is_last = entries.len() < LIST_MAX;
-            stored.extend(entries.into_iter().map(|entry| (entry.path, entry.size_bytes)));
-            if is_last {
-                return Ok(stored);
-            }
-        }
+    /// The sizes of all stored packs, in bytes.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub(crate) async fn list(&self) -> Result<BTreeMap<PackId, u64>> {
+        let entries = self.documents().list_all(&self.prefix()).await?;
+        Ok(entries.iter().filter_map(|entry| Some((paths::parse_pack(&entry.path)?, entry.size_bytes))).collect())
+    }
+
+    /// Makes sure that packs, which were put or found, stay: to be called before they are named.
+    ///
+    /// # Errors
+    /// `Retry` when one of them is being collected, or was: it must not be named.
+    pub(crate) async fn confirm(&self, packs: &BTreeSet<PackId>) -> Result<()> {
+        let packs = packs.iter().map(|pack| ItemId::from(*pack)).collect();
+        confirm_packs(&self.documents(), &packs).await
+    }
+
+    fn documents(&self) -> Documents {
+        Documents { blobs: self.blobs.clone(), scope: self.scope, ring: self.ring.clone() }
     }
 
     /// A pack's index; `epoch` is what names of it say, where there are any.
@@ -145,17 +159,28 @@ impl Chunks {
         Ok((PackRef(id, trailer.epoch), chunks))
     }
 
-    /// The chunks that a pack lists.
+    /// The chunks that a pack lists, with their ids.
     ///
     /// # Errors
     /// `Corrupt` when the pack is missing, or its index was altered or belongs elsewhere.
-    pub(crate) async fn listed(&self, pack: PackRef) -> Result<Vec<Spot>> {
+    pub(crate) async fn listed(&self, pack: PackRef) -> Result<Vec<(ChunkId, Spot)>> {
         let path = self.path(pack);
         let Some(size_bytes) = self.blobs.size(&self.scope, &path).await? else {
             return Err(corrupt("a pack is missing").with("path", path));
         };
         let (_, chunks) = self.index(&path, size_bytes, pack.id(), Some(pack.epoch())).await?;
-        Ok(chunks.into_iter().map(|(_, spot)| spot).collect())
+        Ok(chunks)
+    }
+
+    /// Reads a chunk and makes sure that it is the one of that id.
+    ///
+    /// # Errors
+    /// `Corrupt`, with the pack's path, when it is not, or is missing or damaged.
+    pub(crate) async fn check(&self, pack: PackRef, id: ChunkId, spot: Spot) -> Result<()> {
+        if self.ring.hashers().chunk(&self.read(pack, spot).await?) == id {
+            return Ok(());
+        }
+        Err(corrupt("a chunk is not the one that the pack lists").with("path", self.path(pack)))
     }
 
     /// Where a chunk is stored, if it is.

@@ -156,7 +156,7 @@ impl SnapshotStore {
             Some(_) => self.condemned_ring(scope, stored.epochs.last().copied().unwrap_or(FIRST_EPOCH)).await?,
             None => self.own_ring(scope).await?,
         };
-        let (now, account) = (act.at, AccountStore { blobs: blobs.clone(), ring: Arc::new(ring), scope: *scope });
+        let (now, account) = (act.at, self.account_with(Arc::new(ring), scope));
         self.refuse_protected(&account, now).await?;
         let wanted = KeyDestruction { format: FORMAT, account_id: scope.account_id(), act };
         let body = serde_json::to_vec(&wanted)
@@ -197,7 +197,7 @@ impl SnapshotStore {
     async fn refuse_protected(&self, account: &AccountStore, now: Timestamp) -> Result<()> {
         let mut protected = Vec::new();
         for source_id in account.sources().await? {
-            protected.extend(self.source_with(account.ring.clone(), &account.scope, source_id).protected(now).await?);
+            protected.extend(account.source(source_id).protected(now).await?);
         }
         if protected.is_empty() {
             return Ok(());

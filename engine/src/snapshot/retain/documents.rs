@@ -3,14 +3,15 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{model::RunId, snapshot::SegmentId};
+use super::shelf::ItemId;
+use crate::model::RunId;
 
-/// A segment that nothing referred to.
+/// A segment or pack that nothing referred to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
-    /// The segment.
-    pub id: SegmentId,
+    /// The segment or pack.
+    pub id: ItemId,
     /// Size of its object in bytes.
     pub size_bytes: u64,
 }
@@ -18,9 +19,9 @@ pub struct Candidate {
 /// First phase of a collection: what may go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Doomed {
-    /// When the source was looked through.
+    /// When the shelf was looked through.
     pub(super) at: Timestamp,
-    /// Segments that nothing referred to.
+    /// What nothing referred to.
     pub(super) candidates: Vec<Candidate>,
 }
 
@@ -45,8 +46,8 @@ pub(super) struct Sweeping {
 /// A writer keeps a candidate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Rescue {
-    /// The segment.
-    pub(super) id: SegmentId,
+    /// The segment or pack.
+    pub(super) id: ItemId,
 }
 
 /// What a collection came to.

@@ -99,7 +99,9 @@ impl SourceStore {
     /// `Corrupt` when it was altered or is that of another snapshot.
     pub async fn tombstone(&self, snapshot_id: SnapshotId) -> Result<Option<Tombstone>> {
         let path = self.tombstone_path(snapshot_id);
-        let Some(tombstone) = self.segments.find_document::<Tombstone>(&path).await? else { return Ok(None) };
+        let Some(tombstone) = self.segments.documents().find_document::<Tombstone>(&path).await? else {
+            return Ok(None);
+        };
         if tombstone.snapshot_id != snapshot_id || tombstone.source_id != self.segments.source_id {
             return Err(Error::new(ErrorKind::Corrupt, "the tombstone is that of another snapshot").with("path", path));
         }
@@ -167,10 +169,10 @@ impl SourceStore {
             forgotten: decision.act,
         };
         let path = self.tombstone_path(snapshot_id);
-        if self.segments.put_document(&path, &tombstone).await? {
+        if self.segments.documents().put_document(&path, &tombstone).await? {
             return Ok(tombstone);
         }
-        self.segments.read_document(&path).await
+        self.segments.documents().read_document(&path).await
     }
 
     /// Snapshots that somebody decided to forget and whose manifest is still there.
@@ -187,14 +189,14 @@ impl SourceStore {
     /// The ids of all stored manifests, whatever was decided about them.
     pub(in crate::snapshot) async fn stored_manifests(&self) -> Result<Vec<SnapshotId>> {
         let prefix = paths::snapshots(self.segments.scope.account_id(), self.segments.source_id);
-        let entries = self.segments.list_all(&prefix).await?;
+        let entries = self.segments.documents().list_all(&prefix).await?;
         Ok(entries.iter().filter_map(|entry| Some(paths::parse_snapshot(&entry.path)?.2)).collect())
     }
 
     /// True when the snapshot is there and not forgotten.
     pub(super) async fn has_manifest(&self, snapshot_id: SnapshotId) -> Result<bool> {
-        Ok(!self.segments.exists(&self.tombstone_path(snapshot_id)).await?
-            && self.segments.exists(&self.snapshot_path(snapshot_id)).await?)
+        Ok(!self.segments.documents().exists(&self.tombstone_path(snapshot_id)).await?
+            && self.segments.documents().exists(&self.snapshot_path(snapshot_id)).await?)
     }
 
     /// The error for a snapshot that is not there: what became of it, where that is known.

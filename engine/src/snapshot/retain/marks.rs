@@ -190,7 +190,7 @@ impl SourceStore {
 
     async fn read_marks(&self, prefix: &str) -> Result<BTreeMap<SnapshotId, Marks>> {
         let mut logs: BTreeMap<SnapshotId, Marks> = BTreeMap::new();
-        for entry in self.segments.list_all(prefix).await? {
+        for entry in self.segments.documents().list_all(prefix).await? {
             let Some((snapshot_id, number)) = paths::parse_mark(&entry.path) else { continue };
             let log = logs.entry(snapshot_id).or_default();
             if log.len != number {
@@ -198,7 +198,7 @@ impl SourceStore {
                     .with("path", &entry.path)
                     .with("expected", log.len));
             }
-            log.add(self.segments.read_document(&entry.path).await?);
+            log.add(self.segments.documents().read_document(&entry.path).await?);
         }
         Ok(logs)
     }
@@ -235,8 +235,8 @@ impl SourceStore {
                 return Ok(false);
             }
             let path = paths::mark(self.segments.scope.account_id(), self.segments.source_id, snapshot_id, marks.len);
-            if self.segments.put_document(&path, mark).await?
-                || self.segments.read_document::<Mark>(&path).await? == *mark
+            if self.segments.documents().put_document(&path, mark).await?
+                || self.segments.documents().read_document::<Mark>(&path).await? == *mark
             {
                 return Ok(true);
             }

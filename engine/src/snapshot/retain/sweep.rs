@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use super::{
     collect::{AT_A_TIME, Collection, SWEEP_MAX, TAKE_OVER_AFTER},
     documents::{Candidate, Collected, Doomed, Sweeping},
+    shelf::ItemId,
 };
 use crate::{
     error::{ErrorKind, Result},
-    snapshot::{SegmentId, paths},
+    snapshot::paths,
 };
 
 impl Collection<'_> {
@@ -24,8 +25,8 @@ impl Collection<'_> {
         let Some(doomed) = self.document::<Doomed>(number, "doomed").await? else { return Ok(None) };
         // The order of these three is part of the argument: rescues, checkpoints, manifests.
         let mut needed = self.rescued(number).await?;
-        needed.extend((self.live)().await?.segments);
-        needed.extend(self.named_by_manifests().await?);
+        needed.extend((self.live)().await?.named(self.shelf()));
+        needed.extend(self.what.named(true).await?);
         let (mut kept, to_delete): (Vec<_>, Vec<_>) =
             doomed.candidates.into_iter().partition(|candidate| needed.contains(&candidate.id));
         let swept = stream::iter(to_delete)
@@ -42,7 +43,7 @@ impl Collection<'_> {
     async fn begin(&self, number: u32) -> Result<Option<Timestamp>> {
         let (now, path) = (self.clock.now(), self.path(number, "sweeping"));
         let ours = Sweeping { at: now, by: self.by.clone() };
-        if !self.store.segments.put_document(&path, &ours).await? {
+        if !self.documents().put_document(&path, &ours).await? {
             let Some(theirs) = self.document::<Sweeping>(number, "sweeping").await? else { return Ok(None) };
             // The answer to our own put may have got lost.
             let is_ours = theirs == ours;
@@ -51,26 +52,23 @@ impl Collection<'_> {
             }
         }
         // One that was slow to begin may come after another has ended, whose documents are gone again.
-        let is_closed = self.store.segments.exists(&self.collected_path(number)).await?;
+        let is_closed = self.documents().exists(&self.collected_path(number)).await?;
         Ok((!is_closed).then_some(now))
     }
 
-    async fn rescued(&self, number: u32) -> Result<BTreeSet<SegmentId>> {
-        let segments = &self.store.segments;
-        let prefix = paths::collections(segments.scope.account_id(), segments.source_id);
-        let entries = segments.list_all(&prefix).await?;
+    async fn rescued(&self, number: u32) -> Result<BTreeSet<ItemId>> {
+        let entries = self.documents().list_all(&paths::collections(self.shelf())).await?;
         let kinds = entries.iter().filter_map(|entry| paths::parse_collection(&entry.path));
         Ok(kinds.filter(|(of, _)| *of == number).filter_map(|(_, kind)| paths::parse_rescue(kind)).collect())
     }
 
-    /// False when the segment stays: it is locked, or the sweeper's time is up.
+    /// False when it stays: it is locked, or the sweeper's time is up.
     async fn delete(&self, candidate: &Candidate, began_at: Timestamp) -> Result<bool> {
         if self.clock.now() >= began_at + SWEEP_MAX {
             return Ok(false);
         }
-        let segments = &self.store.segments;
-        let path = paths::segment(segments.scope.account_id(), segments.source_id, candidate.id);
-        match segments.blobs.delete(&segments.scope, &path).await {
+        let (documents, path) = (self.documents(), paths::item(self.shelf(), candidate.id));
+        match documents.blobs.delete(&documents.scope, &path).await {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::Denied => Ok(false),
             Err(error) => Err(error),
@@ -79,13 +77,13 @@ impl Collection<'_> {
 
     async fn close(&self, number: u32, collected: Collected) -> Result<Collected> {
         let path = self.collected_path(number);
-        if self.store.segments.put_document(&path, &collected).await? {
+        if self.documents().put_document(&path, &collected).await? {
             return Ok(collected);
         }
-        self.store.segments.read_document(&path).await
+        self.documents().read_document(&path).await
     }
 
     fn collected_path(&self, number: u32) -> String {
-        paths::collected(self.store.segments.scope.account_id(), self.store.segments.source_id, number)
+        paths::collected(self.shelf(), number)
     }
 }

@@ -54,7 +54,7 @@ impl StreamWriter {
             window: end.window,
             full_window: if end.is_full { Some(end.window) } else { full_window },
         };
-        Ok(FinishedStream { state, figures, superseded, attachments: None })
+        Ok(FinishedStream { state, figures, superseded, attachments: None, packs: BTreeSet::new() })
     }
 
     /// The parent's segments with this run's; nothing is merged when nothing is new.

@@ -8,7 +8,7 @@ mod finish;
 mod outbox;
 mod tiers;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use listbackup_connectors::{Page, StreamSpec, page::RecordSlice};
@@ -18,6 +18,7 @@ use serde_json::Value;
 pub use self::{checkpoint::StreamCheckpoint, figures::StreamFigures};
 use self::{figures::Tally, outbox::Outbox};
 use super::{
+    chunks::PackId,
     json,
     key::{self, MAX_KEY_BYTES, RecordKey},
     lookup::{Found, KeyTables, SeenSet},
@@ -93,6 +94,9 @@ pub struct FinishedStream {
     /// The stream of its attachments, if any of its records ever had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachments: Option<Box<FinishedStream>>,
+    /// Of a stream of attachments: the packs that the run's records name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub packs: BTreeSet<PackId>,
 }
 
 impl FinishedStream {

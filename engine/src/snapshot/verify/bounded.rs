@@ -4,14 +4,15 @@
 //! that says which records live. So such a stream is read twice, which a verification in one go does not need.
 
 use super::{
-    Damage, Place, Segments, Used, VerifyPosition, VerifyReport,
+    Chain, Damage, Place, Segments, Used, VerifyLevel, VerifyPosition, VerifyReport,
     position::{Sum, VerifyLimits},
     report::Coverage,
 };
 use crate::{
     error::{ErrorKind, Result},
     snapshot::{
-        attachments::SeenContents,
+        attachments::{OlderPack, OlderPacks, OlderStates, SeenContents},
+        chunks::{PackId, PackRef},
         digest::ContentDigest,
         key::RecordKey,
         manifest::StreamState,
@@ -33,7 +34,7 @@ impl SnapshotReader {
         from: Option<&VerifyPosition>,
     ) -> Result<VerifyReport> {
         let mut report = VerifyReport::default();
-        let (segments, digest) = self.verify_structure(&mut report).await?;
+        let Chain { segments, digest, older } = self.verify_structure(&mut report).await?;
         if let Some(digest) = digest {
             let start = match from {
                 Some(position) => position.place_in(&self.manifest, &digest)?,
@@ -47,6 +48,8 @@ impl SnapshotReader {
                 report,
                 has_read: false,
                 seen: SeenContents::default(),
+                older: &older,
+                older_packs: None,
             };
             let end = walk.run(start).await?;
             report = walk.report;
@@ -72,7 +75,9 @@ impl SnapshotReader {
         };
         for (name, state) in &self.manifest.streams {
             let (done, is_counted) = match place {
-                None | Some(Place::Older { .. } | Place::Attachments { .. }) => (state.segments.len(), true),
+                None | Some(Place::Older { .. } | Place::Attachments { .. } | Place::OlderPacks { .. }) => {
+                    (state.segments.len(), true)
+                }
                 Some(Place::Segments { stream, .. } | Place::Merge { stream, .. }) if name < stream => {
                     (state.segments.len(), true)
                 }
@@ -84,7 +89,7 @@ impl SnapshotReader {
             covered.streams += u64::from(is_counted);
         }
         let is_covered = |used: &&Used| match place {
-            None | Some(Place::Attachments { .. }) => true,
+            None | Some(Place::Attachments { .. } | Place::OlderPacks { .. }) => true,
             Some(Place::Older { after }) => after.is_some_and(|after| used.reference.id <= after),
             Some(_) => false,
         };
@@ -111,6 +116,10 @@ pub(super) fn name_snapshots(report: &mut VerifyReport, segments: &Segments) {
     }
 }
 
+fn next_of(packs: &OlderPacks, after: Option<PackId>) -> Option<(PackRef, &OlderPack)> {
+    packs.iter().map(|(pack, used)| (*pack, used)).find(|(pack, _)| after.is_none_or(|after| pack.id() > after))
+}
+
 struct Walk<'a> {
     reader: &'a SnapshotReader,
     segments: &'a Segments,
@@ -118,6 +127,9 @@ struct Walk<'a> {
     report: VerifyReport,
     has_read: bool,
     seen: SeenContents,
+    older: &'a OlderStates,
+    /// Once they were needed.
+    older_packs: Option<OlderPacks>,
 }
 
 impl<'a> Walk<'a> {
@@ -139,6 +151,7 @@ impl<'a> Walk<'a> {
                     None => self.attachments_after(""),
                 },
                 Place::Attachments { stream, after } => self.attachment(stream, after).await?,
+                Place::OlderPacks { after } => self.older_pack(after).await?,
             };
         }
         Ok(None)
@@ -152,14 +165,35 @@ impl<'a> Walk<'a> {
                 state.and_then(|state| state.segments.get(*done)).map_or(0, |reference| reference.size_bytes)
             }
             Place::Merge { .. } | Place::Attachments { .. } => 1,
+            Place::OlderPacks { after } => self.next_pack(*after).map_or(1, |(_, used)| used.needed_bytes),
             Place::Older { .. } => self.next_older(place).map_or(0, |used| used.reference.size_bytes),
         }
     }
 
-    /// Before the first attachment of the streams after one.
+    /// Before the first attachment of the streams after one; before the packs of older snapshots when there are no more.
     fn attachments_after(&self, stream: &str) -> Option<Place> {
-        let next = self.reader.attachment_streams().find(|name| *name > stream)?;
-        Some(Place::Attachments { stream: next.to_owned(), after: None })
+        match self.reader.attachment_streams().find(|name| *name > stream) {
+            Some(next) => Some(Place::Attachments { stream: next.to_owned(), after: None }),
+            None => (!self.older.is_empty()).then_some(Place::OlderPacks { after: None }),
+        }
+    }
+
+    /// Reads and checks the next pack of older snapshots.
+    async fn older_pack(&mut self, after: Option<PackId>) -> Result<Option<Place>> {
+        let reader = self.reader;
+        let packs = match self.older_packs.take() {
+            Some(packs) => packs,
+            None => reader.older_packs(self.older).await?,
+        };
+        let packs = self.older_packs.insert(packs);
+        let Some((pack, used)) = next_of(packs, after) else { return Ok(None) };
+        self.has_read = true;
+        reader.verify_older_pack((pack, used), VerifyLevel::Data, &mut self.seen, &mut self.report).await?;
+        Ok(Some(Place::OlderPacks { after: Some(pack.id()) }))
+    }
+
+    fn next_pack(&self, after: Option<PackId>) -> Option<(PackRef, &OlderPack)> {
+        next_of(self.older_packs.as_ref()?, after)
     }
 
     /// Reads and checks the content of the next attachment of a stream.

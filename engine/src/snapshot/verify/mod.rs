@@ -14,6 +14,7 @@ pub use self::{
     report::{Coverage, Damage, VerifyLevel, VerifyReport},
 };
 use super::{
+    attachments::{OlderStates, SeenContents},
     checker::Checker,
     digest::ContentDigest,
     manifest::{Manifest, ParentRef, StreamState},
@@ -37,6 +38,16 @@ struct Used {
 /// Segments by their path.
 type Segments = BTreeMap<String, Used>;
 
+/// What a snapshot and those before it name.
+#[derive(Default)]
+struct Chain {
+    segments: Segments,
+    /// Of this snapshot's stored manifest, unless that is damaged.
+    digest: Option<String>,
+    /// Attachments of older snapshots.
+    older: OlderStates,
+}
+
 impl SnapshotReader {
     /// Verifies this snapshot.
     ///
@@ -44,7 +55,7 @@ impl SnapshotReader {
     /// Those of the ports. Damage is no error: it is in the report.
     pub async fn verify(&self, level: VerifyLevel) -> Result<VerifyReport> {
         let mut report = VerifyReport::default();
-        let (segments, _) = self.verify_structure(&mut report).await?;
+        let Chain { segments, older, .. } = self.verify_structure(&mut report).await?;
         report.covered = self.coverage(&segments, Some(&Place::first(&self.manifest)));
         if level == VerifyLevel::Data {
             for (stream, state) in &self.manifest.streams {
@@ -54,15 +65,17 @@ impl SnapshotReader {
             report.covered = self.coverage(&segments, None);
         }
         bounded::name_snapshots(&mut report, &segments);
-        self.verify_attachments(level, &mut report).await?;
+        let mut seen = SeenContents::default();
+        self.verify_attachments(level, &mut seen, &mut report).await?;
+        for (pack, used) in &self.older_packs(&older).await? {
+            self.verify_older_pack((*pack, used), level, &mut seen, &mut report).await?;
+        }
         Ok(report)
     }
 
-    /// Walks the chain and looks at every segment that it names. The digest is that of this snapshot's stored manifest, unless
-    /// that is damaged.
-    async fn verify_structure(&self, report: &mut VerifyReport) -> Result<(Segments, Option<String>)> {
-        let mut segments = Segments::new();
-        let mut digest = None;
+    /// Walks the chain and looks at every segment that it names.
+    async fn verify_structure(&self, report: &mut VerifyReport) -> Result<Chain> {
+        let Chain { mut segments, mut digest, mut older } = Chain::default();
         match self.store.load(self.manifest.snapshot_id).await {
             Ok(stored) if stored.manifest == self.manifest => digest = Some(stored.digest),
             Ok(_) => report
@@ -73,6 +86,9 @@ impl SnapshotReader {
         let mut next = Some(self.manifest.clone());
         while let Some(manifest) = next {
             report.manifests += 1;
+            if manifest.snapshot_id != self.manifest.snapshot_id {
+                self.note_attachments(&manifest, &mut older);
+            }
             for (stream, state) in &manifest.streams {
                 for reference in &state.segments {
                     self.look_at(&manifest, stream, reference, &mut segments, report).await?;
@@ -83,7 +99,7 @@ impl SnapshotReader {
                 None => None,
             };
         }
-        Ok((segments, digest))
+        Ok(Chain { segments, digest, older })
     }
 
     /// The next older snapshot that is there; forgotten ones are proved by their tombstones on the way.
@@ -104,7 +120,7 @@ impl SnapshotReader {
                 Err(error) => {
                     let mut damage = self.manifest_damage_of(parent.snapshot_id, error)?;
                     let tombstone = self.store.tombstone_path(parent.snapshot_id);
-                    if self.segments.exists(&tombstone).await? {
+                    if self.segments.documents().exists(&tombstone).await? {
                         damage.path = tombstone;
                     }
                     report.damages.push(damage);

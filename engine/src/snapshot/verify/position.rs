@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, ErrorKind, Result},
     ports::Clock,
-    snapshot::{digest::ContentDigest, key::RecordKey, manifest::Manifest, segment::SegmentId},
+    snapshot::{PackId, digest::ContentDigest, key::RecordKey, manifest::Manifest, segment::SegmentId},
 };
 
 /// What one call may spend. A call reads at least one segment, or one block of each segment that is merged, however small
@@ -38,8 +38,8 @@ pub struct VerifyPosition {
 }
 
 /// A place among the units of a verification, in the order in which they are taken: stream by stream, the segments that the
-/// snapshot names; where their keys overlap also the merge of them; then the segments of older snapshots; at last the contents
-/// of the snapshot's attachments.
+/// snapshot names; where their keys overlap also the merge of them; then the segments of older snapshots; then the contents
+/// of the snapshot's attachments; at last the packs of those of older snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Place {
@@ -51,6 +51,8 @@ pub(super) enum Place {
     Older { after: Option<SegmentId> },
     /// All segments were read, and the contents of a stream's attachments up to this key.
     Attachments { stream: String, after: Option<RecordKey> },
+    /// All that was read, and of the packs of older snapshots those up to this one.
+    OlderPacks { after: Option<PackId> },
 }
 
 /// What was counted of a stream so far.
@@ -97,7 +99,7 @@ impl VerifyPosition {
                 manifest.streams.get(stream).is_some_and(|state| *done <= state.segments.len())
             }
             Place::Merge { stream, .. } | Place::Attachments { stream, .. } => manifest.streams.contains_key(stream),
-            Place::Older { .. } => true,
+            Place::Older { .. } | Place::OlderPacks { .. } => true,
         };
         if fits { Ok(self.place.clone()) } else { Err(refused("there is no such position in the snapshot", manifest)) }
     }

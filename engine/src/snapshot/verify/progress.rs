@@ -47,7 +47,7 @@ impl SourceStore {
     /// Those of the ports.
     pub async fn verify_progress(&self) -> Result<Option<VerifyProgress>> {
         let Some((_, path)) = self.progress_objects().await?.pop() else { return Ok(None) };
-        match self.segments.find_document(&path).await {
+        match self.segments.documents().find_document(&path).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
             found => found,
         }
@@ -61,7 +61,7 @@ impl SourceStore {
         let before = self.progress_objects().await?;
         let number = before.last().map_or(0, |(number, _)| number + 1);
         let path = paths::verification(self.segments.scope.account_id(), self.segments.source_id, number);
-        if !self.segments.put_document(&path, progress).await? {
+        if !self.segments.documents().put_document(&path, progress).await? {
             return Err(
                 Error::new(ErrorKind::Conflict, "another verification of this source is under way").with("path", path)
             );
@@ -74,7 +74,7 @@ impl SourceStore {
 
     async fn progress_objects(&self) -> Result<Vec<(u32, String)>> {
         let prefix = paths::verifications(self.segments.scope.account_id(), self.segments.source_id);
-        let entries = self.segments.list_all(&prefix).await?;
+        let entries = self.segments.documents().list_all(&prefix).await?;
         Ok(entries
             .into_iter()
             .filter_map(|entry| Some((paths::parse_verification(&entry.path)?, entry.path)))

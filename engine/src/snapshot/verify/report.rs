@@ -11,10 +11,12 @@ use crate::{
 /// How thoroughly a snapshot is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerifyLevel {
-    /// The chain of manifests to its root, and that every segment they name is there with its size.
+    /// The chain of manifests to its root, that every segment they name is there with its size, and every pack of their
+    /// attachments.
     Structure,
     /// All that, and every byte of every segment: blocks authenticated, keys sorted, counts, fingerprints and segment ids
-    /// computed again from the records, and the content digests of this snapshot's streams.
+    /// computed again from the records, and the content digests of this snapshot's streams and attachments; of the packs that
+    /// only older snapshots need every chunk.
     Data,
 }
 
@@ -31,6 +33,8 @@ pub struct VerifyReport {
     pub records: u64,
     /// Attachments looked at by this call: that their chunks are there, or that they are sound.
     pub attachments: u64,
+    /// Packs with attachments of older snapshots looked at by this call.
+    pub older_packs: u64,
     /// Bytes of blocks and chunks read by this call.
     pub bytes_read: u64,
     /// What is damaged, as far as this call found it.
