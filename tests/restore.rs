@@ -1,13 +1,19 @@
 //! Restoring: what was deleted and altered in a product comes back, once, whatever happens on the way; and a snapshot goes
-//! whole into files and into another data directory. The product is the sandbox, over HTTP.
+//! whole into files, into another data directory and into a bucket. The product is the sandbox, over HTTP.
 
 #[path = "support/program.rs"]
 mod program;
 #[path = "support/running.rs"]
 mod running;
+#[cfg(feature = "aws")]
+#[path = "support/servers/mod.rs"]
+mod servers;
 
 #[path = "restore/api.rs"]
 mod api;
+#[cfg(feature = "aws")]
+#[path = "restore/bucket.rs"]
+mod bucket;
 #[path = "restore/interrupted.rs"]
 mod interrupted;
 #[path = "restore/out.rs"]

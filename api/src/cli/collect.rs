@@ -13,10 +13,7 @@ use super::{
     exit::{Done, Outcome},
     output,
 };
-use crate::{
-    lookup,
-    worker::{Worker, WorkerSettings},
-};
+use crate::lookup;
 
 /// Arguments of `collect`.
 #[derive(clap::Args)]
@@ -40,7 +37,7 @@ pub struct Args {
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
     let mode = if args.dry_run { OpenMode::Read } else { OpenMode::Write };
-    let worker = Worker::open(&args.data_dir.path()?, mode, WorkerSettings::of_a_person())?;
+    let worker = args.data_dir.open(mode).await?;
     let mut documents = Vec::new();
     for (scope, source) in lookup::named_sources(&worker.ctx, args.source.as_deref()).await? {
         let (collected, state) = if args.dry_run {

@@ -14,10 +14,7 @@ use super::{
     exit::{Done, Outcome},
     output,
 };
-use crate::{
-    lookup,
-    worker::{Worker, WorkerSettings},
-};
+use crate::lookup;
 
 /// Arguments of `forget`.
 #[derive(clap::Args)]
@@ -96,7 +93,7 @@ struct Row {
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
     let mode = if args.dry_run { OpenMode::Read } else { OpenMode::Write };
-    let worker = Worker::open(&args.data_dir.path()?, mode, WorkerSettings::of_a_person())?;
+    let worker = args.data_dir.open(mode).await?;
     let ctx = &*worker.ctx;
     let decisions = match &args.snapshot {
         Some(id) => vec![one(ctx, id, args.dry_run).await?],
