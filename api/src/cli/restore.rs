@@ -19,6 +19,7 @@ use crate::lookup;
 Examples: listbackup restore --snapshot snap_…                     what would be written to the product
           listbackup restore --snapshot snap_… --apply             write it
           listbackup restore --snapshot snap_… --stream contacts --key 17 --apply
+          listbackup restore --snapshot snap_… --into other        the plan for another source's product
           listbackup restore --resume rst_…                        go on after an interruption
           listbackup restore --snapshot snap_… --to ./out          files: JSONL, and a manifest with digests
           listbackup restore --snapshot snap_… --to-store ./other  a snapshot in another data directory
@@ -57,6 +58,9 @@ pub struct Args {
     /// The master key of the bucket that is copied into; made when neither it nor a store in the bucket is there
     #[arg(long, value_name = "FILE", requires = "to_store")]
     to_key_file: Option<PathBuf>,
+    /// Restore into the product of another source of the account, by name or id, that is connected to the same integration
+    #[arg(long, value_name = "SOURCE", conflicts_with_all = ["resume", "to", "to_store"])]
+    into: Option<String>,
     /// What the snapshot is compared with: the product as it is now, or its newest snapshot
     #[arg(long, value_enum, default_value_t = AgainstName::Product)]
     against: AgainstName,
