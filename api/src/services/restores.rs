@@ -279,7 +279,7 @@ async fn target(
     match problems.is_empty() {
         true => Ok(found.row),
         false => {
-            let told = problems.iter().map(|problem| Problem::field("/into", &problem.to_string()));
+            let told = problems.iter().map(|problem| Problem::field("/into", problem.to_string()));
             Err(Problem::invalid(told.collect()))
         }
     }
