@@ -1,13 +1,21 @@
 //! Restoring: what was deleted and altered in a product comes back, once, whatever happens on the way; and a snapshot goes
-//! whole into files and into another data directory. The product is the sandbox, over HTTP.
+//! whole into files, into another data directory and into a bucket. The product is the sandbox, over HTTP.
 
 #[path = "support/program.rs"]
 mod program;
 #[path = "support/running.rs"]
 mod running;
+#[cfg(feature = "aws")]
+#[path = "support/servers/mod.rs"]
+mod servers;
 
 #[path = "restore/api.rs"]
 mod api;
+#[cfg(feature = "aws")]
+#[path = "restore/bucket.rs"]
+mod bucket;
+#[path = "restore/elsewhere.rs"]
+mod elsewhere;
 #[path = "restore/interrupted.rs"]
 mod interrupted;
 #[path = "restore/out.rs"]
@@ -67,9 +75,14 @@ impl Place {
 
     /// Backs the product up; the snapshot's id.
     async fn backup(&self) -> String {
-        let base_url = format!("base_url={}", self.sandbox.url());
+        self.backup_of(&self.sandbox.url(), "sandbox").await
+    }
+
+    /// Backs up the product at an address as a source of that name; the snapshot's id.
+    async fn backup_of(&self, url: &str, source: &str) -> String {
+        let base_url = format!("base_url={url}");
         let settings = ["credentials.auth_type=api_key", "credentials.api_key=sandbox-key", &base_url];
-        let mut arguments = vec!["--integration", "sandbox"];
+        let mut arguments = vec!["--integration", "sandbox", "--source", source];
         settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
         let report = self.program.json("backup", &arguments).await;
         report["snapshot_id"].as_str().expect("a snapshot").to_owned()

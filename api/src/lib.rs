@@ -4,6 +4,7 @@
 //! of the [`services`]. [`routes`] has every route on one screen.
 
 pub mod body;
+pub mod bucket;
 pub mod caller;
 pub mod changes;
 pub mod check;
@@ -20,6 +21,7 @@ pub mod openapi;
 pub mod paging;
 pub mod problem;
 pub mod ranged;
+pub mod rebuilding;
 pub mod routes;
 pub mod sandbox;
 pub mod schemas;

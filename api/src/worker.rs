@@ -17,6 +17,7 @@ use listbackup_engine::{
     snapshot::{SnapshotStore, StoreSettings},
     store::Store,
 };
+use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
 
 /// How a process works.
@@ -51,6 +52,8 @@ pub struct Worker {
     pub ctx: Arc<RunContext>,
     /// The stores; the directory stays locked while they live.
     pub stores: EmbeddedStores,
+    /// Holds tables that are gone with the worker.
+    _tables: Option<TempDir>,
 }
 
 impl Worker {
@@ -81,7 +84,13 @@ impl Worker {
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
             ports,
         };
-        Ok(Self { ctx: Arc::new(ctx), stores })
+        Ok(Self { ctx: Arc::new(ctx), stores, _tables: None })
+    }
+
+    /// Removes the directory when the worker is dropped.
+    #[must_use]
+    pub fn with_tables_in(self, dir: TempDir) -> Self {
+        Self { _tables: Some(dir), ..self }
     }
 }
 

@@ -89,6 +89,9 @@ pub struct WriteSpec {
     pub read_only: Vec<Vec<String>>,
     /// Fields that hold keys of other records.
     pub references: Vec<Reference>,
+    /// Paths of fields by which a record is known apart from its key, such as an address; empty when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub natural_key: Vec<Vec<String>>,
 }
 
 /// A field that holds the key of a record, or a list of keys.

@@ -296,6 +296,7 @@ async fn keep_documents(
     let order = RestoreOrder {
         restore_id,
         source_id: source_id(ids.1),
+        origin: None,
         job_id: JobId::derived(ms, mark),
         snapshot_id: snapshot_id(1),
         selections: vec![Selection { keys: vec![key.clone()], ..Selection::all("contacts") }],

@@ -31,7 +31,10 @@ use super::{
     product::{Chosen, Product},
     progress,
 };
-use crate::{local, worker::WorkerSettings};
+use crate::{
+    local,
+    worker::{Worker, WorkerSettings},
+};
 
 /// Arguments of `backup`.
 #[derive(clap::Args)]
@@ -60,12 +63,8 @@ pub struct Options {
     pub source: Option<String>,
     /// Streams to read; `None` reads all.
     pub streams: Option<Vec<String>>,
-    /// Where to.
-    pub data_dir: DataDir,
     /// Print one JSON document and nothing else.
     pub wants_json: bool,
-    /// How the process works.
-    pub worker: WorkerSettings,
 }
 
 /// Runs the command.
@@ -74,16 +73,16 @@ pub async fn run(args: Args) -> Outcome {
     let chosen = args.product.choose()?;
     chosen.connect()?;
     let Args { source, streams, data_dir, json: wants_json, .. } = args;
-    back_up(chosen, Options { source, streams, data_dir, wants_json, worker: WorkerSettings::of_a_person() }).await
+    let worker = data_dir.open_to_write(WorkerSettings::of_a_person())?;
+    back_up(&worker, chosen, Options { source, streams, wants_json }).await
 }
 
 /// Backs a product up and tells how it went.
 ///
 /// # Errors
-/// Those of the data directory and of the run.
-pub async fn back_up(chosen: Chosen, options: Options) -> Outcome {
+/// Those of the stores and of the run.
+pub async fn back_up(worker: &Worker, chosen: Chosen, options: Options) -> Outcome {
     let began = Instant::now();
-    let worker = options.data_dir.open_to_write(options.worker.clone())?;
     let local = local::ensure(&worker.ctx.ports, &worker.ctx.system).await?;
     let source = source(&worker.ctx, &local.scope, chosen, &options).await?;
     let job = job_of(&worker.ctx, &local.scope, &source).await?;

@@ -17,10 +17,7 @@ use super::{
     exit::{Done, Outcome},
     output,
 };
-use crate::{
-    lookup,
-    worker::{Worker, WorkerSettings},
-};
+use crate::lookup;
 
 /// Arguments of `collect`.
 #[derive(clap::Args)]
@@ -45,7 +42,7 @@ pub struct Args {
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
     let mode = if args.dry_run { OpenMode::Read } else { OpenMode::Write };
-    let worker = Worker::open(&args.data_dir.path()?, mode, WorkerSettings::of_a_person())?;
+    let worker = args.data_dir.open(mode).await?;
     let ctx = &worker.ctx;
     let (mut sources, mut attachments, mut scopes) = (Vec::new(), Vec::new(), Vec::<AccountScope>::new());
     for (scope, source) in lookup::named_sources(ctx, args.source.as_deref()).await? {

@@ -1,4 +1,4 @@
-//! The data directory: where it is, and opening it.
+//! The data directory: where it is, and opening it. To be read, a bucket may stand in its place.
 
 use std::path::PathBuf;
 
@@ -6,22 +6,45 @@ use clap::Args;
 use etcetera::{BaseStrategy, choose_base_strategy};
 use listbackup_engine::{Error, ErrorKind, Result, adapters::embedded::OpenMode};
 
-use crate::worker::{Worker, WorkerSettings};
+use crate::{
+    bucket::{self, AwsDefaults, Bucket},
+    worker::{Worker, WorkerSettings},
+};
+
+/// The option that names a master key.
+const KEY_OPTION: &str = "--key-file";
 
 /// Where the data is.
 #[derive(Args, Clone, Debug)]
 pub struct DataDir {
-    /// Directory with all data; made with mode 0700 when there is none [default: the platform's data directory]
+    /// Directory with all data; made with mode 0700 when there is none. Commands that only look also take a bucket,
+    /// s3://BUCKET/PREFIX, with --key-file [default: the platform's data directory]
     #[arg(long, value_name = "DIR", env = "LISTBACKUP_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// The master key, for a bucket or where a directory has none
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// What addresses of buckets leave out.
+    #[command(flatten)]
+    pub aws: AwsDefaults,
 }
 
 impl DataDir {
+    /// A directory.
+    pub fn at(path: PathBuf) -> Self {
+        Self { data_dir: Some(path), key_file: None, aws: AwsDefaults::default() }
+    }
+
     /// The directory, by option, environment or platform.
     ///
     /// # Errors
-    /// `Invalid` when the platform names no place and none was given.
+    /// `Invalid` when the platform names no place and none was given, and for a bucket.
     pub fn path(&self) -> Result<PathBuf> {
+        if let Some(address) = self.data_dir.as_deref().and_then(bucket::address_of) {
+            let message = "this command needs a data directory; a bucket can be read (snapshots, records, export, diff, search, \
+                           files, verify, restore --to), and copied into with restore --to-store";
+            return Err(Error::new(ErrorKind::Invalid, message).with("store", address));
+        }
         let of_platform = || Some(choose_base_strategy().ok()?.data_dir().join("listbackup"));
         self.data_dir.clone().or_else(of_platform).ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "this system names no place for data; give one with --data-dir")
@@ -33,14 +56,40 @@ impl DataDir {
     /// # Errors
     /// `Conflict` when another process writes to it.
     pub fn open_to_write(&self, settings: WorkerSettings) -> Result<Worker> {
-        Worker::open(&self.path()?, OpenMode::Write, settings)
+        Worker::open(&self.keyed_path()?, OpenMode::Write, settings)
     }
 
-    /// Opens the directory for reading, also beside a running writer.
+    /// Opens the directory for reading, also beside a running writer; or a bucket.
     ///
     /// # Errors
-    /// `NotFound` when there is none.
-    pub fn open_to_read(&self) -> Result<Worker> {
-        Worker::open(&self.path()?, OpenMode::Read, WorkerSettings::of_a_person())
+    /// `NotFound` when there is none; those of [`Bucket::open_to_read`].
+    pub async fn open_to_read(&self) -> Result<Worker> {
+        if let Some(address) = self.data_dir.as_deref().and_then(bucket::address_of) {
+            let bucket =
+                Bucket { address, key_file: self.key_file.as_deref(), key_option: KEY_OPTION, defaults: &self.aws };
+            return bucket.open_to_read().await;
+        }
+        Worker::open(&self.keyed_path()?, OpenMode::Read, WorkerSettings::of_a_person())
+    }
+
+    /// Opens it in a mode, as a person.
+    ///
+    /// # Errors
+    /// Those of [`DataDir::open_to_write`] and [`DataDir::open_to_read`].
+    pub async fn open(&self, mode: OpenMode) -> Result<Worker> {
+        match mode {
+            OpenMode::Write => self.open_to_write(WorkerSettings::of_a_person()),
+            OpenMode::Read => self.open_to_read().await,
+        }
+    }
+
+    /// The directory, which has its own key.
+    fn keyed_path(&self) -> Result<PathBuf> {
+        let path = self.path()?;
+        if self.key_file.is_some() {
+            let message = "a data directory has its own master key; --key-file is for buckets";
+            return Err(Error::new(ErrorKind::Invalid, message).with("data directory", path.display()));
+        }
+        Ok(path)
     }
 }

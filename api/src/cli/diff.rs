@@ -58,7 +58,7 @@ struct Document {
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let worker = args.data_dir.open_to_read()?;
+    let worker = args.data_dir.open_to_read().await?;
     let (from, to) = (lookup::snapshot(&worker.ctx, &args.from).await?, lookup::snapshot(&worker.ctx, &args.to).await?);
     if from.loaded.manifest.source_id != to.loaded.manifest.source_id {
         return Err(Error::new(

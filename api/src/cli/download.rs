@@ -46,7 +46,7 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let worker = args.data_dir.open_to_read()?;
+    let worker = args.data_dir.open_to_read().await?;
     let (reader, attachment) = match &args.snapshot {
         Some(snapshot) => by_place(&worker.ctx, snapshot, &args.file).await?,
         None => by_id(&worker.ctx, &args.file).await?,

@@ -65,9 +65,6 @@ pub struct Args {
     /// Check against this public key, and nothing else
     #[arg(long, value_name = "HEX", requires = "check")]
     public_key: Option<PublicKey>,
-    /// The master key, where the data directory has none
-    #[arg(long, value_name = "FILE", requires = "check", conflicts_with = "public_key")]
-    key_file: Option<PathBuf>,
     #[command(flatten)]
     data_dir: DataDir,
     /// Print one JSON document
@@ -101,7 +98,7 @@ async fn drill_all(args: &Args) -> Outcome {
     let path = args.data_dir.path()?;
     // A drill is worth as much beside a running process; only its report cannot be kept there then.
     let (worker, is_kept) = match Worker::open(&path, OpenMode::Write, WorkerSettings::of_a_person()) {
-        Err(error) if error.kind() == ErrorKind::Conflict => (args.data_dir.open_to_read()?, false),
+        Err(error) if error.kind() == ErrorKind::Conflict => (args.data_dir.open_to_read().await?, false),
         opened => (opened?, true),
     };
     let ctx = &*worker.ctx;
@@ -219,7 +216,7 @@ async fn key_for(args: &Args, report: &DrillReport) -> Result<(PublicKey, &'stat
     }
     let data_dir = args.data_dir.path()?;
     let scope = SystemScope::of_this_process().account(report.account_id);
-    let key_file = args.key_file.clone().unwrap_or_else(|| data_dir.join(KEY_FILE));
+    let key_file = args.data_dir.key_file.clone().unwrap_or_else(|| data_dir.join(KEY_FILE));
     let objects = LooseObjects::below(Some(data_dir.join(OBJECTS)));
     let snapshots = loose::store(objects, &key_file, &scope).await?;
     let key = snapshots.account(&scope).await?.public_key()?;

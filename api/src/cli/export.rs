@@ -79,7 +79,7 @@ impl From<FormatName> for Format {
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let worker = args.data_dir.open_to_read()?;
+    let worker = args.data_dir.open_to_read().await?;
     let snapshot = lookup::snapshot(&worker.ctx, &args.snapshot).await?;
     let spec = spec(&args, &snapshot.loaded.manifest)?;
     let reader = snapshot.reader();

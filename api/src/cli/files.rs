@@ -76,7 +76,7 @@ impl From<FileEntry> for Document {
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let worker = args.data_dir.open_to_read()?;
+    let worker = args.data_dir.open_to_read().await?;
     let snapshot = lookup::snapshot(&worker.ctx, &args.snapshot).await?;
     let reader = snapshot.reader();
     let mut documents = Documents { files: Vec::new(), is_whole: true };

@@ -17,10 +17,7 @@ use super::{
     exit::{Done, Outcome},
     output,
 };
-use crate::{
-    lookup,
-    worker::{Worker, WorkerSettings},
-};
+use crate::lookup;
 
 /// Arguments of `forget`.
 #[derive(clap::Args)]
@@ -99,7 +96,7 @@ struct Row {
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
     let mode = if args.dry_run { OpenMode::Read } else { OpenMode::Write };
-    let worker = Worker::open(&args.data_dir.path()?, mode, WorkerSettings::of_a_person())?;
+    let worker = args.data_dir.open(mode).await?;
     let ctx = &*worker.ctx;
     let (decisions, freed) = match &args.snapshot {
         Some(id) => one(ctx, id, args.dry_run).await?,

@@ -53,7 +53,7 @@ struct Document<'a> {
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let worker = args.data_dir.open_to_read()?;
+    let worker = args.data_dir.open_to_read().await?;
     let mut versions = Vec::new();
     for (scope, source) in lookup::named_sources(&worker.ctx, Some(&args.source)).await? {
         let store = worker.ctx.snapshots.source(&scope, source.source_id).await?;

@@ -50,12 +50,7 @@ pub async fn run(args: Args) -> Outcome {
     let chosen = Chosen { name: JsonLines::NAME.to_owned(), manifest: None, integration, settings };
     chosen.connect()?.check().await?;
     // Streams that other files brought stay in the snapshot.
-    let options = Options {
-        source: Some(args.source),
-        streams: Some(vec![args.stream]),
-        data_dir: args.data_dir,
-        wants_json: args.json,
-        worker: WorkerSettings::of_a_person(),
-    };
-    backup::back_up(chosen, options).await
+    let options = Options { source: Some(args.source), streams: Some(vec![args.stream]), wants_json: args.json };
+    let worker = args.data_dir.open_to_write(WorkerSettings::of_a_person())?;
+    backup::back_up(&worker, chosen, options).await
 }

@@ -118,7 +118,7 @@ struct Listed {
 }
 
 async fn list(args: ListArgs) -> Outcome {
-    let worker = args.data_dir.open_to_read()?;
+    let worker = args.data_dir.open_to_read().await?;
     let ctx = &*worker.ctx;
     let mut accounts = Vec::new();
     for scope in scopes(ctx, args.account).await? {

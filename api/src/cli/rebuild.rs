@@ -1,16 +1,9 @@
 //! `listbackup rebuild`: the database anew, from the objects and the master key alone.
 
-use std::path::PathBuf;
-
 use listbackup_engine::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind,
     adapters::embedded::EmbeddedStores,
-    model::AccountId,
-    run::{
-        RunContext,
-        rebuild::{self, RebuiltAccount, RebuiltSource},
-    },
-    snapshot::paths,
+    run::rebuild::{RebuiltAccount, RebuiltSource},
 };
 use serde_json::{Value, json};
 
@@ -21,6 +14,7 @@ use super::{
 };
 use crate::{
     local,
+    rebuilding::{self, Rebuilt},
     worker::{Worker, WorkerSettings},
 };
 
@@ -44,9 +38,6 @@ Example: listbackup rebuild --data-dir ./data
 Reads all manifests below objects/accounts/ and makes the rows that are missing. Rows that are there stay; whatever is changed in
 one is told. Running it twice changes nothing more. Verify afterwards: listbackup verify --data")]
 pub struct Args {
-    /// The master key, where the directory has none; the directory gets a copy
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
     #[command(flatten)]
     data_dir: DataDir,
     /// Print one JSON document
@@ -58,26 +49,18 @@ pub struct Args {
 pub async fn run(args: Args) -> Outcome {
     let data_dir = args.data_dir.path()?;
     let had_key = data_dir.join(KEY_FILE).exists();
-    let stores = EmbeddedStores::open_to_rebuild(&data_dir, args.key_file.as_deref())?;
+    let stores = EmbeddedStores::open_to_rebuild(&data_dir, args.data_dir.key_file.as_deref())?;
     let all_ids = stores.accounts()?;
     let worker = Worker::over(stores, WorkerSettings::of_a_person())?;
-    let (account_ids, erased) = without_erased(&worker.ctx, all_ids).await?;
-    if let Err(error) = check_key(&worker.ctx, &account_ids).await {
-        if !had_key {
+    let rebuilt = match rebuilding::rebuild(&worker.ctx, &all_ids).await {
+        Err(error) if error.kind() == ErrorKind::Corrupt && !had_key => {
             // A key that opens nothing must not look like the one of this directory.
             tokio::fs::remove_file(data_dir.join(KEY_FILE)).await.map_err(Error::from)?;
+            return Err(error);
         }
-        return Err(error);
-    }
-    let mut accounts = Vec::new();
-    for account_id in &account_ids {
-        let name = match &account_ids[..] {
-            [_] => local::ACCOUNT.to_owned(),
-            _ => account_id.to_string(),
-        };
-        accounts.push(rebuild::rebuild(&worker.ctx, &worker.ctx.system.account(*account_id), &name).await?);
-    }
-    let is_owner_new = local::adopt(&worker.ctx.ports, &worker.ctx.system, &account_ids).await?;
+        done => done?,
+    };
+    let Rebuilt { accounts, erased, is_owner_new } = rebuilt;
     if is_owner_new {
         local::discard_access_key_file(&data_dir)?;
     }
@@ -94,37 +77,6 @@ pub async fn run(args: Args) -> Outcome {
         LOST.iter().for_each(|lost| output::line(&format!("  {lost}")));
     }
     Ok(if is_damaged { Done::Damaged } else { Done::Whole })
-}
-
-/// The accounts that can be read, and those whose keys were destroyed.
-async fn without_erased(ctx: &RunContext, all: Vec<AccountId>) -> Result<(Vec<AccountId>, Vec<AccountId>)> {
-    let (mut readable, mut erased) = (Vec::new(), Vec::new());
-    for account_id in all {
-        let stored = ctx.snapshots.stored_keys(&ctx.system.account(account_id)).await?;
-        if stored.destruction.is_none() { readable.push(account_id) } else { erased.push(account_id) }
-    }
-    Ok((readable, erased))
-}
-
-/// The master key must open the keys of all accounts before anything is written.
-async fn check_key(ctx: &RunContext, account_ids: &[AccountId]) -> Result<()> {
-    for account_id in account_ids {
-        let scope = ctx.system.account(*account_id);
-        if ctx.ports.blobs.list(&scope, &paths::keys(*account_id), None, 1).await?.is_empty() {
-            let message =
-                "the account's data keys are missing, and nothing can be read without them; put their copy back";
-            return Err(Error::new(ErrorKind::Corrupt, message).with("path", paths::keys(*account_id)));
-        }
-        let opened = ctx.snapshots.account(&scope).await;
-        opened.map_err(|error| match error.kind() {
-            ErrorKind::Corrupt => {
-                Error::new(ErrorKind::Corrupt, format!("the master key does not open the account's data key: {error}"))
-                    .with("account", account_id)
-            }
-            _ => error,
-        })?;
-    }
-    Ok(())
 }
 
 fn account_document(account: &RebuiltAccount) -> Value {

@@ -65,7 +65,7 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let worker = args.data_dir.open_to_read()?;
+    let worker = args.data_dir.open_to_read().await?;
     let snapshot = lookup::snapshot(&worker.ctx, &args.snapshot).await?;
     let reader = snapshot.reader();
     let stream = lookup::stream(&snapshot.loaded.manifest, &args.stream)?;

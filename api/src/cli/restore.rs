@@ -1,4 +1,4 @@
-//! `listbackup restore`: a snapshot back into its product, or out to files or another data directory.
+//! `listbackup restore`: a snapshot back into its product, or out to files, another data directory or a bucket.
 
 mod copy;
 mod files;
@@ -19,12 +19,16 @@ use crate::lookup;
 Examples: listbackup restore --snapshot snap_…                     what would be written to the product
           listbackup restore --snapshot snap_… --apply             write it
           listbackup restore --snapshot snap_… --stream contacts --key 17 --apply
+          listbackup restore --snapshot snap_… --into other        the plan for another source's product
           listbackup restore --resume rst_…                        go on after an interruption
           listbackup restore --snapshot snap_… --to ./out          files: JSONL, and a manifest with digests
           listbackup restore --snapshot snap_… --to-store ./other  a snapshot in another data directory
+          listbackup restore --snapshot snap_… --to-store s3://bucket/crm --to-key-file crm.key    or in a bucket
 Records that are gone from the product are made again, under keys that the product chooses; references to them follow. Records
 that differ are changed back. Nothing is deleted. What was changed in the product after the last backup is a conflict and
-left alone, unless --overwrite is given. The same restore never makes a record twice, however often it is interrupted.")]
+left alone, unless --overwrite is given. The same restore never makes a record twice, however often it is interrupted.
+A bucket is s3://BUCKET/PREFIX?region=…&endpoint=…; region and endpoint may come by AWS_REGION and AWS_ENDPOINT_URL, credentials come as
+for every program of AWS. Bucket and key file are all that is needed to read the copy: --data-dir s3://… --key-file FILE.")]
 pub struct Args {
     /// The snapshot
     #[arg(long, value_name = "ID")]
@@ -47,9 +51,16 @@ pub struct Args {
     /// Write the streams as JSONL files into a new folder, instead of restoring into the product
     #[arg(long, value_name = "DIR", conflicts_with_all = ["resume", "key", "from", "until", "apply", "overwrite", "outcomes"])]
     to: Option<PathBuf>,
-    /// Copy the snapshot into another data directory, sealed under its own keys, instead of restoring into the product
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["resume", "key", "from", "until", "apply", "overwrite", "outcomes", "to"])]
+    /// Copy the snapshot into another data directory or a bucket (s3://…), sealed under its own keys, instead of restoring
+    /// into the product
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["resume", "key", "from", "until", "apply", "overwrite", "outcomes", "to"])]
     to_store: Option<PathBuf>,
+    /// The master key of the bucket that is copied into; made when neither it nor a store in the bucket is there
+    #[arg(long, value_name = "FILE", requires = "to_store")]
+    to_key_file: Option<PathBuf>,
+    /// Restore into the product of another source of the account, by name or id, that is connected to the same integration
+    #[arg(long, value_name = "SOURCE", conflicts_with_all = ["resume", "to", "to_store"])]
+    into: Option<String>,
     /// What the snapshot is compared with: the product as it is now, or its newest snapshot
     #[arg(long, value_enum, default_value_t = AgainstName::Product)]
     against: AgainstName,
@@ -103,7 +114,7 @@ fn chosen(args: &Args, manifest: &Manifest) -> Result<Vec<String>> {
 pub async fn run(args: Args) -> Outcome {
     match (&args.to, &args.to_store) {
         (Some(folder), _) => files::run(&args, folder).await,
-        (None, Some(directory)) => copy::run(&args, directory).await,
+        (None, Some(place)) => copy::run(&args, place).await,
         (None, None) => product::run(args).await,
     }
 }

@@ -52,7 +52,7 @@ struct Document<'a> {
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let worker = args.data_dir.open_to_read()?;
+    let worker = args.data_dir.open_to_read().await?;
     let snapshot = lookup::snapshot(&worker.ctx, &args.snapshot).await?;
     let manifest = &snapshot.loaded.manifest;
     for name in &args.stream {

@@ -50,7 +50,7 @@ struct StreamRow {
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let worker = args.data_dir.open_to_read()?;
+    let worker = args.data_dir.open_to_read().await?;
     let mut rows = Vec::new();
     for (scope, source) in lookup::sources(&worker.ctx).await? {
         let is_other = args.source.as_ref().is_some_and(|name| *name != source.name);

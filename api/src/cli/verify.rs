@@ -19,10 +19,7 @@ use super::{
     output,
     verify_report::{self, Verified},
 };
-use crate::{
-    lookup,
-    worker::{Worker, WorkerSettings},
-};
+use crate::lookup;
 
 /// Arguments of `verify`.
 #[derive(clap::Args)]
@@ -64,7 +61,7 @@ struct Task {
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
     let mode = if args.resume { OpenMode::Write } else { OpenMode::Read };
-    let worker = Worker::open(&args.data_dir.path()?, mode, WorkerSettings::of_a_person())?;
+    let worker = args.data_dir.open(mode).await?;
     let ctx = &*worker.ctx;
     let deadline = args.max_time.map(|time| ctx.ports.clock.now().saturating_add(time)).transpose();
     let deadline = deadline

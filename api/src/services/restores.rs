@@ -10,9 +10,10 @@ use actix_web::{
 use jiff::Timestamp;
 use listbackup_engine::{
     ErrorKind,
-    model::{RestoreFigures, RestoreId, Run, RunId, RunStatus, SnapshotId, SourceId},
+    model::{RestoreFigures, RestoreId, Run, RunId, RunStatus, SnapshotId, Source, SourceId},
     run::restore::{self, Against, Outcome, RecordOutcome, RestoreOrder, Selection, writable_streams},
     snapshot::{AccountStore, Manifest, RecordKey},
+    store::key,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -51,6 +52,10 @@ pub struct NewRestore {
     #[serde(default)]
     #[schema(default = false, required = false)]
     overwrite: bool,
+    /// Another source of the account whose product gets the records: connected to the same integration. There a record is looked
+    /// for among those that earlier restores made, then by its natural key, and made when it is not found.
+    #[schema(value_type = Option<schemas::SourceId>)]
+    into: Option<SourceId>,
 }
 
 /// Which records of a stream: those with the keys, or those in the range, or all.
@@ -82,6 +87,9 @@ pub struct RestoreView {
     /// The source that is written to.
     #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
+    /// The source whose snapshot it is: another one for a restore into another source.
+    #[schema(value_type = schemas::SourceId)]
+    snapshot_source_id: SourceId,
     /// The snapshot.
     #[schema(value_type = schemas::SnapshotId)]
     snapshot_id: SnapshotId,
@@ -141,7 +149,7 @@ pub struct RestoredRecord {
     /// What became of it. A record can have several outcomes: the last one holds.
     #[schema(value_type = schemas::RestoreOutcome)]
     pub outcome: Outcome,
-    /// Why it was left alone or failed.
+    /// Why it was left alone or failed, or by what it was found in the product.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Its key in the product, where that is another one.
@@ -169,7 +177,11 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     let found = snapshots::find(&state, &caller, *id).await?;
     let manifest = &found.loaded.manifest;
-    let source = sources::find(&state, &caller, manifest.source_id).await?;
+    let source = match body.value.into {
+        Some(id) => target(&state, &caller, manifest, id, body.value.against).await?,
+        None => sources::find(&state, &caller, manifest.source_id).await?,
+    };
+    let origin = (source.source_id != manifest.source_id).then_some(manifest.source_id);
     runs::check_active(&source)?;
     let writable = writable_streams(&state.ctx, caller.scope(), &source, manifest).await?;
     if writable.is_empty() {
@@ -180,6 +192,7 @@ pub async fn create(
     let order = RestoreOrder {
         restore_id: idempotency.id(&state, &caller, &body.digest).await?,
         source_id: source.source_id,
+        origin,
         job_id: job.job_id,
         snapshot_id: *id,
         selections,
@@ -250,6 +263,28 @@ fn cursor_place(cursor: &str) -> Option<(u32, usize)> {
     Some((part.parse().ok()?, skip.parse().ok()?))
 }
 
+/// The source with this id, if the snapshot can go into its product.
+async fn target(
+    state: &AppState,
+    caller: &Caller,
+    manifest: &Manifest,
+    id: SourceId,
+    against: Against,
+) -> Result<Source, Problem> {
+    let place = key(caller.scope().account_id(), id);
+    let Some(found) = state.ctx.store.find::<Source>(caller.scope(), place).await? else {
+        return Err(Problem::invalid_field("/into", "there is no such source in the account"));
+    };
+    let problems = restore::problems_into(manifest, &found.row, against);
+    match problems.is_empty() {
+        true => Ok(found.row),
+        false => {
+            let told = problems.iter().map(|problem| Problem::field("/into", problem.to_string()));
+            Err(Problem::invalid(told.collect()))
+        }
+    }
+}
+
 /// The records to restore, or every problem with what was asked for.
 fn selections(
     asked: Option<Vec<RestoreStream>>,
@@ -318,6 +353,7 @@ impl RestoreView {
         Self {
             id: order.restore_id,
             source_id: order.source_id,
+            snapshot_source_id: order.snapshot_source(),
             snapshot_id: order.snapshot_id,
             dry_run: order.dry_run,
             against: order.against,

@@ -26,6 +26,7 @@ use crate::{
 pub(crate) struct Writing {
     read_only: Vec<Vec<String>>,
     references: Vec<Reference>,
+    natural_key: Vec<Vec<String>>,
     read_one: Operation,
     create: Option<Operation>,
     update: Option<Operation>,
@@ -49,6 +50,8 @@ struct Described {
     read_only: Vec<Field>,
     #[serde(default)]
     references: Vec<DescribedReference>,
+    #[serde(default)]
+    natural_key: Vec<Field>,
     #[serde(rename = "read_one")]
     _read_one: IgnoredAny,
     #[serde(rename = "create")]
@@ -107,8 +110,15 @@ impl Writing {
             ));
         }
         let references = described.references.into_iter();
+        let read_only: Vec<Vec<String>> = described.read_only.into_iter().map(Vec::from).collect();
+        let natural_key: Vec<Vec<String>> = described.natural_key.into_iter().map(Vec::from).collect();
+        if let Some(field) = natural_key.iter().find(|field| read_only.iter().any(|own| field.starts_with(own))) {
+            let message = "is read-only and cannot be in `natural_key`: the product sets it, so it finds nothing";
+            return Err(view.problem(format!("`{}` {message}", field.join("."))));
+        }
         Ok(Some(Self {
-            read_only: described.read_only.into_iter().map(Vec::from).collect(),
+            read_only,
+            natural_key,
             references: references
                 .map(|reference| Reference { field: reference.field.into(), stream: reference.stream })
                 .collect(),
@@ -125,6 +135,7 @@ impl Writing {
             can_update: self.update.is_some(),
             read_only: self.read_only.clone(),
             references: self.references.clone(),
+            natural_key: self.natural_key.clone(),
         }
     }
 

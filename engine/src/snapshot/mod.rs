@@ -44,6 +44,7 @@ mod store;
 mod stream_writer;
 mod verify;
 
+pub(crate) use self::lookup::SpillMap;
 pub use self::{
     account_store::AccountStore,
     attachments::{

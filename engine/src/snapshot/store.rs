@@ -12,7 +12,7 @@ use super::{
     account_store::AccountStore,
     chunks::{ChunkTables, Chunks},
     keys::{KeyRing, KeyRotation},
-    lookup::LookupSettings,
+    lookup::{LookupSettings, SpillMap},
     segment::{Packer, SealedSegment, SegmentContext, SortBuffer},
     segments::Caches,
     source_store::SourceStore,
@@ -129,6 +129,11 @@ impl SnapshotStore {
     /// `Denied` when the account's keys were destroyed; `Exhausted` after 10,000 rotations; those of the ports.
     pub async fn rotate_key(&self, scope: &AccountScope) -> Result<KeyRotation> {
         self.ring(scope).await?.rotate().await
+    }
+
+    /// An empty map for work on stored records that must not grow in memory.
+    pub(crate) fn spill_map(&self) -> SpillMap {
+        SpillMap::new(self.settings.scratch_dir.clone())
     }
 
     pub(super) fn blobs(&self) -> &Arc<dyn Blobs> {

@@ -88,6 +88,7 @@ pub fn settings(endpoint_url: String) -> AwsSettings {
         stage: "test".to_owned(),
         region: REGION.to_owned(),
         bucket: "listbackup-test-objects".to_owned(),
+        prefix: "below/a-prefix".to_owned(),
         endpoint_url: Some(endpoint_url),
         credentials: Some(credentials),
     })

@@ -1,5 +1,5 @@
-//! Restoring into another data directory: the snapshot is read like a product, so that the copy is a snapshot as any other,
-//! sealed under the other directory's keys; a second copy stores only what differs.
+//! Restoring into another data directory, or a bucket: the snapshot is read like a product, so that the copy is a snapshot as any other,
+//! sealed under the other store's keys; a second copy stores only what differs.
 
 use std::{path::Path, sync::Arc};
 
@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use futures::{StreamExt, TryStreamExt};
 use listbackup_engine::{
+    self as engine,
     connectors::{
         Attachment, AttachmentBody, AttachmentRequest, Catalog, Connector, Deletions, Error, ErrorKind, Integration,
         KeySlices, Link, Page, PageProgress, ReadEnd, ReadRequest, RecordSlice, Result, SignIn, Spec, StreamSpec,
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 
 use super::{Args, chosen};
 use crate::{
+    bucket::{self, Bucket},
     cli::{
         backup::{self, Options},
         data_dir::DataDir,
@@ -27,7 +29,7 @@ use crate::{
         product::Chosen,
     },
     lookup,
-    worker::WorkerSettings,
+    worker::{Worker, WorkerSettings},
 };
 
 /// A page takes about so many bytes.
@@ -36,8 +38,8 @@ const PAGE_BYTES: usize = 1 << 20;
 const ATTACHMENTS_PAGE: usize = 100;
 
 /// Runs the command.
-pub async fn run(args: &Args, directory: &Path) -> Outcome {
-    let worker = args.data_dir.open_to_read()?;
+pub async fn run(args: &Args, place: &Path) -> Outcome {
+    let worker = args.data_dir.open_to_read().await?;
     let found = lookup::snapshot(&worker.ctx, args.snapshot.as_deref().unwrap_or_default()).await?;
     let manifest = &found.loaded.manifest;
     let streams = chosen(args, manifest)?;
@@ -47,11 +49,26 @@ pub async fn run(args: &Args, directory: &Path) -> Outcome {
     let options = Options {
         source: Some(manifest.source_name.clone()),
         streams: (!args.stream.is_empty()).then_some(streams),
-        data_dir: DataDir { data_dir: Some(directory.to_owned()) },
         wants_json: args.json,
-        worker: WorkerSettings { further: Some(stored), ..WorkerSettings::of_a_person() },
     };
-    backup::back_up(chosen, options).await
+    let settings = WorkerSettings { further: Some(stored), ..WorkerSettings::of_a_person() };
+    let other = destination(args, place, settings).await?;
+    backup::back_up(&other, chosen, options).await
+}
+
+/// The store that is copied into.
+async fn destination(args: &Args, place: &Path, settings: WorkerSettings) -> Result<Worker, engine::Error> {
+    let key_file = args.to_key_file.as_deref();
+    if let Some(address) = bucket::address_of(place) {
+        let bucket = Bucket { address, key_file, key_option: "--to-key-file", defaults: &args.data_dir.aws };
+        return bucket.open_to_write(settings).await;
+    }
+    if key_file.is_some() {
+        let message = "a data directory has its own master key; --to-key-file is for buckets";
+        let error = engine::Error::new(engine::ErrorKind::Invalid, message);
+        return Err(error.with("data directory", place.display()));
+    }
+    DataDir::at(place.to_owned()).open_to_write(settings)
 }
 
 /// A stored snapshot in the place of its product.
@@ -65,7 +82,7 @@ impl Stored {
         let spec = Spec {
             name: integration.to_owned(),
             title: integration.to_owned(),
-            description: "A snapshot of another data directory.".to_owned(),
+            description: "A snapshot of another store.".to_owned(),
             settings_schema: json!({ "type": "object" }),
             sign_in: SignIn::None,
         };

@@ -15,7 +15,7 @@ use crate::{
 
 /// Runs the command.
 pub async fn run(args: &Args, folder: &Path) -> Outcome {
-    let worker = args.data_dir.open_to_read()?;
+    let worker = args.data_dir.open_to_read().await?;
     let found = lookup::snapshot(&worker.ctx, args.snapshot.as_deref().unwrap_or_default()).await?;
     let streams = chosen(args, &found.loaded.manifest)?;
     let told = export::write_folder(found.reader(), &streams, folder).await?;

@@ -6,7 +6,7 @@ use listbackup_engine::{
     model::{RestoreId, Run, RunStatus, Source, scope::AccountScope},
     run::{
         RunContext, order,
-        restore::{RestoreOrder, Selection, writable_streams},
+        restore::{RestoreOrder, Selection, problems_into, writable_streams},
     },
     snapshot::{AccountStore, Manifest, RecordKey},
     store,
@@ -85,15 +85,17 @@ async fn ordered(worker: &Worker, args: &Args, snapshot: &str) -> Result<(Accoun
     let ctx = &worker.ctx;
     let found = lookup::snapshot(ctx, snapshot).await?;
     let manifest = &found.loaded.manifest;
-    let key = store::key(manifest.account_id, manifest.source_id);
-    let source = ctx.store.find::<Source>(&found.scope, key).await?.map(|source| source.row).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "the snapshot's source was deleted").with("source", &manifest.source_name)
-    })?;
+    let source = match &args.into {
+        Some(name) => target(ctx, &found.scope, manifest, name, args).await?,
+        None => own_source(ctx, &found.scope, manifest).await?,
+    };
+    let origin = (source.source_id != manifest.source_id).then_some(manifest.source_id);
     let selections = selections(ctx, &found.scope, &source, manifest, args).await?;
     let job = backup::job_of(ctx, &found.scope, &source).await?;
     let order = RestoreOrder {
         restore_id: RestoreId::new(&*ctx.ports.clock, &*ctx.ports.random),
         source_id: source.source_id,
+        origin,
         job_id: job.job_id,
         snapshot_id: manifest.snapshot_id,
         selections,
@@ -106,6 +108,44 @@ async fn ordered(worker: &Worker, args: &Args, snapshot: &str) -> Result<(Accoun
     };
     let store = ctx.snapshots.account(&found.scope).await?;
     Ok((found.scope, order.keep(&store).await?))
+}
+
+/// The source whose snapshot it is.
+async fn own_source(ctx: &RunContext, scope: &AccountScope, manifest: &Manifest) -> Result<Source> {
+    let key = store::key(manifest.account_id, manifest.source_id);
+    ctx.store.find::<Source>(scope, key).await?.map(|source| source.row).ok_or_else(|| {
+        let message = "the snapshot's source was deleted; --into SOURCE restores into another one";
+        Error::new(ErrorKind::NotFound, message).with("source", &manifest.source_name)
+    })
+}
+
+/// The source of that name or id, if the snapshot can go into its product.
+async fn target(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    manifest: &Manifest,
+    name: &str,
+    args: &Args,
+) -> Result<Source> {
+    let mut problems: Vec<Problem> = Vec::new();
+    for stream in args.stream.iter().filter(|stream| !manifest.streams.contains_key(*stream)) {
+        let message = "the snapshot has no such stream".to_owned();
+        problems.push(Problem { place: format!("stream {stream}"), message });
+    }
+    let sources = lookup::sources(ctx).await?.into_iter().filter(|(of, _)| of.account_id() == scope.account_id());
+    let found =
+        sources.map(|(_, source)| source).find(|source| source.name == name || source.source_id.to_string() == name);
+    match &found {
+        Some(source) => problems.extend(problems_into(manifest, source, args.against.into())),
+        None => {
+            let message = "there is no source of that name or id in the snapshot's account".to_owned();
+            problems.push(Problem { place: format!("source {name}"), message });
+        }
+    }
+    match found.filter(|_| problems.is_empty()) {
+        Some(source) => Ok(source),
+        None => Err(Error::invalid("the snapshot cannot be restored into that source", problems)),
+    }
 }
 
 /// The streams that were named, or all that the connector can write.

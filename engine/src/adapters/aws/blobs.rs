@@ -34,7 +34,7 @@ use super::{AwsClients, AwsSettings, error};
 use crate::{
     adapters::blob_path,
     error::{Error, ErrorKind, Result},
-    model::scope::AccountScope,
+    model::{AccountId, scope::AccountScope},
     ports::{BlobEntry, Blobs, PutOutcome},
 };
 
@@ -46,12 +46,73 @@ const MAX_PAGE_OBJECTS: usize = 1000;
 pub struct S3Blobs {
     client: Client,
     bucket: String,
+    /// What every key begins with before the path.
+    prefix: String,
+    is_read_only: bool,
 }
 
 impl S3Blobs {
     /// The objects in the bucket of the settings. Nothing is sent yet.
     pub fn new(clients: &AwsClients, settings: &AwsSettings) -> Self {
-        Self { client: clients.s3.clone(), bucket: settings.bucket().to_owned() }
+        Self {
+            client: clients.s3.clone(),
+            bucket: settings.bucket().to_owned(),
+            prefix: settings.key_prefix(),
+            is_read_only: false,
+        }
+    }
+
+    /// The same objects, to be read only: whatever would change one is `Denied`.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self { is_read_only: true, ..self }
+    }
+
+    /// Finds out whether the bucket is there and may be used.
+    ///
+    /// # Errors
+    /// `Invalid` when it is not; `Retry` when S3 cannot be reached.
+    pub async fn check_bucket(&self) -> Result<()> {
+        let head = self.client.head_bucket().bucket(&self.bucket).send().await;
+        head.map(drop).map_err(|error| {
+            let message = match error::status(&error) {
+                Some(404) => "there is no such bucket",
+                Some(403) => "the bucket may not be used with these credentials",
+                _ => return error::failed("S3", error).with("bucket", &self.bucket),
+            };
+            Error::new(ErrorKind::Invalid, message).caused_by(error).with("bucket", &self.bucket)
+        })
+    }
+
+    /// The accounts that have objects, oldest first.
+    ///
+    /// # Errors
+    /// Those of listing.
+    pub async fn accounts(&self) -> Result<Vec<AccountId>> {
+        let prefix = self.key("accounts/");
+        let mut pages =
+            self.client.list_objects_v2().bucket(&self.bucket).prefix(&prefix).delimiter("/").into_paginator().send();
+        let mut accounts = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed(error, "accounts/"))?;
+            let names = page.common_prefixes.unwrap_or_default().into_iter().filter_map(|found| found.prefix);
+            accounts.extend(
+                names.filter_map(|name| name.strip_prefix(&prefix)?.trim_end_matches('/').parse::<AccountId>().ok()),
+            );
+        }
+        accounts.sort_unstable();
+        Ok(accounts)
+    }
+
+    fn key(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        match self.is_read_only {
+            false => Ok(()),
+            true => Err(Error::new(ErrorKind::Denied, "the bucket was opened to be read; nothing can be changed")),
+        }
     }
 
     /// Objects in path order (S3 lists by the bytes of the key), and whether there are more.
@@ -60,8 +121,8 @@ impl S3Blobs {
             .client
             .list_objects_v2()
             .bucket(&self.bucket)
-            .prefix(prefix)
-            .set_start_after(after.map(ToOwned::to_owned))
+            .prefix(self.key(prefix))
+            .set_start_after(after.map(|after| self.key(after)))
             .max_keys(max.min(MAX_PAGE_OBJECTS) as i32)
             .send()
             .await
@@ -71,7 +132,7 @@ impl S3Blobs {
 
     /// What S3 tells of an object; `None` when there is none.
     async fn head(&self, path: &str) -> Result<Option<HeadObjectOutput>> {
-        let head = self.client.head_object().bucket(&self.bucket).key(path);
+        let head = self.client.head_object().bucket(&self.bucket).key(self.key(path));
         match head.send().await.map_err(|error| failed(error, path)) {
             Ok(head) => Ok(Some(head)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -93,11 +154,12 @@ impl S3Blobs {
 impl Blobs for S3Blobs {
     async fn put_if_absent(&self, scope: &AccountScope, path: &str, bytes: Bytes) -> Result<PutOutcome> {
         blob_path::check(scope, path)?;
+        self.check_writable()?;
         let put = self
             .client
             .put_object()
             .bucket(&self.bucket)
-            .key(path)
+            .key(self.key(path))
             .if_none_match("*")
             // Guards the way only, for which the cheapest will do: what is stored is sealed.
             .checksum_algorithm(ChecksumAlgorithm::Crc32C)
@@ -111,7 +173,7 @@ impl Blobs for S3Blobs {
 
     async fn get(&self, scope: &AccountScope, path: &str) -> Result<Bytes> {
         blob_path::check(scope, path)?;
-        let get = self.client.get_object().bucket(&self.bucket).key(path);
+        let get = self.client.get_object().bucket(&self.bucket).key(self.key(path));
         let answer = get.send().await.map_err(|error| failed(error, path))?;
         content(answer, path).await
     }
@@ -121,7 +183,7 @@ impl Blobs for S3Blobs {
         if range.is_empty() {
             return self.get_nothing(scope, path, range).await;
         }
-        let get = self.client.get_object().bucket(&self.bucket).key(path);
+        let get = self.client.get_object().bucket(&self.bucket).key(self.key(path));
         let answer = match get.range(format!("bytes={}-{}", range.start, range.end - 1)).send().await {
             Ok(answer) => answer,
             Err(error) if error::status(&error) == Some(416) => return Err(past_end(path, &range)),
@@ -156,7 +218,8 @@ impl Blobs for S3Blobs {
             let page;
             (page, has_more) = self.page(prefix, last, max - found.len()).await?;
             for object in page {
-                let path = object.key.unwrap_or_default();
+                let key = object.key.unwrap_or_default();
+                let Some(path) = key.strip_prefix(&self.prefix).map(ToOwned::to_owned) else { continue };
                 found.push(BlobEntry { size_bytes: size_of(object.size, &path)?, path });
             }
         }
@@ -164,6 +227,7 @@ impl Blobs for S3Blobs {
     }
 
     async fn retain_until(&self, scope: &AccountScope, path: &str, until: Timestamp) -> Result<()> {
+        self.check_writable()?;
         let locked = self.retained_until(scope, path).await?;
         if locked.is_some_and(|locked| locked >= until) {
             return Ok(());
@@ -173,7 +237,7 @@ impl Blobs for S3Blobs {
             // S3 keeps whole seconds: the lock must not end early.
             .retain_until_date(DateTime::from_secs(until.as_second() + i64::from(until.subsec_nanosecond() > 0)))
             .build();
-        let put = self.client.put_object_retention().bucket(&self.bucket).key(path).retention(retention);
+        let put = self.client.put_object_retention().bucket(&self.bucket).key(self.key(path)).retention(retention);
         put.send().await.map(drop).map_err(|error| failed(error, path))
     }
 
@@ -185,10 +249,12 @@ impl Blobs for S3Blobs {
 
     async fn delete(&self, scope: &AccountScope, path: &str) -> Result<()> {
         blob_path::check(scope, path)?;
+        self.check_writable()?;
         let Some(head) = self.head(path).await? else { return Ok(()) };
         let locked = lock_of(&head, path)?;
         // In a bucket with versions, which locks need, deleting by name alone would only hide the object.
-        let delete = self.client.delete_object().bucket(&self.bucket).key(path).set_version_id(head.version_id);
+        let delete =
+            self.client.delete_object().bucket(&self.bucket).key(self.key(path)).set_version_id(head.version_id);
         match (delete.send().await, locked) {
             (Ok(_), _) => Ok(()),
             // S3 is the judge of whether the lock still holds.

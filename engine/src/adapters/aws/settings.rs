@@ -10,6 +10,8 @@ const MAX_STAGE_BYTES: usize = 20;
 /// A region and a bucket are labels of a host name.
 const MAX_LABEL_BYTES: usize = 63;
 const MIN_BUCKET_BYTES: usize = 3;
+/// S3 keys have at most 1,024 bytes, of which our own paths take up to 300.
+const MAX_PREFIX_BYTES: usize = 512;
 
 /// Where the stores are, as an operator wrote it.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct AwsOptions {
     pub region: String,
     /// The bucket of the objects.
     pub bucket: String,
+    /// What the keys of all objects begin with, without a slash at either end; empty for none.
+    pub prefix: String,
     /// Address of a service compatible with AWS, such as `http://127.0.0.1:4566`; `None` for AWS itself.
     pub endpoint_url: Option<String>,
     /// Who calls; `None` to find out by the default chain of the SDK (environment, profile, web identity, container, instance).
@@ -60,6 +64,9 @@ impl AwsSettings {
         let bucket = &options.bucket;
         // S3 also allows dots, but then its certificate does not cover the bucket's host name.
         check("/bucket", is_label(bucket, MIN_BUCKET_BYTES..=MAX_LABEL_BYTES), label_of("3", MAX_LABEL_BYTES));
+        let message =
+            format!("must be names between single slashes, of visible ASCII, {MAX_PREFIX_BYTES} bytes at most");
+        check("/prefix", is_prefix(&options.prefix), message);
         let message = "must be an http or https address without user, query and fragment".to_owned();
         check("/endpointUrl", options.endpoint_url.as_deref().is_none_or(is_endpoint), message);
         if let Some(credentials) = &options.credentials {
@@ -92,6 +99,11 @@ impl AwsSettings {
         &self.0.bucket
     }
 
+    /// What the keys of all objects begin with: empty, or with a slash at its end.
+    pub(super) fn key_prefix(&self) -> String {
+        if self.0.prefix.is_empty() { String::new() } else { format!("{}/", self.0.prefix) }
+    }
+
     /// Address of a compatible service.
     pub fn endpoint_url(&self) -> Option<&str> {
         self.0.endpoint_url.as_deref()
@@ -110,6 +122,11 @@ fn label_of(min: &str, max: usize) -> String {
 fn is_label(text: &str, len: std::ops::RangeInclusive<usize>) -> bool {
     let plain = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-';
     len.contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn is_prefix(text: &str) -> bool {
+    let is_name = |name: &str| is_visible(name) && !matches!(name, "." | "..") && !name.contains('\\');
+    text.is_empty() || (text.len() <= MAX_PREFIX_BYTES && text.split('/').all(is_name))
 }
 
 fn is_endpoint(text: &str) -> bool {
@@ -136,6 +153,7 @@ mod tests {
             stage: "test".to_owned(),
             region: "eu-central-1".to_owned(),
             bucket: "listbackup-objects".to_owned(),
+            prefix: "backups/crm".to_owned(),
             endpoint_url: None,
             credentials: None,
         }
@@ -151,7 +169,9 @@ mod tests {
         let endpoint_url = Some("http://127.0.0.1:4566".to_owned());
         let settings = AwsSettings::new(AwsOptions { endpoint_url, ..options() }).unwrap();
         assert_eq!((settings.stage(), settings.region()), ("test", "eu-central-1"));
-        assert_eq!(settings.bucket(), "listbackup-objects");
+        assert_eq!((settings.bucket(), &*settings.key_prefix()), ("listbackup-objects", "backups/crm/"));
+        let settings = AwsSettings::new(AwsOptions { prefix: String::new(), ..options() }).unwrap();
+        assert_eq!(settings.key_prefix(), "");
         assert_eq!(settings.endpoint_url(), Some("http://127.0.0.1:4566"));
     }
 
@@ -166,6 +186,7 @@ mod tests {
             stage: "Test".to_owned(),
             region: String::new(),
             bucket: "my.bucket".to_owned(),
+            prefix: "a//b".to_owned(),
             endpoint_url: Some("ftp://example.com".to_owned()),
             credentials: Some(credentials),
         };
@@ -174,12 +195,20 @@ mod tests {
             "/stage",
             "/region",
             "/bucket",
+            "/prefix",
             "/endpointUrl",
             "/credentials/accessKeyId",
             "/credentials/secretAccessKey",
             "/credentials/sessionToken",
         ];
         assert_eq!(places(wrong), expected);
+    }
+
+    #[test]
+    fn a_prefix_is_a_plain_path() {
+        for text in ["/a", "a/", "a/../b", ".", "a b", "a\\b", "ä"] {
+            assert_eq!(places(AwsOptions { prefix: text.to_owned(), ..options() }), ["/prefix"], "{text}");
+        }
     }
 
     #[test]

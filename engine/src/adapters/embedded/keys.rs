@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use zeroize::Zeroizing;
 
-use super::{OpenMode, blobs, database, files};
+use super::{OpenMode, SystemRandom, blobs, database, files};
 use crate::{
     error::{Error, ErrorKind, Result},
     ports::{DataKey, Keys, Random},
@@ -72,6 +72,17 @@ fn create(data_dir: &Path, mode: OpenMode, random: &dyn Random) -> Result<Zeroiz
     random.fill(&mut bytes);
     keep(data_dir, &bytes)?;
     Ok(bytes)
+}
+
+/// Makes a master key in a file anywhere, which only its owner can read; durable on return.
+///
+/// # Errors
+/// `Conflict` when there is such a file already; `Invalid`, `Exhausted` when it cannot be written.
+pub fn make_key_file(path: &Path) -> Result<()> {
+    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+    SystemRandom.fill(&mut *bytes);
+    files::write_new(path, &*bytes)?;
+    files::sync_dir(files::parent_of(path))
 }
 
 /// Takes a copy of a key file into a directory that has none.

@@ -31,13 +31,14 @@ use std::{
     sync::Arc,
 };
 
+pub use keys::make_key_file;
 pub use loose::{LooseObjects, key_file};
 pub use system::{SystemClock, SystemRandom};
 
 use crate::{
     error::{Error, ErrorKind, Result},
     model::AccountId,
-    ports::{Clock, Keys, Ports, Random},
+    ports::{Blobs, Clock, Keys, Ports, Random},
 };
 
 /// What a process wants with a data directory.
@@ -116,7 +117,27 @@ impl EmbeddedStores {
         Self::open_any(data_dir, OpenMode::Write, Arc::new(SystemClock), Arc::new(SystemRandom))
     }
 
+    /// Opens the tables in `data_dir`, for this process alone, of objects and keys that are elsewhere; the directory is made when
+    /// there is none. A new snapshot there sends no message to the data queue.
+    ///
+    /// # Errors
+    /// `Conflict` when another process works with these tables; those of the database.
+    pub fn open_over(data_dir: impl AsRef<Path>, blobs: Arc<dyn Blobs>, keys: Arc<dyn Keys>) -> Result<Self> {
+        let elsewhere = Some((blobs, keys));
+        Self::open_parts(data_dir.as_ref(), OpenMode::Write, elsewhere, Arc::new(SystemClock), Arc::new(SystemRandom))
+    }
+
     fn open_any(data_dir: &Path, mode: OpenMode, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self> {
+        Self::open_parts(data_dir, mode, None, clock, random)
+    }
+
+    fn open_parts(
+        data_dir: &Path,
+        mode: OpenMode,
+        elsewhere: Option<(Arc<dyn Blobs>, Arc<dyn Keys>)>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self> {
         let named = |error: Error| error.with("data directory", data_dir.display());
         let lock = match mode {
             OpenMode::Write => {
@@ -126,12 +147,20 @@ impl EmbeddedStores {
             OpenMode::Read => None,
         };
         // The key first: a used directory without its key must be refused before anything is written.
-        let keys: Arc<dyn Keys> = Arc::new(keys::MasterKey::open(data_dir, mode, random.clone()).map_err(named)?);
+        let (blobs, keys): (_, Arc<dyn Keys>) = match elsewhere {
+            Some((blobs, keys)) => (Some(blobs), keys),
+            None => (None, Arc::new(keys::MasterKey::open(data_dir, mode, random.clone()).map_err(named)?)),
+        };
         let database = database::Database::open(&data_dir.join(database::FILE_NAME), mode, lock).map_err(named)?;
         database.set_up(|connection| set_up(connection, &*random)).map_err(named)?;
         let queue = queue::EmbeddedQueue::new(database.clone(), clock.clone(), random.clone());
-        let blobs =
-            blobs::Directory::open(data_dir, mode, database.clone(), queue.clone(), random.clone()).map_err(named)?;
+        let blobs = match blobs {
+            Some(blobs) => blobs,
+            None => Arc::new(
+                blobs::Directory::open(data_dir, mode, database.clone(), queue.clone(), random.clone())
+                    .map_err(named)?,
+            ),
+        };
         let mail = Arc::new(mail::MailFolder::open(data_dir, mode, clock.clone(), random.clone()).map_err(named)?);
         let identity = identity::EmbeddedIdentity::open(
             database.clone(),
@@ -144,7 +173,7 @@ impl EmbeddedStores {
         let ports = Ports {
             tables: Arc::new(tables::EmbeddedTables::new(database, clock.clone())),
             queue: Arc::new(queue),
-            blobs: Arc::new(blobs),
+            blobs,
             events: Arc::new(events::EmbeddedEvents::new()),
             keys,
             mail,

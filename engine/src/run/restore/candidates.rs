@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use super::{Interrupted, order::Selection, work::States};
 use crate::{
     error::Result,
-    snapshot::{Bodies, Change, RecordKey},
+    snapshot::{Bodies, Change, Record, RecordKey},
 };
 
 /// Records of one look at a range.
@@ -36,6 +36,9 @@ pub(super) fn of<'a>(
         let mut equal = equal.lock().unwrap_or_else(PoisonError::into_inner);
         *equal = equal.saturating_add_signed(count);
     };
+    if states.is_elsewhere {
+        return of_all(states, selection);
+    }
     if !selection.keys.is_empty() {
         let found = stream::iter(&selection.keys)
             .then(move |key| named(states, &selection.stream, key))
@@ -64,6 +67,24 @@ pub(super) fn of<'a>(
             add(-1);
             Ok(Some(Candidate { key: difference.key, wanted, current: difference.after }))
         })
+        .map_err(Interrupted::from)
+        .boxed()
+}
+
+/// Every record of a selection, for a product in which its key means nothing.
+fn of_all<'a>(states: &'a States, selection: &'a Selection) -> BoxStream<'a, Result<Candidate, Interrupted>> {
+    let candidate = |record: Record| Candidate { key: record.key, wanted: record.body, current: None };
+    if !selection.keys.is_empty() {
+        let found = stream::iter(&selection.keys).then(|key| states.wanted.get(&selection.stream, key));
+        return found
+            .try_filter_map(move |found| async move { Ok(found.map(candidate)) })
+            .map_err(Interrupted::from)
+            .boxed();
+    }
+    let records = async { states.wanted.scan(&selection.stream) };
+    stream::once(records)
+        .try_flatten()
+        .try_filter_map(move |record| async move { Ok(selection.contains(&record.key).then(|| candidate(record))) })
         .map_err(Interrupted::from)
         .boxed()
 }

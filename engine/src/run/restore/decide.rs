@@ -6,10 +6,12 @@ use bytes::Bytes;
 
 use super::{
     candidates::Candidate,
-    ids::IdMap,
+    ids::{IdMap, NewKey},
     members::{self, Members},
-    order::RestoreOrder,
+    natural::NaturalKeys,
+    order::{Against, RestoreOrder},
     outcome::{Outcome, RecordOutcome},
+    place::{How, Place, There},
     work::{States, Target},
 };
 use crate::{error::Result, snapshot::RecordKey};
@@ -19,6 +21,7 @@ pub(super) struct Judge<'a> {
     pub(super) states: &'a States,
     pub(super) targets: &'a [Target],
     pub(super) ids: &'a IdMap,
+    pub(super) natural: &'a NaturalKeys,
     pub(super) order: &'a RestoreOrder,
     /// All records are made: references that waited are set now.
     pub(super) is_linking: bool,
@@ -49,6 +52,10 @@ pub(super) struct Create {
 pub(super) struct Update {
     /// Its key in the product.
     pub(super) key: RecordKey,
+    /// That key, where it is not the one that the record had in the snapshot.
+    pub(super) new_key: Option<RecordKey>,
+    /// By what it was found in the product, where not by its key.
+    pub(super) reason: Option<String>,
     /// The fields that differ.
     pub(super) body: Members,
     /// The record as it was compared; nobody may have changed it meanwhile. `None` does not look.
@@ -73,9 +80,11 @@ enum Referred {
 
 /// The references of a record, looked up.
 #[derive(Default)]
-struct Looked {
+pub(super) struct Looked {
     moved: HashMap<(String, String), String>,
     deferred: Vec<Vec<String>>,
+    /// Fields whose references lead to records that the restore would make.
+    planned: Vec<Vec<String>>,
     missing: Vec<Missing>,
 }
 
@@ -87,6 +96,14 @@ struct Missing {
     reason: String,
 }
 
+impl Looked {
+    /// True when a field holds what it will hold in the product.
+    pub(super) fn is_final(&self, path: &[String]) -> bool {
+        let is_open = |open: &Vec<String>| open.starts_with(path) || path.starts_with(open);
+        !self.deferred.iter().chain(&self.planned).any(is_open)
+    }
+}
+
 impl Missing {
     fn of(field: &[String], outcome: Outcome, reason: String) -> Self {
         Self { field: field.first().cloned().unwrap_or_default(), outcome, reason }
@@ -96,28 +113,17 @@ impl Missing {
 impl Judge<'_> {
     /// The decision about one record.
     pub(super) async fn decide(&self, target: &Target, candidate: &Candidate) -> Result<Decided> {
-        let (stream, key) = (&*target.spec.name, &candidate.key);
+        let key = &candidate.key;
         let mut wanted = writable(target, &candidate.wanted)?;
         let looked = self.look(target, &wanted).await?;
         rewrite(target, &mut wanted, &looked);
-        let (key_now, current) = match &candidate.current {
-            Some(current) => (key.clone(), Some(current.clone())),
-            None => self.made_earlier(stream, key).await?,
-        };
-        Ok(match current {
-            None => self.create(target, key, wanted, looked),
-            Some(current) => {
-                let current = writable(target, &current)?;
-                self.update(target, key, key_now, wanted, current, looked).await?
+        Ok(match self.place(target, candidate, &wanted, &looked).await? {
+            Place::Nowhere => self.create(target, key, wanted, looked),
+            Place::There(there) => self.update(target, key, there, wanted, looked).await?,
+            Place::Unclear(reason) => {
+                Decided::Left(RecordOutcome::because(&target.spec.name, key, Outcome::Conflict, reason))
             }
         })
-    }
-
-    /// A record that an earlier restore made again is there under its new key.
-    async fn made_earlier(&self, stream: &str, key: &RecordKey) -> Result<(RecordKey, Option<Bytes>)> {
-        let Some(new) = self.ids.new_key(stream, key) else { return Ok((key.clone(), None)) };
-        let body = self.states.current.get(stream, &new).await?.map(|record| record.body);
-        Ok((new, body))
     }
 
     fn create(&self, target: &Target, key: &RecordKey, mut wanted: Members, looked: Looked) -> Decided {
@@ -145,15 +151,23 @@ impl Judge<'_> {
         &self,
         target: &Target,
         key: &RecordKey,
-        key_now: RecordKey,
+        there: There,
         mut wanted: Members,
-        current: Members,
         looked: Looked,
     ) -> Result<Decided> {
         let stream = &target.spec.name;
-        let fields: BTreeSet<String> = members::differing(&wanted, &current).into_iter().collect();
+        let current = writable(target, &there.body)?;
+        let new_key = (there.how != How::SameKey).then(|| there.key.clone());
+        let mut fields: BTreeSet<String> = members::differing(&wanted, &current).into_iter().collect();
+        if self.states.is_elsewhere {
+            // The same key is another record there.
+            let open = looked.deferred.iter().chain(&looked.planned);
+            fields.extend(open.filter_map(|path| path.first().cloned()));
+        }
         if fields.is_empty() {
-            return Ok(Decided::Left(skipped(stream, key, key_now)));
+            let reason = there.skipped(target);
+            let skipped = RecordOutcome::because(stream, key, Outcome::Skipped, reason);
+            return Ok(Decided::Left(RecordOutcome { new_key, ..skipped }));
         }
         let names = fields.iter().cloned().collect::<Vec<_>>();
         let missing = looked.missing.iter().find(|missing| fields.contains(&missing.field));
@@ -161,18 +175,20 @@ impl Judge<'_> {
             Some((Outcome::Conflict, "it differs, and records of this stream cannot be changed"))
         } else if let Some(missing) = missing {
             Some((missing.outcome, &*missing.reason))
-        } else if !self.order.overwrite && self.was_changed_since(target, &key_now, &current).await? {
+        } else if !self.order.overwrite && self.was_changed_since(target, &there, &current, &names).await? {
             Some((Outcome::Conflict, "it was changed in the product after the last backup"))
         } else {
             None
         };
         if let Some((outcome, reason)) = left {
             let left = RecordOutcome::because(stream, key, outcome, reason);
-            return Ok(Decided::Left(RecordOutcome { fields: names, ..left }));
+            return Ok(Decided::Left(RecordOutcome { fields: names, new_key, ..left }));
         }
         if self.order.dry_run {
             return Ok(Decided::Left(RecordOutcome {
                 fields: names,
+                new_key,
+                reason: there.found(target),
                 ..RecordOutcome::new(stream, key, Outcome::Update)
             }));
         }
@@ -183,17 +199,30 @@ impl Judge<'_> {
         }
         wanted.retain(|name, _| fields.contains(name));
         let current = (!self.order.overwrite).then_some(current);
-        Ok(Decided::Update(Update { key: key_now, body: wanted, current, deferred }))
+        let reason = there.found(target);
+        Ok(Decided::Update(Update { key: there.key, new_key, reason, body: wanted, current, deferred }))
     }
 
-    /// True when the product holds something else than the newest backup did.
-    async fn was_changed_since(&self, target: &Target, key: &RecordKey, current: &Members) -> Result<bool> {
-        let Some(base) = &self.states.base else { return Ok(false) };
+    /// True when the product holds something else than the newest backup did. A record that was found otherwise than by its key
+    /// and only lacks what is wanted loses nothing.
+    async fn was_changed_since(
+        &self,
+        target: &Target,
+        there: &There,
+        current: &Members,
+        fields: &[String],
+    ) -> Result<bool> {
+        let lacks = |name: &String| current.get(name).is_none_or(|value| value.get() == "null");
+        let is_new = there.how == How::SameKey || !fields.iter().all(lacks);
+        let Some(base) = &self.states.base else {
+            // A product that was never backed up holds the only copy.
+            return Ok(self.states.is_elsewhere && self.order.against == Against::Product && is_new);
+        };
         let stream = &target.spec.name;
         if !base.manifest().streams.contains_key(stream) {
-            return Ok(true);
+            return Ok(is_new);
         }
-        let Some(record) = base.get(stream, key).await? else { return Ok(true) };
+        let Some(record) = base.get(stream, &there.key).await? else { return Ok(is_new) };
         let base = writable(target, &record.body)?;
         Ok(!(members::differing(&base, current).is_empty() && members::differing(current, &base).is_empty()))
     }
@@ -224,8 +253,9 @@ impl Judge<'_> {
             return Ok(Err(format!("what it refers to in {} could not be restored", open.join(", "))));
         }
         rewrite(target, &mut body, &looked);
-        let key = self.ids.new_key(stream, key).unwrap_or_else(|| key.clone());
-        Ok(Ok(Update { key, body, current: None, deferred: Vec::new() }))
+        let new_key = self.ids.new_key(stream, key)?.map(|new| new.key);
+        let key = new_key.clone().unwrap_or_else(|| key.clone());
+        Ok(Ok(Update { key, new_key, reason: None, body, current: None, deferred: Vec::new() }))
     }
 
     async fn look(&self, target: &Target, wanted: &Members) -> Result<Looked> {
@@ -235,7 +265,7 @@ impl Judge<'_> {
                 match self.referred(target, &reference.stream, &text).await? {
                     Referred::There => {}
                     Referred::Moved(new) => drop(looked.moved.insert((reference.stream.clone(), text), new)),
-                    Referred::Before if self.order.dry_run => {}
+                    Referred::Before if self.order.dry_run => looked.planned.push(reference.field.clone()),
                     Referred::After => {
                         if !looked.deferred.contains(&reference.field) {
                             looked.deferred.push(reference.field.clone());
@@ -262,16 +292,16 @@ impl Judge<'_> {
         let Ok(key) = RecordKey::from_json([text.as_bytes()]) else { return Ok(Referred::Missing) };
         let target = self.targets.iter().find(|target| target.spec.name == stream);
         let is_late = target.is_some_and(|target| target.rank >= from.rank);
-        if let Some(new) = self.ids.new_key(stream, &key) {
-            if self.is_there(stream, &new).await? {
+        if let Some(NewKey { key: new, is_earlier }) = self.ids.new_key(stream, &key)? {
+            if is_earlier && self.states.current(stream, &new).await?.is_some() {
                 return Ok(Referred::Moved(json(&new)));
             }
-            if self.ids.is_done(stream, &key) {
+            if self.ids.is_done(stream, &key)? {
                 let waits = is_late && !self.is_linking;
                 return Ok(if waits { Referred::After } else { Referred::Moved(json(&new)) });
             }
         }
-        if self.is_there(stream, &key).await? {
+        if !self.states.is_elsewhere && self.states.current(stream, &key).await?.is_some() {
             return Ok(Referred::There);
         }
         let is_made = target.is_some_and(|target| target.write.can_create && target.selection.contains(&key));
@@ -280,20 +310,6 @@ impl Judge<'_> {
         }
         Ok(if is_late { Referred::After } else { Referred::Before })
     }
-
-    async fn is_there(&self, stream: &str, key: &RecordKey) -> Result<bool> {
-        let is_held = self.states.current.manifest().streams.contains_key(stream);
-        Ok(is_held && self.states.current.get(stream, key).await?.is_some())
-    }
-}
-
-fn skipped(stream: &str, key: &RecordKey, key_now: RecordKey) -> RecordOutcome {
-    if *key == key_now {
-        let reason = "only fields that the product sets itself differ";
-        return RecordOutcome::because(stream, key, Outcome::Skipped, reason);
-    }
-    let reason = format!("an earlier restore made it again as {key_now}");
-    RecordOutcome { new_key: Some(key_now), ..RecordOutcome::because(stream, key, Outcome::Skipped, reason) }
 }
 
 /// The fields of a record that can be written.

@@ -1,13 +1,12 @@
 //! References from records that are equal in snapshot and product to records that were made again: they still name the old
 //! key, and are set to the new one.
 
-use std::collections::{BTreeMap, HashSet};
-
 use futures::TryStreamExt;
 
 use super::{
     Interrupted,
     decide::{Judge, writable},
+    ids::IdMap,
     members,
     outcome::{Outcome, RecordOutcome},
     work::{Restore, Target},
@@ -15,51 +14,45 @@ use super::{
 };
 use crate::{error::Result, snapshot::RecordKey};
 
-/// Keys of records that this restore makes again, by stream.
-#[derive(Default)]
-pub(super) struct Made(BTreeMap<String, HashSet<RecordKey>>);
-
-impl Made {
-    /// Notes an outcome.
-    pub(super) fn note(&mut self, outcome: &RecordOutcome) {
-        if matches!(outcome.outcome, Outcome::Create | Outcome::Created) {
-            self.0.entry(outcome.stream.clone()).or_default().insert(outcome.key.clone());
+/// The references of a record that lead to one that is made again.
+fn paths(ids: &IdMap, target: &Target, body: &[u8]) -> Result<Vec<Vec<String>>> {
+    let record = writable(target, body)?;
+    let mut paths = Vec::new();
+    for reference in &target.write.references {
+        for text in members::keys_at(&record, &reference.field) {
+            let Ok(key) = RecordKey::from_json([text.as_bytes()]) else { continue };
+            if ids.is_made(&reference.stream, &key)? {
+                paths.push(reference.field.clone());
+                break;
+            }
         }
     }
+    Ok(paths)
+}
 
-    /// The references of a record that lead to one that is made again.
-    fn paths(&self, target: &Target, body: &[u8]) -> Result<Vec<Vec<String>>> {
-        let record = writable(target, body)?;
-        let leads_there = |stream: &str, text: &String| {
-            let key = RecordKey::from_json([text.as_bytes()]).ok();
-            key.is_some_and(|key| self.0.get(stream).is_some_and(|made| made.contains(&key)))
-        };
-        let references = target.write.references.iter().filter(|reference| {
-            members::keys_at(&record, &reference.field).iter().any(|text| leads_there(&reference.stream, text))
-        });
-        Ok(references.map(|reference| reference.field.clone()).collect())
-    }
-
-    fn concerns(&self, target: &Target) -> bool {
-        target.write.can_update
-            && target.write.references.iter().any(|reference| self.0.contains_key(&reference.stream))
-    }
+/// True when records of the stream may refer to one that is made again.
+fn concerns(ids: &IdMap, target: &Target) -> bool {
+    target.write.can_update && target.write.references.iter().any(|reference| ids.makes(&reference.stream))
 }
 
 impl Restore<'_> {
     /// Goes through the streams that may refer to a record that was made again. Costs one read of their snapshots.
     pub(super) async fn follow(&mut self) -> Result<(), Interrupted> {
-        let Self { session, order, targets, states, ids, log, figures, made, .. } = self;
-        let judge = Judge { states, targets, ids, order, is_linking: true };
+        let Self { session, order, targets, states, ids, natural, log, figures } = self;
+        if states.is_elsewhere {
+            // There every record was looked at: none is equal by its key.
+            return Ok(());
+        }
+        let judge = Judge { states, targets, ids, natural, order, is_linking: true };
         let writer = Writer::new(session, order)?;
-        for target in targets.iter().filter(|target| made.concerns(target)) {
+        for target in targets.iter().filter(|target| concerns(ids, target)) {
             let stream = &target.spec.name;
             let mut records = std::pin::pin!(states.wanted.scan(stream)?);
             while let Some(record) = records.try_next().await? {
-                if !target.selection.contains(&record.key) || ids.is_done(stream, &record.key) {
+                if !target.selection.contains(&record.key) || ids.is_done(stream, &record.key)? {
                     continue;
                 }
-                let paths = made.paths(target, &record.body)?;
+                let paths = paths(ids, target, &record.body)?;
                 if paths.is_empty() {
                     continue;
                 }
@@ -75,7 +68,7 @@ impl Restore<'_> {
                         Err(reason) => RecordOutcome::because(stream, &record.key, Outcome::Failed, reason),
                     }
                 };
-                ids.note(&outcome);
+                ids.note(&outcome)?;
                 outcome.count(figures.entry(stream.clone()).or_default());
                 log.push(outcome);
                 if log.is_due() {

@@ -53,6 +53,20 @@ pub(super) fn keys_at(members: &Members, path: &[String]) -> Vec<String> {
     values.iter().map(|value| value.get().to_owned()).filter(|text| text != "null").collect()
 }
 
+/// The value at `path` as JSON text in one spelling, where it is a text, a number or a truth value.
+pub(super) fn scalar_at(members: &Members, path: &[String]) -> Option<String> {
+    let (name, rest) = path.split_first()?;
+    let value = members.get(name)?;
+    if !rest.is_empty() {
+        return scalar_at(&inner(value)?, rest);
+    }
+    match value.get().as_bytes().first()? {
+        b'"' => Some(serde_json::Value::from(serde_json::from_str::<String>(value.get()).ok()?).to_string()),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(value.get().to_owned()),
+    }
+}
+
 /// Puts other keys in the place of those at `path`.
 pub(super) fn replace_keys(members: &mut Members, path: &[String], new: &dyn Fn(&str) -> Option<String>) {
     let Some((name, rest)) = path.split_first() else { return };

@@ -16,8 +16,10 @@ mod decide;
 mod follow;
 mod ids;
 mod members;
+mod natural;
 mod order;
 mod outcome;
+mod place;
 mod sequence;
 mod work;
 mod write;
@@ -26,7 +28,7 @@ use std::sync::Arc;
 
 use self::work::Restore;
 pub use self::{
-    order::{Against, RestoreOrder, Selection, writable_streams},
+    order::{Against, RestoreOrder, Selection, problems_into, writable_streams},
     outcome::{Outcome, OutcomePage, RecordOutcome, page},
 };
 use super::{

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Problem, Result},
     model::{
-        Job, JobId, RestoreId, Run, RunId, RunRestore, SnapshotId, Source, SourceId, id::kind, run::Trigger,
-        scope::AccountScope,
+        Job, JobId, RestoreId, Run, RunId, RunRestore, SnapshotId, Source, SourceId, SourceState, id::kind,
+        run::Trigger, scope::AccountScope,
     },
     ports::{Ports, Query, SortRange},
     run::{RunContext, connect, order},
@@ -35,6 +35,24 @@ pub async fn writable_streams(
     let streams = connector.discover().await?.streams.into_iter().filter(|stream| stream.write.is_some());
     let names = streams.map(|stream| stream.name);
     Ok(names.filter(|name| manifest.streams.contains_key(name) && is_read(name)).collect())
+}
+
+/// Whether the records of a snapshot can go into the product of another source: every problem at once, none when they can.
+pub fn problems_into(manifest: &Manifest, target: &Source, against: Against) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut wrong = |message: String| problems.push(Problem { place: format!("source {}", target.name), message });
+    if target.integration != manifest.integration {
+        wrong(format!("is connected to {}, and the snapshot is of {}", target.integration, manifest.integration));
+    }
+    match target.state {
+        SourceState::Active => {}
+        SourceState::Paused => wrong("is paused; resume it first".to_owned()),
+        SourceState::NeedsAuthorisation => wrong("must be signed in again; reconnect it".to_owned()),
+    }
+    if against == Against::Head && target.head.is_none() {
+        wrong("has no snapshot to compare with; compare with the product instead".to_owned());
+    }
+    problems
 }
 
 /// What the product is compared with the snapshot by.
@@ -96,8 +114,11 @@ impl Selection {
 pub struct RestoreOrder {
     /// Its id; its first run has the same 128 bits.
     pub restore_id: RestoreId,
-    /// The source that is written to, whose snapshot it is.
+    /// The source that is written to.
     pub source_id: SourceId,
+    /// The source whose snapshot it is, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<SourceId>,
     /// The job whose runs carry it out.
     pub job_id: JobId,
     /// The snapshot.
@@ -120,6 +141,11 @@ pub struct RestoreOrder {
 }
 
 impl RestoreOrder {
+    /// The source whose snapshot it is.
+    pub fn snapshot_source(&self) -> SourceId {
+        self.origin.unwrap_or(self.source_id)
+    }
+
     /// Stores it, or returns the one of its id that is there already.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ pub struct RecordOutcome {
     pub key: RecordKey,
     /// What became of it.
     pub outcome: Outcome,
-    /// Why it was left alone or failed.
+    /// Why it was left alone or failed, or by what it was found in the product.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Its key in the product, where that is another one.
@@ -69,6 +69,11 @@ impl RecordOutcome {
     /// Left alone, or failed, and why.
     pub(super) fn because(stream: &str, key: &RecordKey, outcome: Outcome, reason: impl Into<String>) -> Self {
         Self { reason: Some(reason.into()), ..Self::new(stream, key, outcome) }
+    }
+
+    /// True when references of the record are set at the end.
+    pub(super) fn has_open_links(&self) -> bool {
+        matches!(self.outcome, Outcome::Created | Outcome::Updated) && !self.deferred.is_empty()
     }
 
     /// Counts it.
@@ -107,14 +112,28 @@ impl Log {
     pub(super) async fn open(
         store: AccountStore,
         restore_id: RestoreId,
-        mut visit: impl FnMut(RecordOutcome),
+        mut visit: impl FnMut(RecordOutcome) -> Result<()>,
     ) -> Result<Self> {
         let mut next = 0;
         while let Some(part) = store.find_restore_log::<Part>(restore_id, next).await? {
-            part.records.into_iter().for_each(&mut visit);
+            part.records.into_iter().try_for_each(&mut visit)?;
             next += 1;
         }
         Ok(Self { store, restore_id, next, part: Part { records: Vec::new() }, saved_at: Instant::now() })
+    }
+
+    /// How many parts are durable.
+    pub(super) fn parts(&self) -> u32 {
+        self.next
+    }
+
+    /// The outcomes of a durable part.
+    ///
+    /// # Errors
+    /// `Corrupt` when it was altered; those of the store.
+    pub(super) async fn part(&self, number: u32) -> Result<Vec<RecordOutcome>> {
+        let part = self.store.find_restore_log::<Part>(self.restore_id, number).await?;
+        Ok(part.map(|part| part.records).unwrap_or_default())
     }
 
     /// Adds an outcome; it is durable after the next [`Log::save`].

@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use listbackup_connectors::{Problem, StreamSpec, WriteSpec};
 
@@ -12,8 +13,8 @@ use super::{
     Interrupted,
     candidates::{self, Candidate},
     decide::{Decided, Judge},
-    follow::Made,
     ids::IdMap,
+    natural::NaturalKeys,
     order::{Against, RestoreOrder, Selection},
     outcome::{Log, Outcome, RecordOutcome},
     sequence::sequence,
@@ -51,6 +52,21 @@ pub(super) struct States {
     pub(super) current: SnapshotReader,
     /// The newest snapshot when the restore was ordered.
     pub(super) base: Option<SnapshotReader>,
+    /// The product is another one than the snapshot's: equal keys mean nothing.
+    pub(super) is_elsewhere: bool,
+}
+
+impl States {
+    /// A record as the product holds it now.
+    ///
+    /// # Errors
+    /// Those of reading the store.
+    pub(super) async fn current(&self, stream: &str, key: &RecordKey) -> Result<Option<Bytes>> {
+        if !self.current.manifest().streams.contains_key(stream) {
+            return Ok(None);
+        }
+        Ok(self.current.get(stream, key).await?.map(|record| record.body))
+    }
 }
 
 /// One attempt.
@@ -60,12 +76,9 @@ pub(super) struct Restore<'a> {
     pub(super) targets: Vec<Target>,
     pub(super) states: States,
     pub(super) ids: IdMap,
+    pub(super) natural: NaturalKeys,
     pub(super) log: Log,
     pub(super) figures: BTreeMap<String, RestoreFigures>,
-    /// Records that are made again.
-    pub(super) made: Made,
-    /// References to set at the end, by record.
-    links: BTreeMap<(String, RecordKey), Vec<Vec<String>>>,
 }
 
 impl<'a> Restore<'a> {
@@ -75,30 +88,30 @@ impl<'a> Restore<'a> {
         let restore = session.claim.run.restore;
         let id = restore.ok_or_else(|| Error::new(ErrorKind::Bug, "the run restores nothing"))?.restore_id;
         let order: RestoreOrder = account.load_restore(id).await?;
-        let wanted = reader(session, order.snapshot_id).await?;
+        let wanted = wanted(session, &order).await?;
+        let is_elsewhere = order.origin.is_some();
         let targets = targets(session, &order, wanted.manifest())?;
         let current = match order.against {
-            Against::Product => Box::pin(read_product(session, &targets, wanted.manifest())).await?,
+            Against::Product => Box::pin(read_product(session, &targets, &wanted, is_elsewhere)).await?,
             Against::Head => head(session)?,
         };
         let base = match (order.against, order.base) {
             (Against::Product, Some(base)) => Some(reader(session, base).await?),
             _ => None,
         };
-        let ids = IdMap::default();
+        let ids = IdMap::new(session.ctx.snapshots.spill_map());
+        let natural = NaturalKeys::of(&session.ctx.snapshots, &targets);
         note_earlier(&account, &order, &ids).await?;
         let mut figures: BTreeMap<String, RestoreFigures> = BTreeMap::new();
-        let (mut links, mut made) = (BTreeMap::new(), Made::default());
         let log = Log::open(account, id, |outcome| {
-            ids.note(&outcome);
             if outcome.outcome != Outcome::Failed {
                 outcome.count(figures.entry(outcome.stream.clone()).or_default());
             }
-            note_links(&mut links, &outcome);
-            made.note(&outcome);
+            ids.note(&outcome)
         })
         .await?;
-        Ok(Self { session, order, targets, states: States { wanted, current, base }, ids, log, figures, made, links })
+        let states = States { wanted, current, base, is_elsewhere };
+        Ok(Self { session, order, targets, states, ids, natural, log, figures })
     }
 
     /// Goes through the streams, then sets what references are left.
@@ -113,29 +126,30 @@ impl<'a> Restore<'a> {
     }
 
     async fn restore_stream(&mut self, rank: usize) -> Result<(), Interrupted> {
-        let Self { session, order, targets, states, ids, log, figures, made, links } = self;
+        let Self { session, order, targets, states, ids, natural, log, figures } = self;
         let target = &targets[rank];
         let name = &target.spec.name;
-        let judge = Judge { states, targets, ids, order, is_linking: false };
+        let judge = Judge { states, targets, ids, natural, order, is_linking: false };
         let writer = Writer::new(session, order)?;
         let equal = Mutex::new(0);
         let candidates = candidates::of(states, &target.selection, &equal);
         let outcomes = candidates
-            .try_filter(|candidate| std::future::ready(!ids.is_done(name, &candidate.key)))
             .map(|candidate| async {
                 let candidate = candidate?;
+                if ids.is_done(name, &candidate.key)? {
+                    return Ok(None);
+                }
                 if let Some(stop) = session.stop.reason() {
                     return Err(Interrupted::Stop(stop));
                 }
-                one(&judge, &writer, target, candidate).await
+                one(&judge, &writer, target, candidate).await.map(Some)
             })
             .buffer_unordered(WRITES_MAX);
         let mut outcomes = std::pin::pin!(outcomes);
         while let Some(outcome) = outcomes.try_next().await? {
-            ids.note(&outcome);
+            let Some(outcome) = outcome else { continue };
+            ids.note(&outcome)?;
             outcome.count(figures.entry(name.clone()).or_default());
-            note_links(links, &outcome);
-            made.note(&outcome);
             log.push(outcome);
             if log.is_due() {
                 log.save().await?;
@@ -149,24 +163,34 @@ impl<'a> Restore<'a> {
         Ok(())
     }
 
-    /// The second pass: references to records that were made after those that refer to them.
+    /// The second pass: references to records that were made after those that refer to them, as the log tells.
     async fn set_links(&mut self) -> Result<(), Interrupted> {
-        if self.order.dry_run {
+        if self.order.dry_run || !self.ids.has_links() {
             return Ok(());
         }
         let writer = Writer::new(self.session, &self.order)?;
-        for ((stream, key), fields) in std::mem::take(&mut self.links) {
-            let Some(target) = self.targets.iter().find(|target| target.spec.name == stream) else { continue };
-            let Self { states, targets, ids, order, .. } = &*self;
-            let judge = Judge { states, targets, ids, order, is_linking: true };
-            let outcome = match judge.link(target, &key, &fields).await? {
-                Ok(update) => writer.link(target, &key, update).await?,
-                Err(reason) => RecordOutcome::because(&stream, &key, Outcome::Failed, reason),
-            };
-            outcome.count(self.figures.entry(stream).or_default());
-            self.log.push(outcome);
-            if self.log.is_due() {
-                self.log.save().await?;
+        for number in 0..self.log.parts() {
+            for made in self.log.part(number).await?.into_iter().filter(RecordOutcome::has_open_links) {
+                let RecordOutcome { stream, key, deferred, .. } = made;
+                let Some(target) = self.targets.iter().find(|target| target.spec.name == stream) else { continue };
+                if self.ids.is_linked(&stream, &key)? {
+                    continue;
+                }
+                if let Some(stop) = self.session.stop.reason() {
+                    return Err(Interrupted::Stop(stop));
+                }
+                let Self { states, targets, ids, natural, order, .. } = &*self;
+                let judge = Judge { states, targets, ids, natural, order, is_linking: true };
+                let outcome = match judge.link(target, &key, &deferred).await? {
+                    Ok(update) => writer.link(target, &key, update).await?,
+                    Err(reason) => RecordOutcome::because(&stream, &key, Outcome::Failed, reason),
+                };
+                self.ids.note(&outcome)?;
+                outcome.count(self.figures.entry(stream).or_default());
+                self.log.push(outcome);
+                if self.log.is_due() {
+                    self.log.save().await?;
+                }
             }
         }
         Ok(())
@@ -209,15 +233,12 @@ fn tell_end(stream: &mut StreamProgress, figures: &RestoreFigures, equal: u64) {
     stream.records = stream.added + stream.changed + stream.unchanged;
 }
 
-fn note_links(links: &mut BTreeMap<(String, RecordKey), Vec<Vec<String>>>, outcome: &RecordOutcome) {
-    let place = (outcome.stream.clone(), outcome.key.clone());
-    match outcome.outcome {
-        Outcome::Created | Outcome::Updated if !outcome.deferred.is_empty() => {
-            links.insert(place, outcome.deferred.clone());
-        }
-        Outcome::Linked => drop(links.remove(&place)),
-        _ => {}
-    }
+/// The snapshot to restore: of the source itself, or of another one.
+async fn wanted(session: &Session, order: &RestoreOrder) -> Result<SnapshotReader> {
+    let Some(origin) = order.origin else { return reader(session, order.snapshot_id).await };
+    let store = session.ctx.snapshots.source(&session.claim.scope, origin).await?;
+    let loaded = store.load(order.snapshot_id).await?;
+    Ok(store.reader(&loaded.manifest))
 }
 
 async fn reader(session: &Session, snapshot_id: SnapshotId) -> Result<SnapshotReader> {
@@ -253,6 +274,11 @@ fn targets(session: &Session, order: &RestoreOrder, wanted: &Manifest) -> Result
         };
         problems.push(Problem { place: format!("stream {}", selection.stream), message: message.to_owned() });
     }
+    let integration = &session.claim.source.integration;
+    if *integration != wanted.integration {
+        let message = format!("the source is connected to it, and the snapshot is of {}", wanted.integration);
+        problems.push(Problem { place: integration.clone(), message });
+    }
     if session.connector.writer().is_none() && problems.is_empty() {
         let message = "the connector cannot write".to_owned();
         problems.push(Problem { place: session.claim.source.integration.clone(), message });
@@ -271,8 +297,17 @@ fn targets(session: &Session, order: &RestoreOrder, wanted: &Manifest) -> Result
 
 /// Reads the streams as they are now. What is read is kept as a checkpoint of the run, so that another attempt compares
 /// with the same state.
-async fn read_product(session: &Session, targets: &[Target], wanted: &Manifest) -> Result<SnapshotReader, Interrupted> {
-    let mut manifest = session.parent.as_ref().map_or(wanted, |parent| &parent.manifest).clone();
+async fn read_product(
+    session: &Session,
+    targets: &[Target],
+    wanted: &SnapshotReader,
+    is_elsewhere: bool,
+) -> Result<SnapshotReader, Interrupted> {
+    let parent = session.parent.as_ref().map(|parent| &parent.manifest);
+    let mut manifest = parent.unwrap_or(wanted.manifest()).clone();
+    if parent.is_none() && is_elsewhere {
+        manifest.streams.clear();
+    }
     for target in targets {
         let Some(plan) = session.plans.iter().find(|plan| plan.spec.name == target.spec.name) else { continue };
         match pipeline::read_stream(session, plan).await {
@@ -286,7 +321,7 @@ async fn read_product(session: &Session, targets: &[Target], wanted: &Manifest) 
     Ok(session.source_store.reader(&manifest))
 }
 
-/// New keys that earlier restores of the source gave, oldest first, so that the newest holds.
+/// New keys that earlier restores from the same source into the same one gave, oldest first, so that the newest holds.
 async fn note_earlier(account: &AccountStore, order: &RestoreOrder, ids: &IdMap) -> Result<()> {
     let mut earlier = Vec::new();
     let mut after = None;
@@ -295,7 +330,8 @@ async fn note_earlier(account: &AccountStore, order: &RestoreOrder, ids: &IdMap)
         after = page.last().map(|last| last.restore_id);
         let is_last = page.len() < EARLIER_PAGE;
         earlier.extend(page.into_iter().filter(|other| {
-            other.source_id == order.source_id && !other.dry_run && other.restore_id < order.restore_id
+            let is_same = (other.source_id, other.origin) == (order.source_id, order.origin);
+            is_same && !other.dry_run && other.restore_id < order.restore_id
         }));
         if is_last {
             break;
@@ -305,7 +341,7 @@ async fn note_earlier(account: &AccountStore, order: &RestoreOrder, ids: &IdMap)
         let mut part = Some(0);
         while let Some(number) = part {
             let page = super::page(account, other.restore_id, number).await?;
-            page.records.into_iter().for_each(|outcome| ids.note_earlier(outcome));
+            page.records.into_iter().try_for_each(|outcome| ids.note_earlier(outcome))?;
             part = page.next;
         }
     }

@@ -77,10 +77,10 @@ impl<'a> Writer<'a> {
         update: Update,
     ) -> Result<RecordOutcome, Interrupted> {
         let stream = &target.spec.name;
-        let new_key = (update.key != *key).then(|| update.key.clone());
         let fields: Vec<String> = update.body.keys().cloned().collect();
         let done = RecordOutcome {
-            new_key,
+            new_key: update.new_key.clone(),
+            reason: update.reason.clone(),
             deferred: update.deferred.clone(),
             fields,
             ..RecordOutcome::new(stream, key, Outcome::Updated)
