@@ -21,6 +21,7 @@ mod retain;
 mod retain_crashes;
 mod retain_interleavings;
 mod retain_reading;
+mod rewrap;
 mod sweep;
 mod tapped;
 mod verify;

@@ -23,6 +23,7 @@ mod lock;
 mod loose;
 mod mail;
 mod queue;
+mod rewrap;
 mod system;
 mod tables;
 
@@ -32,6 +33,7 @@ use std::{
 };
 
 pub use loose::{LooseObjects, key_file};
+pub use rewrap::NewMasterKey;
 pub use system::{SystemClock, SystemRandom};
 
 use crate::{
@@ -65,6 +67,7 @@ impl OpenMode {
 /// it, are gone.
 pub struct EmbeddedStores {
     ports: Ports,
+    database: database::Database,
     data_dir: PathBuf,
 }
 
@@ -142,7 +145,7 @@ impl EmbeddedStores {
         )
         .map_err(named)?;
         let ports = Ports {
-            tables: Arc::new(tables::EmbeddedTables::new(database, clock.clone())),
+            tables: Arc::new(tables::EmbeddedTables::new(database.clone(), clock.clone())),
             queue: Arc::new(queue),
             blobs: Arc::new(blobs),
             events: Arc::new(events::EmbeddedEvents::new()),
@@ -152,7 +155,7 @@ impl EmbeddedStores {
             clock,
             random,
         };
-        Ok(Self { ports, data_dir: data_dir.to_owned() })
+        Ok(Self { ports, database, data_dir: data_dir.to_owned() })
     }
 
     /// The ports over this directory.

@@ -29,6 +29,8 @@ use crate::{
 };
 
 const FORMAT: u32 = 1;
+/// Forms of a key that one listing has room for; more than two are left only where rewrapping was cut off again and again.
+const FORMS: usize = 4;
 /// A refusal names so many snapshots, and counts the others.
 const TOLD_MAX: usize = 50;
 
@@ -61,6 +63,8 @@ impl KeyDestruction {
 pub struct StoredKeys {
     /// Epochs that have a data key. New objects use the last.
     pub epochs: BTreeSet<u32>,
+    /// Epoch and number of each stored form of a key: one an epoch, unless they are being wrapped anew.
+    pub forms: BTreeSet<(u32, u32)>,
     /// They were destroyed, or are being: keys may be left then.
     pub destruction: Option<KeyDestruction>,
 }
@@ -69,14 +73,20 @@ impl StoredKeys {
     /// One listing, and a read when the keys were destroyed.
     pub(super) async fn look(blobs: &dyn Blobs, scope: &AccountScope) -> Result<Self> {
         let account_id = scope.account_id();
-        let entries = blobs.list(scope, &paths::keys(account_id), None, MAX_EPOCHS + 1).await?;
-        let epochs = entries.iter().filter_map(|entry| paths::parse_key_epoch(&entry.path)).collect();
+        let entries = blobs.list(scope, &paths::keys(account_id), None, MAX_EPOCHS * FORMS + 1).await?;
+        let forms: BTreeSet<_> = entries.iter().filter_map(|entry| paths::parse_key(&entry.path)).collect();
+        let epochs = forms.iter().map(|(epoch, _)| *epoch).collect();
         let path = paths::keys_destroyed(account_id);
         let destruction = match entries.iter().any(|entry| entry.path == path) {
             true => read_mark(blobs, scope, &path).await?,
             false => None,
         };
-        Ok(Self { epochs, destruction })
+        Ok(Self { epochs, forms, destruction })
+    }
+
+    /// Numbers of the stored forms of one epoch's key, the newest first.
+    pub(super) fn forms_of(&self, epoch: u32) -> impl Iterator<Item = u32> {
+        self.forms.range((epoch, 0)..=(epoch, u32::MAX)).rev().map(|(_, form)| *form)
     }
 
     /// The epoch of new objects.
@@ -185,10 +195,10 @@ impl SnapshotStore {
             if stored.epochs.is_empty() {
                 break;
             }
-            for epoch in stored.epochs {
-                self.blobs().delete(scope, &paths::key(scope.account_id(), epoch)).await?;
-                deleted += 1;
+            for (epoch, form) in &stored.forms {
+                self.blobs().delete(scope, &paths::key_form(scope.account_id(), *epoch, *form)).await?;
             }
+            deleted += stored.epochs.len();
         }
         self.let_go_of(scope.account_id()).await;
         Ok(deleted)
