@@ -1,6 +1,7 @@
 //! What runs promise, whatever happens to their workers.
 
 mod attachments;
+mod destroyed;
 mod guard;
 mod retention;
 mod rules;

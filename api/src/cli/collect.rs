@@ -4,12 +4,16 @@ use listbackup_engine::{
     Result,
     adapters::embedded::OpenMode,
     run::collection,
-    snapshot::retain::{Candidate, Collected, CollectionState},
+    snapshot::{
+        KeyDestruction,
+        retain::{Candidate, Collected, CollectionState},
+    },
 };
 use serde_json::{Value, json};
 
 use super::{
     data_dir::DataDir,
+    destroyed,
     exit::{Done, Outcome},
     output,
 };
@@ -42,7 +46,11 @@ pub async fn run(args: Args) -> Outcome {
     let mode = if args.dry_run { OpenMode::Read } else { OpenMode::Write };
     let worker = Worker::open(&args.data_dir.path()?, mode, WorkerSettings::of_a_person())?;
     let mut documents = Vec::new();
-    for (scope, source) in lookup::named_sources(&worker.ctx, args.source.as_deref()).await? {
+    let lookup::Living { sources, destroyed } = lookup::named_sources(&worker.ctx, args.source.as_deref()).await?;
+    if !args.json {
+        destroyed::tell(&destroyed);
+    }
+    for (scope, source) in sources {
         let (collected, state) = if args.dry_run {
             (None, collection::look(&worker.ctx, &scope, source.source_id).await?)
         } else {
@@ -54,12 +62,13 @@ pub async fn run(args: Args) -> Outcome {
             print(&source.name, collected.as_ref(), &state);
         }
     }
-    finish(&args, &documents)
+    finish(&args, &documents, &destroyed)
 }
 
-fn finish(args: &Args, documents: &[Value]) -> Result<Done> {
+fn finish(args: &Args, documents: &[Value], destroyed: &[KeyDestruction]) -> Result<Done> {
     if args.json {
-        output::json(&json!({ "dry_run": args.dry_run, "sources": documents }));
+        let destroyed = destroyed::documents(destroyed);
+        output::json(&json!({ "dry_run": args.dry_run, "sources": documents, "destroyed_accounts": destroyed }));
     }
     Ok(Done::Whole)
 }

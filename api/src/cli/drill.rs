@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use super::{
     data_dir::DataDir,
+    destroyed,
     exit::{Done, Outcome},
     loose, output,
 };
@@ -136,7 +137,9 @@ async fn tasks(ctx: &RunContext, args: &Args) -> Result<Vec<Task>> {
         return Ok(vec![Task { scope, store, loaded }]);
     }
     let mut tasks = Vec::new();
-    for (scope, source) in lookup::named_sources(ctx, args.source.as_deref()).await? {
+    let lookup::Living { sources, destroyed } = lookup::named_sources(ctx, args.source.as_deref()).await?;
+    destroyed::note(&destroyed);
+    for (scope, source) in sources {
         let Some(head) = &source.head else { continue };
         let store = ctx.snapshots.source(&scope, source.source_id).await?;
         let loaded = store.load(head.snapshot_id).await?;

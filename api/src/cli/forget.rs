@@ -5,12 +5,16 @@ use listbackup_engine::{
     adapters::embedded::OpenMode,
     model::{KeepRules, Source, scope::AccountScope},
     run::{RunContext, retention},
-    snapshot::retain::{Act, Decision, Reason},
+    snapshot::{
+        KeyDestruction,
+        retain::{Act, Decision, Reason},
+    },
 };
 use serde::Serialize;
 
 use super::{
     data_dir::DataDir,
+    destroyed,
     exit::{Done, Outcome},
     output,
 };
@@ -98,24 +102,25 @@ pub async fn run(args: Args) -> Outcome {
     let mode = if args.dry_run { OpenMode::Read } else { OpenMode::Write };
     let worker = Worker::open(&args.data_dir.path()?, mode, WorkerSettings::of_a_person())?;
     let ctx = &*worker.ctx;
-    let decisions = match &args.snapshot {
-        Some(id) => vec![one(ctx, id, args.dry_run).await?],
+    let (decisions, destroyed) = match &args.snapshot {
+        Some(id) => (vec![one(ctx, id, args.dry_run).await?], Vec::new()),
         None => by_rules(ctx, &args).await?,
     };
-    print(&args, &decisions);
+    print(&args, &decisions, &destroyed);
     Ok(Done::Whole)
 }
 
-async fn by_rules(ctx: &RunContext, args: &Args) -> Result<Vec<Decision>> {
+async fn by_rules(ctx: &RunContext, args: &Args) -> Result<(Vec<Decision>, Vec<KeyDestruction>)> {
     let mut decisions = Vec::new();
-    for (scope, source) in lookup::named_sources(ctx, args.source.as_deref()).await? {
+    let lookup::Living { sources, destroyed } = lookup::named_sources(ctx, args.source.as_deref()).await?;
+    for (scope, source) in sources {
         let rules = args.keep.rules().or_else(|| source.retention.clone()).ok_or_else(|| {
             let message = "the source has no retention rules, so everything is kept; give some, such as --keep-last 10";
             Error::new(ErrorKind::Invalid, message).with("source", &source.name)
         })?;
         decisions.extend(judged(ctx, &scope, &source, &rules, args.dry_run).await?);
     }
-    Ok(decisions)
+    Ok((decisions, destroyed))
 }
 
 async fn judged(
@@ -146,7 +151,7 @@ async fn one(ctx: &RunContext, id: &str, dry_run: bool) -> Result<Decision> {
     Ok(decision)
 }
 
-fn print(args: &Args, decisions: &[Decision]) {
+fn print(args: &Args, decisions: &[Decision], gone_accounts: &[KeyDestruction]) {
     let (kept, gone) = ("keep", if args.dry_run { "would forget" } else { "forgotten" });
     let word = |decision: &Decision| if decision.is_kept() { kept } else { gone };
     if args.json {
@@ -159,8 +164,14 @@ fn print(args: &Args, decisions: &[Decision]) {
                 reasons: decision.kept_by.clone(),
             })
             .collect();
-        return output::json(&serde_json::json!({ "dry_run": args.dry_run, "snapshots": rows }));
+        let destroyed = destroyed::documents(gone_accounts);
+        return output::json(&serde_json::json!({
+            "dry_run": args.dry_run,
+            "snapshots": rows,
+            "destroyed_accounts": destroyed,
+        }));
     }
+    destroyed::tell(gone_accounts);
     for decision in decisions {
         let reasons: Vec<String> = decision.kept_by.iter().map(ToString::to_string).collect();
         let why = match (reasons.is_empty(), &args.snapshot) {

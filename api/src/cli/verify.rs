@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::{
     amounts,
     data_dir::DataDir,
+    destroyed,
     exit::{Done, Outcome},
     output,
     verify_report::{self, Verified},
@@ -72,7 +73,8 @@ pub async fn run(args: Args) -> Outcome {
         .map(|at| (&*ctx.ports.clock, at));
     let mut limits = VerifyLimits { bytes_max: args.max_bytes, deadline };
     let mut verified = Vec::new();
-    for task in tasks(ctx, args.resume).await? {
+    let lookup::Living { sources, destroyed } = lookup::sources(ctx).await?;
+    for task in tasks(ctx, sources, args.resume).await? {
         let is_over = limits.bytes_max == Some(0) || deadline.is_some_and(|(clock, at)| clock.now() >= at);
         let report = if is_over && !verified.is_empty() { None } else { report(ctx, &task, &args, &limits).await? };
         if let (Some(report), Some(bytes_max)) = (&report, &mut limits.bytes_max) {
@@ -86,8 +88,14 @@ pub async fn run(args: Args) -> Outcome {
     if args.json {
         let sources: Vec<Value> = verified.iter().map(Verified::document).collect();
         let is_complete = verified.iter().all(Verified::is_complete);
-        output::json(&serde_json::json!({ "clean": is_clean, "complete": is_complete, "sources": sources }));
+        output::json(&serde_json::json!({
+            "clean": is_clean,
+            "complete": is_complete,
+            "sources": sources,
+            "destroyed_accounts": destroyed::documents(&destroyed),
+        }));
     } else {
+        destroyed::tell(&destroyed);
         verify_report::print(&verified, args.data);
     }
     Ok(if is_clean { Done::Whole } else { Done::Damaged })
@@ -95,9 +103,9 @@ pub async fn run(args: Args) -> Outcome {
 
 /// The sources that have snapshots. To resume, first those that somebody is in the middle of, then those that were
 /// covered longest ago: with small limits each has its turn.
-async fn tasks(ctx: &RunContext, is_resumed: bool) -> Result<Vec<Task>> {
+async fn tasks(ctx: &RunContext, sources: Vec<(AccountScope, Source)>, is_resumed: bool) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
-    for (scope, source) in lookup::sources(ctx).await? {
+    for (scope, source) in sources {
         if source.head.is_none() {
             continue;
         }

@@ -9,6 +9,7 @@ use crate::{
     error::{ErrorKind, Result},
     model::{Source, scope::AccountScope},
     ports::{Condition, Query, Random, SortRange},
+    snapshot::KeyDestruction,
     store::{self, Versioned},
     tables::SOURCES,
 };
@@ -55,7 +56,13 @@ pub async fn look_after_due(ctx: &RunContext) -> Result<usize> {
         let next = now + ctx.settings.upkeep_every + jitter(&*ctx.ports.random);
         source.upkeep_due_ms = Some(next.as_millisecond());
         let scope = ctx.system.account(source.account_id);
+        let is_gone = KeyDestruction::of(&*ctx.ports.blobs, &scope).await?.is_some();
+        if is_gone {
+            // Nothing of it can be read, so there is nothing to look after, ever.
+            (source.upkeep_shard, source.upkeep_due_ms) = (None, None);
+        }
         match ctx.store.transact(&scope, vec![store::put(&source, Condition::Version(version))?]).await {
+            Ok(()) if is_gone => {}
             Ok(()) => look_after(ctx, &scope, &source).await,
             // Another worker took it, or the source changed: the next look sees.
             Err(error) if error.kind() == ErrorKind::Conflict => continue,

@@ -265,6 +265,33 @@ pub fn parse_collection(path: &str) -> Option<(u32, &str)> {
     Some((number.parse().ok()?, kind))
 }
 
+/// What the document at `path` is, in words; `None` for objects of other kinds.
+pub fn document_kind(path: &str) -> Option<&'static str> {
+    let name = name(path)?;
+    if path.contains("/collections/") {
+        return Some(match name.rsplit('.').next()? {
+            "doomed" => "the candidates of a collection",
+            "waits" => "the runs that a collection waits for",
+            "rescue" => "a segment that a collection must leave",
+            "sweeping" => "the sign that somebody deletes for a collection",
+            _ => return None,
+        });
+    }
+    Some(match name.rsplit_once('.')?.1 {
+        "snap" => "the manifest of a snapshot",
+        "forgotten" => "the tombstone of a forgotten snapshot",
+        "mark" => "an entry in the log of a snapshot: pin, hold or the decision to forget it",
+        "collected" => "what a collection deleted",
+        "drill" => "the signed report of a restore drill",
+        "verification" => "how far a verification has come",
+        "checkpoint" => "a checkpoint of a run",
+        "export" => "an order for an export",
+        "restore" => "an order to restore into a product",
+        "outcomes" => "what became of records that were restored",
+        _ => return None,
+    })
+}
+
 fn name(path: &str) -> Option<&str> {
     path.rsplit('/').next()
 }

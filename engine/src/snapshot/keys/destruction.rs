@@ -48,8 +48,28 @@ pub struct KeyDestruction {
 }
 
 impl KeyDestruction {
+    /// The mark of an account whose keys were destroyed: one look at one object.
+    ///
+    /// # Errors
+    /// Those of the port; `Corrupt` when the mark is damaged.
+    pub async fn of(blobs: &dyn Blobs, scope: &AccountScope) -> Result<Option<Self>> {
+        let path = paths::keys_destroyed(scope.account_id());
+        match blobs.size(scope, &path).await? {
+            Some(_) => read_mark(blobs, scope, &path).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Stands before what can come to nothing in an account whose keys were destroyed.
+    ///
+    /// # Errors
+    /// `Denied`, with who destroyed them, when and why; those of [`KeyDestruction::of`].
+    pub async fn refuse(blobs: &dyn Blobs, scope: &AccountScope) -> Result<()> {
+        Self::of(blobs, scope).await?.map_or(Ok(()), |destruction| Err(destruction.error()))
+    }
+
     /// What everybody is told who wants to read or write.
-    pub(super) fn error(&self) -> Error {
+    pub fn error(&self) -> Error {
         let Act { by, reason, at } = &self.act;
         let message = format!(
             "the account's key was destroyed on {at:.0} by {by} because {reason}: nothing stored of it can be read any more"
