@@ -7,4 +7,5 @@ mod retention;
 mod rules;
 mod scripted;
 mod supervision;
+mod upkeep;
 mod world;

@@ -24,4 +24,5 @@ mod retain_reading;
 mod rewrap;
 mod sweep;
 mod tapped;
+mod thinning;
 mod verify;

@@ -25,10 +25,8 @@ struct Master {
     count: AtomicU8,
 }
 
-impl Master {
-    fn new(number: u8) -> Arc<dyn Keys> {
-        Arc::new(Self { number, count: AtomicU8::new(1) })
-    }
+fn master(number: u8) -> Arc<dyn Keys> {
+    Arc::new(Master { number, count: AtomicU8::new(1) })
 }
 
 fn sum(bytes: &[u8], context: &str) -> [u8; 8] {
@@ -116,7 +114,7 @@ async fn rewrap(blobs: Arc<dyn Blobs>, present: &mut Arc<dyn Keys>, new: &Arc<dy
 
 #[tokio::test]
 async fn wherever_it_is_cut_off_the_present_key_opens_all_and_the_same_again_finishes_it() {
-    let (old, new) = (Master::new(1), Master::new(2));
+    let (old, new) = (master(1), master(2));
     let (blobs, made) = stored(&old).await;
     let mut cuts = 0;
     for at in 0.. {
@@ -138,7 +136,7 @@ async fn wherever_it_is_cut_off_the_present_key_opens_all_and_the_same_again_fin
 
 #[tokio::test]
 async fn after_it_the_account_goes_on_as_before_also_through_rotations_and_further_master_keys() {
-    let (old, new, newest) = (Master::new(1), Master::new(2), Master::new(3));
+    let (old, new, newest) = (master(1), master(2), master(3));
     let (blobs, made) = stored(&old).await;
     let mut present = old.clone();
     rewrap(blobs.clone(), &mut present, &new).await.unwrap();
@@ -162,7 +160,7 @@ async fn after_it_the_account_goes_on_as_before_also_through_rotations_and_furth
 
 #[tokio::test]
 async fn destroying_between_two_master_keys_leaves_no_form_of_any_key() {
-    let (old, new) = (Master::new(1), Master::new(2));
+    let (old, new) = (master(1), master(2));
     let (blobs, _) = stored(&old).await;
     let here = process(blobs.clone(), &old);
     assert_eq!(here.wrap_keys_anew(&scope(1), &*new).await.unwrap(), 2);
@@ -175,7 +173,7 @@ async fn destroying_between_two_master_keys_leaves_no_form_of_any_key() {
 
 #[tokio::test]
 async fn a_key_that_the_master_key_does_not_open_stops_it_before_anything_is_lost() {
-    let (old, new, other) = (Master::new(1), Master::new(2), Master::new(3));
+    let (old, new, other) = (master(1), master(2), master(3));
     let (blobs, made) = stored(&old).await;
     let refused = process(blobs.clone(), &other).wrap_keys_anew(&scope(1), &*new).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Corrupt);
@@ -190,7 +188,7 @@ async fn a_key_that_the_master_key_does_not_open_stops_it_before_anything_is_los
 
 #[tokio::test]
 async fn a_form_with_any_byte_altered_or_in_another_place_opens_nothing() {
-    let (old, new) = (Master::new(1), Master::new(2));
+    let (old, new) = (master(1), master(2));
     let (blobs, made) = stored(&old).await;
     let mut present = old.clone();
     rewrap(blobs.clone(), &mut present, &new).await.unwrap();

@@ -32,8 +32,8 @@ Examples: listbackup verify --data --data-dir ./data
           listbackup verify --data --max-time 10m --resume --data-dir ./data     (each night, until all is covered)
 Without --data it checks that every object that a snapshot names is there with its size; with it, every byte.
 With --resume it goes on where the last one with --resume stopped, with the snapshots that there were then; the place is kept
-beside the data and needs nothing else. When all was covered, the next one begins anew. It writes that place, so no other
-process may use the directory at the same time; beside a running one, ask that: POST /data/snapshots/{id}/verify.")]
+beside the data and needs nothing else. When all was covered, the next one begins anew. All of it works beside a running process;
+of two with --resume at the same time one is told that the other is under way.")]
 pub struct Args {
     /// Read and check every stored byte
     #[arg(long)]
@@ -64,7 +64,7 @@ struct Task {
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let mode = if args.resume { OpenMode::Write } else { OpenMode::Read };
+    let mode = if args.resume { OpenMode::ReadAndNote } else { OpenMode::Read };
     let worker = Worker::open(&args.data_dir.path()?, mode, WorkerSettings::of_a_person())?;
     let ctx = &*worker.ctx;
     let deadline = args.max_time.map(|time| ctx.ports.clock.now().saturating_add(time)).transpose();

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use super::{RunContext, collection, retention};
 use crate::{
     error::{ErrorKind, Result},
-    model::{Source, scope::AccountScope},
+    export::Export,
+    model::{Source, SourceId, scope::AccountScope},
     ports::{Condition, Query, Random, SortRange},
-    snapshot::KeyDestruction,
+    snapshot::{KeyDestruction, retain::Thinned},
     store::{self, Versioned},
     tables::SOURCES,
 };
@@ -82,6 +83,21 @@ async fn look_after(ctx: &RunContext, scope: &AccountScope, source: &Source) {
     if let Err(error) = collection::advance(ctx, scope, source_id, ACTOR).await {
         tracing::warn!(%error, source = %source_id, "nothing could be collected; again tomorrow");
     }
+    if let Err(error) = thin(ctx, scope, source_id).await {
+        tracing::warn!(%error, source = %source_id, "what retention left behind could not be thinned; again tomorrow");
+    }
+    if let Err(error) = remove_ended_exports(ctx, scope).await {
+        tracing::warn!(%error, account = %scope.account_id(), "ended exports could not be deleted; again tomorrow");
+    }
+}
+
+async fn thin(ctx: &RunContext, scope: &AccountScope, source_id: SourceId) -> Result<Thinned> {
+    ctx.snapshots.source(scope, source_id).await?.thin(ctx.ports.clock.now()).await
+}
+
+/// What an account has beside its sources.
+async fn remove_ended_exports(ctx: &RunContext, scope: &AccountScope) -> Result<usize> {
+    Export::remove_ended(&ctx.snapshots.account(scope).await?, ctx.ports.clock.now()).await
 }
 
 /// Only ever later: a collection's grace is over by the next round.

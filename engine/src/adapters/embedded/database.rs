@@ -89,7 +89,7 @@ impl Database {
         }
         let writer = match mode {
             OpenMode::Write => Some(open_writer(path)?),
-            OpenMode::Read => None,
+            OpenMode::Read | OpenMode::ReadAndNote => None,
         };
         let inner = Inner {
             path: path.to_owned(),

@@ -49,14 +49,28 @@ pub enum OpenMode {
     Write,
     /// Looking only, beside a running writer or without one. Writes are `Denied`.
     Read,
+    /// As `Read`, and may also keep what becomes of looking: how far verifications came, and reports of drills. These are objects of
+    /// their own that no writer of the directory touches, made by a rename like all others, so several processes may.
+    ReadAndNote,
 }
 
 impl OpenMode {
+    /// The same for everything but objects.
+    fn of_rows(self) -> Self {
+        if self == Self::ReadAndNote { Self::Read } else { self }
+    }
+
+    /// Ends a write of the object at `path` where that may not be written.
+    fn check_object(self, path: &str) -> Result<()> {
+        let is_note = path.ends_with(".verification") || path.ends_with(".drill");
+        if self == Self::ReadAndNote && is_note { Ok(()) } else { self.check_writable() }
+    }
+
     /// Ends a write in a directory that was opened for reading.
     fn check_writable(self) -> Result<()> {
         match self {
             Self::Write => Ok(()),
-            Self::Read => {
+            Self::Read | Self::ReadAndNote => {
                 Err(Error::new(ErrorKind::Denied, "the data directory was opened for reading; nothing can be changed"))
             }
         }
@@ -126,15 +140,16 @@ impl EmbeddedStores {
                 files::private_dir(data_dir).map_err(named)?;
                 Some(lock::DirectoryLock::acquire(data_dir)?)
             }
-            OpenMode::Read => None,
+            OpenMode::Read | OpenMode::ReadAndNote => None,
         };
+        let (objects_mode, mode) = (mode, mode.of_rows());
         // The key first: a used directory without its key must be refused before anything is written.
         let keys: Arc<dyn Keys> = Arc::new(keys::MasterKey::open(data_dir, mode, random.clone()).map_err(named)?);
         let database = database::Database::open(&data_dir.join(database::FILE_NAME), mode, lock).map_err(named)?;
         database.set_up(|connection| set_up(connection, &*random)).map_err(named)?;
         let queue = queue::EmbeddedQueue::new(database.clone(), clock.clone(), random.clone());
-        let blobs =
-            blobs::Directory::open(data_dir, mode, database.clone(), queue.clone(), random.clone()).map_err(named)?;
+        let blobs = blobs::Directory::open(data_dir, objects_mode, database.clone(), queue.clone(), random.clone())
+            .map_err(named)?;
         let mail = Arc::new(mail::MailFolder::open(data_dir, mode, clock.clone(), random.clone()).map_err(named)?);
         let identity = identity::EmbeddedIdentity::open(
             database.clone(),
