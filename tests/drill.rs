@@ -2,12 +2,15 @@
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/running.rs"]
+mod running;
 #[path = "support/stored.rs"]
 mod stored;
 
 use std::{fs, path::Path};
 
 use program::{Program, run};
+use running::Running;
 use serde_json::{Value, json};
 
 async fn import(program: &Program, stream: &str, ids: std::ops::Range<u32>) {
@@ -148,13 +151,13 @@ async fn a_drill_over_damage_fails_and_says_where_also_in_its_report() {
 }
 
 #[tokio::test]
-async fn beside_a_running_process_a_drill_is_done_and_its_report_printed() {
+async fn beside_a_running_process_a_drill_is_done_and_its_report_kept() {
     let program = world().await;
-    let lock = fs::File::options().write(true).open(program.data_dir().join("lock")).expect("the lock");
-    lock.try_lock().expect("nobody else has it");
+    let up = Running::up(&program);
     let (code, printed, told) = drill(&program, &["--json"]).await;
     assert_eq!(code, 0, "{told}");
     let document: Value = serde_json::from_str(&printed).expect("JSON");
-    assert_eq!((&document["kept"], &document["reports"][0]["report"]["outcome"]), (&json!(false), &json!("passed")));
-    assert!(stored::objects(&program.data_dir(), "drill").is_empty());
+    assert_eq!((&document["kept"], &document["reports"][0]["report"]["outcome"]), (&json!(true), &json!("passed")));
+    assert_eq!(stored::objects(&program.data_dir(), "drill").len(), 1);
+    up.kill();
 }

@@ -75,8 +75,18 @@ async fn destroying_needs_the_accounts_name_twice_and_no_hold_and_leaves_nothing
 
     let gone = ["the account's key was destroyed", "contract ended"];
     for command in ["snapshots", "verify"] {
-        refused(&mut program.command(command), 1, &gone).await;
+        let said = String::from_utf8(run(&mut program.command(command)).await).expect("text");
+        assert_eq!(said.matches("left out: account").count(), 1, "{said}");
+        assert!(said.contains(&account) && said.contains("contract ended"), "{said}");
     }
+    assert_eq!(json(program.command("verify").arg("--data")).await["destroyed_accounts"][0]["account_id"], account);
+    refused(program.command("history").args(["--source", "shop", "--stream", "contacts", "--key", "7"]), 1, &gone)
+        .await;
+    let mark = program.data_dir().join(format!("objects/accounts/{account}/keys/destroyed"));
+    let mut cat = Command::new(binary());
+    cat.arg("cat").arg(&mark).arg("--key-file").arg(program.data_dir().join("master.key"));
+    let shown: Value = serde_json::from_slice(&run(&mut cat).await).expect("one document");
+    assert_eq!(shown["reason"], "contract ended");
     refused(program.command("records").args(["--snapshot", &snapshot, "--stream", "contacts"]), 1, &gone).await;
     refused(&mut keys(&program, &["rotate"]), 1, &gone).await;
     let file = program.data_dir().with_file_name("contacts.jsonl");

@@ -2,10 +2,13 @@
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/running.rs"]
+mod running;
 #[path = "support/stored.rs"]
 mod stored;
 
 use program::{Program, run};
+use running::Running;
 use serde_json::Value;
 
 /// Imports contacts into a source, with that content; the snapshot.
@@ -111,4 +114,21 @@ async fn limits_that_make_no_sense_are_refused() {
         let output = program.command("verify").args(arguments).output().await.expect("it starts");
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
     }
+}
+
+#[tokio::test]
+async fn beside_a_running_process_a_verification_in_parts_goes_on_from_part_to_part() {
+    let program = Program::new();
+    import(&program, "a", "one").await;
+    import(&program, "a", "two").await;
+    let up = Running::up(&program);
+    let parts = in_parts(&program).await;
+    assert!(parts.len() > 1, "{parts:?}");
+    let last = &parts[parts.len() - 1];
+    assert_eq!((&last["clean"], &last["complete"]), (&true.into(), &true.into()), "{last}");
+    assert_eq!(stored::objects(&program.data_dir(), "verification").len(), 1);
+    // What looks beside a process still writes nothing else.
+    let sources = up.api().call(reqwest::Method::GET, "/sources", None).await;
+    assert_eq!(sources["items"].as_array().map(Vec::len), Some(1), "{sources}");
+    up.kill();
 }

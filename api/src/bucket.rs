@@ -12,7 +12,7 @@ use clap::Args;
 use etcetera::{BaseStrategy, choose_base_strategy};
 use listbackup_engine::{
     Error, ErrorKind, Result,
-    adapters::embedded::{EmbeddedStores, key_file, make_key_file},
+    adapters::embedded::{EmbeddedStores, SystemRandom, key_file, make_key_file},
     connectors::Problem,
     model::AccountId,
     ports::Blobs,
@@ -111,7 +111,7 @@ impl Bucket<'_> {
             return Err(self.named(Error::new(ErrorKind::Invalid, message).with("file", key_path.display())));
         }
         if is_new {
-            make_key_file(key_path)?;
+            make_key_file(key_path, &SystemRandom)?;
         }
         let dir = self.tables_dir()?;
         let worker = match self.over(&dir, &objects, key_path, settings.clone()).await? {

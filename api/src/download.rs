@@ -13,17 +13,17 @@ use bytes::Bytes;
 use listbackup_engine::{export::ExportSpec, snapshot::SnapshotReader};
 use tokio::sync::mpsc;
 
-use crate::problem::Problem;
+use crate::{downloads::Place, problem::Problem};
 
 /// Pieces waiting for the caller; each has about 256 KiB.
 const PIECES: usize = 2;
 
-/// The export as an attachment. Its first piece is waited for, so that what fails before it is told as a problem; what fails
+/// The export as an attachment, which keeps its place until it ends. Its first piece is waited for, so that what fails before it is told as a problem; what fails
 /// later breaks the answer off.
 ///
 /// # Errors
 /// Those of the export, before its first piece.
-pub async fn attachment(reader: SnapshotReader, spec: ExportSpec) -> Result<HttpResponse, Problem> {
+pub async fn attachment(place: Place, reader: SnapshotReader, spec: ExportSpec) -> Result<HttpResponse, Problem> {
     let mut answer = HttpResponseBuilder::new(StatusCode::OK);
     answer.content_type(spec.media_type());
     answer.insert_header((header::CONTENT_DISPOSITION, disposition(spec.file_name(reader.manifest()))));
@@ -36,12 +36,12 @@ pub async fn attachment(reader: SnapshotReader, spec: ExportSpec) -> Result<Http
         }
     });
     let first = pieces.recv().await.transpose()?;
-    let body = futures::stream::unfold((first, pieces), |(first, mut pieces)| async move {
+    let body = futures::stream::unfold((first, pieces, place), |(first, mut pieces, place)| async move {
         let piece = match first {
             Some(piece) => Ok(piece),
             None => pieces.recv().await?,
         };
-        Some((piece, (None, pieces)))
+        Some((piece, (None, pieces, place)))
     });
     Ok(answer.streaming::<_, Problem>(body))
 }

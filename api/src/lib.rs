@@ -11,6 +11,7 @@ pub mod check;
 pub mod cli;
 pub mod demo;
 pub mod download;
+pub mod downloads;
 pub mod etag;
 pub mod gate;
 pub mod idempotency;

@@ -6,7 +6,7 @@ use listbackup_engine::{
     model::{AccountId, Run, SnapshotId, Source, id::kind, scope::AccountScope},
     ports::{Query, SortRange},
     run::RunContext,
-    snapshot::{LoadedManifest, Manifest, SnapshotReader, SourceStore, StreamState},
+    snapshot::{KeyDestruction, LoadedManifest, Manifest, SnapshotReader, SourceStore, StreamState},
     tables::{RUNS, SOURCES},
 };
 
@@ -32,16 +32,28 @@ impl Found {
     }
 }
 
-/// The sources of the owner's accounts: one, unless the tables were made anew from objects of several.
+/// The sources that can be read, and the accounts that cannot.
+#[derive(Default)]
+pub struct Living {
+    /// The sources, with their accounts.
+    pub sources: Vec<(AccountScope, Source)>,
+    /// Accounts whose keys were destroyed: nothing of them can be read.
+    pub destroyed: Vec<KeyDestruction>,
+}
+
+/// The sources of the owner's accounts: one account, unless the tables were made anew from objects of several.
 ///
 /// # Errors
-/// `Retry` when the store cannot be read.
-pub async fn sources(ctx: &RunContext) -> Result<Vec<(AccountScope, Source)>> {
-    let mut sources = Vec::new();
+/// `Retry` when the store cannot be read; `Corrupt` when the mark of a destruction is damaged.
+pub async fn sources(ctx: &RunContext) -> Result<Living> {
+    let mut living = Living::default();
     for scope in local::scopes(&ctx.ports, &ctx.system).await? {
-        sources.extend(sources_of(ctx, scope).await?.into_iter().map(|source| (scope, source)));
+        match KeyDestruction::of(&*ctx.ports.blobs, &scope).await? {
+            Some(destruction) => living.destroyed.push(destruction),
+            None => living.sources.extend(sources_of(ctx, scope).await?.into_iter().map(|source| (scope, source))),
+        }
     }
-    Ok(sources)
+    Ok(living)
 }
 
 async fn sources_of(ctx: &RunContext, scope: AccountScope) -> Result<Vec<Source>> {
@@ -66,15 +78,21 @@ async fn sources_of(ctx: &RunContext, scope: AccountScope) -> Result<Vec<Source>
     }
 }
 
-/// The source of that name in the owner's account; every one without a name.
+/// The sources of that name in the owner's accounts; every one without a name.
 ///
 /// # Errors
-/// `NotFound` when there is no source of that name.
-pub async fn named_sources(ctx: &RunContext, name: Option<&str>) -> Result<Vec<(AccountScope, Source)>> {
+/// `Denied` when it is in an account whose keys were destroyed; `NotFound` when there is no source of that name.
+pub async fn named_sources(ctx: &RunContext, name: Option<&str>) -> Result<Living> {
     let mut found = sources(ctx).await?;
     if let Some(name) = name {
-        found.retain(|(_, source)| source.name == name);
-        if found.is_empty() {
+        found.sources.retain(|(_, source)| source.name == name);
+        if found.sources.is_empty() {
+            for destruction in &found.destroyed {
+                let there = sources_of(ctx, ctx.system.account(destruction.account_id)).await?;
+                if there.iter().any(|source| source.name == name) {
+                    return Err(destruction.error());
+                }
+            }
             let message = "there is no source of that name; `listbackup snapshots` shows them";
             return Err(Error::new(ErrorKind::NotFound, message).with("source", name));
         }

@@ -112,6 +112,13 @@ impl Problem {
         self
     }
 
+    /// The same problem, over after so long.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status

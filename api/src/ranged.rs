@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
 use listbackup_engine::snapshot::{SnapshotReader, StoredAttachment};
 
-use crate::{download, problem::Problem};
+use crate::{download, downloads::Place, problem::Problem};
 
 /// An attachment of a snapshot, or the part of it that is asked for. Its first chunk is read before the answer begins, so
 /// that what is damaged there is told as a problem; damage further on breaks the answer off.
@@ -22,6 +22,7 @@ use crate::{download, problem::Problem};
 /// # Errors
 /// 416 for a range past its end; those of reading, before the first chunk.
 pub async fn attachment(
+    place: Place,
     request: &HttpRequest,
     reader: &SnapshotReader,
     attachment: &StoredAttachment,
@@ -58,14 +59,20 @@ pub async fn attachment(
     let length = range.end - range.start;
     let mut bytes = reader.open_attachment(attachment, range).await?;
     let first = bytes.next().await.transpose()?;
-    Ok(answer.body(SizedStream::new(length, whole(first, bytes))))
+    Ok(answer.body(SizedStream::new(length, whole(place, first, bytes))))
 }
 
+/// The place is free again when the stream is dropped.
 fn whole(
+    place: Place,
     first: Option<Bytes>,
     rest: BoxStream<'static, listbackup_engine::Result<Bytes>>,
 ) -> BoxStream<'static, Result<Bytes, Problem>> {
-    futures::stream::iter(first.map(Ok)).chain(rest.map(|piece| piece.map_err(Problem::from))).boxed()
+    let rest = rest.map(move |piece| {
+        let _kept = &place;
+        piece.map_err(Problem::from)
+    });
+    futures::stream::iter(first.map(Ok)).chain(rest).boxed()
 }
 
 fn text<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {

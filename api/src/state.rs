@@ -15,7 +15,10 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::jwt::Verifier;
+use crate::{
+    downloads::{DownloadLimits, Downloads},
+    jwt::Verifier,
+};
 
 /// Shared by all workers of the server; cheap to clone.
 #[derive(Clone)]
@@ -36,6 +39,8 @@ pub struct AppState {
     pub metrics: PrometheusHandle,
     /// When this process began to serve.
     pub started_at: Timestamp,
+    /// Downloads under way.
+    pub downloads: Arc<Downloads>,
     /// Ends long answers (server-sent events) when the server stops.
     pub closing: CancellationToken,
 }
@@ -51,9 +56,17 @@ impl AppState {
             settings: Arc::new(settings),
             metrics,
             started_at: ctx.ports.clock.now(),
+            downloads: Downloads::new(DownloadLimits::DEFAULT),
             closing: CancellationToken::new(),
             ctx,
         }
+    }
+
+    /// With other bounds of downloads.
+    #[must_use]
+    pub fn limiting_downloads(mut self, limits: DownloadLimits) -> Self {
+        self.downloads = Downloads::new(limits);
+        self
     }
 
     /// Now.

@@ -338,6 +338,9 @@ pub trait Keys: Send + Sync {
     /// A new key, bound to `context` (such as `account=acc_…;epoch=1`).
     async fn generate(&self, context: &str) -> Result<DataKey>;
 
+    /// Wraps a key that exists already, bound to `context`: so that another master key opens it too.
+    async fn wrap(&self, context: &str, plain: &[u8; 32]) -> Result<Vec<u8>>;
+
     /// Opens a wrapped key.
     ///
     /// # Errors

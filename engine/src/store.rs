@@ -120,6 +120,14 @@ fn body_of<R: Row>(row: &R) -> Result<Map<String, Value>> {
     }
 }
 
+/// The row that an item holds, where a table has nouns of several kinds.
+///
+/// # Errors
+/// `Corrupt` when it does not have its noun's shape.
+pub fn row<R: Row>(item: Item) -> Result<R> {
+    decode(item).map(|versioned| versioned.row)
+}
+
 fn decode<R: Row>(item: Item) -> Result<Versioned<R>> {
     let row = serde_json::from_value(Value::Object(item.body)).map_err(|error| {
         Error::new(ErrorKind::Corrupt, format!("a stored row has another shape: {error}")).with("table", R::TABLE.name)

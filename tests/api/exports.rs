@@ -4,10 +4,10 @@ use std::io::{Cursor, Read};
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use listbackup::sandbox::Sandbox;
+use listbackup::{downloads::DownloadLimits, sandbox::Sandbox};
 use listbackup_engine::{
     export::Export,
-    model::ExportId,
+    model::{AccountId, ExportId},
     snapshot::{SnapshotStore, StoreSettings},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -208,5 +208,42 @@ async fn an_export_ends_after_thirty_days() {
     let path = format!("/data/exports/{}", old.export_id);
     assert_eq!(world.ada.caller.get(&path).await.expect(200)["is_expired"], true);
     assert_eq!(world.ada.caller.get(&format!("{path}/download")).await.expect(410)["code"], "expired");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_downloads_at_a_time_than_allowed_are_refused_until_one_ends() {
+    let world = BackedUp::new().await;
+    let limits = DownloadLimits::DEFAULT;
+    let export = world.order(json!({ "streams": ["contacts"] })).await;
+    let path = format!("/data/exports/{}/download", id(&export));
+    let refused = async |status: u16, code: &str| {
+        let answer = world.ada.caller.request(Method::GET, &path).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(answer.headers()["retry-after"], "5");
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["code"], code, "{problem}");
+    };
+    let place = |account_id| world.app.downloads.place(account_id).unwrap();
+    // All places but one are taken: however many come one after another, each leaves its own.
+    let mut taken: Vec<_> = (1..limits.per_account.get()).map(|_| place(world.ada.account_id)).collect();
+    for _ in 0..limits.per_account.get() * 2 {
+        world.download(&export).await;
+    }
+    taken.push(place(world.ada.account_id));
+    refused(429, "too_many_downloads").await;
+    let files = world.ada.caller.get("/data/files?limit=1").await;
+    let file = format!("/data/files/{}/download", id(&files.expect(200)["items"][0]));
+    world.ada.caller.get(&file).await.expect(429);
+    taken.clear();
+
+    for number in 0..limits.total.get() {
+        let account_id = AccountId::derived(1, [u8::try_from(number).unwrap(); 10]);
+        taken.push(place(account_id));
+    }
+    refused(503, "busy").await;
+    taken.pop();
+    world.download(&export).await;
+    drop(taken);
     world.end().await;
 }

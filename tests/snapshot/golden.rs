@@ -44,6 +44,10 @@ impl Keys for GoldenKeys {
         }
     }
 
+    async fn wrap(&self, context: &str, plain: &[u8; 32]) -> Result<Vec<u8>> {
+        self.master.wrap(context, plain).await
+    }
+
     async fn unwrap(&self, context: &str, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
         self.master.unwrap(context, wrapped).await
     }

@@ -23,6 +23,8 @@ mod retain_crashes;
 mod retain_interleavings;
 mod retain_packs;
 mod retain_reading;
+mod rewrap;
 mod sweep;
 mod tapped;
+mod thinning;
 mod verify;

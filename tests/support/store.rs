@@ -135,6 +135,10 @@ impl Keys for CountingKeys {
         Ok(DataKey { plain: Zeroizing::new(plain), wrapped: wrap(context, &plain) })
     }
 
+    async fn wrap(&self, context: &str, plain: &[u8; 32]) -> Result<Vec<u8>> {
+        Ok(wrap(context, plain))
+    }
+
     async fn unwrap(&self, context: &str, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
         let plain: Option<[u8; 32]> = wrapped.get(..32).and_then(|plain| plain.try_into().ok());
         plain

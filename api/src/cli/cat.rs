@@ -8,7 +8,7 @@ use std::{
 use futures::TryStreamExt;
 use listbackup_engine::{
     Error, ErrorKind, Result,
-    snapshot::{LooseEntry, LooseSegment, ObjectKind, paths},
+    snapshot::{KeyDestruction, LooseEntry, LooseSegment, ObjectKind, paths},
 };
 use serde_json::{Value, json};
 
@@ -25,8 +25,8 @@ Examples: listbackup cat data/objects/accounts/acc_…/sources/src_…/segments/
           listbackup cat data/objects/accounts/acc_…/sources/src_…/snapshots/snap_….snap --key-file data/master.key
           listbackup cat lost.seg --path accounts/acc_…/sources/src_…/segments/….seg --data-key 1.key --stream contacts \\
                          --key-file master.key
-A segment's records come as JSONL, in the order of their keys; a document (manifest, tombstone, mark, checkpoint, export, report)
-as JSON. A segment holds what one or more snapshots wrote, not what a snapshot is: that is the merge of all segments that its
+A segment's records come as JSONL, in the order of their keys; a document (manifest, tombstone, mark, checkpoint, export, report, …)
+as JSON, and standard error says which kind it is. A segment holds what one or more snapshots wrote, not what a snapshot is: that is the merge of all segments that its
 manifest lists, the newest entry of a key counts. Nothing is written, no process is in the way.")]
 pub struct Args {
     /// The object as a file
@@ -63,6 +63,13 @@ pub async fn run(args: Args) -> Outcome {
     match object.kind {
         ObjectKind::Segment { .. } => segment(&args, &object).await,
         ObjectKind::Document { .. } => document(&object).await,
+        ObjectKind::Destruction => destruction(&args),
+        ObjectKind::Pack => Err(Error::new(
+            ErrorKind::Invalid,
+            "this is a pack: chunks of attachments, which only the list of an attachment puts together; \
+             `listbackup download` does that",
+        )
+        .with("file", args.file.display())),
         ObjectKind::DataKey => Err(Error::new(
             ErrorKind::Invalid,
             "this is a wrapped data key; what it opens is shown by cat, the key itself is not",
@@ -76,7 +83,22 @@ async fn document(object: &LooseObject) -> Outcome {
     let value: Value = serde_json::from_slice(&text).map_err(|error| {
         Error::new(ErrorKind::Corrupt, format!("the document is not JSON: {error}")).with("path", &object.path)
     })?;
+    if let Some(kind) = paths::document_kind(&object.path) {
+        output::note(&format!("{}: {kind}", object.path));
+    }
     output::json(&value);
+    Ok(Done::Whole)
+}
+
+/// The one object that is stored in clear.
+fn destruction(args: &Args) -> Outcome {
+    let text = std::fs::read(&args.file).map_err(|error| Error::from(error).with("file", args.file.display()))?;
+    let mark: KeyDestruction = serde_json::from_slice(&text).map_err(|error| {
+        Error::new(ErrorKind::Corrupt, format!("this is no object of a known version: {error}"))
+            .with("file", args.file.display())
+    })?;
+    output::note("the mark that the account's data keys were destroyed: nothing stored of it can be read any more");
+    output::json(&mark);
     Ok(Done::Whole)
 }
 

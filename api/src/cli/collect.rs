@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     data_dir::DataDir,
+    destroyed,
     exit::{Done, Outcome},
     output,
 };
@@ -45,7 +46,11 @@ pub async fn run(args: Args) -> Outcome {
     let worker = args.data_dir.open(mode).await?;
     let ctx = &worker.ctx;
     let (mut sources, mut attachments, mut scopes) = (Vec::new(), Vec::new(), Vec::<AccountScope>::new());
-    for (scope, source) in lookup::named_sources(ctx, args.source.as_deref()).await? {
+    let living = lookup::named_sources(ctx, args.source.as_deref()).await?;
+    if !args.json {
+        destroyed::tell(&living.destroyed);
+    }
+    for (scope, source) in living.sources {
         sources.push(work(ctx, &args, &scope, Target::Segments(source.source_id), ("source", &source.name)).await?);
         if !scopes.iter().any(|known| known.account_id() == scope.account_id()) {
             scopes.push(scope);
@@ -57,7 +62,12 @@ pub async fn run(args: Args) -> Outcome {
         attachments.push(work(ctx, &args, scope, Target::Packs, ("account", &account)).await?);
     }
     if args.json {
-        output::json(&json!({ "dry_run": args.dry_run, "sources": sources, "attachments": attachments }));
+        output::json(&json!({
+            "dry_run": args.dry_run,
+            "sources": sources,
+            "attachments": attachments,
+            "destroyed_accounts": destroyed::documents(&living.destroyed),
+        }));
     }
     Ok(Done::Whole)
 }

@@ -145,16 +145,24 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &PathBuf) -> Result<T> {
 /// States by stream name.
 fn read_states(path: &PathBuf) -> Result<BTreeMap<String, Value>> {
     let messages: Vec<Value> = read_json(path)?;
-    Ok(messages
-        .iter()
-        // Both the bare state and the whole message that carries it are in use.
-        .map(|message| message.get("state").unwrap_or(message))
-        .filter_map(|state| {
-            let stream = state.get("stream")?;
-            let name = stream.get("stream_descriptor")?.get("name")?.as_str()?;
-            Some((name.to_owned(), stream.get("stream_state")?.clone()))
-        })
-        .collect())
+    let (mut states, mut problems) = (BTreeMap::new(), Vec::new());
+    for (i, message) in messages.iter().enumerate() {
+        match stream_state(message) {
+            Some((name, state)) => drop(states.insert(name.to_owned(), state.clone())),
+            None => problems.push(Problem {
+                place: format!("{}: entry {i}", path.display()),
+                message: "is no state of a stream: `stream` with `stream_descriptor.name` and `stream_state`"
+                    .to_owned(),
+            }),
+        }
+    }
+    if problems.is_empty() { Ok(states) } else { Err(Error::invalid("the states cannot be read", problems)) }
+}
+
+/// Both the bare state and the whole message that carries it are in use.
+fn stream_state(message: &Value) -> Option<(&str, &Value)> {
+    let stream = message.get("state").unwrap_or(message).get("stream")?;
+    Some((stream.get("stream_descriptor")?.get("name")?.as_str()?, stream.get("stream_state")?))
 }
 
 async fn read_all(
@@ -163,18 +171,20 @@ async fn read_all(
     states: &BTreeMap<String, Value>,
     limit: Option<u64>,
 ) -> Outcome {
-    let mut has_failed = false;
+    let mut done = Done::Whole;
     for Selected { stream, is_incremental } in selected {
         let state = states.get(&stream.name).filter(|_| is_incremental).cloned();
         let request = ReadRequest { stream: stream.clone(), state, position: None };
         if let Err(error) = read_stream(connector.clone(), request, is_incremental, limit).await {
-            has_failed = true;
+            // A state that the connector cannot read is wrong input, like a file that cannot be.
+            let is_refused = error.kind() == ErrorKind::Invalid || done == Done::Refused;
+            done = if is_refused { Done::Refused } else { Done::Failed };
             let error = error.with("stream", &stream.name);
             output::error(&error);
             output::line(&trace(&stream.name, &error).to_string());
         }
     }
-    Ok(if has_failed { Done::Failed } else { Done::Whole })
+    Ok(done)
 }
 
 async fn read_stream(

@@ -80,6 +80,7 @@ impl DataDir {
         match mode {
             OpenMode::Write => self.open_to_write(WorkerSettings::of_a_person()),
             OpenMode::Read => self.open_to_read().await,
+            OpenMode::ReadAndNote => Worker::open(&self.keyed_path()?, mode, WorkerSettings::of_a_person()),
         }
     }
 

@@ -88,7 +88,7 @@ async fn by_id(ctx: &RunContext, id: &str) -> Result<(SnapshotReader, StoredAtta
     let message = "there is no file of that id; give its path and --snapshot, or see `listbackup files --snapshot …`";
     let not_found = || Error::new(ErrorKind::NotFound, message).with("id", id);
     let file_id: FileId = id.parse()?;
-    for (scope, source) in lookup::sources(ctx).await? {
+    for (scope, source) in lookup::sources(ctx).await?.sources {
         let query = Query {
             table: &FILES,
             index: Some("by-account"),

@@ -17,13 +17,11 @@ use tempfile::TempDir;
 
 use super::{
     data_dir::DataDir,
+    destroyed,
     exit::{Done, Outcome},
     loose, output,
 };
-use crate::{
-    lookup,
-    worker::{Worker, WorkerSettings},
-};
+use crate::lookup;
 
 /// Name of the master key in a data directory.
 const KEY_FILE: &str = "master.key";
@@ -95,33 +93,21 @@ struct Task {
 }
 
 async fn drill_all(args: &Args) -> Outcome {
-    let path = args.data_dir.path()?;
-    // A drill is worth as much beside a running process; only its report cannot be kept there then.
-    let (worker, is_kept) = match Worker::open(&path, OpenMode::Write, WorkerSettings::of_a_person()) {
-        Err(error) if error.kind() == ErrorKind::Conflict => (args.data_dir.open_to_read().await?, false),
-        opened => (opened?, true),
-    };
+    let worker = args.data_dir.open(OpenMode::ReadAndNote).await?;
     let ctx = &*worker.ctx;
     let mut reports = Vec::new();
     for task in tasks(ctx, args).await? {
         let (report, signed) = one(ctx, args, &task).await?;
-        if is_kept {
-            task.store.put_drill(report.snapshot_id, report.started_at, &signed).await?;
-        }
+        task.store.put_drill(report.snapshot_id, report.started_at, &signed).await?;
         reports.push((report, signed));
     }
     if let Some(out) = &args.out {
         write_reports(&reports, out).await?;
     }
     if args.json {
-        output::json(
-            &json!({ "kept": is_kept, "reports": reports.iter().map(|(_, signed)| signed).collect::<Vec<_>>() }),
-        );
+        output::json(&json!({ "kept": true, "reports": reports.iter().map(|(_, signed)| signed).collect::<Vec<_>>() }));
     } else {
         reports.iter().for_each(|(report, _)| print(report));
-        if !is_kept {
-            output::note("the data directory is in use by another process: the report is not kept in it (--out does)");
-        }
     }
     let is_passed = reports.iter().all(|(report, _)| report.outcome == Drilled::Passed);
     Ok(if is_passed { Done::Whole } else { Done::Damaged })
@@ -133,7 +119,9 @@ async fn tasks(ctx: &RunContext, args: &Args) -> Result<Vec<Task>> {
         return Ok(vec![Task { scope, store, loaded }]);
     }
     let mut tasks = Vec::new();
-    for (scope, source) in lookup::named_sources(ctx, args.source.as_deref()).await? {
+    let lookup::Living { sources, destroyed } = lookup::named_sources(ctx, args.source.as_deref()).await?;
+    destroyed::note(&destroyed);
+    for (scope, source) in sources {
         let Some(head) = &source.head else { continue };
         let store = ctx.snapshots.source(&scope, source.source_id).await?;
         let loaded = store.load(head.snapshot_id).await?;

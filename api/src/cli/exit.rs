@@ -26,6 +26,8 @@ pub enum Done {
     Partly,
     /// Nothing useful; the output says why.
     Failed,
+    /// Nothing useful, for wrong input; the output names it.
+    Refused,
     /// Damage was found; the output names it.
     Damaged,
     /// A person must sign in to the product again.
@@ -39,6 +41,7 @@ impl From<Done> for ExitCode {
         Self::from(match done {
             Done::Whole => 0,
             Done::Failed => 1,
+            Done::Refused => 2,
             Done::Partly => 3,
             Done::Damaged => 5,
             Done::SignInAgain => 6,

@@ -8,12 +8,16 @@ use listbackup_engine::{
         RunContext,
         retention::{self, Freed},
     },
-    snapshot::retain::{Act, Decision, Reason},
+    snapshot::{
+        KeyDestruction,
+        retain::{Act, Decision, Reason},
+    },
 };
 use serde::Serialize;
 
 use super::{
     data_dir::DataDir,
+    destroyed,
     exit::{Done, Outcome},
     output,
 };
@@ -98,16 +102,22 @@ pub async fn run(args: Args) -> Outcome {
     let mode = if args.dry_run { OpenMode::Read } else { OpenMode::Write };
     let worker = args.data_dir.open(mode).await?;
     let ctx = &*worker.ctx;
-    let (decisions, freed) = match &args.snapshot {
+    let judgement = match &args.snapshot {
         Some(id) => one(ctx, id, args.dry_run).await?,
         None => by_rules(ctx, &args).await?,
     };
-    print(&args, &decisions, freed);
+    print(&args, &judgement);
     Ok(Done::Whole)
 }
 
-/// What was decided, and for a dry run what collecting would free afterwards.
-type Judgement = (Vec<Decision>, Freed);
+#[derive(Default)]
+struct Judgement {
+    decisions: Vec<Decision>,
+    /// For a dry run, what collecting would free afterwards.
+    freed: Freed,
+    /// Accounts of which nothing can be said.
+    destroyed: Vec<KeyDestruction>,
+}
 
 async fn freed(ctx: &RunContext, scope: &AccountScope, source_id: SourceId, decisions: &[Decision]) -> Result<Freed> {
     let gone = decisions.iter().filter(|decision| !decision.is_kept()).map(|decision| decision.snapshot_id).collect();
@@ -115,8 +125,9 @@ async fn freed(ctx: &RunContext, scope: &AccountScope, source_id: SourceId, deci
 }
 
 async fn by_rules(ctx: &RunContext, args: &Args) -> Result<Judgement> {
-    let (mut decisions, mut sum) = (Vec::new(), Freed::default());
-    for (scope, source) in lookup::named_sources(ctx, args.source.as_deref()).await? {
+    let lookup::Living { sources, destroyed } = lookup::named_sources(ctx, args.source.as_deref()).await?;
+    let mut judgement = Judgement { destroyed, ..Judgement::default() };
+    for (scope, source) in sources {
         let rules = args.keep.rules().or_else(|| source.retention.clone()).ok_or_else(|| {
             let message = "the source has no retention rules, so everything is kept; give some, such as --keep-last 10";
             Error::new(ErrorKind::Invalid, message).with("source", &source.name)
@@ -124,16 +135,17 @@ async fn by_rules(ctx: &RunContext, args: &Args) -> Result<Judgement> {
         let judged = judged(ctx, &scope, &source, &rules, args.dry_run).await?;
         if args.dry_run {
             let freed = freed(ctx, &scope, source.source_id, &judged).await?;
-            sum = Freed {
+            let sum = judgement.freed;
+            judgement.freed = Freed {
                 segments: sum.segments + freed.segments,
                 segment_bytes: sum.segment_bytes + freed.segment_bytes,
                 packs: sum.packs + freed.packs,
                 pack_bytes: sum.pack_bytes + freed.pack_bytes,
             };
         }
-        decisions.extend(judged);
+        judgement.decisions.extend(judged);
     }
-    Ok((decisions, sum))
+    Ok(judgement)
 }
 
 async fn judged(
@@ -159,14 +171,15 @@ async fn one(ctx: &RunContext, id: &str, dry_run: bool) -> Result<Judgement> {
         decision.kept_by = retention::protections(ctx, &found.scope, manifest.source_id, manifest.snapshot_id).await?;
         let decisions = vec![decision];
         let freed = freed(ctx, &found.scope, manifest.source_id, &decisions).await?;
-        return Ok((decisions, freed));
+        return Ok(Judgement { decisions, freed, ..Judgement::default() });
     }
     let act = Act { by: "cli".to_owned(), reason: "a person asked for it".to_owned(), at: ctx.ports.clock.now() };
     retention::forget(ctx, &found.scope, manifest.source_id, manifest.snapshot_id, act).await?;
-    Ok((vec![decision], Freed::default()))
+    Ok(Judgement { decisions: vec![decision], ..Judgement::default() })
 }
 
-fn print(args: &Args, decisions: &[Decision], freed: Freed) {
+fn print(args: &Args, judgement: &Judgement) {
+    let Judgement { decisions, freed, destroyed } = judgement;
     let (kept, gone) = ("keep", if args.dry_run { "would forget" } else { "forgotten" });
     let word = |decision: &Decision| if decision.is_kept() { kept } else { gone };
     if args.json {
@@ -179,7 +192,11 @@ fn print(args: &Args, decisions: &[Decision], freed: Freed) {
                 reasons: decision.kept_by.clone(),
             })
             .collect();
-        let mut document = serde_json::json!({ "dry_run": args.dry_run, "snapshots": rows });
+        let mut document = serde_json::json!({
+            "dry_run": args.dry_run,
+            "snapshots": rows,
+            "destroyed_accounts": destroyed::documents(destroyed),
+        });
         if args.dry_run {
             document["would_free"] = serde_json::json!({
                 "segments": freed.segments, "segment_bytes": freed.segment_bytes,
@@ -188,6 +205,7 @@ fn print(args: &Args, decisions: &[Decision], freed: Freed) {
         }
         return output::json(&document);
     }
+    destroyed::tell(destroyed);
     for decision in decisions {
         let reasons: Vec<String> = decision.kept_by.iter().map(ToString::to_string).collect();
         let why = match (reasons.is_empty(), &args.snapshot) {

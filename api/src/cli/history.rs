@@ -55,7 +55,7 @@ struct Document<'a> {
 pub async fn run(args: Args) -> Outcome {
     let worker = args.data_dir.open_to_read().await?;
     let mut versions = Vec::new();
-    for (scope, source) in lookup::named_sources(&worker.ctx, Some(&args.source)).await? {
+    for (scope, source) in lookup::named_sources(&worker.ctx, Some(&args.source)).await?.sources {
         let store = worker.ctx.snapshots.source(&scope, source.source_id).await?;
         let newest_first = store.back_from(source.head.map(|head| head.snapshot_id), usize::MAX).await?;
         versions.extend(store.find_history(&newest_first, &args.stream, &args.key).await?);

@@ -1,5 +1,7 @@
 //! `listbackup keys`: the data keys of the accounts in a data directory.
 
+mod rewrap;
+
 use std::collections::BTreeMap;
 
 use listbackup_engine::{
@@ -31,6 +33,8 @@ enum Command {
     List(ListArgs),
     /// Make a new data key for everything that is stored from now on.
     Rotate(RotateArgs),
+    /// Put a new master key in the place of the one that the directory has.
+    Rewrap(rewrap::Args),
     /// Destroy all data keys of an account: nothing stored of it can ever be read again.
     Destroy(DestroyArgs),
 }
@@ -96,6 +100,7 @@ impl Args {
         match &self.command {
             Command::List(args) => args.json,
             Command::Rotate(args) => args.json,
+            Command::Rewrap(args) => args.json,
             Command::Destroy(args) => args.json,
         }
     }
@@ -106,6 +111,7 @@ pub async fn run(args: Args) -> Outcome {
     match args.command {
         Command::List(args) => list(args).await,
         Command::Rotate(args) => rotate(args).await,
+        Command::Rewrap(args) => rewrap::run(args).await,
         Command::Destroy(args) => destroy(args).await,
     }
 }
@@ -140,7 +146,9 @@ async fn list(args: ListArgs) -> Outcome {
 impl Listed {
     fn document(&self) -> Value {
         let of = |epoch: &u32| {
-            let mut key = json!({ "epoch": epoch, "is_newest": self.stored.newest() == Some(*epoch) });
+            let forms = self.stored.forms.range((*epoch, 0)..=(*epoch, u32::MAX)).count();
+            let mut key =
+                json!({ "epoch": epoch, "is_newest": self.stored.newest() == Some(*epoch), "wrapped_forms": forms });
             if let Some(usage) = &self.usage {
                 let KeyUsage { snapshots, segments, segment_bytes } = usage.get(epoch).copied().unwrap_or_default();
                 key["usage"] = json!({ "snapshots": snapshots, "segments": segments, "segment_bytes": segment_bytes });
@@ -165,6 +173,9 @@ impl Listed {
         let header = ["epoch", "seals", "snapshots", "segments", "bytes"];
         if !rows.is_empty() {
             output::table(&header[..if with_usage { 5 } else { 2 }], &rows);
+        }
+        if self.stored.forms.len() > self.stored.epochs.len() {
+            output::line("  also wrapped by another master key: run `listbackup keys rewrap` again to finish it");
         }
     }
 

@@ -7,6 +7,7 @@ mod cat;
 mod collect;
 mod connector;
 mod data_dir;
+mod destroyed;
 mod diff;
 mod download;
 mod drill;

@@ -1,10 +1,14 @@
 //! `listbackup snapshots`: what there is.
 
-use listbackup_engine::{Result, model::Source, snapshot::Manifest};
+use listbackup_engine::{
+    model::Source,
+    snapshot::{KeyDestruction, Manifest},
+};
 use serde::Serialize;
 
 use super::{
     data_dir::DataDir,
+    destroyed,
     exit::{Done, Outcome},
     output,
 };
@@ -52,7 +56,8 @@ struct StreamRow {
 pub async fn run(args: Args) -> Outcome {
     let worker = args.data_dir.open_to_read().await?;
     let mut rows = Vec::new();
-    for (scope, source) in lookup::sources(&worker.ctx).await? {
+    let lookup::Living { sources, destroyed } = lookup::sources(&worker.ctx).await?;
+    for (scope, source) in sources {
         let is_other = args.source.as_ref().is_some_and(|name| *name != source.name);
         if is_other || source.head.is_none() {
             continue;
@@ -62,7 +67,7 @@ pub async fn run(args: Args) -> Outcome {
             rows.push(row(&source, &loaded.manifest));
         }
     }
-    print(&args, &rows)?;
+    print(&args, &rows, &destroyed);
     Ok(Done::Whole)
 }
 
@@ -94,14 +99,17 @@ fn remarks(row: &Row) -> String {
     head.into_iter().chain(suspicious).collect::<Vec<_>>().join(", ")
 }
 
-fn print(args: &Args, rows: &[Row]) -> Result<()> {
+fn print(args: &Args, rows: &[Row], gone: &[KeyDestruction]) {
     if args.json {
+        // The document is the list of snapshots, as ever.
+        destroyed::note(gone);
         output::json(&rows);
-        return Ok(());
+        return;
     }
+    destroyed::tell(gone);
     if rows.is_empty() {
         output::line("no snapshots yet; make one with `listbackup backup`");
-        return Ok(());
+        return;
     }
     let cells: Vec<Vec<String>> = rows
         .iter()
@@ -117,5 +125,4 @@ fn print(args: &Args, rows: &[Row]) -> Result<()> {
         })
         .collect();
     output::table(&["snapshot", "source", "made at", "records", "streams", ""], &cells);
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `listbackup up`: API, worker, scheduler and indexer in one process on the embedded stores.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, num::NonZeroUsize};
 
 use listbackup_engine::{
     Error, ErrorKind, Result,
@@ -16,7 +16,9 @@ use super::{
     output,
 };
 use crate::{
-    demo, local,
+    demo,
+    downloads::DownloadLimits,
+    local,
     server::{self, RunningServer},
     signal,
     state::{ApiSettings, AppState, Service},
@@ -43,6 +45,17 @@ pub struct Args {
     /// Private network that connectors may reach, such as 10.1.0.0/16; repeat for more
     #[arg(long, value_name = "CIDR", env = "LISTBACKUP_ALLOW_NETWORKS", value_delimiter = ',')]
     allow_network: Vec<Network>,
+    /// Downloads and exports written at a time; more are answered with 503 and `Retry-After`
+    #[arg(long, value_name = "N", default_value_t = DownloadLimits::DEFAULT.total, env = "LISTBACKUP_DOWNLOADS_MAX")]
+    downloads_max: NonZeroUsize,
+    /// Those of one account; more are answered with 429 and `Retry-After`
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = DownloadLimits::DEFAULT.per_account,
+        env = "LISTBACKUP_DOWNLOADS_PER_ACCOUNT"
+    )]
+    downloads_per_account: NonZeroUsize,
     /// Also serve a make-believe SaaS product, connect it by OAuth and back it up
     #[arg(long)]
     sandbox: bool,
@@ -98,6 +111,7 @@ fn serve(args: &Args, worker: &Worker) -> Result<RunningServer> {
         },
         metrics_token: None,
     };
-    let state = AppState::new(worker.ctx.clone(), settings, metrics);
+    let limits = DownloadLimits { total: args.downloads_max, per_account: args.downloads_per_account };
+    let state = AppState::new(worker.ctx.clone(), settings, metrics).limiting_downloads(limits);
     server::serve(state, args.listen).map_err(|error| server::unusable(args.listen, &error))
 }

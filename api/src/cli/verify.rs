@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::{
     amounts,
     data_dir::DataDir,
+    destroyed,
     exit::{Done, Outcome},
     output,
     verify_report::{self, Verified},
@@ -28,8 +29,8 @@ Examples: listbackup verify --data --data-dir ./data
           listbackup verify --data --max-time 10m --resume --data-dir ./data     (each night, until all is covered)
 Without --data it checks that every object that a snapshot names is there with its size; with it, every byte.
 With --resume it goes on where the last one with --resume stopped, with the snapshots that there were then; the place is kept
-beside the data and needs nothing else. When all was covered, the next one begins anew. It writes that place, so no other
-process may use the directory at the same time; beside a running one, ask that: POST /data/snapshots/{id}/verify.")]
+beside the data and needs nothing else. When all was covered, the next one begins anew. All of it works beside a running process;
+of two with --resume at the same time one is told that the other is under way.")]
 pub struct Args {
     /// Read and check every stored byte
     #[arg(long)]
@@ -60,7 +61,7 @@ struct Task {
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let mode = if args.resume { OpenMode::Write } else { OpenMode::Read };
+    let mode = if args.resume { OpenMode::ReadAndNote } else { OpenMode::Read };
     let worker = args.data_dir.open(mode).await?;
     let ctx = &*worker.ctx;
     let deadline = args.max_time.map(|time| ctx.ports.clock.now().saturating_add(time)).transpose();
@@ -69,7 +70,8 @@ pub async fn run(args: Args) -> Outcome {
         .map(|at| (&*ctx.ports.clock, at));
     let mut limits = VerifyLimits { bytes_max: args.max_bytes, deadline };
     let mut verified = Vec::new();
-    for task in tasks(ctx, args.resume).await? {
+    let lookup::Living { sources, destroyed } = lookup::sources(ctx).await?;
+    for task in tasks(ctx, sources, args.resume).await? {
         let is_over = limits.bytes_max == Some(0) || deadline.is_some_and(|(clock, at)| clock.now() >= at);
         let report = if is_over && !verified.is_empty() { None } else { report(ctx, &task, &args, &limits).await? };
         if let (Some(report), Some(bytes_max)) = (&report, &mut limits.bytes_max) {
@@ -83,8 +85,14 @@ pub async fn run(args: Args) -> Outcome {
     if args.json {
         let sources: Vec<Value> = verified.iter().map(Verified::document).collect();
         let is_complete = verified.iter().all(Verified::is_complete);
-        output::json(&serde_json::json!({ "clean": is_clean, "complete": is_complete, "sources": sources }));
+        output::json(&serde_json::json!({
+            "clean": is_clean,
+            "complete": is_complete,
+            "sources": sources,
+            "destroyed_accounts": destroyed::documents(&destroyed),
+        }));
     } else {
+        destroyed::tell(&destroyed);
         verify_report::print(&verified, args.data);
     }
     Ok(if is_clean { Done::Whole } else { Done::Damaged })
@@ -92,9 +100,9 @@ pub async fn run(args: Args) -> Outcome {
 
 /// The sources that have snapshots. To resume, first those that somebody is in the middle of, then those that were
 /// covered longest ago: with small limits each has its turn.
-async fn tasks(ctx: &RunContext, is_resumed: bool) -> Result<Vec<Task>> {
+async fn tasks(ctx: &RunContext, sources: Vec<(AccountScope, Source)>, is_resumed: bool) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
-    for (scope, source) in lookup::sources(ctx).await? {
+    for (scope, source) in sources {
         if source.head.is_none() {
             continue;
         }

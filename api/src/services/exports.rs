@@ -139,6 +139,10 @@ pub async fn read(state: Data<AppState>, caller: Caller, id: Path<ExportId>) -> 
     responses((status = 200, description = "The file, as an attachment.", content(
         (String = "application/jsonl"), (String = "text/csv"),
         (Vec<u8> = "application/vnd.apache.parquet"), (Vec<u8> = "application/zip"))),
+    (status = 429, description = "The account has as many downloads under way as it may; `Retry-After` says when to try again.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
+    (status = 503, description = "The server has; likewise.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 410, description = "The export has expired; order another one.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn download(state: Data<AppState>, caller: Caller, id: Path<ExportId>) -> Result<HttpResponse, Problem> {
@@ -148,6 +152,7 @@ pub async fn download(state: Data<AppState>, caller: Caller, id: Path<ExportId>)
         return Err(Problem::new(StatusCode::GONE, "expired", detail));
     }
     let found = snapshots::find(&state, &caller, export.snapshot_id).await?;
+    let place = state.downloads.place(caller.account_id())?;
     let details = [
         ("snapshotId", json!(export.snapshot_id)),
         ("exportId", json!(export.export_id)),
@@ -156,7 +161,7 @@ pub async fn download(state: Data<AppState>, caller: Caller, id: Path<ExportId>)
     ];
     let told = told(&state, &caller, ActivityKind::DataExported, Subject::source(export.source_id), details);
     commit(&state, caller.scope(), Vec::new(), told).await?;
-    download::attachment(found.reader, export.spec()).await
+    download::attachment(place, found.reader, export.spec()).await
 }
 
 /// The streams to export, or every problem with what was asked for.

@@ -135,6 +135,10 @@ pub struct DownloadParams {
     (status = 206, description = "The part of the attachment that `Range` asks for.",
         content((Vec<u8> = "application/octet-stream"))),
     (status = 304, description = "The attachment has the `ETag` of `If-None-Match`."),
+    (status = 429, description = "The account has as many downloads under way as it may; `Retry-After` says when to try again.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
+    (status = 503, description = "The server has; likewise.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 416, description = "The attachment ends before that part.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn download(
@@ -154,6 +158,7 @@ pub async fn download(
         return download_attachment(&state, &caller, &request, &found.reader, &file, attachment).await;
     }
     found.stream(&file.stream)?;
+    let place = state.downloads.place(caller.account_id())?;
     let details = [
         ("snapshotId", json!(file.snapshot_id)),
         ("stream", json!(file.stream)),
@@ -162,7 +167,7 @@ pub async fn download(
     ];
     let told = told(&state, &caller, ActivityKind::DataExported, Subject::source(file.source_id), details);
     commit(&state, caller.scope(), Vec::new(), told).await?;
-    download::attachment(found.reader, ExportSpec { selection: Selection::Stream(file.stream), format }).await
+    download::attachment(place, found.reader, ExportSpec { selection: Selection::Stream(file.stream), format }).await
 }
 
 async fn download_attachment(
@@ -176,6 +181,7 @@ async fn download_attachment(
     let key = attachment_key(&attachment.record, &attachment.id)?;
     let stored = reader.attachment(&attachments_stream(&file.stream), &key).await?;
     let stored = stored.ok_or_else(Problem::not_found)?;
+    let place = state.downloads.place(caller.account_id())?;
     let details = [
         ("snapshotId", json!(file.snapshot_id)),
         ("stream", json!(file.stream)),
@@ -184,7 +190,7 @@ async fn download_attachment(
     ];
     let told = told(state, caller, ActivityKind::DataExported, Subject::source(file.source_id), details);
     commit(state, caller.scope(), Vec::new(), told).await?;
-    ranged::attachment(request, reader, &stored).await
+    ranged::attachment(place, request, reader, &stored).await
 }
 
 /// Ids are unique, so the index by account finds one by its whole id as prefix.

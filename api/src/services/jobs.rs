@@ -15,6 +15,7 @@ use listbackup_engine::{
         event::{self, Subject},
         update::{Decision, update as change},
     },
+    snapshot::KeyDestruction,
     store::{key, put},
     tables::JOBS,
 };
@@ -133,6 +134,7 @@ pub async fn create(
     if let Some(earlier) = state.store.find::<Job>(caller.scope(), place(&caller, job_id)).await? {
         return Ok(answer(StatusCode::CREATED, earlier.row));
     }
+    refuse_destroyed(&state, &caller).await?;
     let job = new_job(&state, &caller, job_id, source_id, body.value.name, schedule)?;
     let job = insert_or_find(&state, &caller, job).await?;
     Ok(answer(StatusCode::CREATED, job))
@@ -217,6 +219,7 @@ pub async fn resume(
     id: Path<JobId>,
     if_match: IfMatch,
 ) -> Result<HttpResponse, Problem> {
+    refuse_destroyed(&state, &caller).await?;
     let job = change_job(&state, &caller, *id, &if_match, |job| job.state = JobState::Active).await?;
     Ok(answer(StatusCode::OK, job))
 }
@@ -307,6 +310,11 @@ async fn change_job(
 /// 404.
 pub async fn find(state: &AppState, caller: &Caller, id: JobId) -> Result<Job, Problem> {
     Ok(state.store.get::<Job>(caller.scope(), place(caller, id)).await?.row)
+}
+
+/// No job can do anything in an account whose keys were destroyed.
+async fn refuse_destroyed(state: &AppState, caller: &Caller) -> Result<(), Problem> {
+    Ok(KeyDestruction::refuse(&*state.ports.blobs, caller.scope()).await?)
 }
 
 fn place(caller: &Caller, id: JobId) -> Key {

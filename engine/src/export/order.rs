@@ -14,6 +14,10 @@ use crate::{
 
 /// How long an export may be downloaded.
 const LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// An export that has ended is told as such for so long, and then deleted.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Exports of one listing.
+const PAGE: usize = 200;
 /// Exports read at a time.
 const READS: usize = 8;
 
@@ -68,6 +72,35 @@ impl Export {
     pub async fn keep(self, store: &AccountStore) -> Result<Self> {
         store.put_export(self.export_id, &self).await?;
         store.load_export(self.export_id).await
+    }
+
+    /// Deletes the exports that ended more than seven days ago. Returns how many. An order that cannot be read stays.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn remove_ended(store: &AccountStore, now: Timestamp) -> Result<usize> {
+        let ended_by = now.saturating_sub(REMEMBERED).unwrap_or(Timestamp::MIN);
+        let made_by = ended_by.saturating_sub(LIFE).unwrap_or(Timestamp::MIN);
+        // Ids tell when they were made, and the listing has the newest first: it begins where exports may have ended.
+        let mut after = ExportId::derived(made_by.as_millisecond().max(0), [0xff; 10]);
+        let mut removed = 0;
+        loop {
+            let ids = store.list_exports(Some(after), PAGE).await?;
+            for id in &ids {
+                match store.load_export::<Self>(*id).await {
+                    Ok(export) if export.is_expired(ended_by) => {
+                        store.delete_export(*id).await?;
+                        removed += 1;
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, export = %id, "an export's order cannot be read"),
+                }
+            }
+            match ids.last() {
+                Some(last) if ids.len() == PAGE => after = *last,
+                _ => return Ok(removed),
+            }
+        }
     }
 
     /// Up to `max` exports, newest first, after the one with id `after`.

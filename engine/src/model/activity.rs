@@ -50,6 +50,9 @@ pub enum ActivityKind {
     /// An account got a new data key for what is stored from then on.
     #[serde(rename = "account.key_rotated")]
     AccountKeyRotated,
+    /// An account's data keys and credentials were wrapped by another master key, and the old one opens them no more.
+    #[serde(rename = "account.key_rewrapped")]
+    AccountKeyRewrapped,
     /// An account's data keys were destroyed, by a person: nothing stored of it can be read any more.
     #[serde(rename = "account.key_destroyed")]
     AccountKeyDestroyed,
@@ -152,6 +155,7 @@ impl ActivityKind {
             Self::AccountCreated => "account.created",
             Self::AccountUpdated => "account.updated",
             Self::AccountKeyRotated => "account.key_rotated",
+            Self::AccountKeyRewrapped => "account.key_rewrapped",
             Self::AccountKeyDestroyed => "account.key_destroyed",
             Self::UserSignedIn => "user.signed_in",
             Self::KeyCreated => "key.created",

@@ -218,7 +218,8 @@ async fn read_credential(ports: &Ports, scope: &AccountScope, key_id: KeyId) -> 
     Store::new(ports.tables.clone()).get(scope, key1(key_id)).await
 }
 
-fn context(account_id: AccountId, key_id: KeyId) -> String {
+/// What the seal of a credential is bound to.
+pub(super) fn context(account_id: AccountId, key_id: KeyId) -> String {
     format!("account={account_id};credential={key_id}")
 }
 

@@ -52,10 +52,15 @@ pub async fn fire_due(ports: &Ports, system: &SystemScope) -> Result<usize> {
     for Versioned { mut row, version } in store.query::<Job>(system, query).await?.rows {
         let Some(due_at) = row.next_due_ms.and_then(|due| Timestamp::from_millisecond(due).ok()) else { continue };
         let scope = system.account(row.account_id);
-        order_run(ports, &scope, &row, Trigger::Schedule { due_at }, None).await?;
+        match order_run(ports, &scope, &row, Trigger::Schedule { due_at }, None).await {
+            Ok(_) => {}
+            // The account's keys were destroyed: its jobs stand still from now on, and others have their turn.
+            Err(error) if error.kind() == ErrorKind::Denied => row.state = JobState::Paused,
+            Err(error) => return Err(error),
+        }
         reschedule(&mut row, now)?;
         match store.transact(&scope, vec![store::put(&row, Condition::Version(version))?]).await {
-            Ok(()) => fired += 1,
+            Ok(()) => fired += usize::from(row.state == JobState::Active),
             // Another scheduler moved it on, or a person changed the job: the next look sees.
             Err(error) if error.kind() == ErrorKind::Conflict => {}
             Err(error) => return Err(error),

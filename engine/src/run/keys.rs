@@ -3,14 +3,22 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    RunContext,
+    RunContext, due,
     event::{self, Subject, event},
+    order,
+    update::{Decision, update},
 };
 use crate::{
     error::Result,
-    model::{ActivityKind, scope::AccountScope},
+    model::{ActivityKind, Job, JobId, JobState, scope::AccountScope},
+    ports::{Query, SortRange},
     snapshot::{KeyDestruction, KeyRotation, retain::Act},
+    store::key,
+    tables::JOBS,
 };
+
+/// Jobs of one read.
+const PAGE: usize = 200;
 
 /// What destroying came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,21 +42,71 @@ pub async fn rotate(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result<
     Ok(rotation)
 }
 
-/// Destroys the account's data keys, for ever: nothing stored of the account can be read any more, nor anything be stored.
-/// Repeated, it finishes what was cut off. The event is kept before the first key goes.
+/// Destroys the account's data keys, for ever: nothing stored of the account can be read any more, nor anything be stored. Its jobs
+/// are paused and its live runs cancelled, which that event tells too; from the decision on nobody can order another. Repeated, it finishes what was cut off. The event is kept before the first key goes.
 ///
 /// # Errors
 /// `Denied`, with all of them, while snapshots are held or locked; those of the stores.
 pub async fn destroy(ctx: &RunContext, scope: &AccountScope, by: &str, reason: &str) -> Result<Destroyed> {
     let act = Act { by: by.to_owned(), reason: reason.to_owned(), at: ctx.ports.clock.now() };
     let doom = ctx.snapshots.decide_to_destroy_keys(scope, act).await?;
+    let (jobs, runs) = stand_still(ctx, scope, by).await?;
     if doom.keys > 0 {
         let decided = &doom.destruction.act;
-        let details = [("reason", json!(decided.reason)), ("decidedBy", json!(decided.by)), ("keys", json!(doom.keys))];
+        let details = [
+            ("reason", json!(decided.reason)),
+            ("decidedBy", json!(decided.by)),
+            ("keys", json!(doom.keys)),
+            ("jobsPaused", json!(jobs)),
+            ("runsCancelled", json!(runs)),
+        ];
         tell(ctx, scope, ActivityKind::AccountKeyDestroyed, by, details).await?;
     }
     let keys = ctx.snapshots.destroy_keys(scope).await?;
     Ok(Destroyed { destruction: doom.destruction, keys })
+}
+
+/// Pauses the account's jobs and asks its live runs to stop. Returns how many of each.
+async fn stand_still(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result<(usize, usize)> {
+    let now = ctx.ports.clock.now();
+    let mut paused = 0;
+    for job_id in active_jobs(ctx, scope).await? {
+        update(&ctx.store, scope, key(scope.account_id(), job_id), |mut job: Job| {
+            job.state = JobState::Paused;
+            job.updated_at = now;
+            due::reschedule(&mut job, now)?;
+            Ok(Decision::Write(job, vec![], ()))
+        })
+        .await?;
+        paused += 1;
+    }
+    let live = order::live_runs_of(&ctx.store, &ctx.system, scope).await?;
+    for run in &live {
+        order::cancel_run(&ctx.ports, scope, run.job_id, run.run_id, by).await?;
+    }
+    Ok((paused, live.len()))
+}
+
+async fn active_jobs(ctx: &RunContext, scope: &AccountScope) -> Result<Vec<JobId>> {
+    let (mut jobs, mut after) = (Vec::new(), None);
+    loop {
+        let query = Query {
+            table: &JOBS,
+            index: None,
+            partition: scope.account_id().to_string(),
+            sort: SortRange::All,
+            descending: false,
+            limit: PAGE,
+            after,
+        };
+        let page = ctx.store.query::<Job>(scope, query).await?;
+        let active = page.rows.into_iter().map(|job| job.row).filter(|job| job.state == JobState::Active);
+        jobs.extend(active.map(|job| job.job_id));
+        after = page.next;
+        if after.is_none() {
+            return Ok(jobs);
+        }
+    }
 }
 
 async fn tell<const N: usize>(

@@ -9,7 +9,7 @@
 //!
 //! Apart from runs, [`upkeep`] looks after stored snapshots once a day: [`retention`] lets go of them by the source's rules,
 //! [`collection`] deletes the segments that nothing refers to any more. By hand only, [`keys`] changes and
-//! destroys an account's data keys. When the tables are lost, [`rebuild`] makes them anew.
+//! destroys an account's data keys, [`rewrap`] wraps them anew. When the tables are lost, [`rebuild`] makes them anew.
 
 pub mod absence;
 pub mod attachments;
@@ -34,6 +34,7 @@ pub mod progress;
 pub mod rebuild;
 pub mod restore;
 pub mod retention;
+pub mod rewrap;
 pub mod schedule;
 pub mod session;
 pub mod settings;

@@ -18,6 +18,7 @@ use crate::{
         scope::{AccountScope, SystemScope},
     },
     ports::{Condition, Ports, Query, QueueName, SortRange},
+    snapshot::KeyDestruction,
     store::{self, Store, Versioned, key},
     tables::RUNS,
 };
@@ -52,7 +53,8 @@ impl RunOrder {
 /// call made; a due run's id comes from job and due instant, so that many schedulers make one row.
 ///
 /// # Errors
-/// `Retry` when a store cannot be reached; a run whose row was written is not lost then.
+/// `Denied` when the account's keys were destroyed; `Retry` when a store cannot be reached; a run whose row was written is not
+/// lost then.
 pub async fn order_run(
     ports: &Ports,
     scope: &AccountScope,
@@ -87,6 +89,7 @@ pub async fn write_order(
 /// # Errors
 /// As [`order_run`].
 pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, run: Run) -> Result<(Run, bool)> {
+    KeyDestruction::refuse(&*ports.blobs, scope).await?;
     let actor = match &run.trigger {
         Trigger::Schedule { .. } => event::SYSTEM,
         Trigger::Manual { by } => by,
@@ -223,6 +226,31 @@ pub fn end(run: &mut Run, status: RunStatus, error: Option<RunError>, now: Times
     run.finished_at = Some(now);
     run.live_shard = None;
     run.lease_expires_ms = None;
+}
+
+/// The account's runs that have not ended.
+///
+/// # Errors
+/// `Retry` when the store cannot be reached.
+pub(super) async fn live_runs_of(store: &Store, system: &SystemScope, scope: &AccountScope) -> Result<Vec<Run>> {
+    let (mut live, mut after) = (Vec::new(), None);
+    loop {
+        let query = Query {
+            table: &RUNS,
+            index: Some("live"),
+            partition: LIVE_SHARD.to_owned(),
+            sort: SortRange::All,
+            descending: false,
+            limit: SWEEP_MAX,
+            after,
+        };
+        let page = store.query::<Run>(system, query).await?;
+        live.extend(page.rows.into_iter().map(|run| run.row).filter(|run| run.account_id == scope.account_id()));
+        after = page.next;
+        if after.is_none() {
+            return Ok(live);
+        }
+    }
 }
 
 /// Live runs that nobody looks after: queued ones whose message may be lost, running ones whose lease has ended.

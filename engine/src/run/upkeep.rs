@@ -12,8 +12,10 @@ use super::{
 };
 use crate::{
     error::{ErrorKind, Result},
+    export::Export,
     model::{Source, SourceId, scope::AccountScope},
     ports::{Condition, Query, Random, SortRange},
+    snapshot::{KeyDestruction, retain::Thinned},
     store::{self, Versioned},
     tables::SOURCES,
 };
@@ -60,7 +62,13 @@ pub async fn look_after_due(ctx: &RunContext) -> Result<usize> {
         let next = now + ctx.settings.upkeep_every + jitter(&*ctx.ports.random);
         source.upkeep_due_ms = Some(next.as_millisecond());
         let scope = ctx.system.account(source.account_id);
+        let is_gone = KeyDestruction::of(&*ctx.ports.blobs, &scope).await?.is_some();
+        if is_gone {
+            // Nothing of it can be read, so there is nothing to look after, ever.
+            (source.upkeep_shard, source.upkeep_due_ms) = (None, None);
+        }
         match ctx.store.transact(&scope, vec![store::put(&source, Condition::Version(version))?]).await {
+            Ok(()) if is_gone => {}
             Ok(()) => look_after(ctx, &scope, &source).await,
             // Another worker took it, or the source changed: the next look sees.
             Err(error) if error.kind() == ErrorKind::Conflict => continue,
@@ -83,6 +91,12 @@ async fn look_after(ctx: &RunContext, scope: &AccountScope, source: &Source) {
     if let Err(error) = look_after_packs(ctx, scope, source_id).await {
         tracing::warn!(%error, account = %scope.account_id(), "no attachments could be collected; again tomorrow");
     }
+    if let Err(error) = thin(ctx, scope, source_id).await {
+        tracing::warn!(%error, source = %source_id, "what retention left behind could not be thinned; again tomorrow");
+    }
+    if let Err(error) = remove_ended_exports(ctx, scope).await {
+        tracing::warn!(%error, account = %scope.account_id(), "ended exports could not be deleted; again tomorrow");
+    }
 }
 
 /// Once a day an account, not once a day each of its sources.
@@ -91,6 +105,15 @@ async fn look_after_packs(ctx: &RunContext, scope: &AccountScope, source_id: Sou
         collection::advance(ctx, scope, Target::Packs, ACTOR).await?;
     }
     Ok(())
+}
+
+async fn thin(ctx: &RunContext, scope: &AccountScope, source_id: SourceId) -> Result<Thinned> {
+    ctx.snapshots.source(scope, source_id).await?.thin(ctx.ports.clock.now()).await
+}
+
+/// What an account has beside its sources.
+async fn remove_ended_exports(ctx: &RunContext, scope: &AccountScope) -> Result<usize> {
+    Export::remove_ended(&ctx.snapshots.account(scope).await?, ctx.ports.clock.now()).await
 }
 
 /// Only ever later: a collection's grace is over by the next round.

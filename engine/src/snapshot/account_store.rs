@@ -54,6 +54,14 @@ impl AccountStore {
         self.blobs.put_if_absent(&self.scope, &path, object).await
     }
 
+    /// Deletes an export. It is no error when there is none.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn delete_export(&self, export_id: ExportId) -> Result<()> {
+        self.blobs.delete(&self.scope, &paths::export(self.scope.account_id(), export_id)).await
+    }
+
     /// The sources that have objects, oldest first: one listing each.
     ///
     /// # Errors

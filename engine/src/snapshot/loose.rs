@@ -15,6 +15,11 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
+/// The last bytes of a pack.
+const PACK_END: &[u8] = b"LBKPPCK1";
+/// The first bytes of the only object that is stored in clear.
+const CLEAR_MARK: &[u8] = br#"{"format":"#;
+
 /// What an object is, by its own bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectKind {
@@ -30,6 +35,10 @@ pub enum ObjectKind {
     },
     /// A wrapped data key.
     DataKey,
+    /// Chunks of attachments.
+    Pack,
+    /// The mark that an account's keys were destroyed, in clear.
+    Destruction,
 }
 
 impl ObjectKind {
@@ -37,6 +46,12 @@ impl ObjectKind {
     pub fn of(head: &[u8], tail: &[u8]) -> Option<Self> {
         if keys::is_data_key(head) {
             return Some(Self::DataKey);
+        }
+        if head.starts_with(CLEAR_MARK) {
+            return Some(Self::Destruction);
+        }
+        if tail.ends_with(PACK_END) {
+            return Some(Self::Pack);
         }
         let document = DocumentHeader::epoch_in(head).map(|epoch| Self::Document { epoch });
         document.or_else(|| Trailer::epoch_in(tail).map(|epoch| Self::Segment { epoch }))

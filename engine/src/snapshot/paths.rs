@@ -151,9 +151,17 @@ pub fn checkpoints(account_id: AccountId, source_id: SourceId, run_id: RunId) ->
     format!("{}runs/{run_id}/", source(account_id, source_id))
 }
 
-/// A wrapped data key of an account.
+/// A wrapped data key of an account, as it was made.
 pub fn key(account_id: AccountId, epoch: u32) -> String {
     format!("{}{epoch}.key", keys(account_id))
+}
+
+/// A form of a wrapped data key: 0 as it was made, later ones under later master keys.
+pub fn key_form(account_id: AccountId, epoch: u32, form: u32) -> String {
+    match form {
+        0 => key(account_id, epoch),
+        _ => format!("{}{epoch}.{form}.key", keys(account_id)),
+    }
 }
 
 /// Prefix of an account's wrapped data keys.
@@ -311,13 +319,46 @@ pub fn parse_collection(path: &str) -> Option<(u32, &str)> {
     Some((number.parse().ok()?, kind))
 }
 
+/// What the document at `path` is, in words; `None` for objects of other kinds.
+pub fn document_kind(path: &str) -> Option<&'static str> {
+    let name = name(path)?;
+    if path.contains("/collections/") {
+        return Some(match name.rsplit('.').next()? {
+            "doomed" => "the candidates of a collection",
+            "waits" => "the runs that a collection waits for",
+            "rescue" => "a segment that a collection must leave",
+            "sweeping" => "the sign that somebody deletes for a collection",
+            _ => return None,
+        });
+    }
+    Some(match name.rsplit_once('.')?.1 {
+        "snap" => "the manifest of a snapshot",
+        "forgotten" => "the tombstone of a forgotten snapshot",
+        "mark" => "an entry in the log of a snapshot: pin, hold or the decision to forget it",
+        "collected" => "what a collection deleted",
+        "drill" => "the signed report of a restore drill",
+        "verification" => "how far a verification has come",
+        "checkpoint" => "a checkpoint of a run",
+        "export" => "an order for an export",
+        "restore" => "an order to restore into a product",
+        "outcomes" => "what became of records that were restored",
+        _ => return None,
+    })
+}
+
 fn name(path: &str) -> Option<&str> {
     path.rsplit('/').next()
 }
 
-/// The epoch of the wrapped key at `path`; `None` when it is the path of something else.
-pub fn parse_key_epoch(path: &str) -> Option<u32> {
-    name(path)?.strip_suffix(".key")?.parse().ok()
+/// Epoch and form of the wrapped key at `path`; `None` when it is the path of something else.
+pub fn parse_key(path: &str) -> Option<(u32, u32)> {
+    let name = name(path)?.strip_suffix(".key")?;
+    let (epoch, form) = match name.split_once('.') {
+        Some((epoch, form)) => (epoch.parse().ok()?, form.parse().ok().filter(|form| *form > 0)?),
+        None => (name.parse().ok()?, 0),
+    };
+    let written = if form == 0 { format!("{epoch}") } else { format!("{epoch}.{form}") };
+    (written == name).then_some((epoch, form))
 }
 
 #[cfg(test)]
@@ -370,8 +411,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_path_names_its_epoch() {
-        assert_eq!(parse_key_epoch(&key(AccountId::derived(1, [1; 10]), 7)), Some(7));
-        assert_eq!(parse_key_epoch("accounts/x/keys/readme"), None);
+    fn a_key_path_names_its_epoch_and_form_and_is_written_in_one_way() {
+        let account_id = AccountId::derived(1, [1; 10]);
+        for (epoch, form) in [(7, 0), (7, 1), (12, 30)] {
+            assert_eq!(parse_key(&key_form(account_id, epoch, form)), Some((epoch, form)));
+        }
+        assert_eq!(key_form(account_id, 7, 0), key(account_id, 7));
+        for other in ["readme", "destroyed", "07.key", "+7.key", "7.0.key", "7.01.key", "7.1.1.key"] {
+            assert_eq!(parse_key(&format!("accounts/x/keys/{other}")), None, "{other}");
+        }
     }
 }

@@ -140,6 +140,11 @@ impl SnapshotStore {
         &self.blobs
     }
 
+    /// What wraps data keys.
+    pub(super) fn master(&self) -> &dyn Keys {
+        &*self.keys
+    }
+
     /// Keys that nobody else uses, as they are now.
     pub(super) async fn own_ring(&self, scope: &AccountScope) -> Result<KeyRing> {
         KeyRing::open(self.blobs.clone(), self.keys.clone(), scope).await

@@ -7,6 +7,7 @@ use std::{sync::Arc, thread::JoinHandle, time::Duration};
 use client::{Answer, Caller};
 use jiff::Timestamp;
 use listbackup::{
+    downloads::Downloads,
     server::{self, RunningServer},
     state::{ApiSettings, AppState, Service},
 };
@@ -44,6 +45,8 @@ pub struct App {
     pub store: Store,
     /// The system's right, for rows that a test sets up itself.
     pub system: SystemScope,
+    /// Its downloads under way.
+    pub downloads: Arc<Downloads>,
     ctx: Arc<RunContext>,
     stores: EmbeddedStores,
     server: RunningServer,
@@ -79,8 +82,9 @@ impl App {
         }
         let system = SystemScope::of_this_process();
         let ctx = Arc::new(world(&ports, system));
-        let server = serve(ctx.clone());
-        Self { store: Store::new(ports.tables.clone()), ports, system, ctx, stores, server, _directory: directory }
+        let (server, downloads) = serve(ctx.clone());
+        let store = Store::new(ports.tables.clone());
+        Self { store, ports, system, downloads, ctx, stores, server, _directory: directory }
     }
 
     /// A caller without credentials.
@@ -229,7 +233,7 @@ fn world(ports: &Ports, system: SystemScope) -> RunContext {
     }
 }
 
-fn serve(ctx: Arc<RunContext>) -> RunningServer {
+fn serve(ctx: Arc<RunContext>) -> (RunningServer, Arc<Downloads>) {
     let settings = ApiSettings {
         public_url: "http://127.0.0.1".parse().unwrap(),
         services: Service::ALL.into_iter().collect(),
@@ -237,7 +241,8 @@ fn serve(ctx: Arc<RunContext>) -> RunningServer {
     };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let state = AppState::new(ctx, settings, metrics);
-    server::serve(state, "127.0.0.1:0".parse().unwrap()).unwrap()
+    let downloads = state.downloads.clone();
+    (server::serve(state, "127.0.0.1:0".parse().unwrap()).unwrap(), downloads)
 }
 
 /// The access token of a sign-in.

@@ -132,7 +132,8 @@ async fn target(
         let message = "the snapshot has no such stream".to_owned();
         problems.push(Problem { place: format!("stream {stream}"), message });
     }
-    let sources = lookup::sources(ctx).await?.into_iter().filter(|(of, _)| of.account_id() == scope.account_id());
+    let sources =
+        lookup::sources(ctx).await?.sources.into_iter().filter(|(of, _)| of.account_id() == scope.account_id());
     let found =
         sources.map(|(_, source)| source).find(|source| source.name == name || source.source_id.to_string() == name);
     match &found {

@@ -77,8 +77,10 @@ impl Directory {
             durable_dirs: Mutex::default(),
             locking: Mutex::default(),
         });
-        if mode == OpenMode::Write {
+        if mode != OpenMode::Read {
             files::private_dir(&files.root.join(STAGING))?;
+        }
+        if mode == OpenMode::Write {
             files.sweep()?;
             database.set_up(|connection| announcements::settle(connection, &files.root, queue.now_ms()))?;
         }
@@ -117,7 +119,7 @@ impl Directory {
 #[async_trait]
 impl Blobs for Directory {
     async fn put_if_absent(&self, scope: &AccountScope, path: &str, bytes: Bytes) -> Result<PutOutcome> {
-        self.mode.check_writable()?;
+        self.mode.check_object(path)?;
         blob_path::check(scope, path)?;
         if !path.ends_with(ANNOUNCED) {
             return self.publish(path, bytes).await;
@@ -181,7 +183,7 @@ impl Blobs for Directory {
     }
 
     async fn delete(&self, scope: &AccountScope, path: &str) -> Result<()> {
-        self.mode.check_writable()?;
+        self.mode.check_object(path)?;
         blob_path::check(scope, path)?;
         let (path, now_ms) = (path.to_owned(), self.queue.now_ms());
         self.run(move |files| files.delete(&path, now_ms)).await

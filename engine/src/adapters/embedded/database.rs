@@ -89,7 +89,7 @@ impl Database {
         }
         let writer = match mode {
             OpenMode::Write => Some(open_writer(path)?),
-            OpenMode::Read => None,
+            OpenMode::Read | OpenMode::ReadAndNote => None,
         };
         let inner = Inner {
             path: path.to_owned(),
@@ -174,6 +174,25 @@ impl Database {
         let _permit = self.0.reading.acquire().await.map_err(|_| stopped())?;
         let inner = self.0.clone();
         tokio::task::spawn_blocking(move || inner.with_reader(work)).await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Writes the database anew without what is free in it, and empties its log. Blocks.
+    ///
+    /// # Errors
+    /// `Exhausted` without space for a copy; `Retry` while another process reads.
+    pub(super) fn scrub(&self) -> Result<()> {
+        self.0.mode.check_writable()?;
+        // A reader of this process would hold the log as well.
+        lock(&self.0.readers).clear();
+        let mut writer = lock(&self.0.writer);
+        let connection = writer.as_mut().ok_or_else(stopped)?;
+        connection.execute_batch("VACUUM").map_err(failed)?;
+        let is_busy: i64 =
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)?;
+        if is_busy == 0 {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Retry, "another process reads the database; end it and run this again"))
     }
 
     fn enqueue(&self, write: Write) {

@@ -15,6 +15,7 @@ mod passwords;
 mod people;
 mod refresh;
 mod registration;
+mod rewrap;
 mod signing;
 mod tokens;
 
@@ -26,6 +27,7 @@ use rusqlite::Connection;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+pub(super) use self::rewrap::{remove_other_forms, wrap_secrets_anew};
 use self::{attempts::Attempts, passwords::Passwords, refresh::Grant, registration::Applicant, signing::SigningKeys};
 use super::database::Database;
 use crate::{

@@ -9,13 +9,16 @@ use async_trait::async_trait;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use zeroize::Zeroizing;
 
-use super::{OpenMode, SystemRandom, blobs, database, files};
+use super::{OpenMode, blobs, database, files};
 use crate::{
     error::{Error, ErrorKind, Result},
     ports::{DataKey, Keys, Random},
 };
 
-const FILE_NAME: &str = "master.key";
+/// Its name in the data directory.
+pub(super) const FILE_NAME: &str = "master.key";
+/// A key that is about to be the directory's.
+const DRAFT_NAME: &str = ".master.key.draft";
 const KEY_BYTES: usize = 32;
 const FORMAT: u8 = 1;
 
@@ -32,6 +35,10 @@ impl MasterKey {
     /// `Invalid` when others can read it, `Corrupt` when it is damaged, or missing although there is data.
     pub(super) fn open(data_dir: &Path, mode: OpenMode, random: Arc<dyn Random>) -> Result<Self> {
         let path = data_dir.join(FILE_NAME);
+        if mode == OpenMode::Write {
+            // Of an interrupted change; this process holds the directory's lock.
+            let _ = fs::remove_file(data_dir.join(DRAFT_NAME));
+        }
         let bytes = match fs::read(&path) {
             Ok(bytes) => Zeroizing::new(bytes),
             Err(error) if error.kind() == Io::NotFound => create(data_dir, mode, &*random)?,
@@ -49,7 +56,8 @@ impl MasterKey {
         Self::of(&read(path)?, random)
     }
 
-    fn of(bytes: &[u8], random: Arc<dyn Random>) -> Result<Self> {
+    /// The key of these bytes.
+    pub(super) fn of(bytes: &[u8], random: Arc<dyn Random>) -> Result<Self> {
         let key = RandomizedNonceKey::new(&AES_256_GCM, bytes).map_err(|_| unusable())?;
         Ok(Self { key, random })
     }
@@ -68,21 +76,24 @@ fn create(data_dir: &Path, mode: OpenMode, random: &dyn Random) -> Result<Zeroiz
         )
         .with("path", path.display()));
     }
-    let mut bytes = Zeroizing::new(vec![0; KEY_BYTES]);
-    random.fill(&mut bytes);
+    let bytes = fresh(random);
     keep(data_dir, &bytes)?;
     Ok(bytes)
 }
 
-/// Makes a master key in a file anywhere, which only its owner can read; durable on return.
+fn fresh(random: &dyn Random) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(vec![0; KEY_BYTES]);
+    random.fill(&mut bytes);
+    bytes
+}
+
+/// Makes a key in a file anywhere, durable and closed to other users.
 ///
 /// # Errors
-/// `Conflict` when there is such a file already; `Invalid`, `Exhausted` when it cannot be written.
-pub fn make_key_file(path: &Path) -> Result<()> {
-    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-    SystemRandom.fill(&mut *bytes);
-    files::write_new(path, &*bytes)?;
-    files::sync_dir(files::parent_of(path))
+/// `Conflict` when there is a file; `Invalid`, `Exhausted` when it cannot be written.
+pub fn make_key_file(file: &Path, random: &dyn Random) -> Result<()> {
+    files::write_new(file, &fresh(random))?;
+    files::sync_dir(files::parent_of(file))
 }
 
 /// Takes a copy of a key file into a directory that has none.
@@ -100,9 +111,10 @@ pub(super) fn adopt(data_dir: &Path, key_file: &Path) -> Result<()> {
     }
 }
 
-fn keep(data_dir: &Path, bytes: &[u8]) -> Result<()> {
+/// Makes these bytes the directory's key, by one rename.
+pub(super) fn keep(data_dir: &Path, bytes: &[u8]) -> Result<()> {
     let path = data_dir.join(FILE_NAME);
-    let draft = data_dir.join("master.key.new");
+    let draft = data_dir.join(DRAFT_NAME);
     // One of an interrupted start; this process holds the directory's lock.
     let _ = fs::remove_file(&draft);
     files::write_new(&draft, bytes)?;
@@ -111,7 +123,7 @@ fn keep(data_dir: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// The key in a file that only its owner can read.
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let bytes = Zeroizing::new(fs::read(path).map_err(|error| files::at(error, path))?);
     check(path, &bytes)?;
     Ok(bytes)
@@ -135,13 +147,17 @@ impl Keys for MasterKey {
     async fn generate(&self, context: &str) -> Result<DataKey> {
         let mut plain = Zeroizing::new([0; KEY_BYTES]);
         self.random.fill(&mut *plain);
+        let wrapped = self.wrap(context, &plain).await?;
+        Ok(DataKey { plain, wrapped })
+    }
+
+    async fn wrap(&self, context: &str, plain: &[u8; KEY_BYTES]) -> Result<Vec<u8>> {
         // Room for the tag from the start: a vector that grows leaves a copy of the key behind.
         let mut sealed = Vec::with_capacity(KEY_BYTES + AES_256_GCM.tag_len());
-        sealed.extend_from_slice(&*plain);
+        sealed.extend_from_slice(plain);
         let nonce =
             self.key.seal_in_place_append_tag(Aad::from(context.as_bytes()), &mut sealed).map_err(|_| unusable())?;
-        let wrapped = [&[FORMAT], nonce.as_ref().as_slice(), &sealed].concat();
-        Ok(DataKey { plain, wrapped })
+        Ok([&[FORMAT], nonce.as_ref().as_slice(), &sealed].concat())
     }
 
     async fn unwrap(&self, context: &str, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>> {

@@ -23,6 +23,7 @@ mod lock;
 mod loose;
 mod mail;
 mod queue;
+mod rewrap;
 mod system;
 mod tables;
 
@@ -33,6 +34,7 @@ use std::{
 
 pub use keys::make_key_file;
 pub use loose::{LooseObjects, key_file};
+pub use rewrap::NewMasterKey;
 pub use system::{SystemClock, SystemRandom};
 
 use crate::{
@@ -48,14 +50,28 @@ pub enum OpenMode {
     Write,
     /// Looking only, beside a running writer or without one. Writes are `Denied`.
     Read,
+    /// As `Read`, and may also keep what becomes of looking: how far verifications came, and reports of drills. These are objects of
+    /// their own that no writer of the directory touches, made by a rename like all others, so several processes may.
+    ReadAndNote,
 }
 
 impl OpenMode {
+    /// The same for everything but objects.
+    fn of_rows(self) -> Self {
+        if self == Self::ReadAndNote { Self::Read } else { self }
+    }
+
+    /// Ends a write of the object at `path` where that may not be written.
+    fn check_object(self, path: &str) -> Result<()> {
+        let is_note = path.ends_with(".verification") || path.ends_with(".drill");
+        if self == Self::ReadAndNote && is_note { Ok(()) } else { self.check_writable() }
+    }
+
     /// Ends a write in a directory that was opened for reading.
     fn check_writable(self) -> Result<()> {
         match self {
             Self::Write => Ok(()),
-            Self::Read => {
+            Self::Read | Self::ReadAndNote => {
                 Err(Error::new(ErrorKind::Denied, "the data directory was opened for reading; nothing can be changed"))
             }
         }
@@ -66,6 +82,7 @@ impl OpenMode {
 /// it, are gone.
 pub struct EmbeddedStores {
     ports: Ports,
+    database: database::Database,
     data_dir: PathBuf,
 }
 
@@ -144,8 +161,9 @@ impl EmbeddedStores {
                 files::private_dir(data_dir).map_err(named)?;
                 Some(lock::DirectoryLock::acquire(data_dir)?)
             }
-            OpenMode::Read => None,
+            OpenMode::Read | OpenMode::ReadAndNote => None,
         };
+        let (objects_mode, mode) = (mode, mode.of_rows());
         // The key first: a used directory without its key must be refused before anything is written.
         let (blobs, keys): (_, Arc<dyn Keys>) = match elsewhere {
             Some((blobs, keys)) => (Some(blobs), keys),
@@ -157,7 +175,7 @@ impl EmbeddedStores {
         let blobs = match blobs {
             Some(blobs) => blobs,
             None => Arc::new(
-                blobs::Directory::open(data_dir, mode, database.clone(), queue.clone(), random.clone())
+                blobs::Directory::open(data_dir, objects_mode, database.clone(), queue.clone(), random.clone())
                     .map_err(named)?,
             ),
         };
@@ -171,7 +189,7 @@ impl EmbeddedStores {
         )
         .map_err(named)?;
         let ports = Ports {
-            tables: Arc::new(tables::EmbeddedTables::new(database, clock.clone())),
+            tables: Arc::new(tables::EmbeddedTables::new(database.clone(), clock.clone())),
             queue: Arc::new(queue),
             blobs,
             events: Arc::new(events::EmbeddedEvents::new()),
@@ -181,7 +199,7 @@ impl EmbeddedStores {
             clock,
             random,
         };
-        Ok(Self { ports, data_dir: data_dir.to_owned() })
+        Ok(Self { ports, database, data_dir: data_dir.to_owned() })
     }
 
     /// The ports over this directory.

@@ -15,10 +15,10 @@ use self::{columns::Columns, schema::TableSql};
 use super::database::{Database, failed};
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::scope::Scope,
+    model::{AccountId, scope::Scope},
     ports::{Clock, Condition, Item, ItemPage, Key, Query, Tables, Write},
     store,
-    tables::{Ownership, TableSchema},
+    tables::{API_KEYS, OAUTH_STATES, Ownership, TableSchema},
 };
 
 pub(super) use self::{query::page, schema::set_up};
@@ -38,6 +38,20 @@ impl EmbeddedTables {
     pub(super) fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
         Self { database, clock }
     }
+}
+
+/// The accounts that have credentials or access keys.
+pub(super) fn accounts_with_keys(connection: &Connection) -> Result<Vec<AccountId>> {
+    let table = &TableSql::of(&API_KEYS)?.name;
+    let mut select = connection.prepare(&format!("SELECT DISTINCT account_id FROM {table}")).map_err(failed)?;
+    let ids: Vec<String> = select.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(failed)?;
+    Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
+}
+
+/// Removes the OAuth sign-ins under way.
+pub(super) fn remove_sign_ins(connection: &Connection) -> Result<()> {
+    let table = &TableSql::of(&OAUTH_STATES)?.name;
+    connection.execute(&format!("DELETE FROM {table}"), []).map(|_| ()).map_err(failed)
 }
 
 #[async_trait]

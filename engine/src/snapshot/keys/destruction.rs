@@ -29,6 +29,8 @@ use crate::{
 };
 
 const FORMAT: u32 = 1;
+/// Forms of a key that one listing has room for; more than two are left only where rewrapping was cut off again and again.
+const FORMS: usize = 4;
 /// A refusal names so many snapshots, and counts the others.
 const TOLD_MAX: usize = 50;
 
@@ -46,8 +48,28 @@ pub struct KeyDestruction {
 }
 
 impl KeyDestruction {
+    /// The mark of an account whose keys were destroyed: one look at one object.
+    ///
+    /// # Errors
+    /// Those of the port; `Corrupt` when the mark is damaged.
+    pub async fn of(blobs: &dyn Blobs, scope: &AccountScope) -> Result<Option<Self>> {
+        let path = paths::keys_destroyed(scope.account_id());
+        match blobs.size(scope, &path).await? {
+            Some(_) => read_mark(blobs, scope, &path).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Stands before what can come to nothing in an account whose keys were destroyed.
+    ///
+    /// # Errors
+    /// `Denied`, with who destroyed them, when and why; those of [`KeyDestruction::of`].
+    pub async fn refuse(blobs: &dyn Blobs, scope: &AccountScope) -> Result<()> {
+        Self::of(blobs, scope).await?.map_or(Ok(()), |destruction| Err(destruction.error()))
+    }
+
     /// What everybody is told who wants to read or write.
-    pub(super) fn error(&self) -> Error {
+    pub fn error(&self) -> Error {
         let Act { by, reason, at } = &self.act;
         let message = format!(
             "the account's key was destroyed on {at:.0} by {by} because {reason}: nothing stored of it can be read any more"
@@ -61,6 +83,8 @@ impl KeyDestruction {
 pub struct StoredKeys {
     /// Epochs that have a data key. New objects use the last.
     pub epochs: BTreeSet<u32>,
+    /// Epoch and number of each stored form of a key: one an epoch, unless they are being wrapped anew.
+    pub forms: BTreeSet<(u32, u32)>,
     /// They were destroyed, or are being: keys may be left then.
     pub destruction: Option<KeyDestruction>,
 }
@@ -69,14 +93,20 @@ impl StoredKeys {
     /// One listing, and a read when the keys were destroyed.
     pub(super) async fn look(blobs: &dyn Blobs, scope: &AccountScope) -> Result<Self> {
         let account_id = scope.account_id();
-        let entries = blobs.list(scope, &paths::keys(account_id), None, MAX_EPOCHS + 1).await?;
-        let epochs = entries.iter().filter_map(|entry| paths::parse_key_epoch(&entry.path)).collect();
+        let entries = blobs.list(scope, &paths::keys(account_id), None, MAX_EPOCHS * FORMS + 1).await?;
+        let forms: BTreeSet<_> = entries.iter().filter_map(|entry| paths::parse_key(&entry.path)).collect();
+        let epochs = forms.iter().map(|(epoch, _)| *epoch).collect();
         let path = paths::keys_destroyed(account_id);
         let destruction = match entries.iter().any(|entry| entry.path == path) {
             true => read_mark(blobs, scope, &path).await?,
             false => None,
         };
-        Ok(Self { epochs, destruction })
+        Ok(Self { epochs, forms, destruction })
+    }
+
+    /// Numbers of the stored forms of one epoch's key, the newest first.
+    pub(super) fn forms_of(&self, epoch: u32) -> impl Iterator<Item = u32> {
+        self.forms.range((epoch, 0)..=(epoch, u32::MAX)).rev().map(|(_, form)| *form)
     }
 
     /// The epoch of new objects.
@@ -185,10 +215,10 @@ impl SnapshotStore {
             if stored.epochs.is_empty() {
                 break;
             }
-            for epoch in stored.epochs {
-                self.blobs().delete(scope, &paths::key(scope.account_id(), epoch)).await?;
-                deleted += 1;
+            for (epoch, form) in &stored.forms {
+                self.blobs().delete(scope, &paths::key_form(scope.account_id(), *epoch, *form)).await?;
             }
+            deleted += stored.epochs.len();
         }
         self.let_go_of(scope.account_id()).await;
         Ok(deleted)

@@ -2,10 +2,12 @@
 //! of its digests, which every epoch carries on.
 //!
 //! * `stored`: a key as it is stored, made and read.
+//! * `rewrap`: the same keys under another master key.
 //! * `destruction`: the end of all keys of an account.
 //! * `usage`: what is sealed under which.
 
 mod destruction;
+mod rewrap;
 mod stored;
 mod usage;
 

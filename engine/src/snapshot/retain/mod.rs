@@ -6,6 +6,7 @@
 //! * `forget`: one snapshot goes: decided in its log, a tombstone instead of its manifest.
 //! * `collect`: what is on a `shelf`, segments or packs, goes in two phases and beside live writers; `named` is what manifests need of
 //!   it, `confirm` the writers' side.
+//! * `thin`: what all that leaves behind goes a long time later, where nothing rests on it.
 //! * `lock`: object lock for everything that a snapshot consists of.
 
 mod collect;
@@ -18,6 +19,7 @@ mod named;
 mod rules;
 mod shelf;
 mod sweep;
+mod thin;
 
 pub use self::{
     collect::{Collection, CollectionState, LiveLook, LiveRuns},
@@ -27,4 +29,5 @@ pub use self::{
     named::Collectable,
     rules::{Decision, Judged, Reason, decide},
     shelf::{ItemId, Shelf},
+    thin::{THIN_AFTER, Thinned},
 };

@@ -205,7 +205,8 @@ fn public_key(pair: &Ed25519KeyPair) -> (String, Value) {
     (id, key)
 }
 
-fn context(name: &str) -> String {
+/// What the secret of that name is bound to.
+pub(super) fn context(name: &str) -> String {
     format!("secret={name}")
 }
 

@@ -1,0 +1,118 @@
+//! What an account has under the master key, under another one: data keys and credentials. What they seal stays as it is.
+
+use serde_json::Map;
+
+use super::{
+    RunContext, connect,
+    event::{self, Subject, event},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{ActivityKind, Credential, scope::AccountScope},
+    ports::{Condition, Keys, Query, SortRange},
+    secret,
+    store::{self, key1},
+    tables::API_KEYS,
+};
+
+/// Rows of one look.
+const PAGE: usize = 200;
+
+/// How much of an account was changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// Data keys, or forms of them.
+    pub data_keys: usize,
+    /// Credentials of sources.
+    pub credentials: usize,
+}
+
+/// Wraps all that an account has by the master key `new` as well: afterwards either opens all of it. Done again, it does what is
+/// missing.
+///
+/// # Errors
+/// `Corrupt` when neither master key opens something; those of the stores.
+pub async fn wrap_anew(ctx: &RunContext, scope: &AccountScope, new: &dyn Keys) -> Result<Rewrapped> {
+    let data_keys = ctx.snapshots.wrap_keys_anew(scope, new).await?;
+    let mut credentials = 0;
+    for credential in credentials_of(ctx, scope).await? {
+        let (old, context) = (&*ctx.ports.keys, connect::context(credential.account_id, credential.key_id));
+        let changed = secret::wrap_anew(old, new, &context, &credential.sealed).await?;
+        credentials += usize::from(write(ctx, scope, credential, changed).await?);
+    }
+    Ok(Rewrapped { data_keys, credentials })
+}
+
+/// Deletes what the present master key does not open, where it opens another form of the same; tells it in the activity log.
+///
+/// # Errors
+/// `Corrupt`, before anything of that kind is deleted, when the master key does not open something at all; those of the stores.
+pub async fn finish(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result<Rewrapped> {
+    let mut changes = Vec::new();
+    for credential in credentials_of(ctx, scope).await? {
+        let context = connect::context(credential.account_id, credential.key_id);
+        let changed = secret::without_other_forms(&*ctx.ports.keys, &context, &credential.sealed).await?;
+        changes.push((credential, changed));
+    }
+    let data_keys = ctx.snapshots.remove_other_key_forms(scope).await?;
+    let mut credentials = 0;
+    for (credential, changed) in changes {
+        credentials += usize::from(write(ctx, scope, credential, changed).await?);
+    }
+    let done = Rewrapped { data_keys, credentials };
+    if done != Rewrapped::default() {
+        let told = event(
+            &ctx.ports,
+            scope.account_id(),
+            ActivityKind::AccountKeyRewrapped,
+            by,
+            Subject::default(),
+            Map::new(),
+        );
+        ctx.store.transact(scope, vec![event::keep(&told)?]).await?;
+        event::publish(&ctx.ports, scope, &[told]).await;
+    }
+    Ok(done)
+}
+
+/// The account's credentials; access keys are in the same table, and not sealed.
+async fn credentials_of(ctx: &RunContext, scope: &AccountScope) -> Result<Vec<Credential>> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let query = Query {
+            table: &API_KEYS,
+            index: Some("by-account"),
+            partition: scope.account_id().to_string(),
+            sort: SortRange::All,
+            descending: false,
+            limit: PAGE,
+            after,
+        };
+        let page = ctx.ports.tables.query(scope.into(), query).await?;
+        for item in page.items.into_iter().filter(|item| item.body.contains_key("sealed")) {
+            found.push(store::row::<Credential>(item)?);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// True when there was something to write. A credential that changed meanwhile or is gone is left to the next attempt.
+async fn write(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    credential: Credential,
+    changed: Option<String>,
+) -> Result<bool> {
+    let Some(sealed) = changed else { return Ok(false) };
+    let now = ctx.store.get::<Credential>(scope, key1(credential.key_id)).await?;
+    if now.row.sealed != credential.sealed {
+        return Err(Error::new(ErrorKind::Conflict, "a credential changed meanwhile; run this again")
+            .with("credential", credential.key_id));
+    }
+    let row = Credential { sealed, ..now.row };
+    ctx.store.transact(scope, vec![store::put(&row, Condition::Version(now.version))?]).await?;
+    Ok(true)
+}
