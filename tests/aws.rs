@@ -85,7 +85,8 @@ async fn the_bucket_tells_the_data_queue_of_each_new_snapshot() {
     let told = received(&aws.clients, &queue_url, 20).await;
     let [event] = told.as_slice() else { panic!("one message was expected: {told:?}") };
     let object = &event["Records"][0]["s3"]["object"];
-    assert_eq!((object["key"].as_str(), object["size"].as_u64()), (Some(snapshot.as_str()), Some(5)), "{event}");
+    let key = format!("{}/{snapshot}", ministack::PREFIX);
+    assert_eq!((object["key"].as_str(), object["size"].as_u64()), (Some(key.as_str()), Some(5)), "{event}");
     assert_eq!(received(&aws.clients, &queue_url, 1).await, Vec::<Value>::new(), "a refused put is not told");
 }
 

@@ -198,7 +198,7 @@ fn examples() -> Vec<(Decoder, Vec<u8>)> {
     let keys = data_keys();
     let mut all = Vec::new();
     for (path, object) in objects("seg") {
-        let streams = ["contacts", "orders", "notes", "strays", "contacts@attachments"];
+        let streams = ["contacts", "orders", "notes", "strays", "contacts@attachments", "strays@attachments"];
         // Only the name of its stream opens it.
         let opened = streams.iter().find_map(|stream| {
             let parts = Parts::of(&keys, "segment", &path, stream, &object);

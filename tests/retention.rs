@@ -40,7 +40,8 @@ async fn a_dry_run_explains_what_the_next_one_does() {
     let rules = ["--source", "shop", "--keep-last", "2"];
     let told = text(&program, &[&["forget"][..], &rules, &["--dry-run"]].concat()).await;
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines.len(), 6, "{told}");
+    assert_eq!(lines.len(), 7, "{told}");
+    assert!(lines[6].starts_with("nothing else refers to 1 segment, "), "{told}");
     for (line, (id, said)) in lines.iter().zip(made.iter().zip([
         "keep: pinned by cli: before the move",
         "keep: held by cli: case 4711",

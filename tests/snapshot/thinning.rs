@@ -6,14 +6,14 @@ use listbackup_engine::{
     ErrorKind,
     ports::Clock,
     snapshot::{
-        SourceStore,
+        SourceStore, WriterSpec,
         retain::{LiveRuns, THIN_AFTER, Thinned},
     },
 };
 
 use crate::{
     retain::{Hands, act, assert_sound, collect, forget, snapshots},
-    store::{MemoryBlobs, World, small_settings, snapshot_id},
+    store::{MemoryBlobs, World, page, run_id, small_settings, snapshot_id, stream},
     tapped::{Call, Tapped, When},
 };
 
@@ -57,6 +57,12 @@ async fn after_four_hundred_days_only_what_proves_the_chain_and_what_counts_is_l
     let refused = store.pin(snapshot_id(1), act(&clock)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NotFound);
     assert!(refused.to_string().contains("the test says so"), "{refused}");
+    // A run that ended without a snapshot: nothing names its segment.
+    let spec = WriterSpec { stream: stream("contacts", 1), run_id: run_id(9), parent: None, resume: None };
+    let mut writer = store.stream_writer(spec).await.unwrap();
+    writer.push(page([(vec!["1"], "{\"id\":1,\"of\":\"nobody\"}", false)])).await.unwrap();
+    writer.checkpoint().await.unwrap();
+    drop(writer);
     forget(&store, &clock, snapshot_id(3), snapshot_id(5)).await;
     collect(&store, &clock, &LiveRuns::default()).await.unwrap();
     assert_eq!(names(&world.blobs, "/collected/"), ["0000000001.collected", "0000000002.collected"]);

@@ -17,8 +17,10 @@ use crate::{
 
 /// A page takes about so many bytes of the file.
 const PAGE_BYTES: usize = 1 << 20;
-/// Pages under way whose memory comes back.
-const LENT_MAX: usize = 8;
+/// Read at a time, at least; a page takes so much more at most, unless a line is longer.
+const READ_BYTES: usize = 64 << 10;
+/// Pages under way whose memory comes back: as many as wait for the writer, the one in its hands, and the one being read.
+const LENT_MAX: usize = 6;
 /// The longest line.
 const LINE_BYTES_MAX: usize = 256 << 20;
 
@@ -149,7 +151,7 @@ impl Pool {
                 None
             }
         });
-        let mut buffer = free.unwrap_or_else(|| BytesMut::with_capacity(2 * PAGE_BYTES));
+        let mut buffer = free.unwrap_or_else(|| BytesMut::with_capacity(PAGE_BYTES + READ_BYTES));
         buffer.clear();
         buffer.extend_from_slice(rest);
         buffer
@@ -205,7 +207,9 @@ impl JsonLinesFile {
                 let message = format!("a line takes more than {LINE_BYTES_MAX} bytes");
                 return Err(Error::new(ErrorKind::Invalid, message).with("file", self.path()));
             }
-            buffer.reserve(PAGE_BYTES);
+            if buffer.capacity() - buffer.len() < READ_BYTES {
+                buffer.reserve(PAGE_BYTES);
+            }
             if file.read_buf(buffer).await.map_err(|error| self.unreadable(&error))? == 0 {
                 return Ok((!buffer.is_empty()).then_some(buffer.len()));
             }

@@ -5,6 +5,8 @@ use listbackup_engine::adapters::aws::{AwsClients, AwsCredentials, AwsOptions, A
 use super::{process::Server, python};
 
 const REGION: &str = "us-east-1";
+/// Below which the objects are.
+pub const PREFIX: &str = "below/a-prefix";
 /// The account of everybody whose access key is not twelve digits.
 const ACCOUNT: &str = "000000000000";
 
@@ -88,7 +90,7 @@ pub fn settings(endpoint_url: String) -> AwsSettings {
         stage: "test".to_owned(),
         region: REGION.to_owned(),
         bucket: "listbackup-test-objects".to_owned(),
-        prefix: "below/a-prefix".to_owned(),
+        prefix: PREFIX.to_owned(),
         endpoint_url: Some(endpoint_url),
         credentials: Some(credentials),
     })

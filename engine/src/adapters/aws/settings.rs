@@ -170,9 +170,9 @@ mod tests {
         let settings = AwsSettings::new(AwsOptions { endpoint_url, ..options() }).unwrap();
         assert_eq!((settings.stage(), settings.region()), ("test", "eu-central-1"));
         assert_eq!((settings.bucket(), &*settings.key_prefix()), ("listbackup-objects", "backups/crm/"));
+        assert_eq!(settings.endpoint_url(), Some("http://127.0.0.1:4566"));
         let settings = AwsSettings::new(AwsOptions { prefix: String::new(), ..options() }).unwrap();
         assert_eq!(settings.key_prefix(), "");
-        assert_eq!(settings.endpoint_url(), Some("http://127.0.0.1:4566"));
     }
 
     #[test]
