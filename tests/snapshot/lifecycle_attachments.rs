@@ -101,7 +101,16 @@ impl Life {
         }
         self.sources[at].process.meet(fate);
         let outcome = match &step.act {
-            Act::Put { is_full, pauses, edits } => self.put(at, *is_full, *pauses, edits).await,
+            Act::Put { is_full, pauses, meanwhile, edits } => {
+                let new = Run {
+                    number: self.runs,
+                    is_full: *is_full,
+                    pauses: *pauses,
+                    edits: edits.clone(),
+                    checkpoint: None,
+                };
+                self.put(at, new, *meanwhile).await
+            }
             Act::Forget(index) => self.forget(at, *index).await,
             Act::GiveUp | Act::Collect { .. } => {
                 self.sources[at].run = None;
@@ -117,17 +126,16 @@ impl Life {
         self.settle(at).await;
     }
 
-    async fn put(&mut self, at: usize, is_full: bool, pauses: bool, edits: &Edits) -> Result<()> {
+    async fn put(&mut self, at: usize, new: Run, meanwhile: bool) -> Result<()> {
         if self.sources[at].run.is_none() {
-            let run = Run { number: self.runs, is_full, pauses, edits: edits.clone(), checkpoint: None };
             self.runs += 1;
-            self.sources[at].run = Some(run);
+            self.sources[at].run = Some(new);
         }
-        let first = self.go_on(at).await;
+        let first = self.go_on(at, meanwhile).await;
         let outcome = match first {
             // A pack that it had found was swept: it begins again at its checkpoint, and does not find it any more.
             Err(error) if error.kind() == ErrorKind::Retry && !self.sources[at].process.is_dead() => {
-                self.go_on(at).await
+                self.go_on(at, false).await
             }
             other => other,
         };
@@ -141,7 +149,7 @@ impl Life {
     }
 
     /// A run goes on from where it stands to its end, or to where it stands still.
-    async fn go_on(&mut self, at: usize) -> Result<()> {
+    async fn go_on(&mut self, at: usize, meanwhile: bool) -> Result<()> {
         let store = self.sources[at].process.store.clone();
         let Some(mut run) = self.sources[at].run.clone() else { return Ok(()) };
         let parent = match self.sources[at].made.last() {
@@ -166,6 +174,7 @@ impl Life {
         for (i, (key, to)) in run.edits.clone().into_iter().enumerate() {
             if i >= done {
                 if run.pauses && i > done {
+                    self.collect_meanwhile(at, meanwhile).await;
                     run.checkpoint = Some((writer.checkpoint().await?, i));
                     run.pauses = false;
                     self.sources[at].run = Some(run);
@@ -178,6 +187,7 @@ impl Life {
                 None => held.remove(&name(key)),
             };
         }
+        self.collect_meanwhile(at, meanwhile).await;
         let finished = writer.finish(end(run.is_full)).await?;
         let reference = parent.as_ref().map(LoadedManifest::as_parent);
         let manifest = manifest(1, number(at), run.number, reference, [(STREAM, finished.state)]);
@@ -192,6 +202,12 @@ impl Life {
             (Err(_), Err(_)) => {}
         }
         outcome.map(drop)
+    }
+
+    async fn collect_meanwhile(&self, at: usize, is_due: bool) {
+        if is_due {
+            self.collect(&Process::start(&self.world, number(at)).await, true).await.unwrap();
+        }
     }
 
     async fn forget(&self, at: usize, index: prop::sample::Index) -> Result<()> {
