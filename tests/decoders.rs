@@ -87,7 +87,7 @@ fn data_keys() -> BTreeMap<u32, [u8; 32]> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let keys = objects("key").into_iter().map(|(path, object)| {
         let account = path.split('/').nth(1).unwrap();
-        let epoch = path.rsplit('/').next().unwrap().strip_suffix(".key").unwrap().parse().unwrap();
+        let epoch = path.rsplit('/').next().unwrap().split('.').next().unwrap().parse().unwrap();
         let wrapped = &object[9..9 + usize::from(object[8])];
         let key = runtime.block_on(master.unwrap(&format!("account={account};epoch={epoch}"), wrapped)).unwrap();
         (epoch, *key)
@@ -198,7 +198,7 @@ fn examples() -> Vec<(Decoder, Vec<u8>)> {
     let keys = data_keys();
     let mut all = Vec::new();
     for (path, object) in objects("seg") {
-        let streams = ["contacts", "orders", "notes", "strays", "contacts@attachments"];
+        let streams = ["contacts", "orders", "notes", "strays", "contacts@attachments", "strays@attachments"];
         // Only the name of its stream opens it.
         let opened = streams.iter().find_map(|stream| {
             let parts = Parts::of(&keys, "segment", &path, stream, &object);
