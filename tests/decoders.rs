@@ -87,7 +87,7 @@ fn data_keys() -> BTreeMap<u32, [u8; 32]> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let keys = objects("key").into_iter().map(|(path, object)| {
         let account = path.split('/').nth(1).unwrap();
-        let epoch = path.rsplit('/').next().unwrap().strip_suffix(".key").unwrap().parse().unwrap();
+        let epoch = path.rsplit('/').next().unwrap().split('.').next().unwrap().parse().unwrap();
         let wrapped = &object[9..9 + usize::from(object[8])];
         let key = runtime.block_on(master.unwrap(&format!("account={account};epoch={epoch}"), wrapped)).unwrap();
         (epoch, *key)

@@ -75,6 +75,28 @@ async fn parts_go_on_from_each_other_and_each_source_has_its_turn() {
 }
 
 #[tokio::test]
+async fn packs_that_only_older_snapshots_need_are_counted() {
+    let (program, product) = (Program::new(), running::sandbox(20, 0));
+    let base_url = format!("base_url={}", product.url());
+    for is_changed in [false, true] {
+        if is_changed {
+            // The one company loses its documents when somebody changes it.
+            let company = format!("{}/companies/1", product.url());
+            let patch = reqwest::Client::new().patch(company).header("X-Api-Key", "sandbox-key");
+            let answer = patch.json(&serde_json::json!({ "name": "New" })).send().await.expect("the sandbox answers");
+            assert!(answer.status().is_success(), "{answer:?}");
+        }
+        let settings = ["--set", "credentials.auth_type=api_key", "--set", "credentials.api_key=sandbox-key"];
+        let mut backup = program.command("backup");
+        run(backup.args(["--integration", "sandbox", "--set", &base_url]).args(settings)).await;
+    }
+    let (document, _) = verify(&program, &["--data"]).await;
+    assert_eq!(document["sources"][0]["older_packs"], 1, "{document}");
+    let told = String::from_utf8(run(program.command("verify").arg("--data")).await).expect("text");
+    assert!(told.contains(" attachments, 1 pack of older attachments, "), "{told}");
+}
+
+#[tokio::test]
 async fn damage_that_one_part_found_is_told_to_the_end_also_when_a_new_snapshot_came_between() {
     let program = Program::new();
     import(&program, "a", "one").await;

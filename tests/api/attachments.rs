@@ -84,6 +84,32 @@ async fn attachments_of_a_real_product_are_listed_and_downloaded_whole_and_in_pa
     app.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn verifying_tells_how_many_packs_it_looked_at_that_only_older_snapshots_need() {
+    let app = App::start().await;
+    let worker = app.worker();
+    let settings = SandboxSettings { records: 20, ..SandboxSettings::default() };
+    let product = listbackup::sandbox::Sandbox::start(settings).await.unwrap();
+    let at_product = Caller::new(product.url()).with("X-Api-Key", "sandbox-key");
+    let ada = app.person("ada").await;
+    let source = source(&ada, "Shop", &by_key(&product, &SandboxSettings::default().api_key)).await;
+    let mut packs = Vec::new();
+    for is_changed in [false, true] {
+        if is_changed {
+            // The one company loses its documents when somebody changes it.
+            at_product.patch("/companies/1", &json!({ "name": "New" })).await.expect(200);
+        }
+        let snapshot = run_to_its_end(&ada, &source).await["snapshot_id"].as_str().unwrap().to_owned();
+        let verified = ada.caller.post(&format!("/data/snapshots/{snapshot}/verify"), &json!({})).await;
+        assert_eq!((&verified.expect(200)["complete"], &verified.body["sound"]), (&json!(true), &json!(true)));
+        packs.push(verified.body["older_packs"].clone());
+    }
+    assert_eq!(packs, [0, 1]);
+    worker.stop();
+    product.stop().await.unwrap();
+    app.stop().await;
+}
+
 /// How many documents were asked for so far.
 async fn requests(product: &str) -> u64 {
     let stats = Caller::new(product.to_owned()).get("/_sandbox/stats").await;

@@ -23,6 +23,7 @@ use listbackup_engine::{
     },
 };
 use rand::{RngCore, SeedableRng, rngs::StdRng};
+use zeroize::Zeroizing;
 
 use crate::{
     doomed::{leave_a_collection_open, leave_packs_doomed},
@@ -82,6 +83,7 @@ pub async fn write(world: &World, ids: (u8, u8), zeros_bytes: usize) -> Vec<Held
     for number in 0..=HEAD {
         if number == 4 {
             add_second_epoch(world, account).await;
+            wrap_first_epoch_anew(world, account).await;
             store = world.source(account, source).await.unwrap();
         }
         let next = snapshot(&store, ids, number, zeros_bytes, made.last()).await;
@@ -317,28 +319,51 @@ async fn keep_documents(
     }
 }
 
-/// Adds a data key as FORMAT.md says, which carries the root on: nothing in the program does that yet, but it reads it.
+/// Adds a data key as FORMAT.md says, which carries the root on.
 async fn add_second_epoch(world: &World, account: u8) {
     let account_id = scope(account).account_id();
-    let context = |epoch: u32| format!("account={account_id};epoch={epoch}");
-    let first = world.blobs.objects()[&paths::key(account_id, 1)].clone();
-    let wrapped = &first[9..9 + usize::from(first[8])];
-    let first = world.keys.unwrap(&context(1), wrapped).await.unwrap();
     let second_path = paths::key(account_id, 2);
     if world.blobs.objects().contains_key(&second_path) {
         return;
     }
-    let second = world.keys.generate(&context(2)).await.unwrap();
-    let mut sealed = derive(&first, "first root").to_vec();
-    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &derive(&second.plain, "root")).unwrap());
-    let nonce = Nonce::assume_unique_for_key([5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
-    let place = [account_id.as_bytes(), &second.wrapped[..]].concat();
-    key.seal_in_place_append_tag(nonce, Aad::from(place), &mut sealed).unwrap();
-    let object = [b"LBKPKEY1", &[second.wrapped.len() as u8][..], &second.wrapped, &sealed].concat();
-    world.blobs.objects().insert(second_path, object.into());
+    let first = first_data_key(world, account).await;
+    let second = world.keys.generate(&format!("account={account_id};epoch=2")).await.unwrap();
+    let sealing = derive(&second.plain, "root", &[]);
+    let object = key_object(b"LBKPKEY1", account, 2, &second.wrapped, &sealing, derive(&first, "first root", &[]));
+    world.blobs.objects().insert(second_path, object);
 }
 
-fn derive(data_key: &[u8; 32], label: &str) -> [u8; 32] {
+/// Leaves the first data key in another form, as FORMAT.md says of a change of the master key. Here both are the same one.
+async fn wrap_first_epoch_anew(world: &World, account: u8) {
+    let account_id = scope(account).account_id();
+    if !world.blobs.objects().contains_key(&paths::key(account_id, 1)) {
+        return;
+    }
+    let first = first_data_key(world, account).await;
+    let wrapped = world.keys.wrap(&format!("account={account_id};epoch=1"), &first).await.unwrap();
+    let sealing = derive(&first, "root", blake3::hash(&wrapped).as_bytes());
+    let object = key_object(b"LBKPKEY2", account, 1, &wrapped, &sealing, derive(&first, "first root", &[]));
+    world.blobs.objects().insert(paths::key_form(account_id, 1, 1), object);
+    world.blobs.objects().remove(&paths::key(account_id, 1));
+}
+
+async fn first_data_key(world: &World, account: u8) -> Zeroizing<[u8; 32]> {
+    let account_id = scope(account).account_id();
+    let object = world.blobs.objects()[&paths::key(account_id, 1)].clone();
+    let wrapped = &object[9..9 + usize::from(object[8])];
+    world.keys.unwrap(&format!("account={account_id};epoch=1"), wrapped).await.unwrap()
+}
+
+fn key_object(magic: &[u8; 8], account: u8, epoch: u8, wrapped: &[u8], sealing: &[u8; 32], root: [u8; 32]) -> Bytes {
+    let mut sealed = root.to_vec();
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, sealing).unwrap());
+    let nonce = Nonce::assume_unique_for_key([5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, epoch]);
+    let place = [scope(account).account_id().as_bytes(), wrapped].concat();
+    key.seal_in_place_append_tag(nonce, Aad::from(place), &mut sealed).unwrap();
+    [&magic[..], &[wrapped.len() as u8], wrapped, &sealed].concat().into()
+}
+
+fn derive(data_key: &[u8; 32], label: &str, context: &[u8]) -> [u8; 32] {
     struct Bytes32;
     impl KeyType for Bytes32 {
         fn len(&self) -> usize {
@@ -347,6 +372,6 @@ fn derive(data_key: &[u8; 32], label: &str) -> [u8; 32] {
     }
     let prk: Prk = Salt::new(HKDF_SHA256, b"listbackup 1").extract(data_key);
     let mut key = [0; 32];
-    prk.expand(&[&[label.len() as u8], label.as_bytes()], Bytes32).unwrap().fill(&mut key).unwrap();
+    prk.expand(&[&[label.len() as u8], label.as_bytes(), context], Bytes32).unwrap().fill(&mut key).unwrap();
     key
 }

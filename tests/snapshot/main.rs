@@ -16,6 +16,7 @@ mod golden;
 mod key_destruction;
 mod keys;
 mod lifecycle;
+mod lifecycle_attachments;
 mod model;
 mod reading;
 mod retain;

@@ -12,8 +12,10 @@ use listbackup_engine::{
 };
 
 use crate::{
+    attachments::{files, noise, save},
+    doomed::advance_packs,
     retain::{Hands, act, assert_sound, collect, forget, snapshots},
-    store::{MemoryBlobs, World, page, run_id, small_settings, snapshot_id, stream},
+    store::{MemoryBlobs, World, page, run_id, scope, small_settings, snapshot_id, stream},
     tapped::{Call, Tapped, When},
 };
 
@@ -67,6 +69,36 @@ async fn after_four_hundred_days_only_what_proves_the_chain_and_what_counts_is_l
     collect(&store, &clock, &LiveRuns::default()).await.unwrap();
     assert_eq!(names(&world.blobs, "/collected/"), ["0000000001.collected", "0000000002.collected"]);
     assert_eq!(assert_sound(&store, &head).await, (3, 3));
+}
+
+#[tokio::test]
+async fn what_collections_of_packs_left_behind_goes_as_that_of_segments() {
+    let (world, clock) = (World::new(small_settings()), Hands::new());
+    let store = world.source(1, 1).await.unwrap();
+    let account = world.store().account(&scope(1)).await.unwrap();
+    let mut last = None;
+    for number in 0..4 {
+        let held = files([("1", "a", noise(number.into(), 3000))]);
+        last = Some(save(&store, (1, 1, number), last.as_ref(), &held).await.0);
+    }
+    let lose = async |number| {
+        forget(&store, &clock, snapshot_id(number), snapshot_id(3)).await;
+        advance_packs(&account, &clock, LiveRuns::default()).await.unwrap();
+        clock.advance(DAY);
+        advance_packs(&account, &clock, LiveRuns::default()).await.unwrap();
+    };
+    lose(0).await;
+    lose(1).await;
+    assert_eq!(names(&world.blobs, "/collected/"), ["0000000000.collected", "0000000001.collected"]);
+    clock.advance(THIN_AFTER - 2 * DAY);
+    assert_eq!(account.thin(clock.now()).await.unwrap(), 0, "the first is a day too young");
+    clock.advance(2 * DAY);
+    // A source's own thinning leaves what is the account's.
+    store.thin(clock.now()).await.unwrap();
+    assert_eq!(names(&world.blobs, "/collected/").len(), 2);
+    assert_eq!(account.thin(clock.now()).await.unwrap(), 1);
+    lose(2).await;
+    assert_eq!(names(&world.blobs, "/collected/"), ["0000000001.collected", "0000000002.collected"]);
 }
 
 #[tokio::test]

@@ -83,8 +83,12 @@ fn print_one(verified: &Verified, is_data: bool) {
     let Some(report) = &verified.report else {
         return output::line(&format!("{source}: its turn did not come this time"));
     };
+    let older_packs = match report.older_packs {
+        0 => String::new(),
+        packs => format!("{} of older attachments, ", output::counted(packs, "pack")),
+    };
     output::line(&format!(
-        "{source}: {}, {}, {}, {}, {} read",
+        "{source}: {}, {}, {}, {}, {older_packs}{} read",
         output::counted(report.manifests, "snapshot"),
         output::counted(report.segments, "segment"),
         output::counted(report.records, "record"),

@@ -68,6 +68,8 @@ pub struct VerificationView {
     records: u64,
     /// Attachments looked at by this request.
     attachments: u64,
+    /// Packs with attachments of only older snapshots looked at by this request.
+    older_packs: u64,
     /// Bytes read by this request.
     bytes_read: u64,
     /// How much was covered, by this request and those before it.
@@ -169,6 +171,7 @@ impl VerificationView {
             forgotten: report.forgotten,
             records: report.records,
             attachments: report.attachments,
+            older_packs: report.older_packs,
             bytes_read: report.bytes_read,
             covered: CoverageView {
                 segments: covered.segments,

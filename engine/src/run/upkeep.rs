@@ -15,7 +15,7 @@ use crate::{
     export::Export,
     model::{Source, SourceId, scope::AccountScope},
     ports::{Condition, Query, Random, SortRange},
-    snapshot::{KeyDestruction, retain::Thinned},
+    snapshot::KeyDestruction,
     store::{self, Versioned},
     tables::SOURCES,
 };
@@ -107,8 +107,14 @@ async fn look_after_packs(ctx: &RunContext, scope: &AccountScope, source_id: Sou
     Ok(())
 }
 
-async fn thin(ctx: &RunContext, scope: &AccountScope, source_id: SourceId) -> Result<Thinned> {
-    ctx.snapshots.source(scope, source_id).await?.thin(ctx.ports.clock.now()).await
+/// Of the source, and once a day of the account's packs.
+async fn thin(ctx: &RunContext, scope: &AccountScope, source_id: SourceId) -> Result<()> {
+    let (account, now) = (ctx.snapshots.account(scope).await?, ctx.ports.clock.now());
+    account.source(source_id).thin(now).await?;
+    if collection::has_packs_in_care(ctx, scope, source_id).await? {
+        account.thin(now).await?;
+    }
+    Ok(())
 }
 
 /// What an account has beside its sources.

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::documents::Collected;
+use super::{documents::Collected, shelf::Shelf};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::SnapshotId,
-    snapshot::{SourceStore, paths},
+    snapshot::{AccountStore, SourceStore, documents::Documents, paths},
 };
 
 /// So long after a snapshot was forgotten, or a collection closed, its documents go: every worker that could know of the time
@@ -29,15 +29,14 @@ pub struct Thinned {
 }
 
 impl SourceStore {
-    /// Deletes what nothing rests on any more. Cut off, the next one goes on.
+    /// Deletes what nothing rests on any more of a source. Cut off, the next one goes on.
     ///
     /// # Errors
     /// `Corrupt` when a document that would tell its age is damaged; those of the port.
     pub async fn thin(&self, now: Timestamp) -> Result<Thinned> {
-        let before = now.checked_sub(THIN_AFTER).map_err(|error| {
-            Error::new(ErrorKind::Invalid, "the clock stands at the beginning of all times").caused_by(error)
-        })?;
-        Ok(Thinned { marks: self.thin_marks(before).await?, collections: self.thin_collections(before).await? })
+        let (before, documents) = (begin_of_memory(now)?, self.segments.documents());
+        let marks = self.thin_marks(before).await?;
+        Ok(Thinned { marks, collections: thin_collections(&documents, self.segments.shelf(), before).await? })
     }
 
     async fn thin_marks(&self, before: Timestamp) -> Result<usize> {
@@ -72,27 +71,45 @@ impl SourceStore {
         Ok(tombstone.forgotten.at <= before
             && !self.segments.documents().exists(&self.snapshot_path(snapshot_id)).await?)
     }
+}
 
-    async fn thin_collections(&self, before: Timestamp) -> Result<usize> {
-        let (documents, shelf) = (self.segments.documents(), self.segments.shelf());
-        let open = documents.list_all(&paths::collections(shelf)).await?;
-        // While a closed collection's other documents are there, only this one says that it is closed.
-        let oldest_open = open.iter().filter_map(|entry| paths::parse_collection(&entry.path)).map(|(of, _)| of).min();
-        let closed = documents.list_all(&paths::all_collected(shelf)).await?;
-        let Some((_newest, older)) = closed.split_last() else { return Ok(0) };
-        let mut removed = 0;
-        for entry in older {
-            let Some((number, _)) = paths::parse_collection(&entry.path) else { continue };
-            if oldest_open.is_some_and(|open| open <= number) {
-                break;
-            }
-            // Numbers follow time: the first that is younger ends it.
-            if documents.read_document::<Collected>(&entry.path).await?.at > before {
-                break;
-            }
-            documents.blobs.delete(&documents.scope, &entry.path).await?;
-            removed += 1;
-        }
-        Ok(removed)
+impl AccountStore {
+    /// Deletes what nothing rests on any more of the collections of the account's packs: how many documents. Cut off, the next one
+    /// goes on.
+    ///
+    /// # Errors
+    /// As [`SourceStore::thin`].
+    pub async fn thin(&self, now: Timestamp) -> Result<usize> {
+        let shelf = Shelf::Packs(self.scope.account_id());
+        thin_collections(&self.documents(), shelf, begin_of_memory(now)?).await
     }
+}
+
+/// What is older may go.
+fn begin_of_memory(now: Timestamp) -> Result<Timestamp> {
+    now.checked_sub(THIN_AFTER).map_err(|error| {
+        Error::new(ErrorKind::Invalid, "the clock stands at the beginning of all times").caused_by(error)
+    })
+}
+
+async fn thin_collections(documents: &Documents, shelf: Shelf, before: Timestamp) -> Result<usize> {
+    let open = documents.list_all(&paths::collections(shelf)).await?;
+    // While a closed collection's other documents are there, only this one says that it is closed.
+    let oldest_open = open.iter().filter_map(|entry| paths::parse_collection(&entry.path)).map(|(of, _)| of).min();
+    let closed = documents.list_all(&paths::all_collected(shelf)).await?;
+    let Some((_newest, older)) = closed.split_last() else { return Ok(0) };
+    let mut removed = 0;
+    for entry in older {
+        let Some((number, _)) = paths::parse_collection(&entry.path) else { continue };
+        if oldest_open.is_some_and(|open| open <= number) {
+            break;
+        }
+        // Numbers follow time: the first that is younger ends it.
+        if documents.read_document::<Collected>(&entry.path).await?.at > before {
+            break;
+        }
+        documents.blobs.delete(&documents.scope, &entry.path).await?;
+        removed += 1;
+    }
+    Ok(removed)
 }
