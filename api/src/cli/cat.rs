@@ -43,7 +43,7 @@ pub struct Args {
     /// The segment's stream, when no snapshot that names it lies beside it
     #[arg(long, value_name = "NAME")]
     stream: Option<String>,
-    /// Tell deletions too: each line is then {\"key\":…,\"record\":…} or {\"key\":…,\"deleted\":true}
+    /// Tell deletions too: each line is then {"key":…,"record":…} or {"key":…,"deleted":true}
     #[arg(long, conflicts_with = "info")]
     all: bool,
     /// Print the segment's index instead of its records
