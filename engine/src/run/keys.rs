@@ -43,7 +43,8 @@ pub async fn rotate(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result<
 }
 
 /// Destroys the account's data keys, for ever: nothing stored of the account can be read any more, nor anything be stored. Its jobs
-/// are paused and its live runs cancelled, which that event tells too; from the decision on nobody can order another. Repeated, it finishes what was cut off. The event is kept before the first key goes.
+/// are paused and its live runs cancelled; from the decision on nobody can order another. The event, which tells that too, is kept
+/// before the first key goes. Repeated, it finishes what was cut off.
 ///
 /// # Errors
 /// `Denied`, with all of them, while snapshots are held or locked; those of the stores.
