@@ -3,17 +3,14 @@
 use listbackup_engine::{
     Error, ErrorKind, Result,
     connectors::Problem,
-    model::{AccountId, Run, SnapshotId, Source, id::kind, scope::AccountScope},
+    model::{Run, SnapshotId, Source, id::kind, scope::AccountScope},
     ports::{Query, SortRange},
-    run::RunContext,
+    run::{RunContext, sources::all},
     snapshot::{KeyDestruction, LoadedManifest, Manifest, SnapshotReader, SourceStore, StreamState},
-    tables::{RUNS, SOURCES},
+    tables::RUNS,
 };
 
 use crate::local;
-
-/// Rows of one read.
-const PAGE: usize = 200;
 
 /// A snapshot with its place.
 pub struct Found {
@@ -50,32 +47,10 @@ pub async fn sources(ctx: &RunContext) -> Result<Living> {
     for scope in local::scopes(&ctx.ports, &ctx.system).await? {
         match KeyDestruction::of(&*ctx.ports.blobs, &scope).await? {
             Some(destruction) => living.destroyed.push(destruction),
-            None => living.sources.extend(sources_of(ctx, scope).await?.into_iter().map(|source| (scope, source))),
+            None => living.sources.extend(all(&ctx.store, &scope).await?.into_iter().map(|source| (scope, source))),
         }
     }
     Ok(living)
-}
-
-async fn sources_of(ctx: &RunContext, scope: AccountScope) -> Result<Vec<Source>> {
-    let account_id: AccountId = scope.account_id();
-    let mut query = Query {
-        table: &SOURCES,
-        index: None,
-        partition: account_id.to_string(),
-        sort: SortRange::All,
-        descending: false,
-        limit: PAGE,
-        after: None,
-    };
-    let mut sources = Vec::new();
-    loop {
-        let page = ctx.store.query::<Source>(&scope, query.clone()).await?;
-        sources.extend(page.rows.into_iter().map(|source| source.row));
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(sources),
-        }
-    }
 }
 
 /// The sources of that name in the owner's accounts; every one without a name.
@@ -88,7 +63,7 @@ pub async fn named_sources(ctx: &RunContext, name: Option<&str>) -> Result<Livin
         found.sources.retain(|(_, source)| source.name == name);
         if found.sources.is_empty() {
             for destruction in &found.destroyed {
-                let there = sources_of(ctx, ctx.system.account(destruction.account_id)).await?;
+                let there = all(&ctx.store, &ctx.system.account(destruction.account_id)).await?;
                 if there.iter().any(|source| source.name == name) {
                     return Err(destruction.error());
                 }

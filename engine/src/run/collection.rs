@@ -11,6 +11,7 @@ use super::{
     checkpoint::Checkpoint,
     event::{self, Subject, event},
     order::LIVE_SHARD,
+    sources,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -21,7 +22,7 @@ use crate::{
         retain::{Collectable, Collected, Collection, CollectionState, LiveLook, LiveRuns},
     },
     store::key,
-    tables::{RUNS, SOURCES},
+    tables::RUNS,
 };
 
 /// Rows of one read.
@@ -87,8 +88,8 @@ pub async fn look(ctx: &RunContext, scope: &AccountScope, target: Target) -> Res
 /// # Errors
 /// `Retry` when the store cannot be reached.
 pub async fn has_packs_in_care(ctx: &RunContext, scope: &AccountScope, source_id: SourceId) -> Result<bool> {
-    let sources = sources(ctx, scope).await?;
-    let first = sources.iter().filter(|source| source.upkeep_due_ms.is_some()).map(|source| source.source_id).min();
+    let all = sources::all(&ctx.store, scope).await?;
+    let first = all.iter().filter(|source| source.upkeep_due_ms.is_some()).map(|source| source.source_id).min();
     Ok(first == Some(source_id))
 }
 
@@ -148,31 +149,11 @@ pub async fn live_runs(ctx: &RunContext, scope: &AccountScope, target: Target) -
             live.runs.extend(source.and_then(|source| source.row.lease.run_id));
         }
         Target::Packs => {
-            live.runs.extend(sources(ctx, scope).await?.into_iter().filter_map(|source| source.lease.run_id));
+            live.runs
+                .extend(sources::all(&ctx.store, scope).await?.into_iter().filter_map(|source| source.lease.run_id));
         }
     }
     Ok(live)
-}
-
-async fn sources(ctx: &RunContext, scope: &AccountScope) -> Result<Vec<Source>> {
-    let mut query = Query {
-        table: &SOURCES,
-        index: None,
-        partition: scope.account_id().to_string(),
-        sort: SortRange::All,
-        descending: false,
-        limit: PAGE,
-        after: None,
-    };
-    let mut sources = Vec::new();
-    loop {
-        let page = ctx.store.query::<Source>(scope, query.clone()).await?;
-        sources.extend(page.rows.into_iter().map(|found| found.row));
-        query.after = page.next;
-        if query.after.is_none() {
-            return Ok(sources);
-        }
-    }
 }
 
 async fn begun_runs(ctx: &RunContext, scope: &AccountScope, target: Target) -> Result<Vec<Run>> {
