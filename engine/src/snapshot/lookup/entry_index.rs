@@ -33,6 +33,12 @@ impl EntryIndex {
         Self::with_recent_max(RECENT_MAX, scratch)
     }
 
+    /// How many reads of the scratch file one question costs once so many entries were added; 0 when all are in memory.
+    pub(crate) fn reads_of_question(entries: u32) -> u32 {
+        // Runs of equal size are merged, so there is one for every bit of the number of runs that were ever made.
+        (entries / RECENT_MAX as u32).count_ones()
+    }
+
     fn with_recent_max(recent_max: usize, scratch: Scratch) -> Self {
         Self { recent: TagIndex::default(), recent_max, runs: Vec::new(), scratch }
     }

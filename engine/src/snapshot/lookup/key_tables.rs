@@ -22,12 +22,14 @@ use crate::{
 
 /// Segments opened at a time.
 const PARALLEL_OPENS: usize = 8;
-/// Cost of passing by a run, of searching in a segment, of asking the index, and of adding an entry to it: nanoseconds,
-/// roughly.
+/// Cost of passing by a run, of searching in a segment, of asking the index, of adding an entry to it (in memory; through
+/// the scratch file), and of one read of a scratch file: nanoseconds, roughly.
 const PASS_COST: u64 = 20;
 const SEARCH_COST: u64 = 150;
 const ASK_COST: u64 = 350;
 const INDEX_COST: u64 = 60;
+const SPILLED_INDEX_COST: u64 = 250;
+const READ_COST: u64 = 2000;
 
 /// Memory of lookups.
 #[derive(Clone, Debug)]
@@ -175,7 +177,7 @@ impl KeyTables {
             found.clear();
             return Ok(());
         }
-        if self.index.is_none() && self.excess > u64::from(self.entries()) * INDEX_COST {
+        if self.index.is_none() && self.excess > self.building_cost() {
             self.build_index(segments).await?;
         }
         loop {
@@ -191,6 +193,21 @@ impl KeyTables {
         }
         found.sort_unstable_by_key(|found| std::cmp::Reverse(found.entry));
         Ok(())
+    }
+
+    /// What building the index would cost.
+    fn building_cost(&self) -> u64 {
+        let entries = self.entries();
+        let is_in_memory = EntryIndex::reads_of_question(entries) == 0;
+        u64::from(entries) * if is_in_memory { INDEX_COST } else { SPILLED_INDEX_COST }
+    }
+
+    /// What asking the index would cost. Its answers come in no order, so that the rows they point at are seldom in memory
+    /// unless all are.
+    fn asking_cost(&self) -> u64 {
+        let entries = self.entries();
+        let reads = EntryIndex::reads_of_question(entries) + u32::from(self.rows.would_spill(entries));
+        ASK_COST + u64::from(reads) * READ_COST
     }
 
     fn ask_index(&mut self, key: &[u8], tag: Tag, found: &mut Vec<Found>) -> Result<Option<Missing>> {
@@ -223,6 +240,7 @@ impl KeyTables {
 
     fn search(&mut self, key: &[u8], tag: Tag, found: &mut Vec<Found>) -> Result<Option<Missing>> {
         let mut cost = self.runs.len() as u64 * PASS_COST;
+        let reads_before = self.rows.scratch_reads();
         for run in &self.runs {
             let Some(number) = holder_in(&self.tables, run, key) else { continue };
             let table = &self.tables[number];
@@ -239,7 +257,8 @@ impl KeyTables {
                 found.push(Found { entry, fingerprint: Fingerprint::from_row(&rows[row]) });
             }
         }
-        self.excess += cost.saturating_sub(ASK_COST);
+        cost += (self.rows.scratch_reads() - reads_before) * READ_COST;
+        self.excess += cost.saturating_sub(self.asking_cost());
         Ok(None)
     }
 

@@ -1,5 +1,9 @@
-//! The fingerprints of many segments in bounded memory: what was read first gives way to what is read now, and goes to
-//! a scratch file, from where the rows of one block are read when they are needed again.
+//! The fingerprints of many segments in bounded memory: what was read first and not used since gives way to what is read
+//! now, and goes to a scratch file, from where the rows of one block are read when they are needed again.
+//!
+//! What is still in use stays (the clock algorithm), and what is read often comes back: when records come in key order, most
+//! segments are of use for a moment only, but one that was merged from parts of a long stretch of keys is asked again and
+//! again while others come and go.
 //!
 //! Not a memory map: mapped pages count as the process's memory as long as the kernel keeps them, a failing disk would
 //! end the process, and a map needs unsafe code. A read of one block's rows from the page cache takes about 2
@@ -15,6 +19,9 @@ use crate::{
     snapshot::{digest::FINGERPRINT_BYTES, segment::FingerprintTable},
 };
 
+/// What a read of the scratch file costs beside its bytes, as so many bytes more.
+const READ_BYTES: usize = 4096;
+
 /// A row as stored.
 type Row = [u8; FINGERPRINT_BYTES];
 
@@ -27,13 +34,33 @@ pub(crate) struct Rows {
     resident_max_bytes: usize,
     scratch: Scratch,
     buffer: Vec<u8>,
+    scratch_reads: u64,
 }
 
 #[derive(Clone)]
 enum Slot {
     Unread,
-    Resident(FingerprintTable),
-    Spilled { offset: u64, rows: usize },
+    Resident(Resident),
+    Spilled(Spilled),
+}
+
+/// A chunk in memory.
+#[derive(Clone)]
+struct Resident {
+    rows: FingerprintTable,
+    /// True when it was asked since its turn to give way came last.
+    is_used: bool,
+    /// Where it lies in the scratch file, if it ever gave way.
+    offset: Option<u64>,
+}
+
+/// A chunk in the scratch file.
+#[derive(Clone, Copy)]
+struct Spilled {
+    offset: u64,
+    rows: usize,
+    /// What was read of it since, in bytes; when that is as much as the whole, the whole is taken back.
+    read_bytes: usize,
 }
 
 impl Rows {
@@ -46,7 +73,18 @@ impl Rows {
             resident_max_bytes,
             scratch,
             buffer: Vec::new(),
+            scratch_reads: 0,
         }
+    }
+
+    /// True when so many rows do not fit into memory.
+    pub(crate) fn would_spill(&self, rows: u32) -> bool {
+        rows as usize * FINGERPRINT_BYTES > self.resident_max_bytes
+    }
+
+    /// How often [`Rows::get`] has had to read the scratch file.
+    pub(crate) fn scratch_reads(&self) -> u64 {
+        self.scratch_reads
     }
 
     /// Makes room for the next segment.
@@ -82,8 +120,13 @@ impl Rows {
         if self.has(table, chunk) {
             return Ok(());
         }
+        self.hold(table, chunk, rows, None)
+    }
+
+    /// Puts a chunk into memory; others give way.
+    fn hold(&mut self, table: usize, chunk: usize, rows: FingerprintTable, offset: Option<u64>) -> Result<()> {
         self.resident_bytes += rows.as_bytes().len();
-        self.tables[table][chunk] = Slot::Resident(rows);
+        self.tables[table][chunk] = Slot::Resident(Resident { rows, is_used: true, offset });
         self.resident.push_back((table, chunk));
         while self.resident_bytes > self.resident_max_bytes && self.resident.len() > 1 {
             self.spill_oldest()?;
@@ -91,13 +134,23 @@ impl Rows {
         Ok(())
     }
 
+    /// Spills the oldest chunk, or, when it was used since it was last looked at, lets it go round once more.
     fn spill_oldest(&mut self) -> Result<()> {
         let Some((table, chunk)) = self.resident.pop_front() else { return Ok(()) };
-        if let Slot::Resident(rows) = &self.tables[table][chunk] {
-            self.resident_bytes -= rows.as_bytes().len();
-            let offset = self.scratch.append(rows.as_bytes())?;
-            self.tables[table][chunk] = Slot::Spilled { offset, rows: rows.len() };
+        let slot = &mut self.tables[table][chunk];
+        let Slot::Resident(resident) = slot else { return Ok(()) };
+        if resident.is_used {
+            resident.is_used = false;
+            self.resident.push_back((table, chunk));
+            return Ok(());
         }
+        let bytes = resident.rows.as_bytes();
+        let offset = match resident.offset {
+            Some(offset) => offset,
+            None => self.scratch.append(bytes)?,
+        };
+        self.resident_bytes -= bytes.len();
+        *slot = Slot::Spilled(Spilled { offset, rows: resident.rows.len(), read_bytes: 0 });
         Ok(())
     }
 
@@ -106,12 +159,25 @@ impl Rows {
     /// # Errors
     /// `Exhausted` when the scratch file cannot be read.
     pub(crate) fn get(&mut self, table: usize, chunk: usize, range: Range<usize>) -> Result<Option<&[Row]>> {
-        match self.tables[table].get(chunk) {
-            Some(Slot::Resident(rows)) => Ok(rows.rows().get(range)),
-            Some(Slot::Spilled { offset, rows }) if range.end <= *rows => {
-                self.buffer.resize(range.len() * FINGERPRINT_BYTES, 0);
-                self.scratch.read(offset + (range.start * FINGERPRINT_BYTES) as u64, &mut self.buffer)?;
-                Ok(Some(self.buffer.as_chunks().0))
+        if let Some(Slot::Spilled(spilled)) = self.tables[table].get_mut(chunk)
+            && range.end <= spilled.rows
+        {
+            self.scratch_reads += 1;
+            let wanted_bytes = range.len() * FINGERPRINT_BYTES;
+            spilled.read_bytes += READ_BYTES + wanted_bytes;
+            let spilled = *spilled;
+            if spilled.read_bytes < spilled.rows * FINGERPRINT_BYTES {
+                self.buffer.resize(wanted_bytes, 0);
+                self.scratch.read(spilled.offset + (range.start * FINGERPRINT_BYTES) as u64, &mut self.buffer)?;
+                return Ok(Some(self.buffer.as_chunks().0));
+            }
+            let rows = self.read_back(&spilled)?;
+            self.hold(table, chunk, rows, Some(spilled.offset))?;
+        }
+        match self.tables[table].get_mut(chunk) {
+            Some(Slot::Resident(resident)) => {
+                resident.is_used = true;
+                Ok(resident.rows.rows().get(range))
             }
             _ => Ok(None),
         }
@@ -123,14 +189,16 @@ impl Rows {
     /// `Exhausted` when the scratch file cannot be read.
     pub(crate) fn chunk(&self, table: usize, chunk: usize) -> Result<Option<FingerprintTable>> {
         match self.tables[table].get(chunk) {
-            Some(Slot::Resident(rows)) => Ok(Some(rows.clone())),
-            Some(Slot::Spilled { offset, rows }) => {
-                let mut bytes = vec![0; rows * FINGERPRINT_BYTES];
-                self.scratch.read(*offset, &mut bytes)?;
-                Ok(Some(FingerprintTable::new(Bytes::from(bytes))?))
-            }
-            _ => Ok(None),
+            Some(Slot::Resident(resident)) => Ok(Some(resident.rows.clone())),
+            Some(Slot::Spilled(spilled)) => self.read_back(spilled).map(Some),
+            Some(Slot::Unread) | None => Ok(None),
         }
+    }
+
+    fn read_back(&self, spilled: &Spilled) -> Result<FingerprintTable> {
+        let mut bytes = vec![0; spilled.rows * FINGERPRINT_BYTES];
+        self.scratch.read(spilled.offset, &mut bytes)?;
+        Ok(FingerprintTable::new(Bytes::from(bytes))?)
     }
 }
 
@@ -160,5 +228,32 @@ mod tests {
             assert_eq!(whole.as_bytes(), table(number * 10, 10).as_bytes());
             assert!(rows.get(number.into(), 0, 5..11).unwrap().is_none());
         }
+    }
+
+    #[test]
+    fn a_chunk_that_is_asked_all_the_time_stays_in_memory_while_others_come_and_go() {
+        let mut rows = Rows::new(FINGERPRINT_BYTES * 45, Scratch::new(None));
+        for number in 0..20u8 {
+            rows.add_table();
+            rows.set_chunks(number.into(), 1);
+            rows.insert(number.into(), 0, table(number * 10, 10)).unwrap();
+            assert!(rows.get(0, 0, 3..5).unwrap().is_some());
+        }
+        assert_eq!(rows.scratch_reads(), 0);
+    }
+
+    #[test]
+    fn a_chunk_that_is_read_often_comes_back_into_memory() {
+        let mut rows = Rows::new(FINGERPRINT_BYTES * 15, Scratch::new(None));
+        for number in 0..2 {
+            rows.add_table();
+            rows.set_chunks(number, 1);
+            rows.insert(number, 0, table(number as u8 * 10, 10)).unwrap();
+        }
+        for _ in 0..100 {
+            assert_eq!(rows.get(0, 0, 3..4).unwrap().unwrap(), [[3; FINGERPRINT_BYTES]]);
+        }
+        assert_eq!(rows.scratch_reads(), 1);
+        assert_eq!(rows.get(1, 0, 3..4).unwrap().unwrap(), [[13; FINGERPRINT_BYTES]]);
     }
 }
