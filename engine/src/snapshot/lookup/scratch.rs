@@ -49,8 +49,8 @@ impl Scratch {
 
     /// What a failing disk does.
     #[cfg(test)]
-    pub(crate) fn overwrite(&mut self, offset: u64, bytes: &[u8]) {
-        self.file().and_then(|file| file.write_all_at(bytes, offset).map_err(no_room)).unwrap();
+    pub(crate) fn overwrite(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.file()?.write_all_at(bytes, offset).map_err(no_room)
     }
 
     fn file(&mut self) -> Result<&File> {

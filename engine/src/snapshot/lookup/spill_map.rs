@@ -175,7 +175,7 @@ mod tests {
     fn a_row_that_was_altered_is_not_believed() {
         let mut map = SpillMap::new(None, &Same(1)).unwrap();
         map.insert(b"one", b"first").unwrap();
-        map.rows.overwrite(HEAD_BYTES as u64, b"x");
+        map.rows.overwrite(HEAD_BYTES as u64, b"x").unwrap();
         assert_eq!(map.get(b"one").unwrap_err().kind(), ErrorKind::Exhausted);
     }
 
