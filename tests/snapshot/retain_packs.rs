@@ -141,7 +141,7 @@ async fn while_nobody_knows_what_a_snapshot_needs_no_pack_goes_and_a_person_is_t
         let error = step(&account, &clock, LiveRuns::default()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         let told = error.to_string();
-        for part in [&*snapshot_id(2).to_string(), "listbackup forget", "listbackup verify --data", ".seg"] {
+        for part in [&*snapshot_id(2).to_string(), "listbackup forget --snapshot", ".seg"] {
             assert!(told.contains(part), "{part}: {told}");
         }
         clock.advance(GRACE);

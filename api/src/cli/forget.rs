@@ -164,7 +164,7 @@ async fn judged(
 }
 
 async fn one(ctx: &RunContext, id: &str, dry_run: bool) -> Result<Judgement> {
-    let found = lookup::snapshot(ctx, id).await?;
+    let found = lookup::stored_snapshot(ctx, id).await?;
     let manifest = &found.loaded.manifest;
     let mut decision =
         Decision { snapshot_id: manifest.snapshot_id, created_at: manifest.created_at, kept_by: Vec::new() };

@@ -175,11 +175,10 @@ impl<'a> Names<'a> {
 
 /// What names the attachments of a snapshot is damaged or gone. Nobody knows which packs it needs then, and each of them may be
 /// the last copy of a file that comes back with the missing object: so nothing is deleted until a person has decided. That holds
-/// for a manifest too that no row tells of, since a rebuild makes a snapshot of it.
+/// for a manifest too that was never committed: its run may still do so.
 fn unknowable(manifest: &Manifest, error: &Error) -> Error {
-    let message = "nobody can tell which attachments this snapshot needs, so none are deleted: what is damaged says `listbackup \
-                   verify --data`. Bring the object back from a copy, or let go of the snapshot with `listbackup forget \
-                   --snapshot ID` (of one that `listbackup snapshots` does not show, run `listbackup rebuild` before)";
+    let message = "nobody can tell which attachments this snapshot needs, so none are deleted; bring the object back from a \
+                   copy, or let go of the snapshot with `listbackup forget --snapshot ID`";
     let mut unknowable = Error::new(ErrorKind::Corrupt, message).with("snapshot", manifest.snapshot_id);
     unknowable = unknowable.with("because", error.message());
     error.context().iter().fold(unknowable, |told, (name, value)| told.with(name, value))
