@@ -2,9 +2,18 @@
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/running.rs"]
+mod running;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use program::{Program, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Imports `count` versions of a file, each a snapshot.
 async fn versions(program: &Program, count: u32) -> Vec<String> {
@@ -91,4 +100,74 @@ async fn without_rules_nothing_is_let_go_of_and_collecting_says_where_things_sta
         let state = json(&program, arguments).await;
         assert_eq!(state["sources"][0]["state"], "clean", "{state}");
     }
+}
+
+/// All files below a folder, by their paths in it.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(next) = waiting.pop() {
+        for entry in fs::read_dir(&next).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else {
+                let name = path.strip_prefix(folder).expect("it is below").to_owned();
+                found.insert(name, fs::read(&path).expect("a file"));
+            }
+        }
+    }
+    found
+}
+
+/// Makes the folder hold these files and no others but those that `stays` is true for.
+fn put_back(folder: &Path, wanted: &BTreeMap<PathBuf, Vec<u8>>, stays: impl Fn(&Path) -> bool) {
+    for name in files(folder).keys().filter(|name| !wanted.contains_key(*name) && !stays(name)) {
+        fs::remove_file(folder.join(name)).expect("the file goes");
+    }
+    for (name, bytes) in wanted {
+        let path = folder.join(name);
+        fs::write(&path, bytes).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is private");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_was_never_committed_and_keeps_attachments_from_being_collected_can_be_let_go_of() {
+    let (sandbox, program) = (running::sandbox(300, 0), Program::new());
+    let backup = async || -> String {
+        let base_url = format!("base_url={}", sandbox.url());
+        let settings = ["--set", "credentials.auth_type=api_key", "--set", "credentials.api_key=sandbox-key"];
+        let report =
+            json(&program, &[&["backup", "--integration", "sandbox", "--set", &base_url][..], &settings].concat())
+                .await;
+        report["snapshot_id"].as_str().expect("a snapshot").to_owned()
+    };
+    let change = async || {
+        let mutation = json!({ "change": 0.5, "insert": 0.1, "delete": 0.0 });
+        let _moved: Value = running::Api::post(&format!("{}/_sandbox/mutate", sandbox.url()), &mutation).await;
+    };
+    let data_dir = program.data_dir();
+    let first = backup().await;
+    let before = files(&data_dir);
+    change().await;
+    let lost = backup().await;
+    // As if the run had died after its manifest and before the commit; and then its segments were lost.
+    put_back(&data_dir, &before, |name| name.starts_with("objects") && name.extension().is_none_or(|end| end != "seg"));
+    change().await;
+    let head = backup().await;
+    let snapshots = json(&program, &["snapshots"]).await.to_string();
+    assert!(snapshots.contains(&first) && snapshots.contains(&head) && !snapshots.contains(&lost), "{snapshots}");
+
+    let refused = program.command("collect").output().await.expect("it runs");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(5), "{told}");
+    assert!(told.contains("listbackup forget --snapshot") && told.contains(&lost), "{told}");
+    let done = json(&program, &["forget", "--snapshot", &lost]).await;
+    assert_eq!(done["snapshots"][0]["decision"], "forget", "{done}");
+    let state = json(&program, &["collect"]).await;
+    assert_eq!(state["sources"].as_array().map(Vec::len), Some(1), "{state}");
+    assert_eq!(json(&program, &["verify", "--data"]).await["clean"], true);
+    let again = program.command("forget").args(["--snapshot", &lost]).output().await.expect("it runs");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("no such snapshot"), "{again:?}");
 }

@@ -126,7 +126,7 @@ fn to_json(schema: &impl serde::Serialize) -> Value {
     serde_json::to_value(schema).unwrap_or(Value::Bool(false))
 }
 
-/// The query string of a request.
+/// The query string of a request. Only a parameter whose type is a list may be repeated.
 pub struct Params<T>(pub T);
 
 impl<T: DeserializeOwned + IntoParams> FromRequest for Params<T> {
@@ -147,9 +147,12 @@ fn params<T: DeserializeOwned + IntoParams>(query: &str) -> Result<T, Problem> {
     let mut input = Map::new();
     let mut repeated = Vec::new();
     for (name, text) in url::form_urlencoded::parse(query.as_bytes()) {
-        let value =
-            value_of(&properties.get(name.as_ref()).map_or(Value::Null, |schema| schema["type"].clone()), &text);
-        if input.insert(name.to_string(), value).is_some() {
+        let schema = properties.get(name.as_ref()).unwrap_or(&Value::Null);
+        if schema["type"] == "array" {
+            if let Value::Array(values) = input.entry(name).or_insert_with(|| json!([])) {
+                values.push(value_of(&schema["items"]["type"], &text));
+            }
+        } else if input.insert(name.to_string(), value_of(&schema["type"], &text)).is_some() {
             repeated.push(FieldProblem { pointer: format!("?{name}"), detail: "may be given once only".to_owned() });
         }
     }

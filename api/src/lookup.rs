@@ -112,6 +112,27 @@ pub async fn snapshot(ctx: &RunContext, id: &str) -> Result<Found> {
     Ok(Found { scope, store, loaded })
 }
 
+/// The snapshot of that id, or a manifest that was stored and never committed: of that no row tells.
+///
+/// # Errors
+/// Those of [`snapshot`].
+pub async fn stored_snapshot(ctx: &RunContext, id: &str) -> Result<Found> {
+    let not_found = match snapshot(ctx, id).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => error,
+        found => return found,
+    };
+    let snapshot_id: SnapshotId = id.parse()?;
+    for (scope, source) in sources(ctx).await?.sources {
+        let store = ctx.snapshots.source(&scope, source.source_id).await?;
+        match store.load(snapshot_id).await {
+            Ok(loaded) => return Ok(Found { scope, store, loaded }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(not_found)
+}
+
 /// A stream of a snapshot.
 ///
 /// # Errors

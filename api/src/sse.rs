@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, http::header};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use listbackup_engine::{
     Result,
     model::{ActivityEvent, ActivityKind, EventId, RunId},
@@ -130,7 +130,7 @@ impl Follower {
     /// Events in the table that this follower may not have seen.
     async fn kept(&self) -> Result<Vec<ActivityEvent>> {
         let from = self.seen.catch_up_from().unwrap_or_else(|| first_id_of(self.following.since_ms));
-        let mut query = Query {
+        let query = Query {
             table: &ACTIVITY,
             index: Some("by-account"),
             partition: self.caller.account_id().to_string(),
@@ -139,15 +139,8 @@ impl Follower {
             limit: CATCH_UP_ROWS,
             after: None,
         };
-        let mut events = Vec::new();
-        loop {
-            let page = self.state.store.query::<ActivityEvent>(self.caller.scope(), query.clone()).await?;
-            events.extend(page.rows.into_iter().map(|found| found.row).filter(|event| self.wants(event)));
-            query.after = page.next;
-            if query.after.is_none() {
-                return Ok(events);
-            }
-        }
+        let wanted = |event: &ActivityEvent| std::future::ready(self.wants(event));
+        self.state.store.rows::<ActivityEvent>(self.caller.scope(), query).try_filter(wanted).try_collect().await
     }
 
     fn wants(&self, event: &ActivityEvent) -> bool {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -74,6 +75,42 @@ impl Store {
         let page = self.0.query(scope.into(), query).await?;
         Ok(RowPage { rows: page.items.into_iter().map(decode).collect::<Result<_>>()?, next: page.next })
     }
+
+    /// All rows that a query finds, in its order. Its limit is the size of the pages that are read, each when it is needed:
+    /// what is written meanwhile may be among them or not.
+    ///
+    /// # Errors
+    /// In the stream: those of [`Store::query`].
+    pub fn rows<'a, R: Row + 'a>(
+        &'a self,
+        scope: impl Into<Scope<'a>>,
+        query: Query,
+    ) -> impl Stream<Item = Result<R>> + Send + 'a {
+        self.items(scope.into(), query).map(|item| row(item?))
+    }
+
+    /// [`Store::rows`] in a list.
+    ///
+    /// # Errors
+    /// Those of [`Store::query`].
+    pub async fn all<R: Row>(&self, scope: impl Into<Scope<'_>> + Send, query: Query) -> Result<Vec<R>> {
+        self.items(scope.into(), query).map(|item| row(item?)).try_collect().await
+    }
+
+    /// [`Store::rows`] as they are stored, where a table has nouns of several kinds ([`row`] makes one of them).
+    ///
+    /// # Errors
+    /// In the stream: those of [`Tables::query`].
+    pub fn items<'a>(&'a self, scope: Scope<'a>, query: Query) -> impl Stream<Item = Result<Item>> + Send + 'a {
+        stream::try_unfold(Some(query), move |query| async move {
+            let Some(mut query) = query else { return Ok::<_, Error>(None) };
+            let page = self.0.query(scope, query.clone()).await?;
+            query.after = page.next;
+            let following = query.after.is_some().then_some(query);
+            Ok(Some((stream::iter(page.items.into_iter().map(Ok)), following)))
+        })
+        .try_flatten()
+    }
 }
 
 /// A write that puts a row.
@@ -133,4 +170,61 @@ fn decode<R: Row>(item: Item) -> Result<Versioned<R>> {
         Error::new(ErrorKind::Corrupt, format!("a stored row has another shape: {error}")).with("table", R::TABLE.name)
     })?;
     Ok(Versioned { row, version: item.version })
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        model::Source,
+        ports::{ItemPage, SortRange},
+        tables::SOURCES,
+    };
+
+    /// Ten rows that are no nouns; the cursor is the number of the next one.
+    struct Ten;
+
+    #[async_trait]
+    impl Tables for Ten {
+        async fn get(&self, _: Scope<'_>, _: &'static TableSchema, _: &Key) -> Result<Option<Item>> {
+            Ok(None)
+        }
+
+        async fn transact(&self, _: Scope<'_>, _: Vec<Write>) -> Result<()> {
+            Ok(())
+        }
+
+        async fn query(&self, _: Scope<'_>, query: Query) -> Result<ItemPage> {
+            let first: u64 = query.after.map_or(0, |after| after.parse().unwrap());
+            let next = (first + query.limit as u64).min(10);
+            let items = (first..next).map(|version| Item { body: Map::new(), version }).collect();
+            Ok(ItemPage { items, next: (next < 10).then(|| next.to_string()) })
+        }
+    }
+
+    fn query(limit: usize) -> Query {
+        Query {
+            table: &SOURCES,
+            index: None,
+            partition: String::new(),
+            sort: SortRange::All,
+            descending: false,
+            limit,
+            after: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn every_row_comes_once_and_in_order_whatever_the_size_of_pages() {
+        let store = Store::new(Arc::new(Ten));
+        let system = crate::model::scope::SystemScope::of_this_process();
+        for limit in [1, 3, 5, 10, 1000] {
+            let items: Vec<Item> = store.items((&system).into(), query(limit)).try_collect().await.unwrap();
+            assert_eq!(items.iter().map(|item| item.version).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+        }
+        let error = store.all::<Source>(&system, query(3)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "a row of another shape is not left out");
+    }
 }

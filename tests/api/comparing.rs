@@ -158,8 +158,34 @@ async fn records_are_found_by_text_by_range_and_by_condition_and_files_by_name()
     let filtered = all(&ada, &format!("{list}?where={condition}")).await;
     let lines: Vec<String> = filtered.iter().map(|one| one["record"].to_string()).collect();
     assert_eq!(by_id(&lines.join("\n")).len(), expected);
-    let wrong = ada.caller.get(&format!("{list}?where=nonsense%0A%3Dx")).await;
-    assert_eq!(wrong.pointers(), ["?where", "?where"]);
+    app.stop().await;
+    product.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_conditions_on_records_must_hold_whether_repeated_or_line_by_line() {
+    let Two { app, ada, product, snapshots: [_, second], after, .. } = two_snapshots().await;
+    let list = format!("/data/snapshots/{second}/streams/contacts/records");
+    let (first, last) = (after.keys().next().unwrap(), after.keys().next_back().unwrap());
+    // Each of the two holds for all but one record.
+    let [not_first, not_last] = [first, last].map(|key| in_query(&format!("id!={}", key.trim_matches('"'))));
+    for (query, expected) in [
+        (format!("where={not_first}"), after.len() - 1),
+        (format!("where={not_first}&where={not_last}"), after.len() - 2),
+        (format!("where={not_first}%0A{not_last}"), after.len() - 2),
+        (format!("where={not_first}&limit=200&where=%0A{not_last}"), after.len() - 2),
+        ("where=".to_owned(), after.len()),
+    ] {
+        assert_eq!(all(&ada, &format!("{list}?{query}")).await.len(), expected, "{query}");
+    }
+    for query in ["where=nonsense%0A%3Dx", "where=nonsense&where=%3Dx"] {
+        assert_eq!(ada.caller.get(&format!("{list}?{query}")).await.pointers(), ["?where", "?where"], "{query}");
+    }
+    assert_eq!(ada.caller.get(&format!("{list}?from=1&from=2")).await.pointers(), ["?from"]);
+    let document = ada.caller.get("/system/openapi.json").await.body;
+    let parameters = &document["paths"]["/data/snapshots/{id}/streams/{stream}/records"]["get"]["parameters"];
+    let conditions = parameters.as_array().unwrap().iter().find(|one| one["name"] == "where").unwrap();
+    assert_eq!((&conditions["schema"]["type"], &conditions["required"]), (&json!("array"), &json!(false)));
     app.stop().await;
     product.stop().await.unwrap();
 }

@@ -113,6 +113,10 @@ async fn a_copy_in_a_bucket_is_listed_verified_and_restored_with_bucket_and_key_
     assert!(list.to_string().contains(&copied), "{list}");
     let verified = owner.read("verify", &store, "crm.key", &["--data"]).await;
     assert_eq!((&verified["clean"], &verified["complete"]), (&json!(true), &json!(true)), "{verified}");
+    let judged = owner.read("forget", &store, "crm.key", &["--snapshot", &copied, "--dry-run"]).await;
+    assert!(judged.to_string().contains(&copied), "{judged}");
+    let collected = owner.read("collect", &store, "crm.key", &["--dry-run"]).await;
+    assert_eq!(collected["sources"].as_array().map(Vec::len), Some(1), "{collected}");
     let folder = owner.file("out");
     let to = folder.display().to_string();
     let written = owner.read("restore", &store, "crm.key", &["--snapshot", &copied, "--to", &to]).await;

@@ -74,6 +74,38 @@ async fn what_the_product_refuses_is_told_in_its_words_and_not_tried_again() {
     site.stop().await;
 }
 
+#[tokio::test]
+async fn a_company_that_is_written_keeps_its_documents_and_one_that_is_made_has_none() {
+    let site = Site::start(SandboxSettings::default()).await;
+    let connector = connect(&site, key(), MemoryCredentials::empty());
+    let writer = connector.writer().expect("the sandbox can be written to");
+    let companies = stream(&*connector, "companies").await;
+    let company = async |id: &str| -> Value {
+        let found = writer.read_one(&companies, &[id.to_owned()]).await.unwrap().expect("it is there");
+        serde_json::from_slice(&found).unwrap()
+    };
+    let before = company("15").await;
+    let files = before["documents"].as_array().unwrap();
+    assert_eq!(files.len(), 4, "{before}");
+    let update = WriteRequest {
+        action: WriteAction::Update { key: vec!["15".to_owned()] },
+        ..create("k1", json!({ "about": "new" }))
+    };
+    writer.write(&companies, &update).await.unwrap();
+    let after = company("15").await;
+    assert_eq!((&after["about"], &after["name"]), (&json!("new"), &before["name"]));
+    let kept = after["documents"].as_array().unwrap();
+    assert_eq!(kept.len(), files.len(), "{after}");
+    for (file, kept) in files.iter().zip(kept) {
+        assert_eq!((&file["id"], &file["name"], &file["url"]), (&kept["id"], &kept["name"], &kept["url"]));
+        let bytes = site.get(kept["url"].as_str().unwrap().trim_start_matches('/')).await.body;
+        assert_eq!(json!(bytes.len()), kept["size"], "{kept}");
+    }
+    let made = writer.write(&companies, &create("k2", json!({ "name": "New" }))).await.unwrap();
+    assert_eq!(company(&made.key[0]).await["documents"], json!([]));
+    site.stop().await;
+}
+
 /// A manifest of one stream, with this `write`.
 fn manifest_with(write: &str) -> String {
     format!(

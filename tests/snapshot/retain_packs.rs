@@ -119,6 +119,42 @@ async fn packs_of_locked_and_held_snapshots_stay() {
     assert_eq!(packs(&world), before);
 }
 
+#[tokio::test]
+async fn while_nobody_knows_what_a_snapshot_needs_no_pack_goes_and_a_person_is_told_the_way_out() {
+    let (world, clock) = (World::new(small_settings()), Hands::new());
+    let store = world.source(1, 1).await.unwrap();
+    let (first, _) = save(&store, (1, 1, 1), None, &one(1)).await;
+    let before = packs(&world);
+    // A run stored its manifest and died before the commit; what lists its attachments is lost.
+    let (uncommitted, _) = save(&store, (1, 1, 2), Some(&first), &one(2)).await;
+    let (head, _) = save(&store, (1, 1, 3), Some(&first), &one(3)).await;
+    let listed = |loaded: &LoadedManifest| -> BTreeSet<String> {
+        let segments = loaded.manifest.streams.values().flat_map(|state| &state.segments);
+        segments.map(|segment| segment.id.to_string()).collect()
+    };
+    let lost = &(&listed(&uncommitted) - &listed(&first)) - &listed(&head);
+    world.blobs.objects().retain(|path, _| !lost.iter().any(|id| path.contains(id)));
+    let all = packs(&world);
+
+    let account = account(&world).await;
+    for _ in 0..2 {
+        let error = step(&account, &clock, LiveRuns::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let told = error.to_string();
+        for part in [&*snapshot_id(2).to_string(), "listbackup forget --snapshot", ".seg"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        clock.advance(GRACE);
+    }
+    assert_eq!(packs(&world), all, "nothing was deleted");
+
+    forget(&store, &clock, snapshot_id(2), snapshot_id(3)).await;
+    let collected = collect(&world, &clock).await.expect("what only the lost one held goes");
+    assert_eq!(packs(&world).len() + collected.deleted.len(), all.len());
+    assert!(before.is_subset(&packs(&world)) && !collected.deleted.is_empty());
+    assert!(reads(&store, &first).await == one(1) && reads(&store, &head).await == one(3));
+}
+
 /// Takes in the file of [`one`], to be confirmed with the next checkpoint.
 async fn written(store: &SourceStore, seed: u64) -> AttachmentsWriter {
     let mut writer = AttachmentsWriter::open(store, &stream("contacts", 1), run_id(9), None, None).await.unwrap();

@@ -11,7 +11,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::program::{Program, binary, run};
 
@@ -149,16 +149,18 @@ impl Api {
         timeout(time, self.ended(run)).await.is_ok()
     }
 
-    /// Waits for the run's end.
+    /// Follows the run's events, which end with it.
     pub async fn ended(&self, run: &str) -> Value {
-        let began = Instant::now();
-        loop {
-            let run = self.call(reqwest::Method::GET, &format!("/runs/{run}"), None).await;
-            if !matches!(run["status"].as_str(), Some("queued" | "running")) {
-                return run;
-            }
-            assert!(began.elapsed() < PATIENCE, "the run does not end: {run}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let path = format!("/runs/{run}");
+        let follow = async {
+            let events = reqwest::Client::new().get(format!("{}{path}/events", self.url)).bearer_auth(&self.key);
+            let events = events.send().await.expect("an answer").error_for_status().expect("events");
+            events.text().await.expect("events to the end")
+        };
+        let told = timeout(PATIENCE, follow).await;
+        let run = self.call(reqwest::Method::GET, &path, None).await;
+        let has_ended = !matches!(run["status"].as_str(), Some("queued" | "running"));
+        assert!(has_ended, "the run does not end: {run}; {told:?}");
+        run
     }
 }

@@ -7,18 +7,19 @@ use listbackup_engine::{
     actors::{Deliver, Drain, Engine, Roles},
     connectors::Spec,
     model::{
-        ActivityKind, Job, JobId, JobState, Run, RunStatus, Source, SourceId, SourceState, job::Schedule, run::Trigger,
-        scope::AccountScope, source::Lease,
+        ActivityKind, Job, Run, RunStatus, Source, SourceId, SourceState, run::Trigger, scope::AccountScope,
+        source::Lease,
     },
     ports::{Condition, Query, SortRange},
     run::{
         RunContext, connect,
         event::{self, Subject},
+        first_job,
         order::{self, RunOrder},
         sources,
     },
     store::{self, Versioned},
-    tables::{JOBS, RUNS},
+    tables::RUNS,
 };
 use serde_json::Value;
 use tokio::{sync::oneshot, time::Instant};
@@ -223,33 +224,7 @@ impl Wanted {
 
 /// The job of the source's commands: its first one, made when there is none.
 pub(super) async fn job_of(ctx: &RunContext, scope: &AccountScope, source: &Source) -> Result<Job> {
-    let query = Query {
-        table: &JOBS,
-        index: Some("by-source"),
-        partition: source.source_id.to_string(),
-        sort: SortRange::All,
-        descending: false,
-        limit: 1,
-        after: None,
-    };
-    if let Some(job) = ctx.store.query::<Job>(scope, query).await?.rows.into_iter().next() {
-        return Ok(job.row);
-    }
-    let now = ctx.ports.clock.now();
-    let job = Job {
-        account_id: scope.account_id(),
-        job_id: JobId::new(&*ctx.ports.clock, &*ctx.ports.random),
-        source_id: source.source_id,
-        name: format!("Back up {}", source.name),
-        schedule: Schedule::Manual,
-        state: JobState::Active,
-        due_shard: None,
-        next_due_ms: None,
-        created_at: now,
-        updated_at: now,
-    };
-    ctx.store.transact(scope, vec![store::put(&job, Condition::Absent)?]).await?;
-    Ok(job)
+    Ok(first_job::find_or_make(&ctx.store, scope, source, ctx.ports.clock.now()).await?.0)
 }
 
 /// The job's interrupted run, or a new one.

@@ -13,7 +13,7 @@ use listbackup_engine::{
 use serde_json::{Value, json};
 
 use super::{
-    data_dir::DataDir,
+    data_dir::DataPlace,
     destroyed,
     exit::{Done, Outcome},
     output,
@@ -22,6 +22,7 @@ use crate::lookup;
 
 /// Arguments of `collect`.
 #[derive(clap::Args)]
+#[command(mut_arg("key_file", |key| key.requires("dry_run").help("The master key of the bucket, with --dry-run")))]
 #[command(after_help = "\
 Example: listbackup collect --dry-run --data-dir ./data
 What nothing refers to is found first, and deleted a day later if nothing refers to it then. A worker does both by itself.
@@ -34,7 +35,7 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    data_dir: DataPlace,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,

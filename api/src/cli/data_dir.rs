@@ -14,16 +14,25 @@ use crate::{
 /// The option that names a master key.
 const KEY_OPTION: &str = "--key-file";
 
-/// Where the data is.
+/// A directory with all data.
 #[derive(Args, Clone, Debug)]
 pub struct DataDir {
-    /// Directory with all data; made with mode 0700 when there is none. Commands that only look also take a bucket,
-    /// s3://BUCKET/PREFIX, with --key-file [default: the platform's data directory]
+    /// Directory with all data; made with mode 0700 when there is none [default: the platform's data directory]
     #[arg(long, value_name = "DIR", env = "LISTBACKUP_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// The master key, for a bucket or where a directory has none
+    data_dir: Option<PathBuf>,
+}
+
+/// Where data is that is looked at: a directory or a bucket. A command that can also do what needs a directory says with
+/// `mut_arg` what its `key_file` goes with.
+#[derive(Args, Clone, Debug)]
+pub struct DataPlace {
+    /// Directory with all data, or a bucket to look into: s3://BUCKET/PREFIX, with --key-file [default: the platform's data
+    /// directory]
+    #[arg(long, value_name = "PLACE", env = "LISTBACKUP_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// The master key of the bucket
     #[arg(long, value_name = "FILE")]
-    pub key_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
     /// What addresses of buckets leave out.
     #[command(flatten)]
     pub aws: AwsDefaults,
@@ -32,7 +41,7 @@ pub struct DataDir {
 impl DataDir {
     /// A directory.
     pub fn at(path: PathBuf) -> Self {
-        Self { data_dir: Some(path), key_file: None, aws: AwsDefaults::default() }
+        Self { data_dir: Some(path) }
     }
 
     /// The directory, by option, environment or platform.
@@ -56,9 +65,19 @@ impl DataDir {
     /// # Errors
     /// `Conflict` when another process writes to it.
     pub fn open_to_write(&self, settings: WorkerSettings) -> Result<Worker> {
-        Worker::open(&self.keyed_path()?, OpenMode::Write, settings)
+        Worker::open(&self.path()?, OpenMode::Write, settings)
     }
 
+    /// Opens the directory for reading, and for notes of what was found, also beside a running writer.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub fn open_to_note(&self) -> Result<Worker> {
+        Worker::open(&self.path()?, OpenMode::ReadAndNote, WorkerSettings::of_a_person())
+    }
+}
+
+impl DataPlace {
     /// Opens the directory for reading, also beside a running writer; or a bucket.
     ///
     /// # Errors
@@ -69,28 +88,29 @@ impl DataDir {
                 Bucket { address, key_file: self.key_file.as_deref(), key_option: KEY_OPTION, defaults: &self.aws };
             return bucket.open_to_read().await;
         }
-        Worker::open(&self.keyed_path()?, OpenMode::Read, WorkerSettings::of_a_person())
+        Worker::open(&self.dir()?.path()?, OpenMode::Read, WorkerSettings::of_a_person())
     }
 
-    /// Opens it in a mode, as a person.
+    /// Opens it in a mode, as a person. Only to be read may it be a bucket.
     ///
     /// # Errors
-    /// Those of [`DataDir::open_to_write`] and [`DataDir::open_to_read`].
+    /// Those of [`DataPlace::open_to_read`], [`DataDir::open_to_write`] and [`DataDir::open_to_note`].
     pub async fn open(&self, mode: OpenMode) -> Result<Worker> {
         match mode {
-            OpenMode::Write => self.open_to_write(WorkerSettings::of_a_person()),
+            OpenMode::Write => self.dir()?.open_to_write(WorkerSettings::of_a_person()),
             OpenMode::Read => self.open_to_read().await,
-            OpenMode::ReadAndNote => Worker::open(&self.keyed_path()?, mode, WorkerSettings::of_a_person()),
+            OpenMode::ReadAndNote => self.dir()?.open_to_note(),
         }
     }
 
     /// The directory, which has its own key.
-    fn keyed_path(&self) -> Result<PathBuf> {
-        let path = self.path()?;
+    fn dir(&self) -> Result<DataDir> {
+        let dir = DataDir { data_dir: self.data_dir.clone() };
+        let path = dir.path()?;
         if self.key_file.is_some() {
             let message = "a data directory has its own master key; --key-file is for buckets";
             return Err(Error::new(ErrorKind::Invalid, message).with("data directory", path.display()));
         }
-        Ok(path)
+        Ok(dir)
     }
 }

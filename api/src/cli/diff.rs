@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    data_dir::DataDir,
+    data_dir::DataPlace,
     exit::{Done, Outcome},
     output,
 };
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, requires = "stream")]
     fields: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    data_dir: DataPlace,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::{
-    data_dir::DataDir,
+    data_dir::DataPlace,
     exit::{Done, Outcome},
     output,
 };
@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
-    data_dir: DataDir,
+    data_dir: DataPlace,
     /// Print one JSON document about the file (not with -o -)
     #[arg(long)]
     pub json: bool,

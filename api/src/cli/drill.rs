@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use listbackup_engine::{
     Error, ErrorKind, Result,
-    adapters::embedded::{LooseObjects, OpenMode},
+    adapters::embedded::LooseObjects,
     model::scope::{AccountScope, SystemScope},
     run::{
         RunContext,
@@ -63,6 +63,9 @@ pub struct Args {
     /// Check against this public key, and nothing else
     #[arg(long, value_name = "HEX", requires = "check")]
     public_key: Option<PublicKey>,
+    /// The master key to check with, where the directory has none
+    #[arg(long, value_name = "FILE", requires = "check", conflicts_with = "public_key")]
+    key_file: Option<PathBuf>,
     #[command(flatten)]
     data_dir: DataDir,
     /// Print one JSON document
@@ -93,7 +96,7 @@ struct Task {
 }
 
 async fn drill_all(args: &Args) -> Outcome {
-    let worker = args.data_dir.open(OpenMode::ReadAndNote).await?;
+    let worker = args.data_dir.open_to_note()?;
     let ctx = &*worker.ctx;
     let mut reports = Vec::new();
     for task in tasks(ctx, args).await? {
@@ -204,7 +207,7 @@ async fn key_for(args: &Args, report: &DrillReport) -> Result<(PublicKey, &'stat
     }
     let data_dir = args.data_dir.path()?;
     let scope = SystemScope::of_this_process().account(report.account_id);
-    let key_file = args.data_dir.key_file.clone().unwrap_or_else(|| data_dir.join(KEY_FILE));
+    let key_file = args.key_file.clone().unwrap_or_else(|| data_dir.join(KEY_FILE));
     let objects = LooseObjects::below(Some(data_dir.join(OBJECTS)));
     let snapshots = loose::store(objects, &key_file, &scope).await?;
     let key = snapshots.account(&scope).await?.public_key()?;

@@ -16,7 +16,7 @@ use listbackup_engine::{
 use serde_json::json;
 
 use super::{
-    data_dir::DataDir,
+    data_dir::DataPlace,
     exit::{Done, Outcome},
     output,
 };
@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
-    data_dir: DataDir,
+    data_dir: DataPlace,
     /// Print one JSON document about the export (not with --out -)
     #[arg(long)]
     pub json: bool,

@@ -5,7 +5,7 @@ use listbackup_engine::{model::FileEntry, run::files};
 use serde::Serialize;
 
 use super::{
-    data_dir::DataDir,
+    data_dir::DataPlace,
     exit::{Done, Outcome},
     output,
 };
@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: usize,
     #[command(flatten)]
-    data_dir: DataDir,
+    data_dir: DataPlace,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,

@@ -16,7 +16,7 @@ use listbackup_engine::{
 use serde::Serialize;
 
 use super::{
-    data_dir::DataDir,
+    data_dir::DataPlace,
     destroyed,
     exit::{Done, Outcome},
     output,
@@ -25,6 +25,7 @@ use crate::lookup;
 
 /// Arguments of `forget`.
 #[derive(clap::Args)]
+#[command(mut_arg("key_file", |key| key.requires("dry_run").help("The master key of the bucket, with --dry-run")))]
 #[command(after_help = "\
 Example: listbackup forget --source shop --keep-last 3 --keep-daily 14 --keep-monthly 12 --dry-run --data-dir ./data
 Of each hour, day, week, month or year the newest snapshot counts. Without --keep options the source's own rules hold.
@@ -42,7 +43,7 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    data_dir: DataPlace,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -163,7 +164,7 @@ async fn judged(
 }
 
 async fn one(ctx: &RunContext, id: &str, dry_run: bool) -> Result<Judgement> {
-    let found = lookup::snapshot(ctx, id).await?;
+    let found = lookup::stored_snapshot(ctx, id).await?;
     let manifest = &found.loaded.manifest;
     let mut decision =
         Decision { snapshot_id: manifest.snapshot_id, created_at: manifest.created_at, kept_by: Vec::new() };

@@ -14,7 +14,7 @@ use listbackup_engine::{
 use serde_json::{Value, json};
 
 use super::{
-    data_dir::DataDir,
+    data_dir::{DataDir, DataPlace},
     exit::{Done, Outcome},
     output,
 };
@@ -49,7 +49,7 @@ struct ListArgs {
     #[arg(long)]
     usage: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    data_dir: DataPlace,
     /// Print one JSON document
     #[arg(long)]
     json: bool,

@@ -183,3 +183,55 @@ pub fn main() -> ExitCode {
         Err(error) => exit::report(Err(error), wants_json),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_every_command_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_key_file_is_offered_only_by_commands_that_take_one() {
+        let mut offering = BTreeSet::new();
+        let mut waiting = vec![(String::new(), Cli::command())];
+        while let Some((name, command)) = waiting.pop() {
+            if command.get_arguments().any(|argument| argument.get_long() == Some("key-file")) {
+                offering.insert(name.clone());
+            }
+            let inner =
+                |inner: &clap::Command| (format!("{name} {}", inner.get_name()).trim().to_owned(), inner.clone());
+            waiting.extend(command.get_subcommands().map(inner));
+        }
+        let takes_one = "cat,collect,diff,download,drill,export,files,forget,history,keys list,rebuild,records,restore,search,\
+                         snapshots,verify";
+        assert_eq!(offering.into_iter().collect::<Vec<_>>().join(","), takes_one);
+    }
+
+    #[test]
+    fn a_key_file_is_refused_where_a_command_would_write_to_the_directory() {
+        let parses = |line: &str| {
+            let words = format!("listbackup {line} --key-file k --data-dir s3://crm");
+            Cli::try_parse_from(words.split(' ')).map(|_| ()).map_err(|error| error.to_string())
+        };
+        let (forget, restore) = ("forget --source shop", "restore --snapshot snap_1");
+        let by_public_key = format!("drill --check r --public-key {}", "1f".repeat(32));
+        for line in ["collect", forget, restore, "verify --data --resume", "drill", &by_public_key, "up"] {
+            assert!(parses(line).unwrap_err().contains("--key-file"), "{line}");
+        }
+        for line in ["collect", forget] {
+            assert_eq!(parses(&format!("{line} --dry-run")), Ok(()));
+        }
+        for line in ["--to out", "--to-store other"] {
+            assert_eq!(parses(&format!("{restore} {line}")), Ok(()));
+        }
+        assert_eq!(parses("verify --data"), Ok(()));
+        assert_eq!(parses("drill --check r"), Ok(()));
+    }
+}

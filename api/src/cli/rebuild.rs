@@ -1,5 +1,7 @@
 //! `listbackup rebuild`: the database anew, from the objects and the master key alone.
 
+use std::path::PathBuf;
+
 use listbackup_engine::{
     Error, ErrorKind,
     adapters::embedded::EmbeddedStores,
@@ -38,6 +40,9 @@ Example: listbackup rebuild --data-dir ./data
 Reads all manifests below objects/accounts/ and makes the rows that are missing. Rows that are there stay; whatever is changed in
 one is told. Running it twice changes nothing more. Verify afterwards: listbackup verify --data")]
 pub struct Args {
+    /// The master key, where the directory has none
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     #[command(flatten)]
     data_dir: DataDir,
     /// Print one JSON document
@@ -49,7 +54,7 @@ pub struct Args {
 pub async fn run(args: Args) -> Outcome {
     let data_dir = args.data_dir.path()?;
     let had_key = data_dir.join(KEY_FILE).exists();
-    let stores = EmbeddedStores::open_to_rebuild(&data_dir, args.data_dir.key_file.as_deref())?;
+    let stores = EmbeddedStores::open_to_rebuild(&data_dir, args.key_file.as_deref())?;
     let all_ids = stores.accounts()?;
     let worker = Worker::over(stores, WorkerSettings::of_a_person())?;
     let rebuilt = match rebuilding::rebuild(&worker.ctx, &all_ids).await {

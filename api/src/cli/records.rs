@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    data_dir::DataDir,
+    data_dir::DataPlace,
     exit::{Done, Outcome},
     output,
 };
@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long = "where", value_name = "FIELD=VALUE")]
     filters: Vec<Filter>,
     #[command(flatten)]
-    data_dir: DataDir,
+    data_dir: DataPlace,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,

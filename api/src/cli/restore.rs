@@ -10,11 +10,13 @@ use std::path::PathBuf;
 use clap::{ArgGroup, ValueEnum};
 use listbackup_engine::{Result, run::restore::Against, snapshot::Manifest};
 
-use super::{data_dir::DataDir, exit::Outcome};
+use super::{data_dir::DataPlace, exit::Outcome};
 use crate::lookup;
 
 /// Arguments of `restore`.
 #[derive(clap::Args)]
+#[command(mut_arg("key_file", |key| key.requires("out").help("The master key of the bucket, with --to or --to-store")))]
+#[command(group = ArgGroup::new("out").args(["to", "to_store"]))]
 #[command(group = ArgGroup::new("which").required(true).args(["snapshot", "resume"]), after_help = "\
 Examples: listbackup restore --snapshot snap_…                     what would be written to the product
           listbackup restore --snapshot snap_… --apply             write it
@@ -74,7 +76,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     outcomes: Option<PathBuf>,
     #[command(flatten)]
-    data_dir: DataDir,
+    data_dir: DataPlace,
     /// Print one JSON document and nothing else
     #[arg(long)]
     pub json: bool,

@@ -7,7 +7,7 @@ use listbackup_engine::{
 use serde::Serialize;
 
 use super::{
-    data_dir::DataDir,
+    data_dir::DataPlace,
     destroyed,
     exit::{Done, Outcome},
     output,
@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     #[command(flatten)]
-    data_dir: DataDir,
+    data_dir: DataPlace,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,

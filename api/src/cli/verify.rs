@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     amounts,
-    data_dir::DataDir,
+    data_dir::DataPlace,
     destroyed,
     exit::{Done, Outcome},
     output,
@@ -24,6 +24,7 @@ use crate::lookup;
 
 /// Arguments of `verify`.
 #[derive(clap::Args)]
+#[command(mut_arg("key_file", |key| key.conflicts_with("resume").help("The master key of the bucket, without --resume")))]
 #[command(after_help = "\
 Examples: listbackup verify --data --data-dir ./data
           listbackup verify --data --max-time 10m --resume --data-dir ./data     (each night, until all is covered)
@@ -45,7 +46,7 @@ pub struct Args {
     #[arg(long, requires = "data")]
     resume: bool,
     #[command(flatten)]
-    data_dir: DataDir,
+    data_dir: DataPlace,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{draw::Draw, record::Stream, table::Row};
+use super::{draw::Draw, record::Stream, table::Row, written::Body};
 
 /// Companies above this one have none, so that a large sandbox is not drowned in files.
 const COMPANIES_MAX: u64 = 40;
@@ -38,9 +38,9 @@ enum Kind {
     Empty,
 }
 
-/// The files of a company.
-pub fn of_company(seed: u64, row: &Row) -> Vec<Document> {
-    if row.id > COMPANIES_MAX || row.deleted_at_s.is_some() {
+/// The files of a company, `written` where somebody wrote its fields. Nobody can send files, so one that somebody made has none.
+pub fn of_company(seed: u64, row: &Row, written: Option<&Body>) -> Vec<Document> {
+    if row.id > COMPANIES_MAX || row.deleted_at_s.is_some() || written.is_some_and(Body::is_made) {
         return Vec::new();
     }
     let company = row.id;
@@ -127,18 +127,18 @@ mod tests {
 
     #[test]
     fn a_file_has_the_size_that_its_record_says_and_changes_only_with_its_version() {
-        for document in of_company(7, &row(15, 1)) {
+        for document in of_company(7, &row(15, 1), None) {
             let size = document.size_bytes as usize;
             let bytes = document.bytes(7, 0..size);
             assert_eq!(bytes.len(), size);
             assert_eq!(bytes, document.bytes(7, 0..size));
         }
-        let (before, after) = (&of_company(7, &row(15, 1))[0], &of_company(7, &row(15, 2))[0]);
+        let (before, after) = (&of_company(7, &row(15, 1), None)[0], &of_company(7, &row(15, 2), None)[0]);
         assert_ne!(before.etag(), after.etag());
         let (old, new) = (before.bytes(7, 0..before.size_bytes as usize), after.bytes(7, 0..after.size_bytes as usize));
         assert_eq!(new.len(), old.len() + PARAGRAPH.len());
         assert_eq!(new[new.len() - 500..], old[old.len() - 500..]);
-        assert_eq!(of_company(7, &row(15, 1))[1..], of_company(7, &row(15, 2))[1..]);
-        assert!(of_company(7, &row(COMPANIES_MAX + 1, 1)).is_empty());
+        assert_eq!(of_company(7, &row(15, 1), None)[1..], of_company(7, &row(15, 2), None)[1..]);
+        assert!(of_company(7, &row(COMPANIES_MAX + 1, 1), None).is_empty());
     }
 }

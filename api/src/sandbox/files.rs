@@ -9,17 +9,18 @@ use actix_web::{
     web::{Data, Path},
 };
 
-use super::{Shared, document, gate::refusal, record::Stream};
+use super::{Shared, gate::refusal};
 
 /// One file. Understands `Range: bytes=N-`, with `If-Range` too.
 pub async fn document(shared: Data<Shared>, path: Path<(u64, u64)>, request: HttpRequest) -> HttpResponse {
     let (company, number) = *path;
-    let (row, seed) = {
+    let (documents, seed) = {
         let world = shared.world();
-        (world.table(Stream::Companies).row(company), world.seed())
+        (world.documents(company), world.seed())
     };
-    let found = row.into_iter().flat_map(|row| document::of_company(seed, &row)).find(|found| found.id == number);
-    let Some(found) = found else { return refusal(404, "there is no such document") };
+    let Some(found) = documents.into_iter().find(|found| found.id == number) else {
+        return refusal(404, "there is no such document");
+    };
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let first = text(RANGE).and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
     let first = first.filter(|_| text(IF_RANGE).is_none_or(|tag| tag == found.etag()));

@@ -5,7 +5,12 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::{document, draw::Draw, table::Row, written::Body};
+use super::{
+    document::{self, Document},
+    draw::Draw,
+    table::Row,
+    written::Body,
+};
 
 const FIRST_NAMES: &[&str] = &[
     "Ada",
@@ -106,10 +111,14 @@ pub fn write(out: &mut String, seed: u64, stream: Stream, row: &Row, companies: 
 }
 
 /// Appends the JSON of a record that somebody wrote.
-pub fn write_sent(out: &mut String, stream: Stream, row: &Row, body: &Body) {
+pub fn write_sent(out: &mut String, seed: u64, stream: Stream, row: &Row, body: &Body) {
     // Writing to a String cannot fail.
     let _ = write!(out, r#"{{"id":{}"#, row.id);
     body.write(out, stream);
+    if stream == Stream::Companies {
+        out.push(',');
+        let _ = documents(out, &document::of_company(seed, row, Some(body)));
+    }
     let _ = stamps(out, row);
 }
 
@@ -171,8 +180,18 @@ fn company(out: &mut String, seed: u64, row: &Row, mut lasting: Draw, mut changi
     let (id, name, city) = (row.id, lasting.one(LAST_NAMES), lasting.one(CITIES));
     let (employees, revenue) = (changing.below(10_000), changing.below(1 << 40));
     write!(out, r#"{{"id":{id},"name":"{name} & Söhne {id}","domain":"c{id}.example.com","employees":{employees},"#)?;
-    write!(out, r#""annual_revenue":{revenue}.0,"headquarters":{{"city":"{city}","country":null}},"documents":["#)?;
-    for (i, document) in document::of_company(seed, row).iter().enumerate() {
+    write!(out, r#""annual_revenue":{revenue}.0,"headquarters":{{"city":"{city}","country":null}},"#)?;
+    documents(out, &document::of_company(seed, row, None))?;
+    out.push_str(r#","main_contact_id":null,"about":""#);
+    sentence(out, &mut changing, 12);
+    out.push('"');
+    stamps(out, row)
+}
+
+/// The field that lists a company's files.
+fn documents(out: &mut String, documents: &[Document]) -> std::fmt::Result {
+    out.push_str(r#""documents":["#);
+    for (i, document) in documents.iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };
         write!(
             out,
@@ -182,10 +201,8 @@ fn company(out: &mut String, seed: u64, row: &Row, mut lasting: Draw, mut changi
         let etag = document.etag();
         write!(out, r#""size":{},"etag":{etag:?},"url":"{}"}}"#, document.size_bytes, document.path())?;
     }
-    out.push_str(r#"],"main_contact_id":null,"about":""#);
-    sentence(out, &mut changing, 12);
-    out.push('"');
-    stamps(out, row)
+    out.push(']');
+    Ok(())
 }
 
 fn deal(out: &mut String, row: &Row, mut lasting: Draw, mut changing: Draw, company: u64) -> std::fmt::Result {

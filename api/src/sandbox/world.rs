@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    document::{self, Document},
     draw::Draw,
     record::{self, DEALS_PER_COMPANY, Stream},
     table::{Row, Table},
@@ -121,6 +122,13 @@ impl World {
         written.unwrap_or_else(|| record::company_of(self.seed, deal, self.initial_companies))
     }
 
+    /// The files of a company; there are none where there is no such company.
+    pub fn documents(&self, company: u64) -> Vec<Document> {
+        let row = self.companies.row(company);
+        let body = self.written.get(Stream::Companies, company);
+        row.map(|row| document::of_company(self.seed, &row, body)).unwrap_or_default()
+    }
+
     /// Writes a record of this world.
     pub fn write(&self, out: &mut String, stream: Stream, row: &Row) {
         self.writer()(out, stream, row);
@@ -135,7 +143,7 @@ impl World {
     pub fn writer(&self) -> impl Fn(&mut String, Stream, &Row) + Send + use<> {
         let (seed, companies, written) = (self.seed, self.initial_companies, self.written.clone());
         move |out, stream, row| match written.get(stream, row.id) {
-            Some(body) => record::write_sent(out, stream, row, body),
+            Some(body) => record::write_sent(out, seed, stream, row, body),
             None => record::write(out, seed, stream, row, companies),
         }
     }
@@ -144,13 +152,14 @@ impl World {
     pub fn create(&mut self, stream: Stream, sent: &Sent) -> u64 {
         let now_s = self.tick();
         let id = self.table_mut(stream).insert(now_s);
-        self.keep(stream, id, Body::new(stream, sent));
+        self.keep(stream, id, Body::made(stream, sent));
         id
     }
 
     /// Changes the fields that were sent; with `is_whole` the others become null.
     pub fn change(&mut self, stream: Stream, id: u64, sent: &Sent, is_whole: bool) {
-        let body = if is_whole { Body::new(stream, sent) } else { self.body(stream, id).with(stream, sent) };
+        let body = self.body(stream, id);
+        let body = if is_whole { body.whole(stream, sent) } else { body.with(stream, sent) };
         let now_s = self.tick();
         self.table_mut(stream).change(id, now_s);
         self.keep(stream, id, body);
@@ -175,7 +184,7 @@ impl World {
         if let Some(row) = self.table(stream).row(id) {
             self.write(&mut text, stream, &row);
         }
-        Body::new(stream, &serde_json::from_str(&text).unwrap_or_default())
+        Body::of_seed(stream, &serde_json::from_str(&text).unwrap_or_default())
     }
 
     fn keep(&mut self, stream: Stream, id: u64, body: Body) {

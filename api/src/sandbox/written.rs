@@ -71,23 +71,37 @@ pub fn fields(stream: Stream) -> &'static [Field] {
     }
 }
 
-/// The values of a record's fields as JSON texts, in the order of [`fields`].
+/// The fields of a record that somebody wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Body(Vec<Box<str>>);
+pub struct Body {
+    /// The values as JSON texts, in the order of [`fields`].
+    values: Vec<Box<str>>,
+    /// Somebody made the record; otherwise the seed did, and somebody changed it.
+    is_made: bool,
+}
 
 /// Fields by name, as they were sent.
 pub type Sent = HashMap<String, Box<RawValue>>;
 
 impl Body {
-    /// A record of the fields that were sent; the others are null.
-    pub fn new(stream: Stream, sent: &Sent) -> Self {
-        let text = |field: &Field| sent.get(field.name).map_or("null", |value| value.get()).into();
-        Self(fields(stream).iter().map(text).collect())
+    /// A record that somebody makes of the fields that were sent; the others are null.
+    pub fn made(stream: Stream, sent: &Sent) -> Self {
+        Self { values: values(stream, sent), is_made: true }
+    }
+
+    /// A record that the seed made, as its JSON shows it.
+    pub fn of_seed(stream: Stream, record: &Sent) -> Self {
+        Self { values: values(stream, record), is_made: false }
+    }
+
+    /// The record with the fields that were sent; the others are null.
+    pub fn whole(self, stream: Stream, sent: &Sent) -> Self {
+        Self { values: values(stream, sent), ..self }
     }
 
     /// The record with the fields that were sent in place of its own.
     pub fn with(mut self, stream: Stream, sent: &Sent) -> Self {
-        for (slot, field) in self.0.iter_mut().zip(fields(stream)) {
+        for (slot, field) in self.values.iter_mut().zip(fields(stream)) {
             if let Some(value) = sent.get(field.name) {
                 *slot = value.get().into();
             }
@@ -95,26 +109,36 @@ impl Body {
         self
     }
 
+    /// True when somebody made the record, and not the seed.
+    pub fn is_made(&self) -> bool {
+        self.is_made
+    }
+
     /// The id in a field that refers to a record.
     pub fn id_in(&self, stream: Stream, name: &str) -> Option<u64> {
         let at = fields(stream).iter().position(|field| field.name == name)?;
-        self.0.get(at)?.parse().ok()
+        self.values.get(at)?.parse().ok()
     }
 
     /// Another text in the last field: what a change by the product's own people looks like.
     pub fn change_text(&mut self, text: &str) {
-        if let Some(last) = self.0.last_mut() {
+        if let Some(last) = self.values.last_mut() {
             *last = serde_json::Value::from(text).to_string().into();
         }
     }
 
     /// Appends the fields, each after a comma.
     pub fn write(&self, out: &mut String, stream: Stream) {
-        for (field, value) in fields(stream).iter().zip(&self.0) {
+        for (field, value) in fields(stream).iter().zip(&self.values) {
             // Writing to a String cannot fail.
             let _ = write!(out, r#","{}":{value}"#, field.name);
         }
     }
+}
+
+fn values(stream: Stream, sent: &Sent) -> Vec<Box<str>> {
+    let text = |field: &Field| sent.get(field.name).map_or("null", |value| value.get()).into();
+    fields(stream).iter().map(text).collect()
 }
 
 /// All records that somebody wrote. Clones share them.

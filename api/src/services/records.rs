@@ -48,11 +48,11 @@ pub struct RecordParams {
     from: Option<String>,
     /// Keys below this one.
     until: Option<String>,
-    /// Conditions on fields, all of which must hold, separated by a line feed: a field's path with dots, one of
-    /// `=` `!=` `<` `<=` `>` `>=` `~` (contains), and a value, such as `address.city~ber`.
-    #[param(rename = "where")]
-    #[serde(rename = "where")]
-    conditions: Option<String>,
+    /// Conditions on fields, all of which must hold: a field's path with dots, one of `=` `!=` `<` `<=` `>` `>=` `~`
+    /// (contains), and a value, such as `address.city~ber`. Repeat the parameter for more, or separate them by line feeds.
+    #[param(rename = "where", required = false)]
+    #[serde(rename = "where", default)]
+    conditions: Vec<String>,
 }
 
 impl RecordParams {

@@ -5,16 +5,19 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Path},
 };
-use listbackup_engine::model::{ActivityKind, Job, JobId, Source, SourceId, SourceState, id::kind, job::Schedule};
+use listbackup_engine::{
+    model::{ActivityKind, Job, Source, SourceId, SourceState},
+    run::first_job,
+};
 
 use super::{
     jobs, runs,
     source_views::SourceView,
-    sources::{answer, change_source, find, jobs_of},
+    sources::{answer, change_source, find},
 };
 use crate::{caller::Caller, etag::IfMatch, idempotency::IdempotencyKey, problem::Problem, state::AppState};
 
-/// Runs a source now: by its first job, or by an on-demand job that is made for it.
+/// Runs a source now: by its first job, or by one that is made for it.
 ///
 /// With an `Idempotency-Key`, a repeat answers with the run that the first request made.
 #[utoipa::path(post, path = "/sources/{id}/sync", params(("id" = String, Path, description = "The source's id.")),
@@ -79,21 +82,13 @@ async fn switch(
     Ok(answer(state, StatusCode::OK, source))
 }
 
-/// The source's first job, or an on-demand job that is made for it.
+/// The source's first job, made when there is none.
 ///
 /// # Errors
 /// Those of the store.
 pub async fn job_of(state: &AppState, caller: &Caller, source: &Source) -> Result<Job, Problem> {
-    match jobs_of(state, caller, source.source_id).await?.into_iter().next() {
+    match first_job::find(&state.store, caller.scope(), source.source_id).await? {
         Some(job) => Ok(job),
-        None => on_demand_job(state, caller, source).await,
+        None => jobs::insert_or_find(state, caller, first_job::make(source, state.now())).await,
     }
-}
-
-/// Its id follows from the source's, so that two requests at once make one job.
-async fn on_demand_job(state: &AppState, caller: &Caller, source: &Source) -> Result<Job, Problem> {
-    let job_id: JobId = source.source_id.of::<kind::Job>();
-    let name = format!("{} on demand", source.name);
-    let job = jobs::new_job(state, caller, job_id, source.source_id, name, Schedule::Manual)?;
-    jobs::insert_or_find(state, caller, job).await
 }

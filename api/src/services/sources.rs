@@ -253,8 +253,7 @@ async fn check_name(state: &AppState, caller: &Caller, name: &str, own: Option<S
 /// Those of the store.
 pub async fn jobs_of(state: &AppState, caller: &Caller, id: SourceId) -> Result<Vec<Job>, Problem> {
     let query = PageParams::of(Some(crate::paging::LIMIT_MAX), None).query(&JOBS, Some("by-source"), &id);
-    let page = state.store.query::<Job>(caller.scope(), query).await?;
-    Ok(page.rows.into_iter().map(|found| found.row).collect())
+    Ok(state.store.all(caller.scope(), query).await?)
 }
 
 fn place(caller: &Caller, id: SourceId) -> Key {

@@ -157,7 +157,7 @@ pub async fn live_runs(ctx: &RunContext, scope: &AccountScope, target: Target) -
 }
 
 async fn begun_runs(ctx: &RunContext, scope: &AccountScope, target: Target) -> Result<Vec<Run>> {
-    let mut query = Query {
+    let query = Query {
         table: &RUNS,
         index: Some("live"),
         partition: LIVE_SHARD.to_owned(),
@@ -166,18 +166,10 @@ async fn begun_runs(ctx: &RunContext, scope: &AccountScope, target: Target) -> R
         limit: PAGE,
         after: None,
     };
+    let runs = ctx.store.all::<Run>(scope, query).await?.into_iter();
+    let begun = runs.filter(|run| target.concerns(run.source_id) && run.status == RunStatus::Running);
     // By id: a run that is moved on in the index while this reads may come twice.
-    let mut runs = BTreeMap::new();
-    loop {
-        let page = ctx.store.query::<Run>(scope, query.clone()).await?;
-        let begun = page.rows.into_iter().map(|found| found.row);
-        let begun = begun.filter(|run| target.concerns(run.source_id) && run.status == RunStatus::Running);
-        runs.extend(begun.map(|run| (run.run_id, run)));
-        query.after = page.next;
-        if query.after.is_none() {
-            return Ok(runs.into_values().collect());
-        }
-    }
+    Ok(begun.map(|run| (run.run_id, run)).collect::<BTreeMap<_, _>>().into_values().collect())
 }
 
 /// Notes what a run's checkpoints name.

@@ -89,25 +89,17 @@ async fn stand_still(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result
 }
 
 async fn active_jobs(ctx: &RunContext, scope: &AccountScope) -> Result<Vec<JobId>> {
-    let (mut jobs, mut after) = (Vec::new(), None);
-    loop {
-        let query = Query {
-            table: &JOBS,
-            index: None,
-            partition: scope.account_id().to_string(),
-            sort: SortRange::All,
-            descending: false,
-            limit: PAGE,
-            after,
-        };
-        let page = ctx.store.query::<Job>(scope, query).await?;
-        let active = page.rows.into_iter().map(|job| job.row).filter(|job| job.state == JobState::Active);
-        jobs.extend(active.map(|job| job.job_id));
-        after = page.next;
-        if after.is_none() {
-            return Ok(jobs);
-        }
-    }
+    let query = Query {
+        table: &JOBS,
+        index: None,
+        partition: scope.account_id().to_string(),
+        sort: SortRange::All,
+        descending: false,
+        limit: PAGE,
+        after: None,
+    };
+    let jobs = ctx.store.all::<Job>(scope, query).await?.into_iter();
+    Ok(jobs.filter(|job| job.state == JobState::Active).map(|job| job.job_id).collect())
 }
 
 async fn tell<const N: usize>(

@@ -25,6 +25,7 @@ pub mod drill;
 pub mod due;
 pub mod event;
 pub mod files;
+pub mod first_job;
 pub mod index;
 pub mod keys;
 pub mod lease;

@@ -1,6 +1,7 @@
 //! Orders: one row in `runs`, then one message in the job queue. The row is the truth; a message that is lost is sent
 //! again by [`resend_lost`], and one that comes twice finds the run taken or ended.
 
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -233,24 +234,17 @@ pub fn end(run: &mut Run, status: RunStatus, error: Option<RunError>, now: Times
 /// # Errors
 /// `Retry` when the store cannot be reached.
 pub(super) async fn live_runs_of(store: &Store, system: &SystemScope, scope: &AccountScope) -> Result<Vec<Run>> {
-    let (mut live, mut after) = (Vec::new(), None);
-    loop {
-        let query = Query {
-            table: &RUNS,
-            index: Some("live"),
-            partition: LIVE_SHARD.to_owned(),
-            sort: SortRange::All,
-            descending: false,
-            limit: SWEEP_MAX,
-            after,
-        };
-        let page = store.query::<Run>(system, query).await?;
-        live.extend(page.rows.into_iter().map(|run| run.row).filter(|run| run.account_id == scope.account_id()));
-        after = page.next;
-        if after.is_none() {
-            return Ok(live);
-        }
-    }
+    let query = Query {
+        table: &RUNS,
+        index: Some("live"),
+        partition: LIVE_SHARD.to_owned(),
+        sort: SortRange::All,
+        descending: false,
+        limit: SWEEP_MAX,
+        after: None,
+    };
+    let is_own = |run: &Run| std::future::ready(run.account_id == scope.account_id());
+    store.rows::<Run>(system, query).try_filter(is_own).try_collect().await
 }
 
 /// Live runs that nobody looks after: queued ones whose message may be lost, running ones whose lease has ended.

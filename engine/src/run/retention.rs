@@ -151,11 +151,11 @@ pub async fn freed(
     Ok(Freed { segments, segment_bytes, packs, pack_bytes })
 }
 
-/// Lets go of a committed snapshot: the decision, the rows that show it, its manifest. Safe to repeat; what is cut off is
-/// finished by the next [`apply`].
+/// Lets go of a snapshot, or of a manifest that was stored and never committed: the decision, the rows that show it, its
+/// manifest. Safe to repeat; what is cut off is finished by the next [`apply`].
 ///
 /// # Errors
-/// `Denied` for the newest snapshot, and for one that is pinned, held or locked; `NotFound`.
+/// `Denied` for the newest snapshot, for one that is pinned, held or locked, and while its run may still commit it; `NotFound`.
 pub async fn forget(
     ctx: &RunContext,
     scope: &AccountScope,
@@ -168,6 +168,11 @@ pub async fn forget(
         .head
         .map(|head| head.snapshot_id)
         .ok_or_else(|| Error::new(ErrorKind::NotFound, "the source has no snapshots").with("source", source_id))?;
+    let run = index::find_run(ctx, scope, snapshot_id.of::<kind::Run>()).await?;
+    if run.is_some_and(|run| !run.row.status.has_ended()) {
+        let message = "the snapshot stays: its run has not ended and may still commit it; let it go on, or cancel it";
+        return Err(Error::new(ErrorKind::Denied, message).with("snapshot", snapshot_id));
+    }
     let store = ctx.snapshots.source(scope, source_id).await?;
     store.decide_to_forget(snapshot_id, head, act).await?;
     finish(ctx, scope, &store, snapshot_id).await

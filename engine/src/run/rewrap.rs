@@ -1,5 +1,6 @@
 //! What an account has under the master key, under another one: data keys and credentials. What they seal stays as it is.
 
+use futures::TryStreamExt;
 use serde_json::Map;
 
 use super::{
@@ -77,26 +78,17 @@ pub async fn finish(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result<
 
 /// The account's credentials; access keys are in the same table, and not sealed.
 async fn credentials_of(ctx: &RunContext, scope: &AccountScope) -> Result<Vec<Credential>> {
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let query = Query {
-            table: &API_KEYS,
-            index: Some("by-account"),
-            partition: scope.account_id().to_string(),
-            sort: SortRange::All,
-            descending: false,
-            limit: PAGE,
-            after,
-        };
-        let page = ctx.ports.tables.query(scope.into(), query).await?;
-        for item in page.items.into_iter().filter(|item| item.body.contains_key("sealed")) {
-            found.push(store::row::<Credential>(item)?);
-        }
-        after = page.next;
-        if after.is_none() {
-            return Ok(found);
-        }
-    }
+    let query = Query {
+        table: &API_KEYS,
+        index: Some("by-account"),
+        partition: scope.account_id().to_string(),
+        sort: SortRange::All,
+        descending: false,
+        limit: PAGE,
+        after: None,
+    };
+    let items: Vec<_> = ctx.store.items(scope.into(), query).try_collect().await?;
+    items.into_iter().filter(|item| item.body.contains_key("sealed")).map(store::row).collect()
 }
 
 /// True when there was something to write. A credential that changed meanwhile or is gone is left to the next attempt.

@@ -1,10 +1,14 @@
 //! Finding sources.
 
+use std::pin::pin;
+
+use futures::TryStreamExt;
+
 use crate::{
     error::Result,
     model::{Source, scope::AccountScope},
     ports::{Query, SortRange},
-    store::{Store, Versioned},
+    store::{Store, Versioned, key},
     tables::SOURCES,
 };
 
@@ -16,15 +20,13 @@ const PAGE: usize = 200;
 /// # Errors
 /// Those of [`Store::query`].
 pub async fn named(store: &Store, scope: &AccountScope, name: &str) -> Result<Option<Versioned<Source>>> {
-    let mut query = of_account(scope);
-    loop {
-        let page = store.query::<Source>(scope, query.clone()).await?;
-        let found = page.rows.into_iter().find(|source| source.row.name == name);
-        query.after = page.next;
-        if found.is_some() || query.after.is_none() {
-            return Ok(found);
+    let mut sources = pin!(store.rows::<Source>(scope, of_account(scope)));
+    while let Some(source) = sources.try_next().await? {
+        if source.name == name {
+            return store.find(scope, key(source.account_id, source.source_id)).await;
         }
     }
+    Ok(None)
 }
 
 /// All sources of an account.
@@ -32,15 +34,7 @@ pub async fn named(store: &Store, scope: &AccountScope, name: &str) -> Result<Op
 /// # Errors
 /// Those of [`Store::query`].
 pub async fn all(store: &Store, scope: &AccountScope) -> Result<Vec<Source>> {
-    let (mut query, mut sources) = (of_account(scope), Vec::new());
-    loop {
-        let page = store.query::<Source>(scope, query.clone()).await?;
-        sources.extend(page.rows.into_iter().map(|source| source.row));
-        query.after = page.next;
-        if query.after.is_none() {
-            return Ok(sources);
-        }
-    }
+    store.all(scope, of_account(scope)).await
 }
 
 fn of_account(scope: &AccountScope) -> Query {

@@ -1,7 +1,8 @@
 //! Sealing with AES-256-GCM, and sealed documents: small objects (manifests, checkpoints) sealed as a whole.
 //!
-//! Nothing here draws a nonce at random. Every key is derived from a digest of all that is sealed under it, so that a
-//! nonce meets the same key again only with the same plaintext, and writing twice gives the same bytes.
+//! Nothing here draws a nonce at random. Every key of an object is derived from a digest of all that is sealed under it, so
+//! that a nonce meets the same key again only with the same plaintext, and writing twice gives the same bytes. The key of a
+//! scratch file is drawn for it, and its nonces are its places, each of which is written once.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
@@ -28,6 +29,8 @@ pub(crate) enum Section {
     Chunk = 6,
     /// The index of a pack.
     ChunkFooter = 7,
+    /// A value in a scratch file, which no other process opens.
+    Scratch = 8,
 }
 
 /// A key that seals.

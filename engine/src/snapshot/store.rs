@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{AccountId, SourceId, scope::AccountScope},
-    ports::{Blobs, Keys},
+    ports::{Blobs, Keys, Random},
 };
 
 /// How the store works. Reading never depends on it.
@@ -131,9 +131,12 @@ impl SnapshotStore {
         self.ring(scope).await?.rotate().await
     }
 
-    /// An empty map for work on stored records that must not grow in memory.
-    pub(crate) fn spill_map(&self) -> SpillMap {
-        SpillMap::new(self.settings.scratch_dir.clone())
+    /// An empty map for work on stored records that must not grow in memory. Its secrets are drawn from `random`.
+    ///
+    /// # Errors
+    /// Those of [`SpillMap::new`].
+    pub(crate) fn spill_map(&self, random: &dyn Random) -> Result<SpillMap> {
+        SpillMap::new(self.settings.scratch_dir.clone(), random)
     }
 
     pub(super) fn blobs(&self) -> &Arc<dyn Blobs> {

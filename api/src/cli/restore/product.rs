@@ -2,6 +2,7 @@
 
 use listbackup_engine::{
     Error, ErrorKind, Result,
+    adapters::embedded::OpenMode,
     connectors::Problem,
     model::{RestoreId, Run, RunStatus, Source, scope::AccountScope},
     run::{
@@ -20,12 +21,12 @@ use crate::{
         output,
     },
     lookup,
-    worker::{Worker, WorkerSettings},
+    worker::Worker,
 };
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let worker = args.data_dir.open_to_write(WorkerSettings::of_a_person())?;
+    let worker = args.data_dir.open(OpenMode::Write).await?;
     let (scope, restore) = match (&args.resume, &args.snapshot) {
         (Some(id), _) => resumed(&worker, id).await?,
         (None, snapshot) => ordered(&worker, &args, snapshot.as_deref().unwrap_or_default()).await?,

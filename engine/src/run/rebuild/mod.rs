@@ -6,7 +6,7 @@
 
 mod rows;
 
-use super::{RunContext, index, sources, upkeep};
+use super::{RunContext, first_job, index, sources, upkeep};
 use crate::{
     error::Result,
     model::{
@@ -14,10 +14,9 @@ use crate::{
         scope::AccountScope,
         source::{Head, Lease},
     },
-    ports::{Condition, Query, SortRange, Write},
+    ports::{Condition, Write},
     snapshot::{Manifest, SourceStore, Survey},
     store::{self, Versioned, key, key1},
-    tables::JOBS,
 };
 
 /// What became of an account.
@@ -191,22 +190,8 @@ async fn new_source(
 
 /// The source's first job, made when there is none: runs belong to one.
 async fn job_row(ctx: &RunContext, scope: &AccountScope, source: &Source, tally: &mut Tally) -> Result<Job> {
-    let query = Query {
-        table: &JOBS,
-        index: Some("by-source"),
-        partition: source.source_id.to_string(),
-        sort: SortRange::All,
-        descending: false,
-        limit: 1,
-        after: None,
-    };
-    if let Some(job) = ctx.store.query::<Job>(scope, query).await?.rows.into_iter().next() {
-        tally.count(false);
-        return Ok(job.row);
-    }
-    let job = rows::job(source);
-    ctx.store.transact(scope, vec![store::put(&job, Condition::Absent)?]).await?;
-    tally.count(true);
+    let (job, is_new) = first_job::find_or_make(&ctx.store, scope, source, source.created_at).await?;
+    tally.count(is_new);
     Ok(job)
 }
 

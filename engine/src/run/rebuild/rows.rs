@@ -4,8 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     model::{
-        Job, JobId, JobState, Run, RunStatus, Source,
-        job::Schedule,
+        Job, Run, RunStatus,
         run::{Progress, RunError, StreamProgress, StreamState, Trigger},
     },
     snapshot::{Manifest, SnapshotStatus},
@@ -19,25 +18,6 @@ const CODE: &str = "unknown";
 /// The time in an id.
 pub(super) fn instant(instant_ms: i64) -> Timestamp {
     Timestamp::from_millisecond(instant_ms).unwrap_or_default()
-}
-
-/// A job for the runs of a source; it runs when asked.
-pub(super) fn job(source: &Source) -> Job {
-    let mut digest = [0; 10];
-    let mut hasher = blake3::Hasher::new_derive_key("listbackup job id of a rebuilt source");
-    hasher.update(source.source_id.as_bytes()).finalize_xof().fill(&mut digest);
-    Job {
-        account_id: source.account_id,
-        job_id: JobId::derived(source.source_id.instant_ms(), digest),
-        source_id: source.source_id,
-        name: format!("Back up {}", source.name),
-        schedule: Schedule::Manual,
-        state: JobState::Active,
-        due_shard: None,
-        next_due_ms: None,
-        created_at: source.created_at,
-        updated_at: source.created_at,
-    }
 }
 
 /// The run that made a snapshot. What changed in it and what it read is not known any more.

@@ -189,6 +189,15 @@ fn place(kind: u8, stream: &str, key: &RecordKey) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::Random;
+
+    struct NotRandom;
+
+    impl Random for NotRandom {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(7);
+        }
+    }
 
     fn key(text: &str) -> RecordKey {
         RecordKey::from_json([text.as_bytes()]).unwrap()
@@ -200,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_key_of_an_earlier_restore_holds_until_this_one_gives_another() {
-        let ids = IdMap::new(SpillMap::new(None));
+        let ids = IdMap::new(SpillMap::new(None, &NotRandom).unwrap());
         ids.note_earlier(outcome("1", Outcome::Created, Some("101"))).unwrap();
         let new = |is_earlier, text: &str| Some(NewKey { key: key(text), is_earlier });
         assert_eq!(ids.new_key("contacts", &key("1")).unwrap(), new(true, "101"));
@@ -216,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_not_done_and_what_is_linked_stays_so() {
-        let ids = IdMap::new(SpillMap::new(None));
+        let ids = IdMap::new(SpillMap::new(None, &NotRandom).unwrap());
         ids.note(&outcome("1", Outcome::Failed, None)).unwrap();
         assert!(!ids.is_done("contacts", &key("1")).unwrap());
         ids.note(&outcome("2", Outcome::Created, Some("102"))).unwrap();

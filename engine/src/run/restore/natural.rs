@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    snapshot::{RecordKey, SnapshotReader, SnapshotStore, SpillMap},
+    snapshot::{RecordKey, SnapshotReader, SpillMap},
 };
 
 /// The records of the product and of the snapshot by their natural keys, for each stream that has some; made when one is first
@@ -47,12 +47,17 @@ const CURRENT: usize = 0;
 const WANTED: usize = 1;
 
 impl NaturalKeys {
-    /// For the streams that have natural keys; nothing is read yet.
-    pub(super) fn of(store: &SnapshotStore, targets: &[Target]) -> Self {
+    /// For the streams that have natural keys, in maps that `spill_map` makes; nothing is read yet.
+    ///
+    /// # Errors
+    /// Those of `spill_map`.
+    pub(super) fn of(targets: &[Target], spill_map: impl Fn() -> Result<SpillMap>) -> Result<Self> {
         let named = targets.iter().filter(|target| !target.write.natural_key.is_empty());
-        let of_stream =
-            || OfStream { maps: Mutex::new([store.spill_map(), store.spill_map()]), filled: OnceCell::new() };
-        Self(named.map(|target| (target.spec.name.clone(), of_stream())).collect())
+        let of_stream = |target: &Target| {
+            let maps = Mutex::new([spill_map()?, spill_map()?]);
+            Ok((target.spec.name.clone(), OfStream { maps, filled: OnceCell::new() }))
+        };
+        Ok(Self(named.map(of_stream).collect::<Result<_>>()?))
     }
 
     /// Whose the natural key `text` is in the product, and whether only one record of the snapshot has the natural key `own`.

@@ -1,5 +1,8 @@
 //! Orders of restores: a document in the store that says what to restore, then a run that carries it out.
 
+use std::pin::pin;
+
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -198,7 +201,7 @@ impl RestoreOrder {
     pub async fn latest_run(&self, ports: &Ports, scope: &AccountScope) -> Result<Run> {
         let store = Store::new(ports.tables.clone());
         let first: RunId = self.restore_id.of::<kind::Run>();
-        let mut query = Query {
+        let query = Query {
             table: &RUNS,
             index: None,
             partition: self.job_id.to_string(),
@@ -207,24 +210,16 @@ impl RestoreOrder {
             limit: PAGE,
             after: None,
         };
-        loop {
-            let page = store.query::<Run>(scope, query.clone()).await?;
-            for run in page.rows.into_iter().map(|run| run.row) {
-                if run.restore.is_some_and(|restore| restore.restore_id == self.restore_id) {
-                    return Ok(run);
-                }
-                if run.run_id < first {
-                    return Err(self.without_run());
-                }
+        let mut runs = pin!(store.rows::<Run>(scope, query));
+        while let Some(run) = runs.try_next().await? {
+            if run.restore.is_some_and(|restore| restore.restore_id == self.restore_id) {
+                return Ok(run);
             }
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return Err(self.without_run()),
+            if run.run_id < first {
+                break;
             }
         }
-    }
-
-    fn without_run(&self) -> Error {
-        Error::new(ErrorKind::NotFound, "no run works on this restore; order it again").with("restore", self.restore_id)
+        let message = "no run works on this restore; order it again";
+        Err(Error::new(ErrorKind::NotFound, message).with("restore", self.restore_id))
     }
 }

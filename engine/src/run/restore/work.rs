@@ -99,8 +99,9 @@ impl<'a> Restore<'a> {
             (Against::Product, Some(base)) => Some(reader(session, base).await?),
             _ => None,
         };
-        let ids = IdMap::new(session.ctx.snapshots.spill_map());
-        let natural = NaturalKeys::of(&session.ctx.snapshots, &targets);
+        let spill_map = || session.ctx.snapshots.spill_map(&*session.ctx.ports.random);
+        let ids = IdMap::new(spill_map()?);
+        let natural = NaturalKeys::of(&targets, spill_map)?;
         note_earlier(&account, &order, &ids).await?;
         let mut figures: BTreeMap<String, RestoreFigures> = BTreeMap::new();
         let log = Log::open(account, id, |outcome| {

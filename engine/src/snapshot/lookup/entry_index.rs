@@ -49,9 +49,11 @@ impl EntryIndex {
     /// `Exhausted` when the scratch file is full.
     pub(crate) fn insert(&mut self, tag: Tag, entry: u32) -> Result<()> {
         self.recent.insert(tag, entry);
-        if self.recent.len() < self.recent_max {
-            return Ok(());
-        }
+        if self.recent.len() < self.recent_max { Ok(()) } else { self.spill() }
+    }
+
+    /// Moves what is in memory into the scratch file.
+    pub(super) fn spill(&mut self) -> Result<()> {
         let mut newest = RunWriter::new(&self.scratch);
         for slot in self.recent.take_sorted() {
             newest.push(slot, &mut self.scratch)?;
@@ -71,6 +73,12 @@ impl EntryIndex {
     pub(crate) fn candidates(&self, tag: Tag, found: &mut Vec<u32>) -> Result<()> {
         found.extend(self.recent.candidates(tag));
         self.runs.iter().try_for_each(|run| run.candidates(&self.scratch, tag, found))
+    }
+
+    /// The file.
+    #[cfg(test)]
+    pub(super) fn scratch(&self) -> &Scratch {
+        &self.scratch
     }
 
     fn merge(&mut self, a: &SortedRun, b: &SortedRun) -> Result<SortedRun> {

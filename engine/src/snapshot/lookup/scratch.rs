@@ -47,6 +47,12 @@ impl Scratch {
         }
     }
 
+    /// What a failing disk does.
+    #[cfg(test)]
+    pub(crate) fn overwrite(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.file()?.write_all_at(bytes, offset).map_err(no_room)
+    }
+
     fn file(&mut self) -> Result<&File> {
         let file = match (self.file.take(), &self.dir) {
             (Some(file), _) => file,

@@ -139,6 +139,9 @@ impl<'a> Names<'a> {
     }
 
     /// Takes what a manifest names; false when it was forgotten meanwhile.
+    ///
+    /// # Errors
+    /// `Corrupt` with the way out when what names its attachments cannot be read.
     async fn take(&mut self, manifest: &Manifest) -> Result<bool> {
         if !self.of_packs {
             let segments = manifest.streams.values().flat_map(|stream| &stream.segments);
@@ -162,11 +165,23 @@ impl<'a> Names<'a> {
                 {
                     return Ok(false);
                 }
-                Err(error) => return Err(error.with("snapshot", manifest.snapshot_id)),
+                Err(error) if error.kind() == ErrorKind::Corrupt => return Err(unknowable(manifest, &error)),
+                Err(error) => return Err(error),
             }
         }
         Ok(true)
     }
+}
+
+/// What names the attachments of a snapshot is damaged or gone. Nobody knows which packs it needs then, and each of them may be
+/// the last copy of a file that comes back with the missing object: so nothing is deleted until a person has decided. That holds
+/// for a manifest too that was never committed: its run may still do so.
+fn unknowable(manifest: &Manifest, error: &Error) -> Error {
+    let message = "nobody can tell which attachments this snapshot needs, so none are deleted; bring the object back from a \
+                   copy, or let go of the snapshot with `listbackup forget --snapshot ID`";
+    let mut unknowable = Error::new(ErrorKind::Corrupt, message).with("snapshot", manifest.snapshot_id);
+    unknowable = unknowable.with("because", error.message());
+    error.context().iter().fold(unknowable, |told, (name, value)| told.with(name, value))
 }
 
 /// A manifest that was listed; `None` when it was forgotten since.

@@ -1,0 +1,19 @@
+//! The port for the event bus.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::{
+    error::Result,
+    model::{ActivityEvent, scope::AccountScope},
+};
+
+/// Hands events on to whoever listens. The durable copy is the row in the activity table, written before.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Publishes, in order.
+    async fn publish(&self, events: &[ActivityEvent]) -> Result<()>;
+
+    /// Events of an account from now on. A follower that falls behind loses the oldest and catches up from the table.
+    fn follow(&self, scope: &AccountScope) -> BoxStream<'static, ActivityEvent>;
+}

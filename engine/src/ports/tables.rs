@@ -1,0 +1,134 @@
+//! The port for rows.
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use crate::{error::Result, model::scope::Scope, tables::TableSchema};
+
+/// A row as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// The row, its key attributes included.
+    pub body: Map<String, Value>,
+    /// Grows with each write of the row; the first is 1.
+    pub version: u64,
+}
+
+/// The key of a row. Numbers are written in decimal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Value of the partition key.
+    pub partition: String,
+    /// Value of the sort key; empty for tables without one.
+    pub sort: String,
+}
+
+/// What must hold for a write to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    Any,
+    /// There is no such row.
+    Absent,
+    /// The row is there, at this version.
+    Version(u64),
+}
+
+/// One write of a transaction.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Makes or replaces a row.
+    Put {
+        /// Its table.
+        table: &'static TableSchema,
+        /// The whole row.
+        body: Map<String, Value>,
+        /// When.
+        condition: Condition,
+    },
+    /// Removes a row.
+    Delete {
+        /// Its table.
+        table: &'static TableSchema,
+        /// Its key.
+        key: Key,
+        /// When; `Any` also succeeds when the row is absent.
+        condition: Condition,
+    },
+    /// Writes nothing, but the transaction fails unless the condition holds.
+    Check {
+        /// Its table.
+        table: &'static TableSchema,
+        /// Its key.
+        key: Key,
+        /// What must hold.
+        condition: Condition,
+    },
+}
+
+/// A read of rows with one partition value, in sort order.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The table.
+    pub table: &'static TableSchema,
+    /// The index, or `None` for the table's own key.
+    pub index: Option<&'static str>,
+    /// Value of the partition attribute.
+    pub partition: String,
+    /// Bounds on the sort attribute.
+    pub sort: SortRange,
+    /// Newest (greatest) first.
+    pub descending: bool,
+    /// At most this many rows, 1 to 1,000.
+    pub limit: usize,
+    /// Goes on after the page that gave this cursor.
+    pub after: Option<String>,
+}
+
+/// Bounds on a sort attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SortRange {
+    /// No bounds.
+    All,
+    /// Text that starts so.
+    Prefix(String),
+    /// From the first value, included, to the second, excluded; either may be open.
+    Between(Option<String>, Option<String>),
+    /// Numbers, from the first, included, to the second, excluded.
+    Numbers(Option<i64>, Option<i64>),
+}
+
+/// A page of rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ItemPage {
+    /// The rows.
+    pub items: Vec<Item>,
+    /// Opaque; `None` when there are no more.
+    pub next: Option<String>,
+}
+
+/// Durable rows with conditional, all-or-nothing writes. Strongly consistent.
+///
+/// With an account's scope only that account's rows can be seen or written: a foreign row reads as absent, writing one
+/// is `Denied`, and a query returns none of them. Tables owned by the system need the system's scope.
+#[async_trait]
+pub trait Tables: Send + Sync {
+    /// One row.
+    ///
+    /// # Errors
+    /// `Retry` when the store cannot be reached.
+    async fn get(&self, scope: Scope<'_>, table: &'static TableSchema, key: &Key) -> Result<Option<Item>>;
+
+    /// All writes or none; durable on return. At most 25, each on another row.
+    ///
+    /// # Errors
+    /// `Conflict` when a condition does not hold (context `table` and `key` name the first), `Denied` for a row outside
+    /// the scope, `Retry` when the store cannot be reached (the effect is then unknown).
+    async fn transact(&self, scope: Scope<'_>, writes: Vec<Write>) -> Result<()>;
+
+    /// Rows of one partition.
+    ///
+    /// # Errors
+    /// `Invalid` for a cursor that is not from this query.
+    async fn query(&self, scope: Scope<'_>, query: Query) -> Result<ItemPage>;
+}

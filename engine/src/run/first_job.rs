@@ -1,0 +1,63 @@
+//! A source's first job: runs that somebody asks for, and those of a rebuilt source, belong to it.
+
+use jiff::Timestamp;
+
+use crate::{
+    error::{ErrorKind, Result},
+    model::{Job, JobState, Source, SourceId, id::kind, job::Schedule, scope::AccountScope},
+    ports::{Condition, Query, SortRange},
+    store::{self, Store, key},
+    tables::JOBS,
+};
+
+/// The first job of a source; `None` when it has none.
+///
+/// # Errors
+/// Those of [`Store::query`].
+pub async fn find(store: &Store, scope: &AccountScope, source_id: SourceId) -> Result<Option<Job>> {
+    let query = Query {
+        table: &JOBS,
+        index: Some("by-source"),
+        partition: source_id.to_string(),
+        sort: SortRange::All,
+        descending: false,
+        limit: 1,
+        after: None,
+    };
+    Ok(store.query::<Job>(scope, query).await?.rows.pop().map(|found| found.row))
+}
+
+/// The job for a source that has none; it runs when asked. Its id follows from the source's, so that of two who make it at
+/// once one stores it, and a rebuilt one is the same again.
+pub fn make(source: &Source, at: Timestamp) -> Job {
+    Job {
+        account_id: source.account_id,
+        job_id: source.source_id.of::<kind::Job>(),
+        source_id: source.source_id,
+        name: format!("Back up {}", source.name),
+        schedule: Schedule::Manual,
+        state: JobState::Active,
+        due_shard: None,
+        next_due_ms: None,
+        created_at: at,
+        updated_at: at,
+    }
+}
+
+/// The first job of a source, stored as made at `at` when there is none; and whether it had to be.
+///
+/// # Errors
+/// Those of [`Store::query`] and [`Store::transact`].
+pub async fn find_or_make(store: &Store, scope: &AccountScope, source: &Source, at: Timestamp) -> Result<(Job, bool)> {
+    if let Some(job) = find(store, scope, source.source_id).await? {
+        return Ok((job, false));
+    }
+    let job = make(source, at);
+    match store.transact(scope, vec![store::put(&job, Condition::Absent)?]).await {
+        // Somebody else made it meanwhile.
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            Ok((store.get(scope, key(job.account_id, job.job_id)).await?.row, false))
+        }
+        made => made.map(|()| (job, true)),
+    }
+}
