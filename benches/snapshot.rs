@@ -91,10 +91,10 @@ fn print_rows(tool: &str, rows: &[Row]) {
     }
 }
 
-/// Five times the records may take a fifth more memory. Below 128 MiB nobody cares.
+/// Five times the records may take a fifth more memory. What stays below 64 MiB is small enough whatever it was.
 fn judge_memory(few: &[Row], many: &[Row]) -> bool {
     let grows = |(few, many): (&Row, &Row)| {
-        let bound_kib = few.cost.peak_rss_kib.max(128 << 10) * 6 / 5;
+        let bound_kib = (few.cost.peak_rss_kib * 6 / 5).max(64 << 10);
         let is_met = many.cost.peak_rss_kib <= bound_kib;
         if !is_met {
             println!("MISSED: {}: {} KiB with five times the records", few.name, many.cost.peak_rss_kib);

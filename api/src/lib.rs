@@ -3,6 +3,7 @@
 //! A request goes through [`server`] (sockets, limits) to [`gate`] (its id, its problem document; who may call) and one
 //! of the [`services`]. [`routes`] has every route on one screen.
 
+pub mod allocator;
 pub mod body;
 pub mod bucket;
 pub mod caller;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    listbackup::allocator::bound();
     listbackup::cli::main()
 }

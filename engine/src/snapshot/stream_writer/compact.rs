@@ -43,8 +43,7 @@ impl Merging {
 
 impl StreamWriter {
     /// This run's segments as the manifest shall name them.
-    pub(super) async fn consolidate(&mut self) -> Result<Vec<SegmentRef>> {
-        let own: Vec<SegmentRef> = self.own_tables.references().cloned().collect();
+    pub(super) async fn consolidate(&mut self, own: Vec<SegmentRef>) -> Result<Vec<SegmentRef>> {
         let small_bytes = self.settings.segment_bytes as u64 / 2;
         let is_small = |segment: &SegmentRef| SortBuffer::memory_bytes_of(segment) < small_bytes;
         let groups: Vec<Vec<SegmentRef>> = if tiers::runs(&own).len() > OVERLAPPING_MAX {
@@ -84,7 +83,9 @@ impl StreamWriter {
 
     async fn merge(&mut self, references: &[SegmentRef], merging: Merging) -> Result<Vec<SegmentRef>> {
         let mut merged = Vec::new();
-        let mut buffer = SortBuffer::new(self.building.arity());
+        // The stream is at its end: what it gathered records in is empty, and its memory is used again.
+        let empty = SortBuffer::new(self.building.arity());
+        let mut buffer = std::mem::replace(&mut self.building, empty);
         let mut merge =
             Merge::new(self.segments.clone(), &self.spec.name, references, &KeyRange::default(), Reading::Once);
         while let Some(entry) = merge.next().await? {
@@ -112,6 +113,7 @@ impl StreamWriter {
         while let Some(segment) = self.outbox.receive().await? {
             merged.push(segment.reference);
         }
+        self.building = buffer;
         Ok(merged)
     }
 

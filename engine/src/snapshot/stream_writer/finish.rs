@@ -6,6 +6,7 @@ use super::{FinishedStream, StreamEnd, StreamWriter};
 use crate::{
     error::{Error, ErrorKind, Result},
     snapshot::{
+        lookup::KeyTables,
         manifest::StreamState,
         segment::{SegmentId, SegmentRef},
     },
@@ -30,7 +31,8 @@ impl StreamWriter {
         }
         self.flush().await?;
         self.settle().await?;
-        let own = self.consolidate().await?;
+        let own = self.let_go_of_reading()?;
+        let own = self.consolidate(own).await?;
         let parent = self.parent.take();
         let body_bytes = match &parent {
             Some(parent) if !deletes => parent.body_bytes.saturating_add_signed(self.tally.grown_bytes),
@@ -55,6 +57,16 @@ impl StreamWriter {
             full_window: if end.is_full { Some(end.window) } else { full_window },
         };
         Ok(FinishedStream { state, figures, superseded, attachments: None, packs: BTreeSet::new() })
+    }
+
+    /// This run's segments. No record comes any more and no key is looked up: what that took is free for merging.
+    fn let_go_of_reading(&mut self) -> Result<Vec<SegmentRef>> {
+        let own = self.own_tables.references().cloned().collect();
+        for tables in [&mut self.parent_tables, &mut self.own_tables] {
+            *tables = KeyTables::new(&self.spec.name, &[], &self.settings.lookup())?;
+        }
+        self.outbox.narrow();
+        Ok(own)
     }
 
     /// The parent's segments with this run's; nothing is merged when nothing is new.

@@ -50,6 +50,12 @@ impl Outbox {
         }
     }
 
+    /// From now on one buffer is under way at a time: merging reads about as fast as one thread seals.
+    pub(super) fn narrow(&mut self) {
+        self.parcels_max = 1;
+        self.spare.truncate(1);
+    }
+
     /// The newest entry of a key in the buffers under way.
     pub(super) fn find(&self, key: &[u8], tag: Tag) -> Option<(&SortBuffer, usize)> {
         self.parcels.iter().rev().find_map(|parcel| Some((&*parcel.buffer, parcel.buffer.find(key, tag)?)))
