@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{run::Run, session::Session, stream::Stream, template::Template, write::Writing};
+use super::{call_rate::CallRates, run::Run, session::Session, stream::Stream, template::Template, write::Writing};
 use crate::{
     AttachmentBody, AttachmentRequest, Catalog, Connector, Error, ErrorKind, Page, ReadEnd, ReadRequest, RecordWriter,
     Result, StreamSpec, WriteRequest, WrittenRecord,
@@ -25,6 +25,10 @@ pub(crate) struct Manifest {
     pub(crate) checked: Vec<String>,
     /// How many slices may be read at once, and the most that ever may.
     pub(crate) concurrency: (Option<Template>, Option<Template>),
+    /// How many requests are allowed.
+    pub(crate) call_rates: Option<CallRates>,
+    /// How many reports the product may be making at once; one when the manifest does not say.
+    pub(crate) jobs_max: Option<Template>,
 }
 
 /// A manifest bound to one person's settings.

@@ -4,11 +4,15 @@
 //! problem is told with its line and its path in the tree. Bound to a person's settings it is a [`crate::Connector`].
 //! Pages stay as they were received: records are slices of them, unless a stream changes its records.
 
+mod answer;
 mod attachments;
+mod call_rate;
 mod connector;
 mod cursor;
+mod decode;
 pub(crate) mod extract;
 mod headers;
+mod job;
 mod json;
 mod load;
 mod normalize;
@@ -26,12 +30,14 @@ mod stream;
 mod template;
 mod time;
 mod transform;
+mod values;
 mod write;
 mod yaml;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use self::{
+    call_rate::CallRates,
     connector::{Manifest, ManifestConnector},
     load::{Loader, Take, View},
     session::Session,
@@ -90,14 +96,22 @@ impl Integration for ManifestIntegration {
         if !problems.is_empty() {
             return Err(Error::invalid(format!("the settings of {} are not complete", self.spec.name), problems));
         }
-        let session = Arc::new(Session::new(Arc::clone(&self.engine), link, settings));
+        let mut session = Session::new(Arc::clone(&self.engine), link, settings);
+        if let Some(rates) = &self.manifest.call_rates {
+            session.keep_within(rates.bind(&session.engine, session.scope())?);
+        }
+        if let Some(count) = &self.manifest.jobs_max {
+            let text = count.text(&session.engine, session.scope())?;
+            session.allow_jobs(text.parse().unwrap_or(1));
+        }
+        let session = Arc::new(session);
         Ok(Arc::new(ManifestConnector { manifest: Arc::clone(&self.manifest), session }))
     }
 }
 
 /// The streams and what else stands at the top.
 fn manifest(source: &View<'_>) -> Take<Manifest> {
-    let refused = source.refuse(&["dynamic_streams", "stream_groups", "api_budget"]);
+    let refused = source.refuse(&["dynamic_streams", "stream_groups"]);
     let checked = check(source);
     let concurrency = match source.child("concurrency_level") {
         None => Ok((None, None)),
@@ -114,7 +128,9 @@ fn manifest(source: &View<'_>) -> Take<Manifest> {
     }
     unique(source, &streams)?;
     write::check_references(source, &streams)?;
-    Ok(Manifest { streams, checked: checked?, concurrency: concurrency? })
+    let call_rates = CallRates::load(source);
+    let jobs_max = source.template("max_concurrent_async_job_count")?;
+    Ok(Manifest { streams, checked: checked?, concurrency: concurrency?, jobs_max, call_rates: call_rates? })
 }
 
 /// Two streams of one name would be read into one.

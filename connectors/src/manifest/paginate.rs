@@ -59,9 +59,9 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Paginator {
-    /// Reads the component in the field called `paginator`; `None` for one page a slice.
-    pub(crate) fn load(retriever: &View<'_>) -> Take<Option<Self>> {
-        let Some(view) = retriever.child("paginator") else { return Ok(None) };
+    /// Reads the component in the field called `name`; `None` for one page a slice.
+    pub(crate) fn load(retriever: &View<'_>, name: &str) -> Take<Option<Self>> {
+        let Some(view) = retriever.child(name) else { return Ok(None) };
         match view.kind() {
             "NoPagination" => return Ok(None),
             "DefaultPaginator" => {}

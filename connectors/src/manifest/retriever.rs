@@ -1,12 +1,15 @@
-//! `SimpleRetriever`: reads one slice page by page.
+//! `SimpleRetriever`: reads one slice page by page; the download of an `AsyncRetriever` is read the same way.
 
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
+    answer::Answer,
     cursor::Cursor,
-    extract::{self, Extracted, Found, Plan},
+    decode::Decoder,
+    extract::{Extracted, Found, Plan},
+    job::{JobRun, Jobs, Step},
     load::{Take, View},
     paginate::{Paginator, Turn},
     partition::Router,
@@ -21,10 +24,7 @@ use super::{
     template::{Python, values::Lazy},
     time::Moment,
 };
-use crate::{
-    Attachment, Error, ErrorKind, FailedItem, RecordSlice, Result,
-    http::{Response, StatusCode},
-};
+use crate::{Attachment, Error, ErrorKind, FailedItem, RecordSlice, Result, http::StatusCode};
 
 /// Page tokens remembered to notice loops; then the memory starts anew.
 const MAX_TOKENS: usize = 100_000;
@@ -36,6 +36,9 @@ pub(crate) struct Retriever {
     pub(crate) paginator: Option<Paginator>,
     pub(crate) router: Router,
     pub(crate) selector: Selector,
+    decoder: Decoder,
+    /// What comes before the download.
+    jobs: Option<Jobs>,
     drops_slice_on_later_pages: bool,
 }
 
@@ -43,27 +46,56 @@ impl Retriever {
     /// Reads the component in the field called `retriever`.
     pub(crate) fn load(stream: &View<'_>) -> Take<Self> {
         let view = stream.required_child("retriever")?;
-        if view.kind() != "SimpleRetriever" {
-            return Err(view.unsupported("retriever"));
+        match view.kind() {
+            "SimpleRetriever" => Self::simple(&view),
+            "AsyncRetriever" => Self::of_jobs(&view),
+            _ => Err(view.unsupported("retriever")),
         }
+    }
+
+    /// Reads a `SimpleRetriever`.
+    pub(crate) fn simple(view: &View<'_>) -> Take<Self> {
         let refused = view.refuse(&["page_size_reduction", "pagination_reset", "request_window_splitting"]);
-        let decoder = view.child("decoder").map_or(Ok(()), |decoder| match decoder.kind() {
-            "JsonDecoder" => Ok(()),
-            _ => Err(decoder.unsupported("decoder")),
-        });
+        let decoder = Decoder::load(view, "decoder");
         let requester = view.required_child("requester").and_then(|requester| Requester::load(&requester));
-        let (paginator, router) = (Paginator::load(&view), Router::load(&view));
+        let (paginator, router) = (Paginator::load(view, "paginator"), Router::load(view));
         let selector = view.required_child("record_selector").and_then(|selector| Selector::load(&selector));
         refused?;
-        decoder?;
         Ok(Self {
             requester: requester?,
             paginator: paginator?,
             router: router?,
             selector: selector?,
+            decoder: decoder?,
+            jobs: None,
             drops_slice_on_later_pages: view
                 .flag("ignore_stream_slicer_parameters_on_paginated_requests")?
                 .unwrap_or(false),
+        })
+    }
+
+    /// Reads an `AsyncRetriever`: its download is what reads records.
+    fn of_jobs(view: &View<'_>) -> Take<Self> {
+        let jobs = Jobs::load(view);
+        let requester = view.required_child("download_requester").and_then(|requester| Requester::load(&requester));
+        let (paginator, router) = (Paginator::load(view, "download_paginator"), Router::load(view));
+        let extractor = view.child("download_extractor");
+        let selector = view.required_child("record_selector");
+        let selector = selector.and_then(|selector| Selector::of_download(&selector, extractor.as_ref()));
+        let decoder = match &extractor {
+            Some(report) if report.kind() == "ResponseToFileExtractor" => report
+                .flag("preserve_na_values")
+                .map(|keeps_words| Decoder::Report { keeps_words: keeps_words.unwrap_or(false) }),
+            _ => Decoder::load(view, "download_decoder"),
+        };
+        Ok(Self {
+            requester: requester?,
+            paginator: paginator?,
+            router: router?,
+            selector: selector?,
+            decoder: decoder?,
+            jobs: Some(jobs?),
+            drops_slice_on_later_pages: false,
         })
     }
 }
@@ -79,13 +111,21 @@ pub(crate) struct Batch {
     pub(crate) attachments: Vec<Attachment>,
     /// Bytes received.
     pub(crate) received: u64,
-    /// The token of the page after this one; `None` at the end of the slice.
+    /// The token of the page at which to go on after an interruption; `None` for the slice's first.
     pub(crate) next: Option<Python>,
+    /// False at the end of the slice.
+    pub(crate) has_more: bool,
     /// The greatest cursor value of the slice so far.
     pub(crate) latest: Option<Moment>,
 }
 
 impl Batch {
+    /// A page without records, while something is waited for.
+    fn waiting(latest: Option<Moment>) -> Self {
+        let (records, attachments) = (Vec::new(), Vec::new());
+        Self { body: Bytes::new(), records, attachments, received: 0, next: None, has_more: true, latest }
+    }
+
     /// The text of a record.
     pub(crate) fn text(&self, record: &RecordSlice) -> &str {
         let range = record.body.start as usize..record.body.end as usize;
@@ -100,8 +140,14 @@ pub(crate) struct Reader {
     slice: Slice,
     bound: Option<Arc<Bound>>,
     token: Option<Python>,
+    /// The answer that is being read.
+    answer: Option<Answer>,
+    job: JobRun,
+    /// Where the rest of a report is; the last one is being read. `None` before it is ready.
+    targets: Option<Vec<Python>>,
     is_done: bool,
     ignored: Option<StatusCode>,
+    failed: Option<String>,
     seen: HashSet<u64>,
     latest: Option<Moment>,
     from: Option<Moment>,
@@ -118,8 +164,12 @@ impl Reader {
             slice,
             bound: None,
             token,
+            answer: None,
+            job: JobRun::default(),
+            targets: None,
             is_done: false,
             ignored: None,
+            failed: None,
             seen: HashSet::new(),
             latest: None,
             from: None,
@@ -144,12 +194,16 @@ impl Reader {
     /// What a refusal that the manifest ignored leaves unread. A part that the product denies is no part that is gone; only of
     /// a partition it can say that there is no such thing.
     pub(crate) fn unread(&self) -> Option<FailedItem> {
+        let item = self.slice.describe(&self.stream.name);
+        if let Some(reason) = &self.failed {
+            return Some(FailedItem { item, reason: reason.clone() });
+        }
         let status = self.ignored?.as_u16();
         if matches!(status, 404 | 410) && !self.slice.partition.is_empty() {
             return None;
         }
         let reason = format!("the product refused it (HTTP {status}); the manifest goes on without it");
-        Some(FailedItem { item: self.slice.describe(&self.stream.name), reason })
+        Some(FailedItem { item, reason })
     }
 
     /// The next page; `None` at the end.
@@ -168,16 +222,50 @@ impl Reader {
                 bound
             }
         };
-        let call = self.call(&bound)?;
-        let response = match self.stream.retriever.requester.send(&self.session, &call).await? {
-            Sent::Answer(response) => *response,
-            Sent::Ignored(status) => {
-                self.is_done = true;
-                self.ignored = Some(status);
+        if self.answer.is_none() {
+            let stream = Arc::clone(&self.stream);
+            if let Some(jobs) = &stream.retriever.jobs
+                && let Some(early) = self.prepare(jobs).await?
+            {
+                return Ok(early);
+            }
+            let call = self.call(&bound)?;
+            match stream.retriever.requester.send(&self.session, &call).await? {
+                Sent::Answer(response) => self.answer = Some(Answer::open(*response, &stream.retriever.decoder)?),
+                Sent::Ignored(status) => {
+                    self.is_done = true;
+                    self.ignored = Some(status);
+                    return Ok(None);
+                }
+            }
+        }
+        let batch = self.read(&bound)?;
+        if self.is_done
+            && let Some(jobs) = &self.stream.retriever.jobs
+        {
+            self.job.delete(jobs, &self.session, &self.slice).await?;
+        }
+        Ok(Some(batch))
+    }
+
+    /// Waits for the report; an answer of its own while it is not ready, or when there is none.
+    async fn prepare(&mut self, jobs: &Jobs) -> Result<Option<Option<Batch>>> {
+        if self.targets.as_ref().is_some_and(|targets| !targets.is_empty()) {
+            return Ok(None);
+        }
+        match self.job.step(jobs, &self.session, &self.slice).await? {
+            Step::Waiting => return Ok(Some(Some(Batch::waiting(self.latest)))),
+            Step::Ready(mut targets) if !targets.is_empty() => {
+                targets.reverse();
+                self.targets = Some(targets);
                 return Ok(None);
             }
-        };
-        self.read(&bound, response).map(Some)
+            Step::Ready(_) => self.job.delete(jobs, &self.session, &self.slice).await?,
+            Step::Skipped => {}
+            Step::Failed(reason) => self.failed = Some(reason),
+        }
+        self.is_done = true;
+        Ok(Some(None))
     }
 
     fn call(&self, bound: &Bound) -> Result<Call> {
@@ -186,7 +274,7 @@ impl Reader {
         if let Some(paginator) = &retriever.paginator {
             paginator.inject(&self.session, self.token.as_ref(), &mut injections)?;
         }
-        if self.token.is_none() || !retriever.drops_slice_on_later_pages {
+        if retriever.jobs.is_none() && (self.token.is_none() || !retriever.drops_slice_on_later_pages) {
             let mut sliced = Injections::default();
             match (&self.stream.cursor, &bound.cursor) {
                 (Some(spec), Some(cursor)) => {
@@ -200,28 +288,50 @@ impl Reader {
             injections.merge(sliced)?;
         }
         let path = retriever.paginator.as_ref().and_then(|paginator| paginator.path(self.token.as_ref()));
-        Ok(Call { slice: self.slice.clone(), token: self.token.clone(), path, injections, ..Call::default() })
+        let mut call =
+            Call { slice: self.slice.clone(), token: self.token.clone(), path, injections, ..Call::default() };
+        if let Some(jobs) = &retriever.jobs {
+            jobs.prepare_download(
+                &self.job,
+                &self.session,
+                self.targets.as_ref().and_then(|targets| targets.last()),
+                &mut call,
+            )?;
+        }
+        Ok(call)
     }
 
-    /// Takes a page apart and finds the token of the next one.
-    fn read(&mut self, bound: &Bound, response: Response) -> Result<Batch> {
-        let received = response.body.len() as u64;
-        let no_content = response.status.as_u16() == 204 && response.body.is_empty();
-        let body = if no_content { Bytes::from_static(b"[]") } else { response.body };
-        let page = extract::extract(body, &bound.plan)
-            .map_err(|error| error.with("url", crate::http::redact_url(&response.url)))?;
-        let found = page.records.len();
+    /// Takes the next piece of an answer apart; after the last one finds the token of the next page.
+    fn read(&mut self, bound: &Bound) -> Result<Batch> {
+        let Some(mut answer) = self.answer.take() else { return Ok(Batch::waiting(self.latest)) };
+        let received = answer.take_received();
+        let page = answer.piece(&bound.plan)?;
         let (body, kept) = self.select(bound, &page)?;
         let (kept, has_old) = self.observe(bound, &body, kept);
-        let next = self.next_token(&page, &response.headers, found, &body, &kept, has_old)?;
-        self.is_done = next.is_none();
-        self.token.clone_from(&next);
+        answer.kept += kept.len();
+        if !answer.is_over() {
+            self.answer = Some(answer);
+        } else {
+            self.token = self.next_token(&page, &answer, &body, &kept, has_old)?;
+            self.is_done = self.token.is_none() && !self.has_other_target();
+        }
         let records: Vec<RecordSlice> = kept.into_iter().map(|found| found.slice).collect();
         let attachments = match &self.stream.attachments {
             Some(attachments) => attachments.of_page(&self.session, &self.slice, &body, &records)?,
             None => Vec::new(),
         };
-        Ok(Batch { body, records, attachments, received, next, latest: self.latest })
+        // A report that is not read to its end is asked for anew.
+        let next = self.token.clone().filter(|_| self.targets.is_none());
+        Ok(Batch { body, records, attachments, received, next, has_more: !self.is_done, latest: self.latest })
+    }
+
+    /// At the end of one part of a report, goes on to the next one.
+    fn has_other_target(&mut self) -> bool {
+        let Some(targets) = &mut self.targets else { return false };
+        targets.pop();
+        self.seen.clear();
+        self.token = self.stream.retriever.paginator.as_ref().and_then(Paginator::first_token);
+        !targets.is_empty()
     }
 
     /// Filters and changes records; without either the page stays as it is.
@@ -260,8 +370,7 @@ impl Reader {
     fn next_token(
         &mut self,
         page: &Extracted,
-        headers: &crate::http::HeaderMap,
-        found: usize,
+        answer: &Answer,
         body: &Bytes,
         kept: &[Found],
         has_old: bool,
@@ -274,10 +383,10 @@ impl Reader {
         let last_record = last.map(|found| Lazy::value(body, wide(&found.slice.body)));
         let turn = Turn {
             page,
-            headers,
+            headers: &answer.headers,
             slice: &self.slice,
-            found,
-            kept: kept.len(),
+            found: answer.found,
+            kept: answer.kept,
             last_record,
             token: self.token.as_ref(),
         };

@@ -263,7 +263,7 @@ impl Run {
         if let (Some(recorder), Some(latest)) = (&mut self.recorder, &batch.latest) {
             recorder.observe(latest);
         }
-        if batch.next.is_none() { self.close(id, None) } else { Ok(()) }
+        if batch.has_more { Ok(()) } else { self.close(id, None) }
     }
 
     /// Ends a slice. What is left unread the state must not pass by: the next read begins there again.
@@ -371,7 +371,7 @@ async fn read_slice(id: u64, mut reader: Reader, events: mpsc::Sender<Event>) {
             Ok(None) => Event::End { id, unread: reader.unread() },
             Err(error) => Event::Failed(error),
         };
-        let is_last = !matches!(&event, Event::Page { batch, .. } if batch.next.is_some());
+        let is_last = !matches!(&event, Event::Page { batch, .. } if batch.has_more);
         if events.send(event).await.is_err() || is_last {
             return;
         }

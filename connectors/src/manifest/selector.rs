@@ -41,6 +41,32 @@ fn is_pattern(step: &str) -> bool {
 impl Selector {
     /// Reads the component.
     pub(crate) fn load(view: &View<'_>) -> Take<Self> {
+        let path = Self::path(&view.required_child("extractor")?)?;
+        Self::read(view, path)
+    }
+
+    /// Reads the component for the records of a download, which have been taken out of it by `extractor`.
+    pub(crate) fn of_download(view: &View<'_>, extractor: Option<&View<'_>>) -> Take<Self> {
+        let path = extractor.filter(|extractor| extractor.kind() != "ResponseToFileExtractor").map(Self::path);
+        Self::read(view, path.transpose()?.unwrap_or_default())
+    }
+
+    fn path(extractor: &View<'_>) -> Take<Vec<Template>> {
+        if extractor.kind() != "DpathExtractor" {
+            return Err(extractor.unsupported("record extractor"));
+        }
+        extractor.refuse(&["record_expander"])?;
+        let path = extractor.templates("field_path")?.unwrap_or_default();
+        // A name that comes from a setting may hold anything; one that is written here with such a character is a pattern.
+        if let Some(pattern) = path.iter().map(Template::source).find(|source| is_pattern(source)) {
+            return Err(extractor.problem(format!(
+                "the pattern `{pattern}` in `field_path` is not supported; a step is a name, an index, or `*` for every one"
+            )));
+        }
+        Ok(path)
+    }
+
+    fn read(view: &View<'_>, path: Vec<Template>) -> Take<Self> {
         if view.kind() != "RecordSelector" {
             return Err(view.unsupported("record selector"));
         }
@@ -52,11 +78,6 @@ impl Selector {
                 _ => return Err(child.unsupported("schema normalization")),
             },
         };
-        let extractor = view.required_child("extractor")?;
-        if extractor.kind() != "DpathExtractor" {
-            return Err(extractor.unsupported("record extractor"));
-        }
-        extractor.refuse(&["record_expander"])?;
         let filter = match view.child("record_filter") {
             None => None,
             Some(filter) if filter.kind() == "RecordFilter" => {
@@ -64,13 +85,6 @@ impl Selector {
             }
             Some(filter) => return Err(filter.unsupported("record filter")),
         };
-        let path = extractor.templates("field_path")?.unwrap_or_default();
-        // A name that comes from a setting may hold anything; one that is written here with such a character is a pattern.
-        if let Some(pattern) = path.iter().map(Template::source).find(|source| is_pattern(source)) {
-            return Err(extractor.problem(format!(
-                "the pattern `{pattern}` in `field_path` is not supported; a step is a name, an index, or `*` for every one"
-            )));
-        }
         Ok(Self { path, filter, transforms_first: view.flag("transform_before_filtering")?, normalizes })
     }
 

@@ -10,8 +10,12 @@ use std::{
 
 use minijinja::Value;
 use secrecy::SecretString;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use super::template::{Engine, Scope, values};
+use super::{
+    call_rate::Budget,
+    template::{Engine, Scope, values},
+};
 use crate::{
     CredentialStore, Link, Result,
     http::{HttpClient, Opened, Request, Response},
@@ -28,10 +32,14 @@ pub(crate) struct Session {
     pub(crate) credentials: Arc<dyn CredentialStore>,
     /// Sends requests.
     pub(crate) http: HttpClient,
+    /// How many requests the manifest says are allowed.
+    budget: Option<Budget>,
     scope: Scope,
     requests: AtomicU64,
     /// Owners of tokens by what they sign in to, so that streams share them.
     tokens: Mutex<HashMap<String, TokenSource>>,
+    /// Reports that the product may be making at once.
+    jobs: Arc<Semaphore>,
     /// Tokens from login requests, with their ends, by the login.
     pub(crate) logins: tokio::sync::Mutex<HashMap<String, (SecretString, jiff::Timestamp)>>,
 }
@@ -42,6 +50,7 @@ impl Session {
         let config: Value = values::from_json(&settings);
         Self {
             engine,
+            budget: None,
             scope: Scope::new(&config),
             settings,
             credentials: link.credentials,
@@ -49,7 +58,23 @@ impl Session {
             requests: AtomicU64::new(0),
             tokens: Mutex::default(),
             logins: tokio::sync::Mutex::default(),
+            jobs: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// Lets no more requests out than `budget` has.
+    pub(crate) fn keep_within(&mut self, budget: Budget) {
+        self.budget = Some(budget);
+    }
+
+    /// Lets so many reports be made at once.
+    pub(crate) fn allow_jobs(&mut self, count: usize) {
+        self.jobs = Arc::new(Semaphore::new(count.max(1)));
+    }
+
+    /// Waits until the product may be asked for another report.
+    pub(crate) fn job_turn(&self) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + use<> {
+        Arc::clone(&self.jobs).acquire_owned()
     }
 
     /// The names that every template sees.
@@ -62,8 +87,15 @@ impl Session {
     /// # Errors
     /// As for [`HttpClient::send_once`].
     pub(crate) async fn send(&self, request: Request) -> Result<Response> {
+        let Some(budget) = &self.budget else {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            return self.http.send_once(request).await;
+        };
+        budget.acquire(&request).await?;
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.http.send_once(request).await
+        let response = self.http.send_once(request.clone()).await?;
+        budget.observe(&request, &response);
+        Ok(response)
     }
 
     /// Sends once and counts; the body of a good answer is left to be read piece by piece.
@@ -71,6 +103,9 @@ impl Session {
     /// # Errors
     /// As for [`HttpClient::open_once`].
     pub(crate) async fn open(&self, request: Request) -> Result<Opened> {
+        if let Some(budget) = &self.budget {
+            budget.acquire(&request).await?;
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.http.open_once(request).await
     }

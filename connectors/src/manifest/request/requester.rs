@@ -56,6 +56,10 @@ pub(crate) struct Call {
     pub(crate) record: Option<Value>,
     /// A JSON body that replaces the requester's own.
     pub(crate) body: Option<Bytes>,
+    /// Further values that templates see.
+    pub(crate) values: Vec<(&'static str, Value)>,
+    /// Where a credential may go, when the address comes from an answer.
+    pub(crate) home: Option<String>,
 }
 
 /// What came of a call.
@@ -223,6 +227,9 @@ impl Requester {
         };
         let mut url = join(&home, &path)?;
         check_home("the next page", &home, &url)?;
+        if let Some(home) = call.home.as_deref().filter(|_| !self.auth.is_none()) {
+            check_home("the report", home, &url)?;
+        }
         let signed = self.auth.sign(session).await?;
         let mut query = self.parameters.evaluate(engine, &scope, Only::TextOrList)?;
         query.merge(signed.query, false)?;
@@ -320,6 +327,7 @@ impl Call {
             Some(record) => scope.with("record", record.clone()),
             None => scope,
         };
+        let scope = self.values.iter().fold(scope, |scope, (name, value)| scope.with(name, value.clone()));
         self.slice.extra.iter().fold(scope, |scope, (name, value)| scope.with(name, values::from_python(value)))
     }
 }
