@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Result,
-    http::{HeaderMap, Response, redact_url},
+    http::{HeaderMap, Response, StatusCode, redact_url},
 };
 
 /// An answer and how much of it was read.
@@ -52,6 +52,17 @@ impl Answer {
             answer.advance()?;
         }
         Ok(answer)
+    }
+
+    /// Begins to read a page that came with something else.
+    ///
+    /// # Errors
+    /// As for [`Answer::open`].
+    pub(crate) fn given(body: Bytes, decoder: &Decoder) -> Result<Self> {
+        let url = Url::parse("data:parent")
+            .map_err(|_| crate::Error::new(crate::ErrorKind::Bug, "the address of a page of a parent is wrong"))?;
+        let response = Response { status: StatusCode::OK, headers: HeaderMap::new(), body, url };
+        Self::open(response, decoder)
     }
 
     fn at(&self, error: crate::Error) -> crate::Error {

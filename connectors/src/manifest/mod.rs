@@ -7,26 +7,35 @@
 mod answer;
 mod attachments;
 mod call_rate;
+mod check;
 mod connector;
 mod cursor;
 mod decode;
+mod delegate;
+mod dynamic;
 pub(crate) mod extract;
+mod grouping;
 mod headers;
 mod job;
 mod json;
 mod load;
+mod normalization;
 mod normalize;
 mod paginate;
 mod partition;
+mod properties;
 mod request;
+mod reshape;
 mod retriever;
 mod run;
+mod schema;
 mod selector;
 mod session;
 mod settings;
 mod slice;
 mod spec;
 mod stream;
+mod sweep;
 mod template;
 mod time;
 mod transform;
@@ -38,10 +47,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use self::{
     call_rate::CallRates,
-    connector::{Manifest, ManifestConnector},
+    check::Check,
+    connector::{Listed, Manifest, ManifestConnector},
+    dynamic::DynamicStreams,
     load::{Loader, Take, View},
+    normalization::Normalization,
     session::Session,
-    stream::Stream,
     template::Engine,
 };
 use crate::{Connector, Error, Integration, Link, Result, Spec};
@@ -58,6 +69,7 @@ pub fn parse(name: &str, file: &str, text: &str) -> Result<ManifestIntegration> 
 pub struct ManifestIntegration {
     spec: Spec,
     manifest: Arc<Manifest>,
+    normalization: Normalization,
     engine: Arc<Engine>,
 }
 
@@ -73,12 +85,12 @@ impl ManifestIntegration {
         let loaded = {
             let source = loader.root(&root);
             let spec = spec::load(&source, name);
-            (spec, manifest(&source))
+            (spec, manifest(&source), Normalization::load(&source))
         };
         let (compiler, problems) = loader.into_parts();
         match loaded {
-            (Ok(spec), Ok(manifest)) if problems.is_empty() => {
-                Ok(Self { spec, manifest: Arc::new(manifest), engine: Arc::new(compiler.finish()) })
+            (Ok(spec), Ok(manifest), Ok(normalization)) if problems.is_empty() => {
+                Ok(Self { spec, manifest: Arc::new(manifest), normalization, engine: Arc::new(compiler.finish()) })
             }
             _ => Err(refused(problems)),
         }
@@ -91,11 +103,12 @@ impl Integration for ManifestIntegration {
     }
 
     fn connect(&self, link: Link) -> Result<Arc<dyn Connector>> {
-        let settings = link.settings.expose().clone();
+        let settings = self.normalization.migrate(&self.engine, link.settings.expose().clone())?;
         let problems = settings::check(&self.spec.settings_schema, &settings);
         if !problems.is_empty() {
             return Err(Error::invalid(format!("the settings of {} are not complete", self.spec.name), problems));
         }
+        let settings = self.normalization.finish(&self.engine, settings)?;
         let mut session = Session::new(Arc::clone(&self.engine), link, settings);
         if let Some(rates) = &self.manifest.call_rates {
             session.keep_within(rates.bind(&session.engine, session.scope())?);
@@ -105,14 +118,15 @@ impl Integration for ManifestIntegration {
             session.allow_jobs(text.parse().unwrap_or(1));
         }
         let session = Arc::new(session);
-        Ok(Arc::new(ManifestConnector { manifest: Arc::clone(&self.manifest), session }))
+        Ok(Arc::new(ManifestConnector::new(Arc::clone(&self.manifest), session)?))
     }
 }
 
 /// The streams and what else stands at the top.
 fn manifest(source: &View<'_>) -> Take<Manifest> {
-    let refused = source.refuse(&["dynamic_streams", "stream_groups"]);
-    let checked = check(source);
+    let refused = source.refuse(&["stream_groups"]);
+    let checked = Check::load(source);
+    let dynamic = DynamicStreams::load_all(source);
     let concurrency = match source.child("concurrency_level") {
         None => Ok((None, None)),
         Some(level) if level.kind() == "ConcurrencyLevel" => {
@@ -120,35 +134,28 @@ fn manifest(source: &View<'_>) -> Take<Manifest> {
         }
         Some(level) => Err(level.unsupported("concurrency level")),
     };
-    let streams: Vec<Take<Arc<Stream>>> = source.children("streams").iter().map(Stream::load).collect();
-    let streams = streams.into_iter().collect::<Take<Vec<_>>>()?;
+    let streams: Vec<_> = source.children("streams").iter().map(Listed::load).collect();
+    let streams: Vec<_> = streams.into_iter().collect::<Take<Vec<_>>>()?.into_iter().flatten().collect();
     refused?;
-    if streams.is_empty() {
+    let dynamic = dynamic?;
+    if streams.is_empty() && dynamic.is_empty() {
         return Err(source.problem("the manifest has no `streams`"));
     }
     unique(source, &streams)?;
-    write::check_references(source, &streams)?;
+    let all: Vec<_> = streams.iter().map(|listed| Arc::clone(&listed.stream)).collect();
+    write::check_references(source, &all)?;
     let call_rates = CallRates::load(source);
     let jobs_max = source.template("max_concurrent_async_job_count")?;
-    Ok(Manifest { streams, checked: checked?, concurrency: concurrency?, jobs_max, call_rates: call_rates? })
+    Ok(Manifest { streams, dynamic, checked: checked?, concurrency: concurrency?, jobs_max, call_rates: call_rates? })
 }
 
 /// Two streams of one name would be read into one.
-fn unique(source: &View<'_>, streams: &[Arc<Stream>]) -> Take<()> {
+fn unique(source: &View<'_>, streams: &[Listed]) -> Take<()> {
     let mut names = BTreeSet::new();
-    let twice: Vec<_> =
-        streams.iter().filter(|stream| !names.insert(&stream.name)).map(|stream| &stream.name).collect();
+    let certain = streams.iter().filter(|listed| listed.condition.is_none()).map(|listed| &listed.stream.name);
+    let twice: Vec<_> = certain.filter(|name| !names.insert(*name)).collect();
     match twice.as_slice() {
         [] => Ok(()),
         _ => Err(source.problem(format!("several streams have the same name: {twice:?}"))),
     }
-}
-
-fn check(source: &View<'_>) -> Take<Vec<String>> {
-    let check = source.required_child("check")?;
-    if check.kind() != "CheckStream" {
-        return Err(check.unsupported("check"));
-    }
-    check.refuse(&["dynamic_streams_check_configs", "config_overrides"])?;
-    Ok(check.texts("stream_names")?.unwrap_or_default())
 }

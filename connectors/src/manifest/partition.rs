@@ -8,6 +8,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     cursor::Progress,
+    grouping::{Grouping, Union},
     json,
     load::{Take, View, scalar_text},
     request::options::{Injections, RequestOption},
@@ -19,6 +20,9 @@ use super::{
     yaml::Data,
 };
 use crate::{Error, ErrorKind, FailedItem, Result};
+
+/// The further field of a partition that holds the first page of its records.
+pub(crate) const FIRST_PAGE: &str = "child_response";
 
 /// How a stream is divided.
 #[derive(Debug, Default)]
@@ -32,6 +36,10 @@ pub(crate) enum Router {
     Substream(Vec<Parent>),
     /// By every combination of several divisions.
     Product(Vec<Router>),
+    /// By several partitions at a time.
+    Grouped(Box<Grouping>),
+    /// By the partitions of several routers.
+    United(Union),
 }
 
 /// The values of a list.
@@ -51,6 +59,8 @@ pub(crate) struct Parent {
     field: Template,
     extra: Vec<Vec<Template>>,
     option: Option<RequestOption>,
+    /// Where a parent record holds the first page of its children.
+    lazy: Option<Vec<Template>>,
     /// The parent is read from its own state, which is kept in the child's.
     is_incremental: bool,
 }
@@ -65,7 +75,8 @@ pub(crate) struct Parents {
 }
 
 impl Parents {
-    fn add(&mut self, other: Self) {
+    /// Adds what another search found out.
+    pub(crate) fn add(&mut self, other: Self) {
         self.states.extend(other.states);
         self.unread.extend(other.unread);
     }
@@ -84,8 +95,11 @@ impl Router {
         })
     }
 
-    fn read(view: &View<'_>) -> Take<Self> {
+    /// Reads one component.
+    pub(crate) fn read(view: &View<'_>) -> Take<Self> {
         match view.kind() {
+            "GroupingPartitionRouter" => Grouping::load(view).map(|grouping| Self::Grouped(Box::new(grouping))),
+            "UnionPartitionRouter" => Union::load(view).map(Self::United),
             "ListPartitionRouter" => Self::list(view),
             "SubstreamPartitionRouter" => {
                 let parents: Vec<_> = view.children("parent_stream_configs").iter().map(Parent::load).collect();
@@ -126,6 +140,8 @@ impl Router {
             Self::Single | Self::List { .. } => Vec::new(),
             Self::Substream(parents) => parents.iter().collect(),
             Self::Product(routers) => routers.iter().flat_map(Self::parents).collect(),
+            Self::Grouped(grouping) => grouping.inner.parents(),
+            Self::United(union) => union.routers.iter().flat_map(Self::parents).collect(),
         }
     }
 
@@ -143,7 +159,8 @@ impl Router {
             }
         };
         match self {
-            Self::Single => Ok(()),
+            // What is put together has no place of its own in a request: templates take it from the slice.
+            Self::Single | Self::Grouped(_) | Self::United(_) => Ok(()),
             Self::List { field, option, .. } => one(field, option),
             Self::Substream(parents) => parents.iter().try_for_each(|parent| one(&parent.field, &parent.option)),
             Self::Product(routers) => routers.iter().rev().try_for_each(|router| router.inject(session, slice, into)),
@@ -175,6 +192,8 @@ impl Router {
                         found.add(parent.partitions(session, state, to).await?);
                     }
                 }
+                Self::Grouped(grouping) => found.add(grouping.partitions(session, state, to).await?),
+                Self::United(union) => found.add(union.partitions(session, state, to).await?),
                 Self::Product(routers) => {
                     let mut lists = Vec::with_capacity(routers.len());
                     for router in routers {
@@ -208,7 +227,8 @@ impl Router {
     }
 }
 
-async fn hand_over(to: &Sender<Slice>, partition: Slice) -> Result<()> {
+/// Hands a partition to whoever reads it.
+pub(crate) async fn hand_over(to: &Sender<Slice>, partition: Slice) -> Result<()> {
     to.send(partition).await.map_err(|_| Error::new(ErrorKind::Cancelled, "nobody reads the partitions any more"))
 }
 
@@ -252,7 +272,6 @@ impl Values {
 
 impl Parent {
     fn load(view: &View<'_>) -> Take<Self> {
-        view.refuse(&["lazy_read_pointer"])?;
         let stream = Stream::load(&view.required_child("stream")?);
         let option = view.child("request_option").map(|option| RequestOption::load(&option)).transpose();
         let mut extra = Vec::new();
@@ -278,6 +297,7 @@ impl Parent {
             field: view.required_template("partition_field")?,
             extra,
             option: option?,
+            lazy: view.templates("lazy_read_pointer")?.filter(|path| !path.is_empty()),
             is_incremental: view.flag("incremental_dependency")?.unwrap_or(false),
         })
     }
@@ -290,14 +310,26 @@ impl Parent {
         let extra =
             self.extra.iter().map(|path| path.iter().map(text).collect()).collect::<Result<Vec<Vec<String>>>>()?;
         let parent_state = if self.is_incremental { state.and_then(|state| self.state_of(state)) } else { None };
-        let (mut slices, mut found) = self.slices(session, parent_state.as_ref()).await?;
+        // What a parent holds is read from it the first time only, as in the reference.
+        let lazy = self
+            .lazy
+            .as_ref()
+            .filter(|_| state.is_none())
+            .map(|path| path.iter().map(text).collect::<Result<Vec<_>>>())
+            .transpose()?;
+        let (stream, parent_state) = self.stream.for_state(session, parent_state)?;
+        let (mut slices, mut found) = Self::slices(&stream, session, parent_state.as_ref()).await?;
         while let Some(slice) = slices.next() {
-            let mut reader = Reader::new(Arc::clone(&self.stream), Arc::clone(session), slice.clone(), None);
+            let mut reader = Reader::new(Arc::clone(&stream), Arc::clone(session), slice.clone(), None);
             reader.filter_from(slices.from(&slice));
             while let Some(batch) = reader.next_page().await? {
                 for record in &batch.records {
                     let text = json::Slice::checked(batch.text(record));
-                    if let Some(partition) = partition_of(text, &key, &field, &extra, &slice) {
+                    if let Some(mut partition) = partition_of(text, &key, &field, &extra, &slice) {
+                        if let Some(path) = &lazy {
+                            let first = text.at(path).map_or(Python::List(Vec::new()), Python::from_json);
+                            partition.extra.insert(0, (FIRST_PAGE.to_owned(), first));
+                        }
                         hand_over(to, partition).await?;
                     }
                 }
@@ -322,9 +354,9 @@ impl Parent {
     }
 
     /// The slices of the parent, and what was found out about its own parents.
-    async fn slices(&self, session: &Arc<Session>, state: Option<&Value>) -> Result<(ParentSlices, Parents)> {
-        let mut progress = self.stream.progress(session, state, None)?;
-        let (partitions, parents) = self.stream.retriever.router.collect(session).await?;
+    async fn slices(stream: &Stream, session: &Arc<Session>, state: Option<&Value>) -> Result<(ParentSlices, Parents)> {
+        let mut progress = stream.progress(session, state, None)?;
+        let (partitions, parents) = stream.retriever.router.collect(session).await?;
         let mut slices = Vec::new();
         for partition in partitions {
             match &mut progress {

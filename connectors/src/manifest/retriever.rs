@@ -1,5 +1,7 @@
 //! `SimpleRetriever`: reads one slice page by page; the download of an `AsyncRetriever` is read the same way.
 
+mod merged;
+
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use super::{
     job::{JobRun, Jobs, Step},
     load::{Take, View},
     paginate::{Paginator, Turn},
-    partition::Router,
+    partition::{FIRST_PAGE, Router},
     request::{
         options::Injections,
         requester::{Call, Requester, Sent},
@@ -140,8 +142,12 @@ pub(crate) struct Reader {
     slice: Slice,
     bound: Option<Arc<Bound>>,
     token: Option<Python>,
+    /// No page has been read, neither now nor before an interruption.
+    is_first: bool,
     /// The answer that is being read.
     answer: Option<Answer>,
+    /// The properties that the product is asked for.
+    asked: Option<Vec<String>>,
     job: JobRun,
     /// Where the rest of a report is; the last one is being read. `None` before it is ready.
     targets: Option<Vec<Python>>,
@@ -156,6 +162,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// Starts at the first page, or at the page of `token`.
     pub(crate) fn new(stream: Arc<Stream>, session: Arc<Session>, slice: Slice, token: Option<Python>) -> Self {
+        let is_first = token.is_none();
         let first = stream.retriever.paginator.as_ref().and_then(Paginator::first_token);
         let token = token.or(first);
         Self {
@@ -164,7 +171,9 @@ impl Reader {
             slice,
             bound: None,
             token,
+            is_first,
             answer: None,
+            asked: None,
             job: JobRun::default(),
             targets: None,
             is_done: false,
@@ -217,17 +226,27 @@ impl Reader {
         let bound = match &self.bound {
             Some(bound) => Arc::clone(bound),
             None => {
-                let bound = self.stream.bound(&self.session)?;
+                let bound = Box::pin(self.stream.bound(&self.session)).await?;
                 self.bound = Some(Arc::clone(&bound));
                 bound
             }
         };
         if self.answer.is_none() {
             let stream = Arc::clone(&self.stream);
+            if let Some(properties) = &stream.retriever.requester.properties {
+                if properties.merges() {
+                    return Box::pin(self.merged_page(&bound, properties)).await;
+                }
+                self.asked = Box::pin(properties.chunks(&self.session, &bound.schema)).await?.pop();
+            }
             if let Some(jobs) = &stream.retriever.jobs
                 && let Some(early) = self.prepare(jobs).await?
             {
                 return Ok(early);
+            }
+            if let Some(first) = self.first_page() {
+                self.answer = Some(Answer::given(first, &stream.retriever.decoder)?);
+                return self.read(&bound).map(Some);
             }
             let call = self.call(&bound)?;
             match stream.retriever.requester.send(&self.session, &call).await? {
@@ -246,6 +265,15 @@ impl Reader {
             self.job.delete(jobs, &self.session, &self.slice).await?;
         }
         Ok(Some(batch))
+    }
+
+    /// The first page where the parent's record held it already.
+    fn first_page(&mut self) -> Option<Bytes> {
+        if !std::mem::take(&mut self.is_first) {
+            return None;
+        }
+        let (_, page) = self.slice.extra.iter().find(|(name, _)| name == FIRST_PAGE)?;
+        Some(Bytes::from(page.to_json()))
     }
 
     /// Waits for the report; an answer of its own while it is not ready, or when there is none.
@@ -290,6 +318,13 @@ impl Reader {
         let path = retriever.paginator.as_ref().and_then(|paginator| paginator.path(self.token.as_ref()));
         let mut call =
             Call { slice: self.slice.clone(), token: self.token.clone(), path, injections, ..Call::default() };
+        if let (Some(names), Some(properties)) = (&self.asked, &retriever.requester.properties) {
+            if let Some(key) = &properties.key {
+                call.injections.query.set(std::slice::from_ref(key), Python::Text(names.join(",")));
+            }
+            let names = Python::List(names.iter().cloned().map(Python::Text).collect());
+            call.slice.extra.push(("query_properties".to_owned(), names));
+        }
         if let Some(jobs) = &retriever.jobs {
             jobs.prepare_download(
                 &self.job,
@@ -337,8 +372,7 @@ impl Reader {
     /// Filters and changes records; without either the page stays as it is.
     fn select(&self, bound: &Bound, page: &Extracted) -> Result<(Bytes, Vec<Found>)> {
         let filters_here = self.stream.cursor.as_ref().is_some_and(|cursor| cursor.filters_here);
-        let changes =
-            Changes { transformations: &self.stream.transformations, schema: self.stream.schema(), filters_here };
+        let changes = Changes { transformations: &self.stream.transformations, schema: &bound.schema, filters_here };
         self.stream.retriever.selector.select(&self.session, &self.slice, page, &bound.plan, &changes)
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Selector {
     path: Vec<Template>,
     filter: Option<Template>,
     transforms_first: Option<bool>,
-    normalizes: bool,
+    pub(crate) normalizes: bool,
 }
 
 /// What a stream does with its records beside selecting them.

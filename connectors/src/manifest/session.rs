@@ -23,25 +23,30 @@ use crate::{
 };
 
 /// Shared by all streams of one connector.
+#[derive(Clone)]
 pub(crate) struct Session {
     /// Evaluates the manifest's templates.
     pub(crate) engine: Arc<Engine>,
     /// The person's settings.
-    pub(crate) settings: serde_json::Value,
+    pub(crate) settings: Arc<serde_json::Value>,
     /// Where rotated tokens are kept.
     pub(crate) credentials: Arc<dyn CredentialStore>,
     /// Sends requests.
     pub(crate) http: HttpClient,
     /// How many requests the manifest says are allowed.
-    budget: Option<Budget>,
+    budget: Option<Arc<Budget>>,
     scope: Scope,
-    requests: AtomicU64,
+    requests: Arc<AtomicU64>,
     /// Owners of tokens by what they sign in to, so that streams share them.
-    tokens: Mutex<HashMap<String, TokenSource>>,
+    tokens: Arc<Mutex<HashMap<String, TokenSource>>>,
     /// Reports that the product may be making at once.
     jobs: Arc<Semaphore>,
     /// Tokens from login requests, with their ends, by the login.
-    pub(crate) logins: tokio::sync::Mutex<HashMap<String, (SecretString, jiff::Timestamp)>>,
+    pub(crate) logins: Arc<tokio::sync::Mutex<HashMap<String, (SecretString, jiff::Timestamp)>>>,
+    /// Properties that the product listed, by where the manifest asks for them.
+    pub(crate) properties: Arc<tokio::sync::Mutex<HashMap<usize, Arc<Vec<String>>>>>,
+    /// Schemas that the product described, by the stream's name.
+    pub(crate) schemas: Arc<tokio::sync::Mutex<HashMap<String, Arc<serde_json::Value>>>>,
 }
 
 impl Session {
@@ -52,19 +57,26 @@ impl Session {
             engine,
             budget: None,
             scope: Scope::new(&config),
-            settings,
+            settings: Arc::new(settings),
             credentials: link.credentials,
             http: link.http,
-            requests: AtomicU64::new(0),
-            tokens: Mutex::default(),
-            logins: tokio::sync::Mutex::default(),
+            requests: Arc::default(),
+            tokens: Arc::default(),
+            logins: Arc::default(),
+            schemas: Arc::default(),
+            properties: Arc::default(),
             jobs: Arc::new(Semaphore::new(1)),
         }
     }
 
+    /// The same for streams whose templates another engine evaluates.
+    pub(crate) fn with_engine(&self, engine: Arc<Engine>) -> Self {
+        Self { engine, ..self.clone() }
+    }
+
     /// Lets no more requests out than `budget` has.
     pub(crate) fn keep_within(&mut self, budget: Budget) {
-        self.budget = Some(budget);
+        self.budget = Some(Arc::new(budget));
     }
 
     /// Lets so many reports be made at once.
@@ -119,5 +131,12 @@ impl Session {
     pub(crate) fn tokens(&self, what: String, make: impl FnOnce() -> TokenSource) -> TokenSource {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.entry(what).or_insert_with(make).clone()
+    }
+}
+
+/// The settings hold secrets: nothing of it is printed.
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Session")
     }
 }

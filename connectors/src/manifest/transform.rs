@@ -11,6 +11,7 @@ use minijinja::{
 use super::{
     json,
     load::{Skip, Take, View, scalar_text},
+    reshape::{flattened, snake_cased},
     session::Session,
     template::{Only, Template, values::Lazy},
     yaml::Data,
@@ -55,7 +56,13 @@ impl Record {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn set(&mut self, name: &str, value: String) {
+    /// Names and JSON texts of the members.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// Sets a member to a JSON text.
+    pub(crate) fn set(&mut self, name: &str, value: String) {
         match self.members().iter_mut().find(|(known, _)| known == name) {
             Some((_, slot)) => *slot = value,
             None => self.members().push((name.to_owned(), value)),
@@ -99,6 +106,10 @@ pub(crate) enum Transformation {
     Remove { paths: Vec<Vec<String>>, condition: Option<Template> },
     /// `KeysToLower`.
     KeysToLower,
+    /// `KeysToSnakeCase`.
+    KeysToSnakeCase,
+    /// `FlattenFields`.
+    FlattenAll { flattens_lists: bool },
     /// `KeysReplace`.
     KeysReplace { old: Template, new: Template },
     /// `DpathFlattenFields`.
@@ -132,6 +143,8 @@ impl Transformation {
             }
             "RemoveFields" => Self::Remove { paths: load_paths(view, "field_pointers")?, condition: condition(view)? },
             "KeysToLower" => Self::KeysToLower,
+            "KeysToSnakeCase" => Self::KeysToSnakeCase,
+            "FlattenFields" => Self::FlattenAll { flattens_lists: view.flag("flatten_lists")?.unwrap_or(true) },
             "KeysReplace" => {
                 Self::KeysReplace { old: view.required_template("old")?, new: view.required_template("new")? }
             }
@@ -170,6 +183,14 @@ impl Transformation {
                 *record = lower;
                 Ok(())
             }
+            Self::KeysToSnakeCase => {
+                *record = snake_cased(record);
+                Ok(())
+            }
+            Self::FlattenAll { flattens_lists } => {
+                *record = flattened(record, *flattens_lists);
+                Ok(())
+            }
             Self::KeysReplace { old, new } => {
                 let scope = session.scope().clone().with_slice(slice).with("record", record.to_value());
                 let (old, new) = (old.text(&session.engine, &scope)?, new.text(&session.engine, &scope)?);
@@ -187,7 +208,8 @@ impl Transformation {
     }
 }
 
-fn load_paths(view: &View<'_>, name: &str) -> Take<Vec<Vec<String>>> {
+/// A list of paths.
+pub(crate) fn load_paths(view: &View<'_>, name: &str) -> Take<Vec<Vec<String>>> {
     let wrong = || view.problem(format!("`{name}` must be a list of paths"));
     let Some(node) = view.field(name) else { return Err(wrong()) };
     let Data::List(paths) = &node.data else { return Err(wrong()) };

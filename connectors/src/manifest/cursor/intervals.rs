@@ -125,7 +125,7 @@ impl Intervals {
     /// The state to keep: `{field: value}` and the old state's other members.
     pub(crate) fn to_state(&self, cursor: &Cursor) -> Value {
         let mut members = self.others.clone();
-        members.insert(cursor.field.clone(), Value::String(self.value(cursor)));
+        members.insert(cursor.field.clone(), cursor.json(&self.value(cursor)));
         Value::Object(members)
     }
 
@@ -228,6 +228,7 @@ mod tests {
             start_name: "start_time".into(),
             end_name: "end_time".into(),
             is_strict: false,
+            is_count: false,
         }
     }
 

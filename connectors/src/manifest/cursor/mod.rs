@@ -16,6 +16,11 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 
+/// The format of whole numbers that stand for themselves.
+const COUNT: &str = "%epoch_microseconds";
+/// The end of a window of numbers: no product counts so far.
+const COUNT_MAX: i64 = 200_000_000_000_000_000;
+
 /// The component as the manifest writes it.
 #[derive(Debug)]
 pub(crate) struct CursorSpec {
@@ -38,6 +43,8 @@ pub(crate) struct CursorSpec {
     pub(crate) filters_here: bool,
     /// One state for all partitions.
     pub(crate) is_global: bool,
+    /// Values are whole numbers and not moments.
+    is_count: bool,
 }
 
 /// `MinMaxDatetime`, or a plain text.
@@ -64,12 +71,17 @@ pub(crate) struct Cursor {
     start_name: String,
     end_name: String,
     is_strict: bool,
+    /// Values are whole numbers, kept as microseconds.
+    pub(crate) is_count: bool,
 }
 
 impl CursorSpec {
     /// Reads the component in the field called `incremental_sync`.
     pub(crate) fn load(stream: &View<'_>) -> Take<Option<Self>> {
         let Some(view) = stream.child("incremental_sync") else { return Ok(None) };
+        if view.kind() == "IncrementingCountCursor" {
+            return Self::counting(&view).map(Some);
+        }
         if view.kind() != "DatetimeBasedCursor" {
             return Err(view.unsupported("incremental sync"));
         }
@@ -104,7 +116,34 @@ impl CursorSpec {
             is_data_feed: view.flag("is_data_feed")?.unwrap_or(false),
             filters_here: view.flag("is_client_side_incremental")?.unwrap_or(false),
             is_global: view.flag("global_substream_cursor")?.unwrap_or(false),
+            is_count: false,
         }))
+    }
+
+    /// Reads an `IncrementingCountCursor`: a number that grows is a moment with another name. It has one window without end.
+    fn counting(view: &View<'_>) -> Take<Self> {
+        let start = view.template("start_value")?;
+        let start = start.map_or_else(|| view.template_of("0", view.node(), "start_value"), Ok)?;
+        let name = |text: &str| view.template_of(text, view.node(), text).map(Some);
+        Ok(Self {
+            field: view.required_template("cursor_field")?,
+            format: COUNT.to_owned(),
+            input_formats: Vec::new(),
+            start: MinMax { datetime: start, format: None, min: None, max: None },
+            end: None,
+            step: None,
+            granularity: None,
+            lookback: None,
+            start_option: view.child("start_value_option").map(|option| RequestOption::load(&option)).transpose()?,
+            end_option: None,
+            start_name: name("start")?,
+            end_name: name("end")?,
+            is_strict: false,
+            is_data_feed: false,
+            filters_here: false,
+            is_global: false,
+            is_count: true,
+        })
     }
 
     /// Fills in the settings. `end` is where an interrupted read was going to stop.
@@ -120,6 +159,9 @@ impl CursorSpec {
         let end = match (end, &self.end) {
             (Some(end), _) => end,
             (None, Some(end)) => end.evaluate(session, &self.format)?,
+            (None, None) if self.is_count => {
+                Moment::from_epoch_us(COUNT_MAX).map_err(|reason| Error::new(ErrorKind::Invalid, reason))?
+            }
             (None, None) => Moment::now(),
         };
         Ok(Cursor {
@@ -134,6 +176,7 @@ impl CursorSpec {
             start_name: text(&self.start_name, "start_time")?,
             end_name: text(&self.end_name, "end_time")?,
             is_strict: self.is_strict,
+            is_count: self.is_count,
         })
     }
 
@@ -234,6 +277,14 @@ impl Cursor {
     /// Writes a cursor value.
     pub(crate) fn text(&self, moment: &Moment) -> String {
         time::format(moment, &self.format)
+    }
+
+    /// A cursor value as a state holds it.
+    pub(crate) fn json(&self, value: &str) -> serde_json::Value {
+        match value.parse::<i64>() {
+            Ok(number) if self.is_count => number.into(),
+            _ => value.into(),
+        }
     }
 
     /// A window as the fields of a slice.

@@ -306,7 +306,7 @@ impl Many {
             members.insert("states".into(), states.collect());
         }
         if let Some(global) = &self.global {
-            members.insert("state".into(), json!({cursor.field.as_str(): global}));
+            members.insert("state".into(), json!({cursor.field.as_str(): cursor.json(global)}));
         }
         members.insert("lookback_window".into(), self.lookback_s.into());
         if !self.parents.is_empty() {

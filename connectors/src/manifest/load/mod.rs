@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use view::{Skip, Take, View, scalar_text};
+pub(crate) use view::{Kept, Skip, Take, View, scalar_text};
 
 use super::{
     stream::Stream,
@@ -31,6 +31,15 @@ pub(crate) struct Loader {
     extra_names: BTreeSet<String>,
     /// Streams loaded already, by the node they come from: parents are shared by their children.
     streams: RefCell<HashMap<*const Node, Rc<Loaded>>>,
+    /// Nodes that no tree holds: an address must not be used again while it is known.
+    held: RefCell<Vec<Arc<Node>>>,
+}
+
+/// What it takes to load parts of a manifest after the rest: its file, and the names that parents give.
+#[derive(Clone, Debug)]
+pub(crate) struct Later {
+    file: String,
+    extra_names: BTreeSet<String>,
 }
 
 /// A stream's state while its manifest is loaded.
@@ -58,8 +67,31 @@ impl Loader {
             problems: RefCell::default(),
             extra_names,
             streams: RefCell::default(),
+            held: RefCell::default(),
         };
         Ok((loader, root))
+    }
+
+    /// For loading parts later.
+    pub(crate) fn later(&self) -> Later {
+        Later { file: self.file.clone(), extra_names: self.extra_names.clone() }
+    }
+
+    /// A loader for parts of the same file.
+    pub(crate) fn again(later: &Later) -> Self {
+        Self {
+            compiler: Compiler::new(),
+            file: later.file.clone(),
+            problems: RefCell::default(),
+            extra_names: later.extra_names.clone(),
+            streams: RefCell::default(),
+            held: RefCell::default(),
+        }
+    }
+
+    /// Keeps `node` as long as the loader.
+    pub(crate) fn hold(&self, node: &Arc<Node>) {
+        self.held.borrow_mut().push(Arc::clone(node));
     }
 
     /// The manifest as a component.

@@ -10,6 +10,7 @@ use super::{
         session::Session,
         template::{Python, Template},
     },
+    jwt::Jwt,
     legacy_token::LegacyToken,
     oauth::OAuth,
     options::{Injections, RequestOption},
@@ -35,6 +36,8 @@ pub(crate) enum Auth {
     SessionToken(Arc<SessionToken>),
     /// A token from the settings while it works, else from a login.
     LegacyToken(Arc<LegacyToken>),
+    /// A token that we sign.
+    Jwt(Arc<Jwt>),
     /// One of several, chosen by a setting.
     Selective { path: Vec<String>, choices: Arc<HashMap<String, Auth>> },
 }
@@ -62,6 +65,7 @@ impl Auth {
             "OAuthAuthenticator" => Self::Grant(Arc::new(OAuth::load(view)?)),
             "SessionTokenAuthenticator" => Self::SessionToken(Arc::new(SessionToken::load(view)?)),
             "LegacySessionTokenAuthenticator" => Self::LegacyToken(Arc::new(LegacyToken::load(view, requester)?)),
+            "JwtAuthenticator" => Self::Jwt(Arc::new(Jwt::load(view)?)),
             "SelectiveAuthenticator" => {
                 let path = view.texts("authenticator_selection_path")?;
                 let choices: Vec<_> = view
@@ -111,6 +115,7 @@ impl Auth {
             Self::Grant(oauth) => authorize(&mut injections, format!("Bearer {}", oauth.access_token(session).await?)),
             Self::SessionToken(token) => token.sign(session, &mut injections).await?,
             Self::LegacyToken(token) => token.sign(session, &mut injections).await?,
+            Self::Jwt(jwt) => jwt.sign(session, &mut injections)?,
         }
         Ok(injections)
     }

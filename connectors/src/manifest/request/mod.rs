@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod body;
+pub(crate) mod jwt;
 pub(crate) mod legacy_token;
 pub(crate) mod oauth;
 pub(crate) mod options;

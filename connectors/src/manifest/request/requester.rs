@@ -8,6 +8,7 @@ use minijinja::Value;
 use super::{
     super::{
         load::{Take, View},
+        properties::QueryProperties,
         session::Session,
         slice::Slice,
         template::{Only, Python, Scope, Template, values},
@@ -39,6 +40,8 @@ pub(crate) struct Requester {
     json: Option<Tree>,
     auth: Auth,
     errors: ErrorHandler,
+    /// What the product is asked for, where the manifest lists it.
+    pub(crate) properties: Option<QueryProperties>,
 }
 
 /// What one call adds to a requester's own.
@@ -84,7 +87,7 @@ impl Requester {
         if view.kind() != "HttpRequester" {
             return Err(view.unsupported("requester"));
         }
-        let refused = view.refuse(&["fetch_properties_from_endpoint", "query_properties"]);
+        let properties = QueryProperties::load(view);
         let base = load_base(view);
         let path = view.template("path");
         let method = view.text("http_method")?.unwrap_or_else(|| "GET".into());
@@ -93,7 +96,6 @@ impl Requester {
         let (parameters, headers) = (Inputs::load(view, "request_parameters"), Inputs::load(view, "request_headers"));
         let (auth, errors) = (Auth::load(view), ErrorHandler::load(view));
         let body = load_body(view);
-        refused?;
         let (form, json) = body?;
         Ok(Self {
             base: base?,
@@ -105,6 +107,7 @@ impl Requester {
             json,
             auth: auth?,
             errors: errors?,
+            properties: properties?,
         })
     }
 

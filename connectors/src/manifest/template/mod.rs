@@ -40,7 +40,7 @@ const MAX_OUTPUT_BYTES: usize = 4 << 20;
 const CAPTURE: &str = "__capture";
 
 /// Every name that some place of the language offers to templates.
-const KNOWN_NAMES: [&str; 25] = [
+const KNOWN_NAMES: [&str; 27] = [
     "config",
     "parameters",
     "response",
@@ -64,7 +64,9 @@ const KNOWN_NAMES: [&str; 25] = [
     "download_target",
     "request_url",
     "raw_schema",
+    "query_properties",
     "stream_template",
+    "stream_template_config",
     "stream_parameters",
 ];
 
