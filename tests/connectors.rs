@@ -8,6 +8,10 @@ mod failures;
 mod kit;
 #[path = "connectors/pages.rs"]
 mod pages;
+#[path = "connectors/dynamic.rs"]
+mod dynamic;
+#[path = "connectors/plug_ins.rs"]
+mod plug_ins;
 #[path = "connectors/published.rs"]
 mod published;
 #[path = "connectors/refusals.rs"]

@@ -87,7 +87,7 @@ impl Answer {
         let body = self.next.take().unwrap_or_else(|| Bytes::from_static(b"[]"));
         let mut page = extract::extract(body, plan).map_err(|error| self.at(error))?;
         self.advance()?;
-        self.found += page.records.len();
+        self.found += page.records.len() + page.dropped;
         if self.is_opaque {
             page.response = Shown::Empty;
         }

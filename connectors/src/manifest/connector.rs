@@ -199,6 +199,7 @@ impl Connector for ManifestConnector {
         let in_stream = |error: Error| error.with("stream", name.clone());
         let concurrency = self.concurrency()?;
         let (stream, state) = stream.for_state(&session, request.state).map_err(in_stream)?;
+        let state = stream.migrated(&session, state).map_err(in_stream)?;
         let run = Run::new(stream, session, state, request.position, concurrency).map_err(in_stream)?;
         run.read(pages).await.map_err(in_stream)
     }

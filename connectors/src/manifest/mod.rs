@@ -8,12 +8,15 @@ mod answer;
 mod attachments;
 mod call_rate;
 mod check;
+mod components;
 mod connector;
 mod cursor;
 mod decode;
 mod delegate;
 mod dynamic;
+mod expander;
 pub(crate) mod extract;
+mod extraction;
 mod grouping;
 mod headers;
 mod job;
@@ -45,6 +48,7 @@ mod yaml;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+pub use self::components::{Components, Make};
 use self::{
     call_rate::CallRates,
     check::Check,
@@ -80,8 +84,17 @@ impl ManifestIntegration {
     /// # Errors
     /// `Invalid` with every problem: what is not YAML, what is missing, what is not supported, templates that cannot work.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Self> {
+        Self::parse_with(name, file, text, &Components::new())
+    }
+
+    /// Loads a manifest some of whose components (`class_name`) are Rust types; see `connectors/README.md`.
+    ///
+    /// # Errors
+    /// As for [`ManifestIntegration::parse`]; a component that `components` does not have is told by its name.
+    pub fn parse_with(name: &str, file: &str, text: &str, components: &Components) -> Result<Self> {
         let refused = |problems| Error::invalid(format!("the manifest of {name} cannot be used"), problems);
         let (loader, root) = Loader::read(file, text).map_err(refused)?;
+        let loader = loader.with(components);
         let loaded = {
             let source = loader.root(&root);
             let spec = spec::load(&source, name);

@@ -3,6 +3,7 @@
 use minijinja::Value;
 
 use super::{
+    components::Plugged,
     extract::{Extracted, Response as Shown},
     headers,
     load::{Take, View},
@@ -11,7 +12,7 @@ use super::{
     slice::Slice,
     template::{Only, Python, Scope, Template, values::Lazy},
 };
-use crate::{Error, ErrorKind, Result, http::HeaderMap};
+use crate::{Error, ErrorKind, PageEnd, PaginationStrategy, Result, http::HeaderMap};
 
 /// `DefaultPaginator`; a manifest without one has one page a slice.
 #[derive(Debug)]
@@ -35,9 +36,19 @@ enum TokenTarget {
 
 #[derive(Debug)]
 enum Strategy {
-    Page { start: i64, injects_first: bool },
-    Offset { injects_first: bool },
-    Cursor { value: Template, stop: Option<Template> },
+    Page {
+        start: i64,
+        injects_first: bool,
+    },
+    Offset {
+        injects_first: bool,
+    },
+    Cursor {
+        value: Template,
+        stop: Option<Template>,
+    },
+    /// `CustomPaginationStrategy`.
+    Custom(Plugged<dyn PaginationStrategy>),
 }
 
 /// What a page was, for finding the next one.
@@ -85,6 +96,7 @@ impl Paginator {
     /// The token of the first page.
     pub(crate) fn first_token(&self) -> Option<Python> {
         match self.strategy {
+            Strategy::Custom(ref custom) => custom.part.first().as_ref().map(Python::from),
             Strategy::Page { start, injects_first: true } => Some(Python::Int(start.into())),
             Strategy::Offset { injects_first: true } => Some(Python::Int(0)),
             _ => None,
@@ -128,6 +140,7 @@ impl Paginator {
             Strategy::Cursor { value, stop } => {
                 value.uses("last_record") || stop.as_ref().is_some_and(|stop| stop.uses("last_record"))
             }
+            Strategy::Custom(_) => true,
             _ => false,
         }
     }
@@ -146,6 +159,10 @@ impl Paginator {
                 Some(Python::Int(offset)) => Python::Int(offset + turn.found as i128),
                 _ => Python::Int(turn.found as i128),
             }),
+            Strategy::Custom(custom) => {
+                let page = turn.ended();
+                custom.part.next(&page, &session.own_settings())?.as_ref().map(Python::from)
+            }
             Strategy::Cursor { value, stop } => {
                 let scope = self.scope(session, turn)?;
                 let stops = stop.as_ref().map_or(Ok(false), |stop| stop.is_met(&session.engine, &scope))?;
@@ -186,13 +203,24 @@ impl Paginator {
 }
 
 impl Turn<'_> {
+    /// The page as an embedder's code sees it.
+    fn ended(&self) -> PageEnd {
+        PageEnd {
+            body: self.page.source.clone(),
+            headers: self.headers.clone(),
+            records: self.found,
+            last_record: self.last_record.as_ref().and_then(|record| serde_json::to_value(record).ok()),
+            token: self.token.and_then(|token| serde_json::from_str(&token.to_json()).ok()),
+        }
+    }
+
     fn response(&self) -> Value {
         match &self.page.response {
             Shown::Empty => Value::from_pairs(Vec::<(String, Value)>::new()),
             Shown::Object(range, members) if !members.is_empty() => {
-                Lazy::object(&self.page.body, range.clone(), members.clone())
+                Lazy::object(&self.page.source, range.clone(), members.clone())
             }
-            Shown::Object(range, _) | Shown::Other(range) => Lazy::value(&self.page.body, range.clone()),
+            Shown::Object(range, _) | Shown::Other(range) => Lazy::value(&self.page.source, range.clone()),
         }
     }
 }
@@ -200,6 +228,9 @@ impl Turn<'_> {
 impl Strategy {
     fn load(view: &View<'_>) -> Take<Self> {
         Ok(match view.kind() {
+            _ if view.is_custom() => {
+                Self::Custom(view.plug_in("pagination strategy", &view.loader().components.paginations)?)
+            }
             "PageIncrement" => Self::Page {
                 start: view.int("start_from_page")?.unwrap_or(0),
                 injects_first: view.flag("inject_on_first_request")?.unwrap_or(false),

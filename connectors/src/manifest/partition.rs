@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc::Sender;
 
 use super::{
-    cursor::Progress,
+    components::Plugged,
+    cursor::{Progress, named_from_json, named_json},
     grouping::{Grouping, Union},
     json,
     load::{Take, View, scalar_text},
@@ -19,7 +20,7 @@ use super::{
     template::{Python, Template},
     yaml::Data,
 };
-use crate::{Error, ErrorKind, FailedItem, Result};
+use crate::{Error, ErrorKind, FailedItem, PartitionRouter, Result};
 
 /// The further field of a partition that holds the first page of its records.
 pub(crate) const FIRST_PAGE: &str = "child_response";
@@ -38,6 +39,8 @@ pub(crate) enum Router {
     Product(Vec<Router>),
     /// By several partitions at a time.
     Grouped(Box<Grouping>),
+    /// As an embedder's code says.
+    Custom { code: Plugged<dyn PartitionRouter>, parents: Vec<Parent> },
     /// By the partitions of several routers.
     United(Union),
 }
@@ -98,6 +101,11 @@ impl Router {
     /// Reads one component.
     pub(crate) fn read(view: &View<'_>) -> Take<Self> {
         match view.kind() {
+            _ if view.is_custom() => {
+                let parents: Vec<_> = view.children("parent_stream_configs").iter().map(Parent::load).collect();
+                let code = view.plug_in("partition router", &view.loader().components.routers)?;
+                Ok(Self::Custom { code, parents: parents.into_iter().collect::<Take<_>>()? })
+            }
             "GroupingPartitionRouter" => Grouping::load(view).map(|grouping| Self::Grouped(Box::new(grouping))),
             "UnionPartitionRouter" => Union::load(view).map(Self::United),
             "ListPartitionRouter" => Self::list(view),
@@ -140,6 +148,7 @@ impl Router {
             Self::Single | Self::List { .. } => Vec::new(),
             Self::Substream(parents) => parents.iter().collect(),
             Self::Product(routers) => routers.iter().flat_map(Self::parents).collect(),
+            Self::Custom { parents, .. } => parents.iter().collect(),
             Self::Grouped(grouping) => grouping.inner.parents(),
             Self::United(union) => union.routers.iter().flat_map(Self::parents).collect(),
         }
@@ -162,7 +171,9 @@ impl Router {
             // What is put together has no place of its own in a request: templates take it from the slice.
             Self::Single | Self::Grouped(_) | Self::United(_) => Ok(()),
             Self::List { field, option, .. } => one(field, option),
-            Self::Substream(parents) => parents.iter().try_for_each(|parent| one(&parent.field, &parent.option)),
+            Self::Substream(parents) | Self::Custom { parents, .. } => {
+                parents.iter().try_for_each(|parent| one(&parent.field, &parent.option))
+            }
             Self::Product(routers) => routers.iter().rev().try_for_each(|router| router.inject(session, slice, into)),
         }
     }
@@ -192,6 +203,19 @@ impl Router {
                         found.add(parent.partitions(session, state, to).await?);
                     }
                 }
+                Self::Custom { code, parents } => {
+                    let mut rows = Vec::new();
+                    for parent in parents {
+                        let (list, more) =
+                            collected(|to| async move { parent.partitions(session, state, &to).await }).await?;
+                        rows.extend(list.iter().filter_map(|slice| named_json(&slice.partition).as_object().cloned()));
+                        found.add(more);
+                    }
+                    for partition in code.part.partitions(rows, &session.own_settings())? {
+                        let partition = named_from_json(&Value::Object(partition));
+                        hand_over(to, Slice { partition, ..Slice::default() }).await?;
+                    }
+                }
                 Self::Grouped(grouping) => found.add(grouping.partitions(session, state, to).await?),
                 Self::United(union) => found.add(union.partitions(session, state, to).await?),
                 Self::Product(routers) => {
@@ -213,18 +237,24 @@ impl Router {
 
     /// All partitions at once.
     async fn collect(&self, session: &Arc<Session>) -> Result<(Vec<Slice>, Parents)> {
-        let (to, mut from) = tokio::sync::mpsc::channel(64);
-        let found = async {
-            let mut all = Vec::new();
-            while let Some(partition) = from.recv().await {
-                all.push(partition);
-            }
-            all
-        };
-        let search = async move { self.partitions(session, None, &to).await };
-        let (parents, all) = tokio::join!(search, found);
-        Ok((all, parents?))
+        collected(|to| async move { self.partitions(session, None, &to).await }).await
     }
+}
+
+/// Everything that `search` hands over.
+async fn collected<F: Future<Output = Result<Parents>>>(
+    search: impl FnOnce(Sender<Slice>) -> F,
+) -> Result<(Vec<Slice>, Parents)> {
+    let (to, mut from) = tokio::sync::mpsc::channel(64);
+    let found = async {
+        let mut all = Vec::new();
+        while let Some(partition) = from.recv().await {
+            all.push(partition);
+        }
+        all
+    };
+    let (parents, all) = tokio::join!(search(to), found);
+    Ok((all, parents?))
 }
 
 /// Hands a partition to whoever reads it.

@@ -469,8 +469,10 @@ fn wide(range: &Range<u32>) -> Range<usize> {
 impl Plan {
     /// The plan of a stream.
     pub(crate) fn of(stream: &Stream, session: &Session, cursor: Option<&Cursor>) -> Result<Self> {
+        let (path, reshaped) = stream.retriever.selector.bind(session)?;
         Ok(Self {
-            path: stream.retriever.selector.steps(session)?,
+            path,
+            reshaped,
             key: stream.primary_key.clone(),
             cursor: cursor.map(|cursor| cursor.field.clone()),
             deletion: stream.deletion_path(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{
+    components::Plugged,
     json,
     load::{Take, View},
     retriever::Retriever,
@@ -15,7 +16,7 @@ use super::{
     transform::{Record, Transformation},
     yaml::Data,
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, SchemaSource};
 
 /// The schema loaders of a stream.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) enum Schema {
     Inline(Arc<Value>),
     /// `DynamicSchemaLoader`.
     Dynamic(Box<DynamicSchema>),
+    /// `CustomSchemaLoader`.
+    Custom(Plugged<dyn SchemaSource>),
     /// Several: of two properties with one name the first counts.
     Several(Vec<Schema>),
 }
@@ -63,6 +66,7 @@ impl Schema {
 
     fn read(view: &View<'_>) -> Take<Self> {
         Ok(match view.kind() {
+            _ if view.is_custom() => Self::Custom(view.plug_in("schema loader", &view.loader().components.schemas)?),
             "InlineSchemaLoader" => {
                 Self::Inline(Arc::new(view.field("schema").map_or_else(|| json!({}), |node| node.to_json())))
             }
@@ -80,7 +84,7 @@ impl Schema {
     pub(crate) fn written(&self) -> Option<&Arc<Value>> {
         match self {
             Self::Inline(schema) => Some(schema),
-            Self::Dynamic(_) | Self::Several(_) => None,
+            Self::Dynamic(_) | Self::Several(_) | Self::Custom(_) => None,
         }
     }
 
@@ -105,6 +109,7 @@ impl Schema {
         match self {
             Self::Inline(schema) => Ok(Value::clone(schema)),
             Self::Dynamic(schema) => schema.ask(session).await,
+            Self::Custom(custom) => custom.part.schema(&session.own_settings(), &session.http).await,
             Self::Several(loaders) => {
                 let mut properties = Map::new();
                 for loader in loaders {

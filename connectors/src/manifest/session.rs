@@ -17,7 +17,7 @@ use super::{
     template::{Engine, Scope, values},
 };
 use crate::{
-    CredentialStore, Link, Result,
+    CredentialStore, Link, Result, Settings,
     http::{HttpClient, Opened, Request, Response},
     oauth::TokenSource,
 };
@@ -92,6 +92,11 @@ impl Session {
     /// The names that every template sees.
     pub(crate) fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// The settings for components whose code an embedder brings.
+    pub(crate) fn own_settings(&self) -> Settings {
+        Settings::shared(Arc::clone(&self.settings))
     }
 
     /// Sends once and counts.

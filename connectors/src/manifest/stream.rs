@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     attachments::Attachments,
+    components::Plugged,
     cursor::{Cursor, CursorSpec, Progress},
     delegate::Delegate,
     extract::Plan,
@@ -19,7 +20,7 @@ use super::{
     write::Writing,
     yaml::Data,
 };
-use crate::{Deletions, Result, StreamSpec};
+use crate::{Deletions, Result, StateMigration, StreamSpec};
 
 /// A stream as the manifest writes it.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Stream {
     pub(crate) transformations: Vec<Transformation>,
     pub(crate) writing: Option<Writing>,
     pub(crate) attachments: Option<Attachments>,
+    /// What makes a state of another form one of today's.
+    migrations: Vec<Plugged<dyn StateMigration>>,
     /// What reads the stream once it has a state.
     pub(crate) delegate: Option<Delegate>,
     schema: Schema,
@@ -75,7 +78,7 @@ impl Stream {
         if view.kind() != "DeclarativeStream" {
             return Err(view.unsupported("stream"));
         }
-        let migrations: Vec<_> = view.children("state_migrations").iter().map(check_migration).collect();
+        let migrations: Vec<_> = view.children("state_migrations").iter().map(load_migration).collect();
         let name = view.required_text("name");
         let key = primary_key(view);
         let schema = Schema::load(view);
@@ -83,7 +86,7 @@ impl Stream {
         let transformations: Vec<_> = view.children("transformations").iter().map(Transformation::load).collect();
         let (deletions, writing) = (deletions(view), Writing::load(view, !transformations.is_empty()));
         let attachments = Attachments::load(view);
-        migrations.into_iter().collect::<Take<Vec<()>>>()?;
+        let migrations = migrations.into_iter().collect::<Take<Vec<_>>>()?;
         Ok(Self {
             name: name?,
             primary_key: key?,
@@ -94,6 +97,7 @@ impl Stream {
             deletions: deletions?,
             writing: writing?,
             attachments: attachments?,
+            migrations: migrations.into_iter().flatten().collect(),
             delegate: None,
         })
     }
@@ -108,6 +112,7 @@ impl Stream {
             transformations: Vec::new(),
             writing: None,
             attachments: None,
+            migrations: Vec::new(),
             delegate: None,
             schema: Schema::Inline(Arc::new(json!({}))),
             deletions: Deletions::Absence,
@@ -127,6 +132,16 @@ impl Stream {
             None => Arc::default(),
         };
         Ok(Arc::new(Bound { cursor, plan, schema }))
+    }
+
+    /// A state in the form of today.
+    ///
+    /// # Errors
+    /// Those of the embedder's code.
+    pub(crate) fn migrated(&self, session: &Session, state: Option<Value>) -> Result<Option<Value>> {
+        let Some(state) = state else { return Ok(None) };
+        let settings = session.own_settings();
+        self.migrations.iter().try_fold(state, |state, step| step.part.migrate(state, &settings)).map(Some)
     }
 
     /// True where reading depends on the schema.
@@ -184,10 +199,11 @@ impl Stream {
     }
 }
 
-/// Old states of other programs are the only thing that this migration changes; none of them gets here.
-fn check_migration(view: &View<'_>) -> Take<()> {
+/// Old states of other programs are the only thing that the language's own migration changes; none of them gets here.
+fn load_migration(view: &View<'_>) -> Take<Option<Plugged<dyn StateMigration>>> {
     match view.kind() {
-        "LegacyToPerPartitionStateMigration" => Ok(()),
+        _ if view.is_custom() => view.plug_in("state migration", &view.loader().components.migrations).map(Some),
+        "LegacyToPerPartitionStateMigration" => Ok(None),
         _ => Err(view.unsupported("state migration")),
     }
 }

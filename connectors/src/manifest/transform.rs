@@ -9,6 +9,7 @@ use minijinja::{
 };
 
 use super::{
+    components::Plugged,
     json,
     load::{Skip, Take, View, scalar_text},
     reshape::{flattened, snake_cased},
@@ -16,7 +17,7 @@ use super::{
     template::{Only, Template, values::Lazy},
     yaml::Data,
 };
-use crate::Result;
+use crate::{Error, ErrorKind, RecordTransformation, Result};
 
 /// A record opened one level: its members as JSON text. Values that nobody changes stay as they were received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,6 +105,8 @@ pub(crate) enum Transformation {
     Add { fields: Vec<AddedField>, condition: Option<Template> },
     /// `RemoveFields`.
     Remove { paths: Vec<Vec<String>>, condition: Option<Template> },
+    /// `CustomTransformation`.
+    Custom(Plugged<dyn RecordTransformation>),
     /// `KeysToLower`.
     KeysToLower,
     /// `KeysToSnakeCase`.
@@ -137,6 +140,9 @@ impl Transformation {
             Ok::<_, Skip>(view.template("condition")?.filter(|template| !template.source().is_empty()))
         };
         Ok(match view.kind() {
+            _ if view.is_custom() => {
+                Self::Custom(view.plug_in("transformation", &view.loader().components.transformations)?)
+            }
             "AddFields" => {
                 let fields: Vec<_> = view.children("fields").iter().map(AddedField::load).collect();
                 Self::Add { fields: fields.into_iter().collect::<Take<_>>()?, condition: condition(view)? }
@@ -183,6 +189,7 @@ impl Transformation {
                 *record = lower;
                 Ok(())
             }
+            Self::Custom(custom) => transformed(session, slice, custom, record),
             Self::KeysToSnakeCase => {
                 *record = snake_cased(record);
                 Ok(())
@@ -206,6 +213,21 @@ impl Transformation {
             }
         }
     }
+}
+
+/// The record as an embedder's code leaves it.
+fn transformed(
+    session: &Session,
+    slice: &Value,
+    custom: &Plugged<dyn RecordTransformation>,
+    record: &mut Record,
+) -> Result<()> {
+    let mut members = serde_json::from_str(&record.text())
+        .map_err(|_| Error::new(ErrorKind::Bug, "a record to change is no JSON object"))?;
+    let slice = serde_json::to_value(slice).unwrap_or_default();
+    custom.part.transform(&mut members, &slice, &session.own_settings())?;
+    *record = Record::open(json::Slice::checked(&serde_json::Value::Object(members).to_string()));
+    Ok(())
 }
 
 /// A list of paths.

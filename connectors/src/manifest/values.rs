@@ -75,6 +75,7 @@ pub(crate) fn walk<'a>(value: Slice<'a>, steps: &[Step], ends: &mut Vec<Slice<'a
     let Some((step, rest)) = steps.split_first() else { return ends.push(value) };
     match step {
         Step::Each if value.is_object() => value.members().into_iter().for_each(|(_, value)| walk(value, rest, ends)),
+        Step::Nowhere => {}
         Step::Each => value.items().into_iter().for_each(|value| walk(value, rest, ends)),
         Step::Name(name) => {
             if let Some(value) = value.at(std::slice::from_ref(name)) {

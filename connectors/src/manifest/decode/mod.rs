@@ -15,8 +15,11 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
 use self::{csv::CsvFormat, text::Encoding};
-use super::load::{Take, View};
-use crate::{Error, ErrorKind, Result};
+use super::{
+    components::Plugged,
+    load::{Take, View},
+};
+use crate::{BodyDecoder, Error, ErrorKind, Result};
 
 /// Longest text that is decoded as a whole: JSON and XML have no place to cut them.
 const WHOLE_MAX_BYTES: u64 = 64 << 20;
@@ -51,6 +54,8 @@ pub(crate) enum Decoder {
     Xml,
     /// `IterableDecoder`: `{"record": line}` for each line.
     Lines,
+    /// `CustomDecoder`.
+    Custom(Plugged<dyn BodyDecoder>),
     /// `ResponseToFileExtractor`: a report in CSV, compressed or not, in which some words mean nothing.
     Report { keeps_words: bool },
 }
@@ -63,6 +68,7 @@ impl Decoder {
 
     fn read(view: &View<'_>) -> Take<Self> {
         Ok(match view.kind() {
+            _ if view.is_custom() => Self::Custom(view.plug_in("decoder", &view.loader().components.decoders)?),
             "JsonDecoder" => Self::Json,
             "JsonlDecoder" => Self::JsonLines,
             "JsonItemsDecoder" => {
@@ -81,14 +87,16 @@ impl Decoder {
     fn inner(view: &View<'_>) -> Take<Self> {
         let inner = view.required_child("decoder")?;
         match Self::read(&inner)? {
-            Self::Zip(_) | Self::Xml | Self::Lines => Err(inner.unsupported("decoder inside another one")),
+            Self::Zip(_) | Self::Xml | Self::Lines | Self::Custom(_) => {
+                Err(inner.unsupported("decoder inside another one"))
+            }
             decoder => Ok(decoder),
         }
     }
 
     /// True where finding the next page sees nothing of the body.
     pub(crate) fn is_opaque(&self) -> bool {
-        !matches!(self, Self::Json | Self::Xml)
+        !matches!(self, Self::Json | Self::Xml | Self::Custom(_))
     }
 
     /// The pieces of `body`; an error inside it comes in their place.
@@ -100,6 +108,7 @@ impl Decoder {
             Self::Json => Ok(Box::new(std::iter::once(Ok(body)))),
             Self::Xml => Ok(Box::new(std::iter::once(xml::decode(&body)))),
             Self::Zip(inner) => unpacked(body, inner),
+            Self::Custom(custom) => Ok(pieces(custom.part.decode(&body)?.into_iter().map(Ok))),
             _ => self.parse(Box::new(Cursor::new(body))),
         }
     }
@@ -119,7 +128,9 @@ impl Decoder {
                 source = gunzipped(source)?;
                 inner.parse(source)
             }
-            Self::Zip(_) | Self::Xml => Err(Error::new(ErrorKind::Bug, "a decoder stands where none can")),
+            Self::Zip(_) | Self::Xml | Self::Custom(_) => {
+                Err(Error::new(ErrorKind::Bug, "a decoder stands where none can"))
+            }
         }
     }
 }

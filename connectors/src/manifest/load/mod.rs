@@ -14,6 +14,7 @@ use std::{
 pub(crate) use view::{Kept, Skip, Take, View, scalar_text};
 
 use super::{
+    components::Components,
     stream::Stream,
     template::Compiler,
     yaml::{self, Data, Node},
@@ -24,6 +25,8 @@ use crate::Problem;
 pub(crate) struct Loader {
     /// Compiles templates.
     pub(crate) compiler: Compiler,
+    /// Components whose code an embedder brings.
+    pub(crate) components: Components,
     file: String,
     /// With line and column.
     problems: RefCell<Vec<((u32, u32), Problem)>>,
@@ -40,6 +43,7 @@ pub(crate) struct Loader {
 pub(crate) struct Later {
     file: String,
     extra_names: BTreeSet<String>,
+    components: Components,
 }
 
 /// A stream's state while its manifest is loaded.
@@ -63,6 +67,7 @@ impl Loader {
         collect_extra_names(&root, &mut extra_names, &mut std::collections::HashSet::new());
         let loader = Self {
             compiler: Compiler::new(),
+            components: Components::new(),
             file: file.to_owned(),
             problems: RefCell::default(),
             extra_names,
@@ -74,13 +79,14 @@ impl Loader {
 
     /// For loading parts later.
     pub(crate) fn later(&self) -> Later {
-        Later { file: self.file.clone(), extra_names: self.extra_names.clone() }
+        Later { file: self.file.clone(), extra_names: self.extra_names.clone(), components: self.components.clone() }
     }
 
     /// A loader for parts of the same file.
     pub(crate) fn again(later: &Later) -> Self {
         Self {
             compiler: Compiler::new(),
+            components: later.components.clone(),
             file: later.file.clone(),
             problems: RefCell::default(),
             extra_names: later.extra_names.clone(),
@@ -92,6 +98,12 @@ impl Loader {
     /// Keeps `node` as long as the loader.
     pub(crate) fn hold(&self, node: &Arc<Node>) {
         self.held.borrow_mut().push(Arc::clone(node));
+    }
+
+    /// With components whose code an embedder brings.
+    pub(crate) fn with(mut self, components: &Components) -> Self {
+        self.components = components.clone();
+        self
     }
 
     /// The manifest as a component.

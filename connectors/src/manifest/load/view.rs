@@ -108,6 +108,16 @@ impl<'l> View<'l> {
         self.parameters.is_empty()
     }
 
+    /// The component as JSON, with the parameters of the components around it.
+    pub(crate) fn options(&self) -> serde_json::Value {
+        let mut options = self.node.to_json();
+        if let Some(members) = options.as_object_mut() {
+            let parameters = self.parameters.iter().map(|(name, node)| (name.to_string(), node.to_json()));
+            members.insert("$parameters".into(), serde_json::Value::Object(parameters.collect()));
+        }
+        options
+    }
+
     /// Notes a problem here.
     pub(crate) fn problem(&self, message: impl Into<String>) -> Skip {
         self.loader.note(&self.node, &self.path, message.into());

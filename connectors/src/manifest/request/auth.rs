@@ -4,8 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
+use secrecy::ExposeSecret as _;
+
 use super::{
     super::{
+        components::Plugged,
         load::{Take, View},
         session::Session,
         template::{Python, Template},
@@ -16,7 +19,7 @@ use super::{
     options::{Injections, RequestOption},
     session_token::SessionToken,
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Authenticator, Error, ErrorKind, Result};
 
 /// An authenticator.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +39,8 @@ pub(crate) enum Auth {
     SessionToken(Arc<SessionToken>),
     /// A token from the settings while it works, else from a login.
     LegacyToken(Arc<LegacyToken>),
+    /// `CustomAuthenticator`.
+    Custom(Plugged<dyn Authenticator>),
     /// A token that we sign.
     Jwt(Arc<Jwt>),
     /// One of several, chosen by a setting.
@@ -55,6 +60,9 @@ impl Auth {
 
     fn read(view: &View<'_>, requester: &View<'_>) -> Take<Self> {
         Ok(match view.kind() {
+            _ if view.is_custom() => {
+                Self::Custom(view.plug_in("authenticator", &view.loader().components.authenticators)?)
+            }
             "NoAuth" => Self::None,
             "ApiKeyAuthenticator" => Self::api_key(view)?,
             "BearerAuthenticator" => Self::Bearer(view.required_template("api_token")?),
@@ -115,6 +123,11 @@ impl Auth {
             Self::Grant(oauth) => authorize(&mut injections, format!("Bearer {}", oauth.access_token(session).await?)),
             Self::SessionToken(token) => token.sign(session, &mut injections).await?,
             Self::LegacyToken(token) => token.sign(session, &mut injections).await?,
+            Self::Custom(custom) => {
+                for (name, value) in custom.part.sign(&session.own_settings(), &session.http).await? {
+                    injections.headers.set(&[name], Python::Text(value.expose_secret().to_owned()));
+                }
+            }
             Self::Jwt(jwt) => jwt.sign(session, &mut injections)?,
         }
         Ok(injections)

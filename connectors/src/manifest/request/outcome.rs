@@ -6,13 +6,14 @@ use minijinja::Value;
 use regex::Regex;
 
 use super::super::{
+    components::Plugged,
     headers,
     load::{Take, View},
     session::Session,
     template::{Scope, Template, values::Lazy},
 };
 use crate::{
-    Error, ErrorKind, Result, clock,
+    BackoffStrategy, Error, ErrorKind, Result, clock,
     http::{self, Response},
 };
 
@@ -50,9 +51,25 @@ struct Filter {
 #[derive(Clone, Debug)]
 enum Backoff {
     Constant(Template),
+    /// `WaitTimeFromResponse`.
+    Response {
+        seconds: Template,
+        max_s: Option<Template>,
+    },
+    /// `CustomBackoffStrategy`.
+    Custom(Plugged<dyn BackoffStrategy>),
     Exponential(Option<Template>),
-    Header { header: Template, regex: Option<Template>, max_s: Option<Template> },
-    UntilHeader { header: Template, regex: Option<Template>, min_s: Option<Template>, max_s: Option<Template> },
+    Header {
+        header: Template,
+        regex: Option<Template>,
+        max_s: Option<Template>,
+    },
+    UntilHeader {
+        header: Template,
+        regex: Option<Template>,
+        min_s: Option<Template>,
+        max_s: Option<Template>,
+    },
 }
 
 /// `DefaultErrorHandler`.
@@ -297,6 +314,13 @@ pub(crate) fn failure(response: &Response, message: Option<String>) -> Error {
 impl Backoff {
     fn load(view: &View<'_>) -> Take<Self> {
         Ok(match view.kind() {
+            _ if view.is_custom() => {
+                Self::Custom(view.plug_in("back-off strategy", &view.loader().components.backoffs)?)
+            }
+            "WaitTimeFromResponse" => Self::Response {
+                seconds: view.required_template("wait_time_in_seconds")?,
+                max_s: view.template("max_waiting_time_in_seconds")?,
+            },
             "ConstantBackoffStrategy" => Self::Constant(view.required_template("backoff_time_in_seconds")?),
             "ExponentialBackoffStrategy" => Self::Exponential(view.template("factor")?),
             "WaitTimeFromHeader" => Self::Header {
@@ -318,6 +342,15 @@ impl Backoff {
     fn seconds(&self, session: &Session, response: Option<&Response>, attempt: u32) -> Result<Option<f64>> {
         match self {
             Self::Constant(seconds) => number(session, seconds).map(Some),
+            Self::Custom(custom) => {
+                let wait = custom.part.wait(response, attempt, &session.own_settings())?;
+                Ok(wait.map(|wait| wait.as_secs_f64()))
+            }
+            Self::Response { seconds, max_s } => {
+                let Some(response) = response else { return Ok(None) };
+                let text = seconds.text(&session.engine, &answer_scope(session, response))?;
+                capped(session, text.trim().parse().ok(), max_s.as_ref())
+            }
             Self::Exponential(factor) => {
                 let factor = factor.as_ref().map_or(Ok(5.0), |factor| number(session, factor))?;
                 Ok(Some(factor * 2_f64.powi(attempt.min(20) as i32)))
