@@ -2,14 +2,14 @@
 
 #[path = "connectors/attachments.rs"]
 mod attachments;
+#[path = "connectors/dynamic.rs"]
+mod dynamic;
 #[path = "connectors/failures.rs"]
 mod failures;
 #[path = "connectors/kit.rs"]
 mod kit;
 #[path = "connectors/pages.rs"]
 mod pages;
-#[path = "connectors/dynamic.rs"]
-mod dynamic;
 #[path = "connectors/plug_ins.rs"]
 mod plug_ins;
 #[path = "connectors/published.rs"]

@@ -132,7 +132,8 @@ async fn streams_that_the_product_names_are_discovered_checked_and_read() {
 
 #[tokio::test]
 async fn two_streams_of_one_name_are_told_and_no_stream_fails_the_check() {
-    let server = product(|_| json_answer(json!({"tables": [{"id": "1", "name": "x"}, {"id": "2", "name": "x"}]}))).await;
+    let server =
+        product(|_| json_answer(json!({"tables": [{"id": "1", "name": "x"}, {"id": "2", "name": "x"}]}))).await;
     let error = connect(TABLES, at(&server)).unwrap().discover().await.unwrap_err().to_string();
     assert!(error.contains("several streams have the name `x`"), "{error}");
     let empty = product(|_| json_answer(json!({"tables": []}))).await;
@@ -223,5 +224,8 @@ async fn a_report_that_fails_again_and_again_is_a_part_that_could_not_be_read() 
     let end = read_report(&server).await.end.unwrap();
     assert!(!end.is_full && end.failed_items.len() == 1, "{end:?}");
     assert!(end.failed_items[0].reason.contains("failed 3 times (state `broken`)"), "{end:?}");
-    assert_eq!(paths(&server.received_requests().await.unwrap()).iter().filter(|path| *path == "POST /jobs").count(), 3);
+    assert_eq!(
+        paths(&server.received_requests().await.unwrap()).iter().filter(|path| *path == "POST /jobs").count(),
+        3
+    );
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use listbackup_connectors::{
-    Authenticator, Error, ErrorKind, Integration, PageEnd, PaginationStrategy, PartitionRouter, RecordExtractor, RecordFilter,
-    RecordTransformation, Result, Settings, StateMigration,
+    Authenticator, Error, ErrorKind, Integration, PageEnd, PaginationStrategy, PartitionRouter, RecordExtractor,
+    RecordFilter, RecordTransformation, Result, Settings, StateMigration,
     http::HttpClient,
     manifest::{Components, ManifestIntegration},
 };
@@ -85,10 +85,14 @@ impl StateMigration for OldState {
 
 fn components() -> Components {
     Components::new()
-        .extractor("Wrapped", Arc::new(|options: &Value| {
-            let field = options["field"].as_str().ok_or_else(|| Error::new(ErrorKind::Invalid, "`field` is missing"))?;
-            Ok(Arc::new(Wrapped { field: field.to_owned() }))
-        }))
+        .extractor(
+            "Wrapped",
+            Arc::new(|options: &Value| {
+                let field =
+                    options["field"].as_str().ok_or_else(|| Error::new(ErrorKind::Invalid, "`field` is missing"))?;
+                Ok(Arc::new(Wrapped { field: field.to_owned() }))
+            }),
+        )
         .transformation("Shout", Arc::new(|_| Ok(Arc::new(Shout))))
         .filter("Even", Arc::new(|_| Ok(Arc::new(Even))))
         .authenticator("Doubled", Arc::new(|_| Ok(Arc::new(Doubled))))
@@ -142,8 +146,10 @@ async fn components_with_their_own_code_plug_in_by_class_name() {
     assert!(reading.end.is_ok(), "{:?}", reading.end);
     let mut records = reading.records;
     records.sort_by_key(|record| (record["board"].to_string(), record["id"].as_i64()));
-    let told: Vec<String> =
-        records.iter().map(|record| format!("{} {} {} {}", record["board"], record["id"], record["name"], record["mark"])).collect();
+    let told: Vec<String> = records
+        .iter()
+        .map(|record| format!("{} {} {} {}", record["board"], record["id"], record["name"], record["mark"]))
+        .collect();
     let expected = ["a 0 N0", "a 2 N2", "a 10 N10", "a 12 N12", "b 0 N0", "b 2 N2", "b 10 N10", "b 12 N12"];
     let expected = expected.map(|text| {
         let parts: Vec<&str> = text.split(' ').collect();
@@ -155,7 +161,9 @@ async fn components_with_their_own_code_plug_in_by_class_name() {
 #[test]
 fn a_component_that_nobody_brought_is_named_with_its_line() {
     let error = ManifestIntegration::parse("test", "manifest.yaml", MANIFEST).err().unwrap().to_string();
-    for (line, class_name) in [(10, "OldState"), (11, "Shout"), (18, "Doubled"), (19, "Boards"), (23, "Halves"), (26, "Wrapped")] {
+    for (line, class_name) in
+        [(10, "OldState"), (11, "Shout"), (18, "Doubled"), (19, "Boards"), (23, "Halves"), (26, "Wrapped")]
+    {
         let found = error.lines().find(|told| told.contains(&format!("components.{class_name}`")));
         assert!(found.is_some_and(|told| told.contains(&format!("manifest.yaml:{line}:"))), "{class_name}: {error}");
     }
@@ -164,7 +172,8 @@ fn a_component_that_nobody_brought_is_named_with_its_line() {
 #[test]
 fn a_component_that_cannot_be_made_says_why() {
     let text = MANIFEST.replace(", field: rows", "");
-    let error = ManifestIntegration::parse_with("test", "manifest.yaml", &text, &components()).err().unwrap().to_string();
+    let error =
+        ManifestIntegration::parse_with("test", "manifest.yaml", &text, &components()).err().unwrap().to_string();
     assert!(error.contains("`source_shop.components.Wrapped` cannot be made: `field` is missing"), "{error}");
 }
 

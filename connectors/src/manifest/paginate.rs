@@ -65,6 +65,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) kept: usize,
     /// The last record left, as JSON in `.0` at `.1`.
     pub(crate) last_record: Option<Value>,
+    /// The page size that was asked for in place of the manifest's.
+    pub(crate) size: Option<i128>,
     /// The token of this page.
     pub(crate) token: Option<&'a Python>,
 }
@@ -109,18 +111,33 @@ impl Paginator {
         matches!(self.token_target, TokenTarget::Path).then(|| token.text())
     }
 
-    /// Puts page size and token into a request.
+    /// Puts page size and token into a request; `size` in place of the manifest's page size.
     ///
     /// # Errors
     /// As for templates; `Invalid` when the page size is no whole number.
-    pub(crate) fn inject(&self, session: &Session, token: Option<&Python>, into: &mut Injections) -> Result<()> {
+    pub(crate) fn inject(
+        &self,
+        session: &Session,
+        token: Option<&Python>,
+        size: Option<i128>,
+        into: &mut Injections,
+    ) -> Result<()> {
         if let (TokenTarget::Option(option), Some(token)) = (&self.token_target, token) {
             option.inject(&session.engine, session.scope(), token.clone(), into)?;
         }
-        if let (Some(option), Some(size)) = (&self.size_option, self.page_size(session)?.filter(|size| *size != 0)) {
+        let size = size.map_or_else(|| self.page_size(session), |size| Ok(Some(size)))?;
+        if let (Some(option), Some(size)) = (&self.size_option, size.filter(|size| *size != 0)) {
             option.inject(&session.engine, session.scope(), Python::Int(size), into)?;
         }
         Ok(())
+    }
+
+    /// The page size, where requests carry one.
+    ///
+    /// # Errors
+    /// As for templates; `Invalid` when it is no whole number.
+    pub(crate) fn size(&self, session: &Session) -> Result<Option<i128>> {
+        self.size_option.as_ref().map_or(Ok(None), |_| self.page_size(session))
     }
 
     fn page_size(&self, session: &Session) -> Result<Option<i128>> {
@@ -182,7 +199,7 @@ impl Paginator {
                     _ => None,
                 }
             }
-            _ => self.page_size(session)?,
+            _ => turn.size.map_or_else(|| self.page_size(session), |size| Ok(Some(size)))?,
         };
         let is_short = size.filter(|size| *size != 0).is_some_and(|size| (turn.found as i128) < size);
         Ok(!is_short && turn.found > 0)

@@ -1,11 +1,13 @@
 //! `SimpleRetriever`: reads one slice page by page; the download of an `AsyncRetriever` is read the same way.
 
+mod again;
 mod merged;
 
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
+use self::again::{Effort, Rules};
 use super::{
     answer::Answer,
     cursor::Cursor,
@@ -17,7 +19,7 @@ use super::{
     partition::{FIRST_PAGE, Router},
     request::{
         options::Injections,
-        requester::{Call, Requester, Sent},
+        requester::{Call, Requester, Sent, Tried},
     },
     selector::{Changes, Selector},
     session::Session,
@@ -41,6 +43,8 @@ pub(crate) struct Retriever {
     decoder: Decoder,
     /// What comes before the download.
     jobs: Option<Jobs>,
+    /// What to do where the product cannot give a page as it was asked for.
+    rules: Rules,
     drops_slice_on_later_pages: bool,
 }
 
@@ -49,15 +53,16 @@ impl Retriever {
     pub(crate) fn load(stream: &View<'_>) -> Take<Self> {
         let view = stream.required_child("retriever")?;
         match view.kind() {
-            "SimpleRetriever" => Self::simple(&view),
+            "SimpleRetriever" => Self::simple(&view, stream.field("incremental_sync").is_some()),
             "AsyncRetriever" => Self::of_jobs(&view),
             _ => Err(view.unsupported("retriever")),
         }
     }
 
     /// Reads a `SimpleRetriever`.
-    pub(crate) fn simple(view: &View<'_>) -> Take<Self> {
-        let refused = view.refuse(&["page_size_reduction", "pagination_reset", "request_window_splitting"]);
+    fn simple(view: &View<'_>, has_cursor: bool) -> Take<Self> {
+        let refused = view.refuse(&["request_window_splitting"]);
+        let rules = Rules::load(view, has_cursor);
         let decoder = Decoder::load(view, "decoder");
         let requester = view.required_child("requester").and_then(|requester| Requester::load(&requester));
         let (paginator, router) = (Paginator::load(view, "paginator"), Router::load(view));
@@ -70,6 +75,7 @@ impl Retriever {
             selector: selector?,
             decoder: decoder?,
             jobs: None,
+            rules: rules?,
             drops_slice_on_later_pages: view
                 .flag("ignore_stream_slicer_parameters_on_paginated_requests")?
                 .unwrap_or(false),
@@ -97,6 +103,7 @@ impl Retriever {
             selector: selector?,
             decoder: decoder?,
             jobs: Some(jobs?),
+            rules: Rules::default(),
             drops_slice_on_later_pages: false,
         })
     }
@@ -146,6 +153,7 @@ pub(crate) struct Reader {
     is_first: bool,
     /// The answer that is being read.
     answer: Option<Answer>,
+    effort: Effort,
     /// The properties that the product is asked for.
     asked: Option<Vec<String>>,
     job: JobRun,
@@ -173,6 +181,7 @@ impl Reader {
             token,
             is_first,
             answer: None,
+            effort: Effort::default(),
             asked: None,
             job: JobRun::default(),
             targets: None,
@@ -249,9 +258,15 @@ impl Reader {
                 return self.read(&bound).map(Some);
             }
             let call = self.call(&bound)?;
-            match stream.retriever.requester.send(&self.session, &call).await? {
-                Sent::Answer(response) => self.answer = Some(Answer::open(*response, &stream.retriever.decoder)?),
-                Sent::Ignored(status) => {
+            match stream.retriever.requester.send_page(&self.session, &call).await? {
+                Tried::Sent(Sent::Answer(response)) => {
+                    self.answer = Some(Answer::open(*response, &stream.retriever.decoder)?);
+                }
+                Tried::Again(what) => {
+                    self.again(what).await?;
+                    return Ok(Some(Batch { next: self.token.clone(), ..Batch::waiting(self.latest) }));
+                }
+                Tried::Sent(Sent::Ignored(status)) => {
                     self.is_done = true;
                     self.ignored = Some(status);
                     return Ok(None);
@@ -300,7 +315,7 @@ impl Reader {
         let retriever = &self.stream.retriever;
         let mut injections = Injections::default();
         if let Some(paginator) = &retriever.paginator {
-            paginator.inject(&self.session, self.token.as_ref(), &mut injections)?;
+            paginator.inject(&self.session, self.token.as_ref(), self.effort.size, &mut injections)?;
         }
         if retriever.jobs.is_none() && (self.token.is_none() || !retriever.drops_slice_on_later_pages) {
             let mut sliced = Injections::default();
@@ -349,6 +364,7 @@ impl Reader {
         } else {
             self.token = self.next_token(&page, &answer, &body, &kept, has_old)?;
             self.is_done = self.token.is_none() && !self.has_other_target();
+            self.went_well(answer.kept)?;
         }
         let records: Vec<RecordSlice> = kept.into_iter().map(|found| found.slice).collect();
         let attachments = match &self.stream.attachments {
@@ -422,6 +438,7 @@ impl Reader {
             found: answer.found,
             kept: answer.kept,
             last_record,
+            size: self.effort.size,
             token: self.token.as_ref(),
         };
         let next = paginator.next(&self.session, &turn)?;

@@ -303,6 +303,15 @@ impl Cursor {
         Some((read(&self.start_name)?, read(&self.end_name)?))
     }
 
+    /// Lets a slice begin at `from`; false when it does already.
+    pub(crate) fn restart(&self, slice: &mut Slice, from: &Moment) -> bool {
+        let Some((_, start)) = slice.window.iter_mut().find(|(name, _)| *name == self.start_name) else { return false };
+        let new = Python::Text(self.text(from));
+        let has_moved = *start != new;
+        *start = new;
+        has_moved
+    }
+
     /// Whether a record with this value is wanted, given the moment from which its partition reads.
     pub(crate) fn wants(&self, value: &Moment, from: &Moment) -> bool {
         let lowest = match self.lookback.and_then(|lookback| from.minus(lookback).ok()) {

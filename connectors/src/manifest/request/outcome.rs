@@ -31,6 +31,10 @@ pub(crate) enum Action {
     RateLimited,
     /// Go on without it: the slice ends here.
     Ignore,
+    /// Ask for the same page, but smaller.
+    ReducePage,
+    /// Ask for the pages from the first one.
+    ResetPages,
     /// Get a new token, then try again.
     RefreshToken,
     /// End the stream.
@@ -113,7 +117,7 @@ impl ErrorHandler {
         let mut last = Resolution { action: default_action(response), message: None, is_default: true };
         for handler in &self.handlers {
             last = handler.interpret(session, response)?;
-            if matches!(last.action, Action::Success | Action::Retry | Action::Ignore) {
+            if !matches!(last.action, Action::Fail | Action::RateLimited | Action::RefreshToken) {
                 break;
             }
         }
@@ -211,6 +215,8 @@ impl Filter {
             Some("RETRY") => Some(Action::Retry),
             Some("IGNORE") => Some(Action::Ignore),
             Some("RATE_LIMITED") => Some(Action::RateLimited),
+            Some("REDUCE_PAGE_SIZE") => Some(Action::ReducePage),
+            Some("RESET_PAGINATION") => Some(Action::ResetPages),
             Some("REFRESH_TOKEN_THEN_RETRY") => Some(Action::RefreshToken),
             Some(other) => return Err(view.problem(format!("the response action `{other}` is not supported"))),
         };

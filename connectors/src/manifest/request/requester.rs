@@ -74,6 +74,24 @@ pub(crate) enum Sent {
     Ignored(StatusCode),
 }
 
+/// What came of asking for a page.
+#[derive(Debug)]
+pub(crate) enum Tried {
+    /// It was answered.
+    Sent(Sent),
+    /// The product wants it asked for in another way.
+    Again(Again),
+}
+
+/// How a page is to be asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// With fewer records.
+    Smaller,
+    /// From the first one.
+    Reset,
+}
+
 impl Sent {
     /// Refusals are never read, whatever the manifest calls them.
     fn of(response: Response) -> Self {
@@ -116,6 +134,20 @@ impl Requester {
     /// # Errors
     /// What the answer asks of the caller, after all tries.
     pub(crate) async fn send(&self, session: &Session, call: &Call) -> Result<Sent> {
+        match self.send_page(session, call).await? {
+            Tried::Sent(sent) => Ok(sent),
+            Tried::Again(_) => Err(Error::new(
+                ErrorKind::Invalid,
+                "a response filter asks for other pages, which only the requests that read a stream's pages can do",
+            )),
+        }
+    }
+
+    /// As [`Requester::send`], for a page: the product may want it asked for in another way.
+    ///
+    /// # Errors
+    /// As for [`Requester::send`].
+    pub(crate) async fn send_page(&self, session: &Session, call: &Call) -> Result<Tried> {
         let max_retries = self.errors.max_retries(session)?;
         let mut waited = Duration::ZERO;
         let mut has_renewed = false;
@@ -133,7 +165,9 @@ impl Requester {
                         resolution = write::resolved(resolution, &response);
                     }
                     match resolution.action {
-                        Action::Success | Action::Ignore => return Ok(Sent::of(response)),
+                        Action::Success | Action::Ignore => return Ok(Tried::Sent(Sent::of(response))),
+                        Action::ReducePage => return Ok(Tried::Again(Again::Smaller)),
+                        Action::ResetPages => return Ok(Tried::Again(Again::Reset)),
                         Action::Fail | Action::RefreshToken
                             if !has_renewed && may_renew(&response, resolution.action) =>
                         {
