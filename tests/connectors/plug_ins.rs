@@ -162,7 +162,7 @@ async fn components_with_their_own_code_plug_in_by_class_name() {
 fn a_component_that_nobody_brought_is_named_with_its_line() {
     let error = ManifestIntegration::parse("test", "manifest.yaml", MANIFEST).err().unwrap().to_string();
     for (line, class_name) in
-        [(10, "OldState"), (11, "Shout"), (18, "Doubled"), (19, "Boards"), (23, "Halves"), (26, "Wrapped")]
+        [(9, "OldState"), (10, "Shout"), (17, "Doubled"), (18, "Boards"), (22, "Halves"), (25, "Wrapped")]
     {
         let found = error.lines().find(|told| told.contains(&format!("components.{class_name}`")));
         assert!(found.is_some_and(|told| told.contains(&format!("manifest.yaml:{line}:"))), "{class_name}: {error}");

@@ -10,6 +10,7 @@ use super::{
     call_rate::CallRates,
     check::Check,
     dynamic::{self, DynamicStreams, Resolved},
+    groups::{Groups, Turns},
     load::{Take, View},
     run::Run,
     session::Session,
@@ -37,6 +38,8 @@ pub(crate) struct Manifest {
     pub(crate) checked: Check,
     /// How many slices may be read at once, and the most that ever may.
     pub(crate) concurrency: (Option<Template>, Option<Template>),
+    /// Streams that are read one after the other.
+    pub(crate) groups: Groups,
     /// How many requests are allowed.
     pub(crate) call_rates: Option<CallRates>,
     /// How many reports the product may be making at once; one when the manifest does not say.
@@ -70,6 +73,7 @@ pub(crate) struct ManifestConnector {
     session: Arc<Session>,
     /// The streams that the manifest names and these settings want.
     streams: Vec<Arc<Stream>>,
+    turns: Turns,
     /// The streams that are there only with settings or after a request, found at the first need.
     resolved: OnceCell<Resolved>,
 }
@@ -92,7 +96,7 @@ impl ManifestConnector {
             }
             streams.extend(is_there.then(|| Arc::clone(stream)));
         }
-        Ok(Self { manifest, session, streams, resolved: OnceCell::new() })
+        Ok(Self { turns: manifest.groups.turns(), manifest, session, streams, resolved: OnceCell::new() })
     }
 
     async fn resolved(&self) -> Result<&Resolved> {
@@ -198,6 +202,7 @@ impl Connector for ManifestConnector {
         let name = stream.name.clone();
         let in_stream = |error: Error| error.with("stream", name.clone());
         let concurrency = self.concurrency()?;
+        let _turns = self.turns.wait(&name, &pages).await.map_err(in_stream)?;
         let (stream, state) = stream.for_state(&session, request.state).map_err(in_stream)?;
         let state = stream.migrated(&session, state).map_err(in_stream)?;
         let run = Run::new(stream, session, state, request.position, concurrency).map_err(in_stream)?;

@@ -18,6 +18,7 @@ mod expander;
 pub(crate) mod extract;
 mod extraction;
 mod grouping;
+mod groups;
 mod headers;
 mod job;
 mod json;
@@ -54,6 +55,7 @@ use self::{
     check::Check,
     connector::{Listed, Manifest, ManifestConnector},
     dynamic::DynamicStreams,
+    groups::Groups,
     load::{Loader, Take, View},
     normalization::Normalization,
     session::Session,
@@ -137,7 +139,7 @@ impl Integration for ManifestIntegration {
 
 /// The streams and what else stands at the top.
 fn manifest(source: &View<'_>) -> Take<Manifest> {
-    let refused = source.refuse(&["stream_groups"]);
+    let groups = Groups::load(source);
     let checked = Check::load(source);
     let dynamic = DynamicStreams::load_all(source);
     let concurrency = match source.child("concurrency_level") {
@@ -149,7 +151,6 @@ fn manifest(source: &View<'_>) -> Take<Manifest> {
     };
     let streams: Vec<_> = source.children("streams").iter().map(Listed::load).collect();
     let streams: Vec<_> = streams.into_iter().collect::<Take<Vec<_>>>()?.into_iter().flatten().collect();
-    refused?;
     let dynamic = dynamic?;
     if streams.is_empty() && dynamic.is_empty() {
         return Err(source.problem("the manifest has no `streams`"));
@@ -159,7 +160,15 @@ fn manifest(source: &View<'_>) -> Take<Manifest> {
     write::check_references(source, &all)?;
     let call_rates = CallRates::load(source);
     let jobs_max = source.template("max_concurrent_async_job_count")?;
-    Ok(Manifest { streams, dynamic, checked: checked?, concurrency: concurrency?, jobs_max, call_rates: call_rates? })
+    Ok(Manifest {
+        streams,
+        dynamic,
+        checked: checked?,
+        concurrency: concurrency?,
+        jobs_max,
+        call_rates: call_rates?,
+        groups: groups?,
+    })
 }
 
 /// Two streams of one name would be read into one.

@@ -38,7 +38,7 @@ pub(super) fn json(source: Source) -> impl Iterator<Item = Result<String>> + Sen
 
 /// `{"record": line}` for each line, blank ones too.
 pub(super) fn plain(source: Source) -> impl Iterator<Item = Result<String>> + Send {
-    let lines = BufReader::new(source).split(b'\n').flat_map(|line| {
+    BufReader::new(source).split(b'\n').flat_map(|line| {
         let line = match line {
             Ok(line) => line,
             Err(error) => return vec![Err(damaged(&error))],
@@ -46,8 +46,7 @@ pub(super) fn plain(source: Source) -> impl Iterator<Item = Result<String>> + Se
         let Ok(text) = std::str::from_utf8(&line) else { return vec![Err(bad_answer("a line is not UTF-8".into()))] };
         // A line may end with `\r\n`, and `\r` alone ends one as well.
         text.strip_suffix('\r').unwrap_or(text).split('\r').map(record_of).collect()
-    });
-    lines
+    })
 }
 
 fn record_of(line: &str) -> Result<String> {

@@ -36,7 +36,7 @@ impl Placed<'_> {
     pub(super) fn at(&self, tree: &Arc<Node>, path: &[String]) -> Arc<Node> {
         match self.set(tree, path) {
             Some(changed) => changed,
-            None if self.creates => self.new(tree, path),
+            None if self.creates => self.made(tree, path),
             None => Arc::clone(tree),
         }
     }
@@ -66,19 +66,19 @@ impl Placed<'_> {
         };
         // Every component has its parents' parameters, also where the manifest writes none.
         if !is_found && matches!(path, [own, _] if own == "$parameters") {
-            return Some(self.new(tree, path));
+            return Some(self.made(tree, path));
         }
         is_found.then(|| Node::new(data, tree.place))
     }
 
-    fn new(&self, tree: &Arc<Node>, path: &[String]) -> Arc<Node> {
+    fn made(&self, tree: &Arc<Node>, path: &[String]) -> Arc<Node> {
         let Some((step, rest)) = path.split_first() else { return Arc::clone(self.value) };
         let empty = Node::new(Data::Map(Vec::new()), tree.place);
         let data = match &tree.data {
             Data::List(items) if step.parse::<usize>().is_ok_and(|index| index <= items.len()) => {
                 let index = step.parse().unwrap_or(items.len());
                 let mut items = items.clone();
-                let inner = self.new(items.get(index).unwrap_or(&empty), rest);
+                let inner = self.made(items.get(index).unwrap_or(&empty), rest);
                 if index == items.len() {
                     items.push(inner)
                 } else {
@@ -89,12 +89,12 @@ impl Placed<'_> {
             Data::Map(members) => {
                 let mut members = members.clone();
                 match members.iter_mut().find(|(key, _)| **key == **step) {
-                    Some((_, old)) => *old = self.new(old, rest),
-                    None => members.push((step.as_str().into(), self.new(&empty, rest))),
+                    Some((_, old)) => *old = self.made(old, rest),
+                    None => members.push((step.as_str().into(), self.made(&empty, rest))),
                 }
                 Data::Map(members)
             }
-            _ => Data::Map(vec![(step.as_str().into(), self.new(&empty, rest))]),
+            _ => Data::Map(vec![(step.as_str().into(), self.made(&empty, rest))]),
         };
         Node::new(data, tree.place)
     }

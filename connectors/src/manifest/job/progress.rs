@@ -102,6 +102,7 @@ impl JobRun {
                         tokio::time::sleep(jobs.failed_wait(session)?).await;
                     }
                     self.created = None;
+                    continue;
                 }
             }
             tokio::time::sleep(POLL_EVERY).await;
