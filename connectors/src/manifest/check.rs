@@ -1,6 +1,17 @@
 //! `check`: which streams a connection is tried with.
 
+use serde_json::{Map, Value};
+
 use super::load::{Take, View};
+
+/// The component in the field called `check`.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// What is tried.
+    pub(crate) check: Check,
+    /// Settings that take the place of the person's for it.
+    pub(crate) overrides: Map<String, Value>,
+}
 
 /// The component as the manifest writes it.
 #[derive(Debug)]
@@ -13,9 +24,17 @@ pub(crate) enum Check {
 
 impl Check {
     /// Reads the component in the field called `check`.
-    pub(crate) fn load(source: &View<'_>) -> Take<Self> {
+    pub(crate) fn load(source: &View<'_>) -> Take<Checked> {
         let view = source.required_child("check")?;
-        view.refuse(&["config_overrides"])?;
+        let overrides = match view.field("config_overrides").map(|node| node.to_json()) {
+            None => Map::new(),
+            Some(Value::Object(overrides)) => overrides,
+            Some(_) => return Err(view.problem("`config_overrides` must be a mapping of settings")),
+        };
+        Ok(Checked { check: Self::read(&view)?, overrides })
+    }
+
+    fn read(view: &View<'_>) -> Take<Self> {
         let count = |view: &View<'_>, name: &str| -> Take<Option<usize>> {
             let Some(count) = view.int(name)? else { return Ok(None) };
             usize::try_from(count).map(Some).map_err(|_| view.problem(format!("`{name}` must not be below zero")))
@@ -33,7 +52,7 @@ impl Check {
                 })
             }
             "CheckDynamicStream" => Ok(Self::Any {
-                count: count(&view, "stream_count")?
+                count: count(view, "stream_count")?
                     .ok_or_else(|| view.problem("a CheckDynamicStream needs `stream_count`"))?,
                 tries: view.flag("use_check_availability")?.unwrap_or(true),
             }),

@@ -8,7 +8,7 @@ use tokio::sync::{OnceCell, mpsc};
 
 use super::{
     call_rate::CallRates,
-    check::Check,
+    check::{Check, Checked},
     dynamic::{self, DynamicStreams, Resolved},
     groups::{Groups, Turns},
     load::{Take, View},
@@ -35,7 +35,7 @@ pub(crate) struct Manifest {
     /// Templates of streams that are found out later.
     pub(crate) dynamic: Vec<DynamicStreams>,
     /// Streams that `check` tries.
-    pub(crate) checked: Check,
+    pub(crate) checked: Checked,
     /// How many slices may be read at once, and the most that ever may.
     pub(crate) concurrency: (Option<Template>, Option<Template>),
     /// Streams that are read one after the other.
@@ -131,10 +131,20 @@ impl ManifestConnector {
         Err(Error::new(ErrorKind::Invalid, format!("there is no stream `{name}`; there are {}", names.join(", "))))
     }
 
+    /// Tries the connection with the settings as they are.
+    async fn try_streams(&self) -> Result<()> {
+        for (stream, session) in self.checked().await? {
+            let name = stream.name.clone();
+            let run = Run::new(stream, session, None, None, 1)?;
+            run.try_first_page().await.map_err(|error| error.with("stream", name))?;
+        }
+        Ok(())
+    }
+
     /// The streams to try a connection with.
     async fn checked(&self) -> Result<Vec<Bound>> {
         let mut chosen = Vec::new();
-        match &self.manifest.checked {
+        match &self.manifest.checked.check {
             Check::Streams { names, dynamic } => {
                 for name in names {
                     chosen.push(self.stream(name).await?);
@@ -180,12 +190,12 @@ impl ManifestConnector {
 #[async_trait]
 impl Connector for ManifestConnector {
     async fn check(&self) -> Result<()> {
-        for (stream, session) in self.checked().await? {
-            let name = stream.name.clone();
-            let run = Run::new(stream, session, None, None, 1)?;
-            run.try_first_page().await.map_err(|error| error.with("stream", name))?;
+        let overrides = &self.manifest.checked.overrides;
+        if overrides.is_empty() {
+            return self.try_streams().await;
         }
-        Ok(())
+        let session = Arc::new(self.session.with_settings(overrides));
+        Self::new(Arc::clone(&self.manifest), session)?.try_streams().await
     }
 
     async fn discover(&self) -> Result<Catalog> {

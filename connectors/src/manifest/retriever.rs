@@ -61,13 +61,11 @@ impl Retriever {
 
     /// Reads a `SimpleRetriever`.
     fn simple(view: &View<'_>, has_cursor: bool) -> Take<Self> {
-        let refused = view.refuse(&["request_window_splitting"]);
         let rules = Rules::load(view, has_cursor);
         let decoder = Decoder::load(view, "decoder");
         let requester = view.required_child("requester").and_then(|requester| Requester::load(&requester));
         let (paginator, router) = (Paginator::load(view, "paginator"), Router::load(view));
         let selector = view.required_child("record_selector").and_then(|selector| Selector::load(&selector));
-        refused?;
         Ok(Self {
             requester: requester?,
             paginator: paginator?,
@@ -363,7 +361,7 @@ impl Reader {
             self.answer = Some(answer);
         } else {
             self.token = self.next_token(&page, &answer, &body, &kept, has_old)?;
-            self.is_done = self.token.is_none() && !self.has_other_target();
+            self.is_done = self.token.is_none() && !self.has_other_target() && !self.has_other_window();
             self.went_well(answer.kept)?;
         }
         let records: Vec<RecordSlice> = kept.into_iter().map(|found| found.slice).collect();

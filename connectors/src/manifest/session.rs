@@ -74,6 +74,27 @@ impl Session {
         Self { engine, ..self.clone() }
     }
 
+    /// The same with some settings replaced. What was signed in to with others is not used.
+    pub(crate) fn with_settings(&self, overrides: &serde_json::Map<String, serde_json::Value>) -> Self {
+        let mut settings = serde_json::Value::clone(&self.settings);
+        if let Some(members) = settings.as_object_mut() {
+            members.extend(overrides.clone());
+        }
+        let scope = Scope::new(&values::from_json(&settings));
+        Self {
+            settings: Arc::new(settings),
+            scope,
+            schemas: Arc::default(),
+            properties: Arc::default(),
+            ..self.apart()
+        }
+    }
+
+    /// The same without the owners of tokens, for one of them to hold.
+    pub(crate) fn apart(&self) -> Self {
+        Self { tokens: Arc::default(), logins: Arc::default(), ..self.clone() }
+    }
+
     /// Lets no more requests out than `budget` has.
     pub(crate) fn keep_within(&mut self, budget: Budget) {
         self.budget = Some(Arc::new(budget));

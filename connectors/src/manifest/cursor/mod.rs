@@ -303,6 +303,21 @@ impl Cursor {
         Some((read(&self.start_name)?, read(&self.end_name)?))
     }
 
+    /// A slice's window in two halves; none when it is too short, or no longer than `shortest`.
+    pub(crate) fn halves(&self, slice: &Slice, shortest: Option<Duration>) -> Option<(Named, Named)> {
+        let (start, end) = self.window_of(slice)?;
+        let unit = self.granularity.filter(|unit| unit.micros > 0)?;
+        let span = end.epoch_us() - start.epoch_us();
+        if span <= shortest.map_or(0, |shortest| shortest.micros) {
+            return None;
+        }
+        let half = (span / unit.micros + 1) / 2;
+        let first_end = start.plus(Duration { months: 0, micros: (half - 1) * unit.micros }).ok()?;
+        let second_start = first_end.plus(unit).ok()?;
+        let is_progress = half > 0 && start <= first_end && first_end < second_start && second_start <= end;
+        is_progress.then(|| (self.window(&start, &first_end), self.window(&second_start, &end)))
+    }
+
     /// Lets a slice begin at `from`; false when it does already.
     pub(crate) fn restart(&self, slice: &mut Slice, from: &Moment) -> bool {
         let Some((_, start)) = slice.window.iter_mut().find(|(name, _)| *name == self.start_name) else { return false };

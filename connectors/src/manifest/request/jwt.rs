@@ -93,7 +93,11 @@ impl Jwt {
         }
     }
 
-    fn token(&self, session: &Session) -> Result<String> {
+    /// A token signed now, in which the same settings give the same claims beside the times.
+    ///
+    /// # Errors
+    /// As for [`Jwt::sign`].
+    pub(super) fn token(&self, session: &Session) -> Result<String> {
         let now = clock::now().as_second();
         let mut headers = self.parts(session, &self.other_headers, &self.headers, &["kid", "alg", "typ", "cty"])?;
         if !headers.0.iter().any(|(name, _)| name == "typ") {

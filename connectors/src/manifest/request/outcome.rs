@@ -10,7 +10,7 @@ use super::super::{
     headers,
     load::{Take, View},
     session::Session,
-    template::{Scope, Template, values::Lazy},
+    template::{Only, Scope, Template, values::Lazy},
 };
 use crate::{
     BackoffStrategy, Error, ErrorKind, Result, clock,
@@ -33,6 +33,8 @@ pub(crate) enum Action {
     Ignore,
     /// Ask for the same page, but smaller.
     ReducePage,
+    /// Ask for a shorter window of time.
+    SplitWindow,
     /// Ask for the pages from the first one.
     ResetPages,
     /// Get a new token, then try again.
@@ -216,6 +218,7 @@ impl Filter {
             Some("IGNORE") => Some(Action::Ignore),
             Some("RATE_LIMITED") => Some(Action::RateLimited),
             Some("REDUCE_PAGE_SIZE") => Some(Action::ReducePage),
+            Some("SPLIT_REQUEST_WINDOW") => Some(Action::SplitWindow),
             Some("RESET_PAGINATION") => Some(Action::ResetPages),
             Some("REFRESH_TOKEN_THEN_RETRY") => Some(Action::RefreshToken),
             Some(other) => return Err(view.problem(format!("the response action `{other}` is not supported"))),
@@ -354,8 +357,10 @@ impl Backoff {
             }
             Self::Response { seconds, max_s } => {
                 let Some(response) = response else { return Ok(None) };
-                let text = seconds.text(&session.engine, &answer_scope(session, response))?;
-                capped(session, text.trim().parse().ok(), max_s.as_ref())
+                // What cannot be told, or is past, is left to the other strategies.
+                let found = seconds.member(&session.engine, &answer_scope(session, response), Only::Any)?.text();
+                let found = found.trim().parse().ok().filter(|wait: &f64| wait.is_finite() && *wait >= 0.0);
+                capped(session, found, max_s.as_ref())
             }
             Self::Exponential(factor) => {
                 let factor = factor.as_ref().map_or(Ok(5.0), |factor| number(session, factor))?;

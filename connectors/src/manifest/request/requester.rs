@@ -90,6 +90,8 @@ pub(crate) enum Again {
     Smaller,
     /// From the first one.
     Reset,
+    /// For a shorter window of time.
+    Split,
 }
 
 impl Sent {
@@ -167,6 +169,7 @@ impl Requester {
                     match resolution.action {
                         Action::Success | Action::Ignore => return Ok(Tried::Sent(Sent::of(response))),
                         Action::ReducePage => return Ok(Tried::Again(Again::Smaller)),
+                        Action::SplitWindow => return Ok(Tried::Again(Again::Split)),
                         Action::ResetPages => return Ok(Tried::Again(Again::Reset)),
                         Action::Fail | Action::RefreshToken
                             if !has_renewed && may_renew(&response, resolution.action) =>

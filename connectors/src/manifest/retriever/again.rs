@@ -7,6 +7,8 @@ use super::{
         load::{Take, View},
         paginate::Paginator,
         request::requester::Again,
+        slice::Named,
+        time::Duration as Length,
     },
     Reader,
 };
@@ -17,6 +19,14 @@ use crate::{Error, ErrorKind, Result};
 pub(super) struct Rules {
     reduction: Option<Reduction>,
     reset: Option<Reset>,
+    split: Option<Split>,
+}
+
+/// `RequestWindowSplitting`.
+#[derive(Debug)]
+struct Split {
+    shortest: Option<Length>,
+    message: Option<String>,
 }
 
 /// `PageSizeReduction`.
@@ -48,6 +58,8 @@ pub(super) struct Effort {
     retries: u32,
     records: usize,
     resets_in_vain: u32,
+    /// Windows that a longer one was split into and that are still to be read, the next one last.
+    windows: Vec<Named>,
 }
 
 impl Rules {
@@ -67,7 +79,16 @@ impl Rules {
                 Some(Reset { splits, records_max: limit.and_then(|limit| usize::try_from(limit).ok()) })
             }
         };
-        Ok(Self { reduction, reset })
+        let split = match view.child("request_window_splitting") {
+            None => None,
+            Some(child) => {
+                let shortest = child.text("min_split_window")?;
+                let shortest = shortest.map(|text| Length::parse(&text).map_err(|reason| child.problem(reason)));
+                let message = child.text("failure_message")?.filter(|text| !text.trim().is_empty());
+                Some(Split { shortest: shortest.transpose()?, message })
+            }
+        };
+        Ok(Self { reduction, reset, split })
     }
 }
 
@@ -115,6 +136,7 @@ impl Reader {
         let rules = &stream.retriever.rules;
         match what {
             Again::Reset => self.reset(rules.reset.as_ref().ok_or_else(|| missing("pagination_reset"))?),
+            Again::Split => self.split(rules.split.as_ref().ok_or_else(|| missing("request_window_splitting"))?),
             Again::Smaller => {
                 let reduction = rules.reduction.as_ref().ok_or_else(|| missing("page_size_reduction"))?;
                 let configured = stream.retriever.paginator.as_ref().map(|paginator| paginator.size(&self.session));
@@ -146,6 +168,36 @@ impl Reader {
         Ok(reduction.wait * f64::from(self.effort.reductions))
     }
 
+    /// Reads the first half of the window, and then the other.
+    fn split(&mut self, split: &Split) -> Result<()> {
+        let bound = self.bound.clone();
+        let cursor = bound.as_ref().and_then(|bound| bound.cursor.as_ref());
+        let halves = cursor.and_then(|cursor| cursor.halves(&self.slice, split.shortest));
+        let (first, second) = halves.ok_or_else(|| {
+            let own = split.message.as_ref().map(|own| format!(" {}", own.trim())).unwrap_or_default();
+            Error::new(ErrorKind::Retry, format!("the product refuses windows of time of every length.{own}"))
+        })?;
+        self.effort.windows.push(second);
+        self.begin(first);
+        Ok(())
+    }
+
+    fn begin(&mut self, window: Named) {
+        self.slice.window = window;
+        self.effort.records = 0;
+        self.seen.clear();
+        self.token = self.stream.retriever.paginator.as_ref().and_then(Paginator::first_token);
+        self.is_done = false;
+    }
+
+    /// At the end of a window, goes on to the rest of the one that it is a part of.
+    pub(super) fn has_other_window(&mut self) -> bool {
+        let next = self.effort.windows.pop();
+        let is_there = next.is_some();
+        next.into_iter().for_each(|window| self.begin(window));
+        is_there
+    }
+
     /// Begins at the first page again, after what was read where the cursor tells it.
     fn reset(&mut self, reset: &Reset) -> Result<()> {
         let mut has_moved = false;
@@ -162,10 +214,8 @@ impl Reader {
                 "the product wants its pages asked for from the beginning, and no record moves the beginning on";
             return Err(Error::new(ErrorKind::Retry, message));
         }
-        self.effort.records = 0;
-        self.seen.clear();
-        self.token = self.stream.retriever.paginator.as_ref().and_then(Paginator::first_token);
-        self.is_done = false;
+        let window = self.slice.window.clone();
+        self.begin(window);
         Ok(())
     }
 
