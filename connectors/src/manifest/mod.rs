@@ -22,6 +22,7 @@ mod groups;
 mod headers;
 mod job;
 mod json;
+mod lists;
 mod load;
 mod normalization;
 mod normalize;

@@ -8,14 +8,15 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     components::Plugged,
-    cursor::{Progress, named_from_json, named_json},
+    cursor::{named_from_json, named_json},
     grouping::{Grouping, Union},
     json,
+    lists::{ParentSlices, Values, product},
     load::{Take, View, scalar_text},
     request::options::{Injections, RequestOption},
     retriever::Reader,
     session::Session,
-    slice::{Named, Slice},
+    slice::Slice,
     stream::Stream,
     template::{Python, Template},
     yaml::Data,
@@ -43,15 +44,6 @@ pub(crate) enum Router {
     Custom { code: Plugged<dyn PartitionRouter>, parents: Vec<Parent> },
     /// By the partitions of several routers.
     United(Union),
-}
-
-/// The values of a list.
-#[derive(Debug)]
-pub(crate) enum Values {
-    /// As written.
-    Fixed(Vec<Python>),
-    /// From a template.
-    Template(Template),
 }
 
 /// `ParentStreamConfig`.
@@ -123,16 +115,7 @@ impl Router {
     }
 
     fn list(view: &View<'_>) -> Take<Self> {
-        let Some(node) = view.field("values") else { return Err(view.problem("a ListPartitionRouter needs `values`")) };
-        let values = match &node.data {
-            Data::List(items) => {
-                let texts = items.iter().map(|item| scalar_text(item).map(|text| Python::Text(text.to_string())));
-                Values::Fixed(
-                    texts.collect::<Option<_>>().ok_or_else(|| view.problem("`values` must be a list of texts"))?,
-                )
-            }
-            _ => Values::Template(view.required_template("values")?),
-        };
+        let values = Values::load(view)?;
         let option = view.child("request_option").map(|option| RequestOption::load(&option)).transpose()?;
         Ok(Self::List { values, field: view.required_template("cursor_field")?, option })
     }
@@ -262,44 +245,6 @@ pub(crate) async fn hand_over(to: &Sender<Slice>, partition: Slice) -> Result<()
     to.send(partition).await.map_err(|_| Error::new(ErrorKind::Cancelled, "nobody reads the partitions any more"))
 }
 
-/// Every combination, the last list fastest. Where names meet, the first list's value stays.
-fn product(lists: &[Vec<Slice>]) -> Vec<Slice> {
-    lists.iter().fold(vec![Slice::default()], |combinations, list| {
-        let join = |one: &Slice, other: &Slice| Slice {
-            partition: joined(&one.partition, &other.partition),
-            window: joined(&one.window, &other.window),
-            extra: joined(&one.extra, &other.extra),
-        };
-        combinations.iter().flat_map(|one| list.iter().map(move |other| join(one, other))).collect()
-    })
-}
-
-fn joined(first: &Named, second: &Named) -> Named {
-    let new = second.iter().filter(|(name, _)| !first.iter().any(|(known, _)| known == name));
-    first.iter().chain(new).cloned().collect()
-}
-
-impl Values {
-    fn evaluate(&self, session: &Session) -> Result<Vec<Python>> {
-        let template = match self {
-            Self::Fixed(values) => return Ok(values.clone()),
-            Self::Template(template) => template,
-        };
-        match template.value(&session.engine, session.scope())? {
-            Python::List(items) | Python::Tuple(items) | Python::Set(items) => Ok(items),
-            // A setting that was left empty: no partition.
-            Python::Text(text) if text.is_empty() => Ok(Vec::new()),
-            other => {
-                let message = format!(
-                    "`values` of a ListPartitionRouter gives `{}`, which is no list: check the setting it comes from",
-                    other.text()
-                );
-                Err(Error::new(ErrorKind::Invalid, message))
-            }
-        }
-    }
-}
-
 impl Parent {
     fn load(view: &View<'_>) -> Take<Self> {
         let stream = Stream::load(&view.required_child("stream")?);
@@ -399,40 +344,6 @@ impl Parent {
             }
         }
         Ok((ParentSlices { progress, slices: slices.into_iter() }, parents))
-    }
-}
-
-/// The slices of a parent, and what is remembered of them.
-struct ParentSlices {
-    progress: Option<Progress>,
-    slices: std::vec::IntoIter<Slice>,
-}
-
-impl ParentSlices {
-    fn next(&mut self) -> Option<Slice> {
-        self.slices.next()
-    }
-
-    fn from(&self, slice: &Slice) -> Option<super::time::Moment> {
-        self.progress.as_ref().map(|progress| progress.from(slice))
-    }
-
-    fn close(&mut self, slice: &Slice, latest: Option<super::time::Moment>) -> Result<()> {
-        let Some(progress) = &mut self.progress else { return Ok(()) };
-        if let Some(latest) = &latest {
-            progress.observe(latest);
-        }
-        progress.close(slice, latest)
-    }
-
-    fn leave_unread(&mut self) {
-        if let Some(progress) = &mut self.progress {
-            progress.leave_unread();
-        }
-    }
-
-    fn final_state(&mut self) -> Option<Value> {
-        self.progress.as_mut().map(Progress::final_state)
     }
 }
 

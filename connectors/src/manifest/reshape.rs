@@ -1,6 +1,39 @@
 //! Changes of a record's shape as a whole: names in another form, everything at one level.
 
-use super::{json, transform::Record};
+use minijinja::Value;
+
+use super::{components::Plugged, json, session::Session, transform::Record};
+use crate::{Error, ErrorKind, RecordTransformation, Result};
+
+/// The record as an embedder's code leaves it.
+///
+/// # Errors
+/// Those of the code.
+pub(crate) fn transformed(
+    session: &Session,
+    slice: &Value,
+    custom: &Plugged<dyn RecordTransformation>,
+    record: &mut Record,
+) -> Result<()> {
+    let mut members = serde_json::from_str(&record.text())
+        .map_err(|_| Error::new(ErrorKind::Bug, "a record to change is no JSON object"))?;
+    let slice = serde_json::to_value(slice).unwrap_or_default();
+    custom.part.transform(&mut members, &slice, &session.own_settings())?;
+    *record = Record::open(json::Slice::checked(&serde_json::Value::Object(members).to_string()));
+    Ok(())
+}
+
+/// Replaces `old` in the names of an object and of the objects inside it.
+pub(crate) fn with_replaced_keys(text: &str, old: &str, new: &str) -> String {
+    let mut record = Record::default();
+    for (name, value) in json::Slice::checked(text).members() {
+        let value =
+            if value.is_object() { with_replaced_keys(value.text(), old, new) } else { value.text().to_owned() };
+        let name = if old.is_empty() { name } else { name.replace(old, new) };
+        record.set(&name, value);
+    }
+    record.text()
+}
 
 /// `KeysToSnakeCase`: names of the record and of the objects inside it.
 pub(crate) fn snake_cased(record: &Record) -> Record {

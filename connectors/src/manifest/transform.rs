@@ -12,12 +12,12 @@ use super::{
     components::Plugged,
     json,
     load::{Skip, Take, View, scalar_text},
-    reshape::{flattened, snake_cased},
+    reshape::{flattened, snake_cased, transformed, with_replaced_keys},
     session::Session,
     template::{Only, Template, values::Lazy},
     yaml::Data,
 };
-use crate::{Error, ErrorKind, RecordTransformation, Result};
+use crate::{RecordTransformation, Result};
 
 /// A record opened one level: its members as JSON text. Values that nobody changes stay as they were received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -215,21 +215,6 @@ impl Transformation {
     }
 }
 
-/// The record as an embedder's code leaves it.
-fn transformed(
-    session: &Session,
-    slice: &Value,
-    custom: &Plugged<dyn RecordTransformation>,
-    record: &mut Record,
-) -> Result<()> {
-    let mut members = serde_json::from_str(&record.text())
-        .map_err(|_| Error::new(ErrorKind::Bug, "a record to change is no JSON object"))?;
-    let slice = serde_json::to_value(slice).unwrap_or_default();
-    custom.part.transform(&mut members, &slice, &session.own_settings())?;
-    *record = Record::open(json::Slice::checked(&serde_json::Value::Object(members).to_string()));
-    Ok(())
-}
-
 /// A list of paths.
 pub(crate) fn load_paths(view: &View<'_>, name: &str) -> Take<Vec<Vec<String>>> {
     let wrong = || view.problem(format!("`{name}` must be a list of paths"));
@@ -350,18 +335,6 @@ fn is_removed(session: &Session, condition: Option<&Template>, value: &str) -> R
     let body = Bytes::from(value.to_owned());
     let range = 0..body.len();
     condition.is_met(&session.engine, &session.scope().clone().with("property", Lazy::value(&body, range)))
-}
-
-/// Replaces `old` in the names of an object and of the objects inside it.
-fn with_replaced_keys(text: &str, old: &str, new: &str) -> String {
-    let mut record = Record::default();
-    for (name, value) in json::Slice::checked(text).members() {
-        let value =
-            if value.is_object() { with_replaced_keys(value.text(), old, new) } else { value.text().to_owned() };
-        let name = if old.is_empty() { name } else { name.replace(old, new) };
-        record.set(&name, value);
-    }
-    record.text()
 }
 
 fn flatten(

@@ -1,3 +1,5 @@
+//! What decoders make of bodies; the facts are the reference's.
+
 use std::io::Write as _;
 
 use super::*;

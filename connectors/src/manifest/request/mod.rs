@@ -1,7 +1,9 @@
 //! Requests: what goes into them, who signs them, what their answers mean.
 
 pub(crate) mod auth;
+mod backoff;
 pub(crate) mod body;
+mod call;
 pub(crate) mod jwt;
 pub(crate) mod legacy_token;
 pub(crate) mod oauth;

@@ -156,7 +156,8 @@ impl OAuth {
         }
         let exchange = self.exchange(session)?;
         let configured = self.configured_refresh_token(session)?;
-        let what = format!("{}\n{:?}\n{configured:?}", exchange.url, exchange.fields);
+        let signer = exchange.assertion.as_ref().map(|(jwt, _)| Arc::clone(jwt));
+        let what = format!("{}\n{:?}\n{configured:?}{signer:?}", exchange.url, exchange.fields);
         let http = session.http.clone();
         let make = || {
             let refresh: crate::oauth::Refresh = Arc::new(move |old: Tokens| -> BoxFuture<'static, Result<Tokens>> {

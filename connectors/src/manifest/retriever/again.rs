@@ -10,7 +10,7 @@ use super::{
         slice::Named,
         time::Duration as Length,
     },
-    Reader,
+    reader::Reader,
 };
 use crate::{Error, ErrorKind, Result};
 

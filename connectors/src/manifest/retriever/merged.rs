@@ -7,7 +7,8 @@ use super::{
         answer::Answer, extract, json::Slice as Json, properties::QueryProperties, request::requester::Sent,
         stream::Bound, template::Python,
     },
-    Batch, Reader,
+    Batch,
+    reader::Reader,
 };
 use crate::{RecordSlice, Result};
 
