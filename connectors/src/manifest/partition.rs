@@ -178,9 +178,10 @@ impl Router {
                 Self::Product(routers) => {
                     let mut lists = Vec::with_capacity(routers.len());
                     for router in routers {
-                        let (list, parents) = router.collect(session).await?;
+                        let (list, parents) = router.collect(session, state).await?;
                         lists.push(list);
-                        found.add(parents);
+                        // The states of parents are not kept in a product.
+                        found.unread.extend(parents.unread);
                     }
                     for combination in product(&lists) {
                         hand_over(to, combination).await?;
@@ -193,7 +194,7 @@ impl Router {
     }
 
     /// All partitions at once.
-    async fn collect(&self, session: &Arc<Session>) -> Result<(Vec<Slice>, Parents)> {
+    async fn collect(&self, session: &Arc<Session>, state: Option<&Value>) -> Result<(Vec<Slice>, Parents)> {
         let (to, mut from) = tokio::sync::mpsc::channel(64);
         let found = async {
             let mut all = Vec::new();
@@ -202,7 +203,7 @@ impl Router {
             }
             all
         };
-        let search = async move { self.partitions(session, None, &to).await };
+        let search = async move { self.partitions(session, state, &to).await };
         let (parents, all) = tokio::join!(search, found);
         Ok((all, parents?))
     }
@@ -289,7 +290,8 @@ impl Parent {
         let field = text(&self.field)?;
         let extra =
             self.extra.iter().map(|path| path.iter().map(text).collect()).collect::<Result<Vec<Vec<String>>>>()?;
-        let parent_state = if self.is_incremental { state.and_then(|state| self.state_of(state)) } else { None };
+        let state = state.filter(|_| self.is_incremental);
+        let parent_state = state.map(|state| self.state_of(session, state)).transpose()?.flatten();
         let (mut slices, mut found) = self.slices(session, parent_state.as_ref()).await?;
         while let Some(slice) = slices.next() {
             let mut reader = Reader::new(Arc::clone(&self.stream), Arc::clone(session), slice.clone(), None);
@@ -315,16 +317,26 @@ impl Parent {
         Ok(found)
     }
 
-    /// The parent's own state inside the child's: by name, or the child's common value.
-    fn state_of(&self, state: &Value) -> Option<Value> {
-        let own = state.get("parent_state").and_then(|parents| parents.get(&self.stream.name)).cloned();
-        own.or_else(|| state.get("state").cloned()).filter(|state| !state.is_null())
+    /// The parent's own state inside the child's: by name, or the child's common value, which in an old form stands alone.
+    fn state_of(&self, session: &Session, state: &Value) -> Result<Option<Value>> {
+        let own = state.get("parent_state").and_then(|parents| parents.get(&self.stream.name));
+        if let Some(known) = own.or_else(|| state.get("state")) {
+            return Ok(Some(known.clone()).filter(|known| !known.is_null()));
+        }
+        let alone = state.as_object().filter(|members| members.len() == 1).and_then(|members| members.values().next());
+        let alone = alone.filter(|value| value.is_string() || value.is_number());
+        let Some((value, cursor)) = alone.zip(self.stream.cursor.as_ref()) else { return Ok(None) };
+        let field = cursor.field.text(&session.engine, session.scope())?;
+        Ok(Some(serde_json::json!({ field: value })))
     }
 
     /// The slices of the parent, and what was found out about its own parents.
     async fn slices(&self, session: &Arc<Session>, state: Option<&Value>) -> Result<(ParentSlices, Parents)> {
         let mut progress = self.stream.progress(session, state, None)?;
-        let (partitions, parents) = self.stream.retriever.router.collect(session).await?;
+        let (partitions, mut parents) = self.stream.retriever.router.collect(session, state).await?;
+        if let Some(progress) = &mut progress {
+            progress.set_parents(std::mem::take(&mut parents.states));
+        }
         let mut slices = Vec::new();
         for partition in partitions {
             match &mut progress {

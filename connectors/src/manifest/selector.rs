@@ -59,9 +59,8 @@ impl Selector {
         extractor.refuse(&["record_expander"])?;
         let filter = match view.child("record_filter") {
             None => None,
-            Some(filter) if filter.kind() == "RecordFilter" => {
-                filter.template("condition")?.filter(|template| !template.source().is_empty())
-            }
+            // An empty condition is false: it leaves every record out.
+            Some(filter) if filter.kind() == "RecordFilter" => filter.template("condition")?,
             Some(filter) => return Err(filter.unsupported("record filter")),
         };
         let path = extractor.templates("field_path")?.unwrap_or_default();

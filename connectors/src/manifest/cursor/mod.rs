@@ -1,11 +1,13 @@
 //! `DatetimeBasedCursor`: which windows of time to read, and what is remembered afterwards.
 
+mod clamp;
 mod intervals;
 mod partitions;
 
 pub(crate) use intervals::Intervals;
 pub(crate) use partitions::{Progress, named_from_json, named_json};
 
+use self::clamp::{Clamp, ClampSpec};
 use super::{
     load::{Take, View},
     request::options::{Injections, RequestOption},
@@ -27,6 +29,7 @@ pub(crate) struct CursorSpec {
     step: Option<Template>,
     granularity: Option<Duration>,
     lookback: Option<Template>,
+    clamping: Option<ClampSpec>,
     start_option: Option<RequestOption>,
     end_option: Option<RequestOption>,
     start_name: Option<Template>,
@@ -64,6 +67,7 @@ pub(crate) struct Cursor {
     start_name: String,
     end_name: String,
     is_strict: bool,
+    clamp: Clamp,
 }
 
 impl CursorSpec {
@@ -73,7 +77,6 @@ impl CursorSpec {
         if view.kind() != "DatetimeBasedCursor" {
             return Err(view.unsupported("incremental sync"));
         }
-        let refused = view.refuse(&["clamping"]);
         let granularity = match view.text("cursor_granularity")? {
             Some(text) => Some(Duration::parse(&text).map_err(|reason| view.problem(reason))?),
             None => None,
@@ -83,7 +86,7 @@ impl CursorSpec {
             return Err(view.problem("`step` and `cursor_granularity` need each other"));
         }
         let option = |name: &str| view.child(name).map(|option| RequestOption::load(&option)).transpose();
-        refused?;
+        let clamping = ClampSpec::load(&view);
         let (field, start) = (view.required_template("cursor_field"), MinMax::load(&view, "start_datetime"));
         let (end, start_option, end_option) =
             (MinMax::load(&view, "end_datetime"), option("start_time_option"), option("end_time_option"));
@@ -96,6 +99,7 @@ impl CursorSpec {
             step,
             granularity,
             lookback: view.template("lookback_window")?.filter(|template| !template.source().is_empty()),
+            clamping: clamping?,
             start_option: start_option?,
             end_option: end_option?,
             start_name: view.template("partition_field_start")?,
@@ -117,10 +121,11 @@ impl CursorSpec {
         };
         let mut formats = self.input_formats.clone();
         formats.push(self.format.clone());
+        let clamp = self.clamping.as_ref().map_or(Ok(Clamp::None), |clamping| clamping.bind(session))?;
         let end = match (end, &self.end) {
             (Some(end), _) => end,
-            (None, Some(end)) => end.evaluate(session, &self.format)?,
-            (None, None) => Moment::now(),
+            (None, Some(end)) => clamp.end(&end.evaluate(session, &self.format)?, self.granularity)?,
+            (None, None) => clamp.end(&Moment::now(), self.granularity)?,
         };
         Ok(Cursor {
             field: self.field.text(&session.engine, session.scope())?,
@@ -134,6 +139,7 @@ impl CursorSpec {
             start_name: text(&self.start_name, "start_time")?,
             end_name: text(&self.end_name, "end_time")?,
             is_strict: self.is_strict,
+            clamp,
         })
     }
 

@@ -11,9 +11,13 @@ pub(crate) struct Duration {
 
 const DAY_US: f64 = 86_400e6;
 
+/// Longer lengths count as this: they lead out of the calendar all the same, and sums of them still fit.
+const MAX_MONTHS: i64 = 200_000;
+const MAX_US: i64 = 600_000_000_000_000_000;
+
 impl Duration {
     /// A number of seconds.
-    pub(crate) fn from_seconds(seconds: i64) -> Self {
+    pub(crate) const fn from_seconds(seconds: i64) -> Self {
         Self { months: 0, micros: seconds.saturating_mul(1_000_000) }
     }
 
@@ -55,8 +59,14 @@ impl Duration {
                 return None;
             }
             match micros {
-                Some(micros) => self.micros += (number.parse::<f64>().ok()? * micros).round() as i64,
-                None => self.months += number.parse::<i64>().ok()? * months,
+                Some(micros) => {
+                    let part = (number.parse::<f64>().ok()? * micros).round() as i64;
+                    self.micros = self.micros.saturating_add(part).min(MAX_US);
+                }
+                None => {
+                    let part = number.parse::<i64>().ok()?.saturating_mul(months);
+                    self.months = self.months.saturating_add(part).min(MAX_MONTHS);
+                }
             }
         }
         Some(())
