@@ -78,9 +78,13 @@ impl Selector {
     /// # Errors
     /// As for templates.
     pub(crate) fn steps(&self, session: &Session) -> Result<Vec<Step>> {
-        let step = |template: &Template| match template.text(&session.engine, session.scope())?.as_str() {
-            "*" => Ok(Step::Each),
-            name => Ok(Step::Name(name.to_owned())),
+        let step = |template: &Template| match template.value(&session.engine, session.scope())? {
+            // Digits are a number, and a number is no name.
+            Python::Int(index) => Ok(Step::Index(index)),
+            other => match other.text().as_str() {
+                "*" => Ok(Step::Each),
+                name => Ok(Step::Name(name.to_owned())),
+            },
         };
         self.path.iter().map(step).collect()
     }

@@ -51,18 +51,21 @@ impl Record {
         Arc::make_mut(&mut self.0)
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    /// The JSON text of a member.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn set(&mut self, name: &str, value: String) {
+    /// Puts a JSON text in the place of a member, or behind all.
+    pub(crate) fn set(&mut self, name: &str, value: String) {
         match self.members().iter_mut().find(|(known, _)| known == name) {
             Some((_, slot)) => *slot = value,
             None => self.members().push((name.to_owned(), value)),
         }
     }
 
-    fn remove(&mut self, name: &str) {
+    /// Drops a member.
+    pub(crate) fn remove(&mut self, name: &str) {
         self.members().retain(|(known, _)| known != name);
     }
 }
@@ -160,7 +163,7 @@ impl Transformation {
                 fields.iter().try_for_each(|field| field.apply(session, slice, condition.as_ref(), record))
             }
             Self::Remove { paths, condition } => {
-                paths.iter().try_for_each(|path| remove(session, path, condition.as_ref(), record))
+                paths.iter().try_for_each(|path| super::remove::remove(session, path, condition.as_ref(), record))
             }
             Self::KeysToLower => {
                 let mut lower = Record::default();
@@ -249,63 +252,6 @@ fn set_at(record: &mut Record, path: &[String], value: String) {
             record.set(name, inner.text());
         }
     }
-}
-
-fn remove(session: &Session, path: &[String], condition: Option<&Template>, record: &mut Record) -> Result<()> {
-    let [name, rest @ ..] = path else { return Ok(()) };
-    let names: Vec<String> = match name.as_str() {
-        "*" | "**" => record.0.iter().map(|(name, _)| name.clone()).collect(),
-        _ => record.get(name).map(|_| name.clone()).into_iter().collect(),
-    };
-    for name in names {
-        let Some(value) = record.get(&name).map(str::to_owned) else { continue };
-        if !rest.is_empty() {
-            if let Some(changed) = removed_inside(session, rest, condition, &value)? {
-                record.set(&name, changed);
-            }
-        } else if is_removed(session, condition, &value)? {
-            record.remove(&name);
-        }
-    }
-    Ok(())
-}
-
-/// The value without what stands at `path` inside it; `None` when nothing changes.
-fn removed_inside(
-    session: &Session,
-    path: &[String],
-    condition: Option<&Template>,
-    value: &str,
-) -> Result<Option<String>> {
-    let slice = json::Slice::checked(value);
-    if slice.is_object() {
-        let mut inner = Record::open(slice);
-        remove(session, path, condition, &mut inner)?;
-        return Ok(Some(inner.text()));
-    }
-    if slice.first() != b'[' {
-        return Ok(None);
-    }
-    let [step, rest @ ..] = path else { return Ok(None) };
-    let mut kept = Vec::new();
-    for (index, item) in slice.items().into_iter().enumerate() {
-        let is_meant = step == "*" || step.parse() == Ok(index);
-        if !is_meant {
-            kept.push(item.text().to_owned());
-        } else if !rest.is_empty() {
-            kept.push(removed_inside(session, rest, condition, item.text())?.unwrap_or_else(|| item.text().to_owned()));
-        } else if !is_removed(session, condition, item.text())? {
-            kept.push(item.text().to_owned());
-        }
-    }
-    Ok(Some(format!("[{}]", kept.join(","))))
-}
-
-fn is_removed(session: &Session, condition: Option<&Template>, value: &str) -> Result<bool> {
-    let Some(condition) = condition else { return Ok(true) };
-    let body = Bytes::from(value.to_owned());
-    let range = 0..body.len();
-    condition.is_met(&session.engine, &session.scope().clone().with("property", Lazy::value(&body, range)))
 }
 
 /// Replaces `old` in the names of an object and of the objects inside it.
