@@ -8,6 +8,8 @@ mod attachments;
 mod connector;
 mod cursor;
 pub(crate) mod extract;
+#[cfg(test)]
+mod facts;
 mod glob;
 mod headers;
 mod json;

@@ -131,7 +131,8 @@ def windows():
                 return [found, one.state]
             for records in cases.RECORDS:
                 got = tried(lambda: read(records))
-                yield [case, state, records, *(got or [None, None])]
+                if got or not records:
+                    yield [case, state, records, *(got or [None, None])]
 
 
 def pages():
@@ -256,8 +257,12 @@ def main():
     if wanted:
         sys.stdout.write(text(next(table for table in TABLES if table.__name__ == wanted[0])))
         return
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(here, "context.json"), "w", encoding="utf-8") as file:
+        json.dump({"config": cases.CONFIG, "parameters": cases.PARAMETERS, "names": cases.NAMES}, file, ensure_ascii=False, indent=1)
+        file.write("\n")
     for table in TABLES:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), table.__name__ + ".json")
+        path = os.path.join(here, table.__name__ + ".json")
         with open(path, "w", encoding="utf-8") as file:
             file.write(text(table))
         print(path, file=sys.stderr)

@@ -186,7 +186,7 @@ fn split(
         _ => Ok(end),
     };
     let step = cursor.step.filter(|step| *step != Duration::default());
-    let next = |from: &Moment| step.map_or(upper, |step| from.plus(step).unwrap_or(cursor.end));
+    let next = |from: &Moment| step.and_then(|step| from.plus(step).ok()).unwrap_or(cursor.end);
     if next(&lower) >= upper {
         let is_unit = is_last && cursor.granularity.is_some();
         let end = if is_unit { upper } else { cursor.clamp.ceiling(&upper)? };

@@ -85,6 +85,8 @@ impl CursorSpec {
         if step.is_some() != granularity.is_some() {
             return Err(view.problem("`step` and `cursor_granularity` need each other"));
         }
+        // A unit of no length is none.
+        let granularity = granularity.filter(|unit| *unit != Duration::default());
         let option = |name: &str| view.child(name).map(|option| RequestOption::load(&option)).transpose();
         let clamping = ClampSpec::load(&view);
         let (field, start) = (view.required_template("cursor_field"), MinMax::load(&view, "start_datetime"));

@@ -72,6 +72,12 @@ impl Duration {
         Some(())
     }
 
+    /// This length several times; `None` when that is beyond any calendar.
+    pub(crate) fn times(self, times: i128) -> Option<Self> {
+        let part = |part: i64| i128::from(part).checked_mul(times).and_then(|part| i64::try_from(part).ok());
+        Some(Self { months: part(self.months)?, micros: part(self.micros)? })
+    }
+
     /// The same length backwards.
     pub(crate) fn negated(self) -> Self {
         Self { months: -self.months, micros: -self.micros }
@@ -85,7 +91,7 @@ impl Duration {
             parts.push(format!("{years} years"));
         }
         if months != 0 {
-            parts.push(format!("{months} months"));
+            parts.push(format!("{months} month{}", if months <= 1 { "" } else { "s" }));
         }
         let (days, rest) = (self.micros.div_euclid(86_400_000_000), self.micros.rem_euclid(86_400_000_000));
         if days != 0 {
