@@ -29,8 +29,31 @@ use crate::{
     oauth::MemoryCredentials,
 };
 
-/// Templates that are other than in the reference, and why.
-const TEMPLATES_ON_PURPOSE: [&str; 0] = [];
+/// Templates that are other than in the reference: halves of characters are joined, only literals that JSON knows are
+/// values, and what no manifest uses is left out (macros, `encode`, attributes of numbers, lists of mixed kinds sorted).
+const TEMPLATES_ON_PURPOSE: [&str; 14] = [
+    r"'\ud83e\udd80'",
+    "...",
+    "{{ config['unicode'] | tojson }}",
+    "{{ config['yes'] | abs }}",
+    "{{ config['yes'] | round }}",
+    "{{ +config.n }}",
+    "{{ 'abc'.encode() }}",
+    "{{ 'é'.encode('utf-8') }}",
+    "{{ config.d.items() }}",
+    "{{ (1).bit_length() }}",
+    "{{ 1.5.is_integer() }}",
+    "{{ true.real }}",
+    "{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(1) }}",
+    "{{ config.mixed | sort }}",
+];
+
+/// Dates by directives that no format of a published manifest has are written, but not read.
+const DATES_ON_PURPOSE: [&str; 3] = [
+    "\"2024-W05-3\" by %Y-W%W-%w",
+    "\"Wed Jan 31 10:20:30 2024\" by %c",
+    "\"01/31/24 10:20:30\" by %x %X",
+];
 
 /// The rows of a table.
 fn rows(table: &str) -> Vec<Vec<Value>> {
@@ -145,7 +168,7 @@ fn dates_are_read_and_refused_as_in_the_reference() {
             found.push((format!("{text:?} by {format}"), row[2].to_string(), ours));
         }
     }
-    assert_equal(found, &[]);
+    assert_equal(found, &DATES_ON_PURPOSE);
 }
 
 #[test]

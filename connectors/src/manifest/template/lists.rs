@@ -6,6 +6,7 @@ use minijinja::{
 };
 
 use super::{
+    methods::padded,
     operators::{type_error, value_error},
     values::text,
 };
@@ -29,6 +30,9 @@ pub(super) fn register(env: &mut Environment<'static>) {
     });
     env.add_filter("truncate", truncated);
     env.add_filter("striptags", without_tags);
+    env.add_filter("center", |value: &Value, width: Option<usize>| {
+        padded(&text(value), "center", &[Value::from(width.unwrap_or(80))])
+    });
     env.add_test("sequence", |value: &Value| {
         matches!(value.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map)
     });

@@ -114,7 +114,7 @@ fn split_times(own: &str, args: &[Value]) -> Option<Value> {
 }
 
 /// The text in a field of a width; `center` leaves the greater part as Python does.
-fn padded(own: &str, method: &str, args: &[Value]) -> Option<Value> {
+pub(super) fn padded(own: &str, method: &str, args: &[Value]) -> Option<Value> {
     let width = args[0].as_usize()?.min(1000);
     let fill = args.get(1).map_or(Some(" "), |fill| fill.as_str())?;
     let missing = width.saturating_sub(own.chars().count());
