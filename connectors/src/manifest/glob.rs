@@ -146,6 +146,9 @@ mod tests {
         };
         assert!(fits(&["a"], &["**"]) && fits(&["a", "b", "c"], &["**"]) && fits(&["a", "c"], &["a", "**", "c"]));
         assert!(fits(&["a", "b", "b", "c"], &["a", "**", "c"]) && !fits(&["a", "b"], &["a", "**", "c"]));
-        assert!(path_matches(&[Key::Index(2, 3)], &["-1".to_owned()]) && !path_matches(&[Key::Index(1, 3)], &["-1".to_owned()]));
+        assert!(
+            path_matches(&[Key::Index(2, 3)], &["-1".to_owned()])
+                && !path_matches(&[Key::Index(1, 3)], &["-1".to_owned()])
+        );
     }
 }

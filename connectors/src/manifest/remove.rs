@@ -24,13 +24,37 @@ pub(super) fn remove(
     condition: Option<&Template>,
     record: &mut Record,
 ) -> Result<()> {
-    if condition.is_none() && !path.iter().any(|step| is_pattern(step)) {
-        remove_one(path, record);
-        return Ok(());
+    match condition {
+        None if !path.iter().any(|step| is_pattern(step)) => {
+            remove_one(path, record);
+            Ok(())
+        }
+        None => remove_all(record, |at, _| Ok(path_matches(at, path))),
+        Some(condition) => remove_all(record, |_, value| {
+            if matches!(value.first(), b'{' | b'[') {
+                return Ok(false);
+            }
+            let body = Bytes::from(value.text().to_owned());
+            let range = 0..body.len();
+            let scope = session.scope().clone().with("property", Lazy::value(&body, range));
+            condition.is_met(&session.engine, &scope)
+        }),
     }
-    let removal = Removal { session, pattern: path, condition };
+}
+
+/// Removes everything at a path or pattern.
+pub(super) fn remove_at(path: &[String], record: &mut Record) {
+    if path.iter().any(|step| is_pattern(step)) {
+        let outcome = remove_all(record, |at, _| Ok(path_matches(at, path)));
+        debug_assert!(outcome.is_ok(), "patterns match without templates");
+    } else {
+        remove_one(path, record);
+    }
+}
+
+fn remove_all(record: &mut Record, is_meant: impl Fn(&[Key], json::Slice<'_>) -> Result<bool>) -> Result<()> {
     let text = record.text();
-    if let Some(changed) = removal.inside(json::Slice::checked(&text), &mut Vec::new())? {
+    if let Some(changed) = Removal(is_meant).inside(json::Slice::checked(&text), &mut Vec::new())? {
         *record = Record::open(json::Slice::checked(&changed));
     }
     Ok(())
@@ -70,13 +94,10 @@ fn removed_inside(path: &[String], value: &str) -> Option<String> {
     Some(format!("[{}]", items.join(",")))
 }
 
-struct Removal<'a> {
-    session: &'a Session,
-    pattern: &'a [String],
-    condition: Option<&'a Template>,
-}
+/// Removes what its function says is meant.
+struct Removal<F>(F);
 
-impl Removal<'_> {
+impl<F: Fn(&[Key], json::Slice<'_>) -> Result<bool>> Removal<F> {
     /// The value at `at` without what is meant; `None` when nothing changes.
     fn inside(&self, value: json::Slice<'_>, at: &mut Vec<Key>) -> Result<Option<String>> {
         match value.first() {
@@ -91,7 +112,7 @@ impl Removal<'_> {
         let mut is_changed = false;
         for (name, member) in value.members() {
             at.push(Key::Name(name.clone()));
-            if self.is_meant(member, at)? {
+            if (self.0)(at, member)? {
                 left.remove(&name);
                 is_changed = true;
             } else if let Some(changed) = self.inside(member, at)? {
@@ -109,7 +130,7 @@ impl Removal<'_> {
         let mut is_changed = false;
         for (index, item) in items.iter().enumerate() {
             at.push(Key::Index(index, items.len()));
-            if self.is_meant(*item, at)? {
+            if (self.0)(at, *item)? {
                 is_changed = true;
                 if index + 1 < items.len() {
                     left.push("null".to_owned());
@@ -122,16 +143,5 @@ impl Removal<'_> {
             at.pop();
         }
         Ok(is_changed.then(|| format!("[{}]", left.join(","))))
-    }
-
-    fn is_meant(&self, value: json::Slice<'_>, at: &[Key]) -> Result<bool> {
-        let Some(condition) = self.condition else { return Ok(path_matches(at, self.pattern)) };
-        if matches!(value.first(), b'{' | b'[') {
-            return Ok(false);
-        }
-        let body = Bytes::from(value.text().to_owned());
-        let range = 0..body.len();
-        let scope = self.session.scope().clone().with("property", Lazy::value(&body, range));
-        condition.is_met(&self.session.engine, &scope)
     }
 }

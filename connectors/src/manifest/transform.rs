@@ -15,7 +15,10 @@ use super::{
     template::{Only, Template, values::Lazy},
     yaml::Data,
 };
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
+
+/// Items that a path may add to a list.
+const MAX_ITEMS: usize = 10_000;
 
 /// A record opened one level: its members as JSON text. Values that nobody changes stay as they were received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -183,7 +186,8 @@ impl Transformation {
                 let text = |template: &Template| template.text(&session.engine, session.scope());
                 let path = path.iter().map(text).collect::<Result<Vec<_>>>()?;
                 let affix = |template: &Option<Template>| template.as_ref().map_or(Ok(String::new()), text);
-                flatten(record, &path, *deletes_origin, *replaces_record, (&affix(prefix)?, &affix(suffix)?));
+                let affixes = (&*affix(prefix)?, &*affix(suffix)?);
+                flatten(record, &path, *deletes_origin, *replaces_record, affixes);
                 Ok(())
             }
         }
@@ -223,35 +227,52 @@ impl AddedField {
     fn apply(&self, session: &Session, slice: &Value, condition: Option<&Template>, record: &mut Record) -> Result<()> {
         let scope = session.scope().clone().with_slice(slice).with("record", record.to_value());
         let Some(condition) = condition else {
-            set_at(record, &self.path, self.value.json(&session.engine, &scope, self.only)?);
-            return Ok(());
+            return set_at(record, &self.path, self.value.json(&session.engine, &scope, self.only)?);
         };
         let value = self.value.value_of(&session.engine, &scope, self.only)?;
         let path = Value::from(self.path.clone());
         let scope = scope.with("value", super::template::values::from_python(&value)).with("path", path);
         if condition.is_met(&session.engine, &scope)? {
-            set_at(record, &self.path, value.to_json());
+            set_at(record, &self.path, value.to_json())?;
         }
         Ok(())
     }
 }
 
-/// Sets the value at `path`, making objects on the way.
-fn set_at(record: &mut Record, path: &[String], value: String) {
-    match path {
-        [] => {}
-        [name] => record.set(name, value),
-        [name, rest @ ..] => {
-            let mut inner = record
-                .get(name)
-                .map(json::Slice::checked)
-                .filter(|inner| inner.is_object())
-                .map(Record::open)
-                .unwrap_or_default();
-            set_at(&mut inner, rest, value);
-            record.set(name, inner.text());
+/// Sets the value at `path`. Objects are made on the way, and lists where a step is a number; a null counts as missing.
+fn set_at(record: &mut Record, path: &[String], value: String) -> Result<()> {
+    let Some((name, rest)) = path.split_first() else { return Ok(()) };
+    let value = set_inside(record.get(name), rest, value).ok_or_else(|| {
+        let path = path.join(".");
+        Error::new(ErrorKind::Invalid, format!("the field `{path}` cannot be added: there is no object to put it into"))
+    })?;
+    record.set(name, value);
+    Ok(())
+}
+
+/// What stands at a step of the path afterwards; `None` when it can hold no members.
+fn set_inside(present: Option<&str>, path: &[String], value: String) -> Option<String> {
+    let Some((step, rest)) = path.split_first() else { return Some(value) };
+    let present = present.map(json::Slice::checked).filter(|present| !present.is_null());
+    let index = step.parse::<usize>().ok().filter(|index| *index < MAX_ITEMS);
+    let (mut record, mut items) = match (present, index) {
+        (Some(present), _) if present.is_object() => (Record::open(present), None),
+        (Some(present), Some(_)) if present.first() == b'[' => {
+            (Record::default(), Some(present.items().iter().map(|item| item.text().to_owned()).collect::<Vec<_>>()))
         }
+        (None, Some(_)) => (Record::default(), Some(Vec::new())),
+        (None, None) => (Record::default(), None),
+        _ => return None,
+    };
+    if let (Some(items), Some(index)) = (&mut items, index) {
+        let value = set_inside(items.get(index).map(String::as_str), rest, value)?;
+        items.resize(items.len().max(index + 1), "null".to_owned());
+        items[index] = value;
+        return Some(format!("[{}]", items.join(",")));
     }
+    let value = set_inside(record.get(step), rest, value)?;
+    record.set(step, value);
+    Some(record.text())
 }
 
 /// Replaces `old` in the names of an object and of the objects inside it.
@@ -294,24 +315,10 @@ fn flatten(
     } else if members.iter().any(|(name, _)| record.get(name).is_some()) {
         return;
     } else if deletes_origin {
-        delete_at(record, path);
+        super::remove::remove_at(path, record);
     }
     for (name, value) in members {
         record.set(&name, value);
-    }
-}
-
-fn delete_at(record: &mut Record, path: &[String]) {
-    match path {
-        [] => {}
-        [name] => record.remove(name),
-        [name, rest @ ..] => {
-            if let Some(inner) = record.get(name).map(json::Slice::checked).filter(|inner| inner.is_object()) {
-                let mut inner = Record::open(inner);
-                delete_at(&mut inner, rest);
-                record.set(name, inner.text());
-            }
-        }
     }
 }
 
@@ -326,8 +333,8 @@ mod tests {
     #[test]
     fn values_that_nobody_changes_stay_as_received() {
         let mut changed = record(r#"{"big": 123456789012345678901234567890, "n": 1.50, "o": {"a" : 1}}"#);
-        set_at(&mut changed, &["o".into(), "b".into()], "2".into());
-        set_at(&mut changed, &["x".into(), "y".into()], "true".into());
+        set_at(&mut changed, &["o".into(), "b".into()], "2".into()).unwrap();
+        set_at(&mut changed, &["x".into(), "y".into()], "true".into()).unwrap();
         assert_eq!(
             changed.text(),
             r#"{"big":123456789012345678901234567890,"n":1.50,"o":{"a":1,"b":2},"x":{"y":true}}"#

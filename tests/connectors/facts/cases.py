@@ -665,6 +665,30 @@ a {{- 1 -}} b
 """)
 
 CONDITIONS = pieces(r"""
+{{ record.get('name') is not true }}
+{{ record['name'] is true }}
+{{ record.name is not true }}
+{{ record.get('id') is true }}
+{{ 'a' in record.tags and record.get('name') is not true }}
+{{ record['name'] in config['words'] and record.get('archived') is not true }}
+{{ 'a' is true }}
+{{ 'a' is false }}
+{{ record.name is false }}
+{{ record.missing is true }}
+{{ record.missing is not true }}
+{{ record.tags is not true }}
+{{ 'open' in ['open', 'late'] and 'state' is not true }}
+{{ record['tags'][0] in ['a'] }}
+{{ record['name'] in ['Käse'] }}
+{{ record['tags'][1] in config['csv'].split(',') }}
+{{ record.id in [7] }}
+{{ record.price in [9.99] }}
+{{ record['tags'] in [['a', 'b']] }}
+{{ record.owner in [{'id': 1, 'mail': none}] }}
+{{ record.owner == {'mail': none, 'id': 1} }}
+{{ record['tags'] == ['a', 'b'] }}
+{{ ['a', 'b'] == record['tags'] }}
+{{ record.tags[0] == record['tags'] | first }}
 True
 False
 true
@@ -877,3 +901,24 @@ REFERENCES = [
 
 SCHEMAS = [{"type": kind} for kind in ("string", "number", "integer", "boolean", "null", "object", "array")] + [{"type": [kind, "null"]} for kind in ("string", "number", "integer", "boolean", "object", "array")] + [{}, {"type": ["string", "integer"]}, {"type": ["null"]}, {"type": []}, {"type": "array", "items": {"type": "string"}}, {"type": "array", "items": {"type": "integer"}}, {"type": ["null", "array"], "items": {"type": ["null", "number"]}}, {"type": "object", "properties": {"x": {"type": "string"}, "y": {"type": "integer"}}}, {"anyOf": [{"type": "string"}, {"type": "null"}]}, {"oneOf": [{"type": "integer"}]}, {"type": "string", "format": "date-time"}, {"type": "array", "items": {"type": "object", "properties": {"x": {"type": "number"}}}}, {"type": "string", "enum": ["a"]}]
 VALUES = [None, True, False, 0, 1, -3, 1.0, 1.9, -1.9, 1e22, 12345678901234567890, "", "x", "1", " 1 ", "1.5", "1e3", "true", "False", "yes", "no", "on", "0", "null", "nan", "007", [], [1], ["1", 2, None], [[1]], {}, {"x": 1, "y": "2", "z": 3}, [{"x": "1"}]]
+
+CHANGES = [
+    *({"type": "AddFields", "fields": [{"type": "AddedFieldDefinition", "path": path, "value": "{{ 'new' }}"}]} for path in (["a"], ["new"], ["d", "x"], ["d", "new"], ["new", "deep", "er"], ["l", "0"], ["l", "1"], ["l", "5"], ["l", "0", "x"], ["new", "0"], ["new", "1", "x"], ["new", "x", "0"], ["n", "x"], ["null", "x"], ["s", "0"], ["d.x"], ["d/x"], ["*"], ["d", "*"], ["rows", "0", "k"], ["rows", "*", "k"], ["rows", "-1", "k"], [""], ["d", ""], ["e", "x"], ["el", "0"])),
+    *({"type": "AddFields", "fields": [{"type": "AddedFieldDefinition", "path": ["v"], "value": value}]} for value in ("{{ record.s }}", "{{ record['d'] }}", "{{ record.l }}", "{{ record.n }}", "{{ record.f }}", "{{ record.missing }}", "{{ record.missing.deep }}", "{{ record.null }}", "{{ record.big }}", "{{ record.one }}", "{{ record.text }}", "{{ record.text | string }}", "{{ record.d.x }}-{{ record.n }}", "{{ record.rows | map(attribute='k') | list }}", "{{ record.rows[0] }}", "{{ stream_slice.part }}", "{{ stream_partition['part'] }}", "{{ stream_interval.part }}", "{{ record.d | tojson }}", "{{ record.get('n', 5) }}", "{{ record }}", "{{ [record.n] }}", "{{ {'a': record.d} }}", "{{ record.e }}", "{{ record.el }}", "{{ record.nested_text }}", "'{{ record.n }}'", " {{ record.n }}", "{{ record.n }} ")),
+    {"type": "AddFields", "condition": "{{ record.n > 3 }}", "fields": [{"type": "AddedFieldDefinition", "path": ["v"], "value": "x"}]},
+    {"type": "AddFields", "condition": "{{ value == 5 }}", "fields": [{"type": "AddedFieldDefinition", "path": ["v"], "value": "{{ record.n }}"}]},
+    {"type": "AddFields", "condition": "{{ path[0] == 'v' }}", "fields": [{"type": "AddedFieldDefinition", "path": ["v"], "value": "1"}, {"type": "AddedFieldDefinition", "path": ["w"], "value": "2"}]},
+    {"type": "AddFields", "condition": "{{ record.missing.deep }}", "fields": [{"type": "AddedFieldDefinition", "path": ["v"], "value": "1"}]},
+    {"type": "AddFields", "fields": [{"type": "AddedFieldDefinition", "path": ["a"], "value": "1"}, {"type": "AddedFieldDefinition", "path": ["b"], "value": "{{ record.a + 1 }}"}]},
+    *({"type": "RemoveFields", "field_pointers": [path]} for path in (["a"], ["n"], ["d", "x"], ["d", "*"], ["*"], ["**"], ["*", "x"], ["**", "x"], ["l"], ["l", "0"], ["l", "*"], ["l", "-1"], ["l", "2"], ["rows", "*", "k"], ["rows", "1"], ["rows", "0", "k"], ["n*"], ["[ns]"], ["?"], ["d", "**"], ["d", "missing"], ["null", "x"], ["el", "0"], ["d/x"], ["d.x"])),
+    {"type": "RemoveFields", "field_pointers": [["n"], ["s"], ["missing"], ["d", "x"]]},
+    *({"type": "RemoveFields", "field_pointers": [["n"]], "condition": condition} for condition in ("{{ property == 5 }}", "{{ property is none }}", "{{ property == 'x' }}", "{{ property is string }}", "{{ property | length > 3 }}", "{{ property }}", "{{ property > 3 }}", "{{ config.yes }}")),
+    {"type": "KeysToLower"},
+    *({"type": "KeysReplace", "old": old, "new": new} for old, new in ((" ", "_"), ("x", "y"), ("{{ config.s }}", "{{ config.n }}"), ("A", ""), ("5", "five"))),
+    *({"type": "DpathFlattenFields", "field_path": path, **rest} for path in (["d"], ["l"], ["rows"], ["rows", "*"], ["d", "deep"], ["missing"], ["n"], ["null"], ["{{ 'd' }}"], ["*"], ["rows", "0"]) for rest in ({}, {"delete_origin_value": True}, {"replace_record": True}, {"key_transformation": {"type": "KeyTransformation", "prefix": "p_"}}, {"key_transformation": {"type": "KeyTransformation", "suffix": "_s"}, "delete_origin_value": True})),
+]
+CHANGED = [
+    {"n": 5, "s": "x", "f": 1.5, "null": None, "l": [1, 2, 3], "d": {"x": 1, "y": "t", "deep": {"z": [1]}}, "rows": [{"k": "a", "v": 1}, {"k": "b"}], "e": {}, "el": [], "one": 1.0, "text": "007", "big": 12345678901234567, "nested_text": "{'a': 1}"},
+    {"A Key": 1, "Ab": {"Cd E": [{"Fx": 1}]}, "n": "5", "x": {"x": "x"}, "a": [[1], [2]], "ab": None, "AB": 2},
+    {},
+]

@@ -225,6 +225,23 @@ def paths():
             yield [path, body, tried(lambda: list(extractor.extract_records(None)))]
 
 
+def changes():
+    """[transformation, record, record afterwards or null for an error]"""
+    from airbyte_cdk.sources.declarative.models import declarative_component_schema as models
+    from airbyte_cdk.sources.declarative.parsers.model_to_component_factory import ModelToComponentFactory
+    from airbyte_cdk.sources.types import StreamSlice
+
+    for definition in cases.CHANGES:
+        kind = getattr(models, definition["type"])
+        for record in cases.CHANGED:
+            def change():
+                one = ModelToComponentFactory().create_component(kind, copy.deepcopy(definition), copy.deepcopy(cases.CONFIG))
+                after = copy.deepcopy(record)
+                one.transform(after, config=copy.deepcopy(cases.CONFIG), stream_slice=StreamSlice(partition={"part": 1}, cursor_slice={}))
+                return after
+            yield [definition, record, tried(change)]
+
+
 def references():
     """[manifest, resolved manifest or null for an error]"""
     from airbyte_cdk.sources.declarative.parsers.manifest_reference_resolver import ManifestReferenceResolver
@@ -245,7 +262,7 @@ def normalized():
             yield [schema, value, done]
 
 
-TABLES = [templates, conditions, typed, dates, date_texts, windows, pages, refusals, waits, paths, references, normalized]
+TABLES = [templates, conditions, typed, dates, date_texts, windows, pages, refusals, waits, paths, changes, references, normalized]
 
 
 def text(table):

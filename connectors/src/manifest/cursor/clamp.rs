@@ -39,9 +39,11 @@ impl ClampSpec {
         let Some(view) = cursor.child("clamping") else { return Ok(None) };
         let weekday = match view.child("target_details") {
             None => None,
-            Some(details) => details.text("weekday")?.map(|name| weekday(&name).ok_or(name)).transpose().map_err(
-                |name| details.problem(format!("`weekday` must be a day such as MONDAY, not `{name}`")),
-            )?,
+            Some(details) => details
+                .text("weekday")?
+                .map(|name| weekday(&name).ok_or(name))
+                .transpose()
+                .map_err(|name| details.problem(format!("`weekday` must be a day such as MONDAY, not `{name}`")))?,
         };
         Ok(Some(Self { target: view.required_template("target")?, weekday }))
     }

@@ -138,10 +138,13 @@ fn write_ascii(text: &str, out: &mut String) {
 }
 
 /// JSON that is safe inside HTML, with sorted keys.
-fn to_json(value: &Value) -> String {
+fn to_json(value: &Value) -> Result<String, Error> {
+    if value.is_undefined() {
+        return Err(type_error("`tojson` on a missing value"));
+    }
     let mut out = String::new();
     write_json(value, true, &mut out);
-    out.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\'', "\\u0027")
+    Ok(out.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\'', "\\u0027"))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -199,7 +202,8 @@ fn regex_search(given: &Arguments) -> Result<Value, Error> {
     let found = pattern(expression)?;
     let captures = found.captures(value).filter(|captures| captures.len() > 1);
     // A group that takes no part in the match is none.
-    Ok(captures.map_or_else(|| Value::from(""), |captures| captures.get(1).map_or(().into(), |group| group.as_str().into())))
+    Ok(captures
+        .map_or_else(|| Value::from(""), |captures| captures.get(1).map_or(().into(), |group| group.as_str().into())))
 }
 
 /// Replaces every match; the replacement names groups as `\1`.

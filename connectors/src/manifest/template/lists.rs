@@ -106,7 +106,8 @@ fn truncated(value: &Value, length: Option<usize>, kills_words: Option<bool>, en
         return text;
     }
     let head: String = characters[..length.saturating_sub(end.chars().count())].iter().collect();
-    let kept = if kills_words == Some(true) { head.as_str() } else { head.rsplit_once(' ').map_or(&*head, |parts| parts.0) };
+    let kept =
+        if kills_words == Some(true) { head.as_str() } else { head.rsplit_once(' ').map_or(&*head, |parts| parts.0) };
     format!("{kept}{end}")
 }
 
@@ -117,7 +118,8 @@ fn without_tags(value: &Value) -> String {
     let mut rest = text.as_str();
     while let Some(at) = rest.find('<') {
         let (before, tag) = rest.split_at(at);
-        let end = if tag.starts_with("<!--") { tag.find("-->").map(|end| end + 3) } else { tag.find('>').map(|end| end + 1) };
+        let end =
+            if tag.starts_with("<!--") { tag.find("-->").map(|end| end + 3) } else { tag.find('>').map(|end| end + 1) };
         let Some(end) = end else { break };
         plain.push_str(before);
         rest = &tag[end..];

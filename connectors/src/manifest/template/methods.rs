@@ -51,6 +51,9 @@ fn text_method(own: &str, method: &str, args: &[Value]) -> Option<Result<Value, 
     let first = args.first().and_then(|value| value.as_str());
     let value = match (method, args.len()) {
         ("join", 1) => return Some(join(own, &args[0])),
+        ("split" | "rsplit", 1 | 2) if first == Some("") => {
+            return Some(Err(super::operators::value_error("split(): the separator is empty")));
+        }
         ("split", 0) => own.split_whitespace().map(Value::from).collect(),
         ("split", 1) if first.is_some_and(|separator| !separator.is_empty()) => {
             own.split(first?).map(Value::from).collect()
@@ -64,9 +67,6 @@ fn text_method(own: &str, method: &str, args: &[Value]) -> Option<Result<Value, 
             let mut parts: Vec<Value> = own.rsplitn(times + 1, first?).map(Value::from).collect();
             parts.reverse();
             Value::from(parts)
-        }
-        ("split" | "rsplit", 1 | 2) if first == Some("") => {
-            return Some(Err(super::operators::value_error("split(): the separator is empty")));
         }
         ("ljust" | "rjust" | "center", 1 | 2) => padded(own, method, args)?,
         ("rpartition", 1) => {

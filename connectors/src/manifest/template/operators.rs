@@ -196,7 +196,10 @@ fn multiply(a: &Value, b: &Value) -> Outcome {
     }
     let length = |value: &Value| value.downcast_object_ref::<Length>().map(|length| length.0);
     if let (Some(length), Some(Number::Int(times))) = (length(a).or(length(b)), Number::of(a).or(Number::of(b))) {
-        return length.times(times).map(|length| Value::from_object(Length(length))).ok_or_else(|| value_error("too long"));
+        return length
+            .times(times)
+            .map(|length| Value::from_object(Length(length)))
+            .ok_or_else(|| value_error("too long"));
     }
     let (thing, times) = match (Number::of(a), Number::of(b)) {
         (None, Some(Number::Int(times))) => (a, times),

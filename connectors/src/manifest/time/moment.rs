@@ -28,7 +28,8 @@ impl Moment {
     /// Outside the years 1 to 9999.
     pub(crate) fn from_epoch_us(epoch_us: i64) -> Result<Self, String> {
         let span = Span::new().try_microseconds(epoch_us);
-        let local = span.and_then(|span| EPOCH.checked_add(span)).map_err(|_| "the instant is out of range".to_owned())?;
+        let local =
+            span.and_then(|span| EPOCH.checked_add(span)).map_err(|_| "the instant is out of range".to_owned())?;
         Self { local, offset_s: Some(0) }.in_range()
     }
 
