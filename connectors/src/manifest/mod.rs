@@ -14,6 +14,8 @@ mod glob;
 mod headers;
 mod json;
 mod load;
+#[cfg(test)]
+mod mutated;
 mod normalize;
 mod paginate;
 mod partition;

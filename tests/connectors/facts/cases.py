@@ -922,3 +922,6 @@ CHANGED = [
     {"A Key": 1, "Ab": {"Cd E": [{"Fx": 1}]}, "n": "5", "x": {"x": "x"}, "a": [[1], [2]], "ab": None, "AB": 2},
     {},
 ]
+
+ADDRESSES = [[base, path, {}] for base in ("https://a.example", "https://a.example/", "https://a.example/v1", "https://a.example/v1/", "https://a.example//v1//", "https://a.example/v1?k=1", "https://a.example:8443/x/") for path in ("", "/", "x", "/x", "x/", "//x", "x//y", "x?p=1", "?p=1", "x y", "x%20y", "é", "x/../y", "./x", "../x", "https://b.example/z", "x:y", "x#f", "a+b", "a;b", "x?p=a b&q=é", "x?p=1&p=2", "x?p", "x?p=", "{x}", "x|y", "x%zz", "x?a[]=1", "x\"y", "x'y", "x,y@z!$()*~")]
+ADDRESSES += [["https://a.example/", path, parameters] for path in ("x", "x?p=1", "x?p=1&q=a%20b", "x?p=1&p=2") for parameters in ({"p": "1"}, {"p": 1}, {"p": "2"}, {"q": "a b"}, {"q": "a b&c=d/e?f:g@h'é~*()!$,;+"}, {"l": [1, "2", None]}, {"e": ""}, {"n": None}, {"t": True, "f": 1.0}, {"a b": "c"}, {"a[]": ["x", "y"]}, {"p": ["1", "2"]}, {"p": []}, {"z": 0})]

@@ -225,6 +225,21 @@ def paths():
             yield [path, body, tried(lambda: list(extractor.extract_records(None)))]
 
 
+def addresses():
+    """[url_base, path, parameters, address of the request or null for an error]"""
+    from airbyte_cdk.sources.declarative.models.declarative_component_schema import HttpRequester
+    from airbyte_cdk.sources.declarative.parsers.model_to_component_factory import ModelToComponentFactory
+
+    for base, path, parameters in cases.ADDRESSES:
+        def address():
+            definition = {"type": "HttpRequester", "url_base": base, "path": path}
+            one = ModelToComponentFactory().create_component(HttpRequester, definition, copy.deepcopy(cases.CONFIG), name="s", decoder=None)
+            # As `send_request` puts them together.
+            url = one._get_url()
+            return one._http_client._create_prepared_request(http_method="GET", url=url, dedupe_query_params=True, params=parameters).url
+        yield [base, path, parameters, tried(address)]
+
+
 def changes():
     """[transformation, record, record afterwards or null for an error]"""
     from airbyte_cdk.sources.declarative.models import declarative_component_schema as models
@@ -262,7 +277,7 @@ def normalized():
             yield [schema, value, done]
 
 
-TABLES = [templates, conditions, typed, dates, date_texts, windows, pages, refusals, waits, paths, changes, references, normalized]
+TABLES = [templates, conditions, typed, dates, date_texts, windows, pages, refusals, waits, paths, addresses, changes, references, normalized]
 
 
 def text(table):
