@@ -8,14 +8,10 @@ mod attachments;
 mod connector;
 mod cursor;
 pub(crate) mod extract;
-#[cfg(test)]
-mod facts;
 mod glob;
 mod headers;
 mod json;
 mod load;
-#[cfg(test)]
-mod mutated;
 mod normalize;
 mod paginate;
 mod partition;
@@ -142,3 +138,6 @@ fn check(source: &View<'_>) -> Take<Vec<String>> {
     check.refuse(&["dynamic_streams_check_configs", "config_overrides"])?;
     Ok(check.texts("stream_names")?.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use super::{
     request::options::{Injections, RequestOption},
     retriever::Reader,
     session::Session,
-    slice::{Named, Slice},
+    slice::{Slice, product},
     stream::Stream,
     template::{Python, Template},
     yaml::Data,
@@ -211,23 +211,6 @@ impl Router {
 
 async fn hand_over(to: &Sender<Slice>, partition: Slice) -> Result<()> {
     to.send(partition).await.map_err(|_| Error::new(ErrorKind::Cancelled, "nobody reads the partitions any more"))
-}
-
-/// Every combination, the last list fastest. Where names meet, the first list's value stays.
-fn product(lists: &[Vec<Slice>]) -> Vec<Slice> {
-    lists.iter().fold(vec![Slice::default()], |combinations, list| {
-        let join = |one: &Slice, other: &Slice| Slice {
-            partition: joined(&one.partition, &other.partition),
-            window: joined(&one.window, &other.window),
-            extra: joined(&one.extra, &other.extra),
-        };
-        combinations.iter().flat_map(|one| list.iter().map(move |other| join(one, other))).collect()
-    })
-}
-
-fn joined(first: &Named, second: &Named) -> Named {
-    let new = second.iter().filter(|(name, _)| !first.iter().any(|(known, _)| known == name));
-    first.iter().chain(new).cloned().collect()
 }
 
 impl Values {

@@ -1,207 +1,30 @@
-//! What the reference does, compared with what this runtime does: tables of `tests/connectors/facts`, which
-//! `make-facts.py` there takes from the reference. Where this runtime differs on purpose, the case is named here.
-
-use std::{
-    collections::BTreeSet,
-    fmt::Write as _,
-    sync::{Arc, OnceLock},
-};
+//! Windows, pages, answers, addresses, records and references.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    cursor::{CursorSpec, Intervals},
-    extract::{self, Plan, Step},
-    json::Slice as Json,
-    load::Loader,
-    normalize::normalize,
-    paginate::{Paginator, Turn},
-    request::{
-        options::Fields,
-        outcome::{Action, ErrorHandler},
-        url::{add_query, join},
+    super::{
+        cursor::{CursorSpec, Intervals},
+        extract::{self, Plan, Step},
+        json::Slice as Json,
+        load::Loader,
+        normalize::normalize,
+        paginate::{Paginator, Turn},
+        request::{
+            options::Fields,
+            outcome::{Action, ErrorHandler},
+            url::{add_query, join},
+        },
+        session::Session,
+        slice::Slice,
+        template::{Python, values},
+        time::Moment,
+        transform::{Record, Transformation},
     },
-    session::Session,
-    slice::Slice,
-    template::{Compiler, Engine, Only, Python, Scope, Template, values},
-    time::{self, Moment},
-    transform::{Record, Transformation},
+    assert_equal, loaded, rows, sorted, text_of, written,
 };
-use crate::{
-    Link, Settings,
-    http::{AddressGuard, HeaderMap, HttpClient, HttpClientBuilder, Response, StatusCode},
-    oauth::MemoryCredentials,
-};
-
-/// Templates that are other than in the reference: halves of characters are joined, only literals that JSON knows are
-/// values, and what no manifest uses is left out (macros, `encode`, attributes of numbers, lists of mixed kinds sorted).
-const TEMPLATES_ON_PURPOSE: [&str; 14] = [
-    r"'\ud83e\udd80'",
-    "...",
-    "{{ config['unicode'] | tojson }}",
-    "{{ config['yes'] | abs }}",
-    "{{ config['yes'] | round }}",
-    "{{ +config.n }}",
-    "{{ 'abc'.encode() }}",
-    "{{ 'é'.encode('utf-8') }}",
-    "{{ config.d.items() }}",
-    "{{ (1).bit_length() }}",
-    "{{ 1.5.is_integer() }}",
-    "{{ true.real }}",
-    "{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(1) }}",
-    "{{ config.mixed | sort }}",
-];
-
-/// Dates by directives that no format of a published manifest has are written, but not read.
-const DATES_ON_PURPOSE: [&str; 3] =
-    ["\"2024-W05-3\" by %Y-W%W-%w", "\"Wed Jan 31 10:20:30 2024\" by %c", "\"01/31/24 10:20:30\" by %x %X"];
-
-/// The rows of a table.
-fn rows(table: &str) -> Vec<Vec<Value>> {
-    serde_json::from_str(table).unwrap()
-}
-
-/// The settings and names that the cases see; as in `cases.py`.
-fn context() -> Value {
-    serde_json::from_str(include_str!("../../../tests/connectors/facts/context.json")).unwrap()
-}
-
-/// Fails with every case in which both differ.
-fn assert_equal(found: Vec<(String, String, String)>, on_purpose: &[&str]) {
-    let mut report = String::new();
-    let mut count = 0;
-    for (case, theirs, ours) in found {
-        if theirs != ours && !on_purpose.contains(&case.as_str()) {
-            count += 1;
-            writeln!(report, "{case}\n    reference {theirs}\n    ours      {ours}").unwrap();
-        }
-    }
-    assert!(count == 0, "{count} differ\n{report}");
-}
-
-/// A value as Python writes it.
-fn written(value: &Python) -> String {
-    let list = Python::List(vec![value.clone()]).text();
-    list[1..list.len() - 1].to_owned()
-}
-
-fn scope() -> Scope {
-    let context = context();
-    let mut scope = Scope::new(&values::from_json(&context["config"]));
-    for (name, value) in context["names"].as_object().unwrap() {
-        let page = Bytes::from(value.to_string());
-        let range = 0..page.len();
-        let value = values::Lazy::value(&page, range);
-        scope = if name == "stream_slice" { scope.with_slice(&value) } else { scope.with(name, value) };
-    }
-    scope
-}
-
-/// What `evaluate` makes of each template; `error` where it fails.
-fn evaluated(
-    table: &[Vec<Value>],
-    evaluate: impl Fn(&Template, &Engine, &Scope, &[Value]) -> crate::Result<String>,
-) -> Vec<(String, String)> {
-    let compiler = Compiler::new();
-    let parameters = values::from_json(&context()["parameters"]);
-    let compile = |source: &str| compiler.compile(&source.into(), parameters.clone(), "facts:1:1", &BTreeSet::new());
-    let templates: Vec<_> = table.iter().map(|row| compile(row[0].as_str().unwrap())).collect();
-    let (engine, scope) = (compiler.finish(), scope());
-    let one = |(template, row): (&Result<Template, String>, &Vec<Value>)| {
-        let value = template.clone().map_err(|reason| crate::Error::new(crate::ErrorKind::Invalid, reason));
-        let value = value.and_then(|template| evaluate(&template, &engine, &scope, row));
-        (row[0].as_str().unwrap().to_owned(), value.unwrap_or_else(|_| "error".into()))
-    };
-    templates.iter().zip(table).map(one).collect()
-}
-
-fn text_of(value: &Value) -> String {
-    value.as_str().map_or_else(|| "error".into(), str::to_owned)
-}
-
-#[test]
-fn templates_give_the_values_of_the_reference() {
-    let table = rows(include_str!("../../../tests/connectors/facts/templates.json"));
-    let ours =
-        evaluated(&table, |template, engine, scope, _| template.value(engine, scope).map(|value| written(&value)));
-    let found = ours.into_iter().zip(&table).map(|((source, ours), row)| (source, text_of(&row[1]), ours));
-    assert_equal(found.collect(), &TEMPLATES_ON_PURPOSE);
-}
-
-#[test]
-fn conditions_hold_when_they_do_in_the_reference() {
-    let table = rows(include_str!("../../../tests/connectors/facts/conditions.json"));
-    let ours =
-        evaluated(&table, |template, engine, scope, _| template.is_met(engine, scope).map(|is_met| is_met.to_string()));
-    let theirs = |row: &[Value]| row[1].as_bool().map_or_else(|| "error".into(), |is_met| is_met.to_string());
-    let found = ours.into_iter().zip(&table).map(|((source, ours), row)| (source, theirs(row), ours));
-    assert_equal(found.collect(), &[]);
-}
-
-#[test]
-fn added_fields_take_a_kind_when_they_do_in_the_reference() {
-    let table = rows(include_str!("../../../tests/connectors/facts/typed.json"));
-    let ours = evaluated(&table, |template, engine, scope, row| {
-        let only = match row[1].as_str().unwrap() {
-            "string" => Only::Text,
-            "number" => Only::Number,
-            "integer" => Only::Integer,
-            _ => Only::Boolean,
-        };
-        template.value_of(engine, scope, only).map(|value| written(&value))
-    });
-    let case = |source: String, row: &[Value]| format!("{source} as {}", row[1]);
-    let found = ours.into_iter().zip(&table).map(|((source, ours), row)| (case(source, row), text_of(&row[2]), ours));
-    assert_equal(found.collect(), &[]);
-}
-
-#[test]
-fn dates_are_read_and_refused_as_in_the_reference() {
-    let mut found = Vec::new();
-    for row in rows(include_str!("../../../tests/connectors/facts/dates.json")) {
-        let format = row[0].as_str().unwrap();
-        let texts = row[1].as_array().cloned().unwrap_or_else(|| vec![row[1].clone()]);
-        for text in texts {
-            let text = text.as_str().unwrap();
-            let ours = time::parse(text, format).map_or_else(|_| "null".into(), |moment| moment.epoch_us().to_string());
-            found.push((format!("{text:?} by {format}"), row[2].to_string(), ours));
-        }
-    }
-    assert_equal(found, &DATES_ON_PURPOSE);
-}
-
-#[test]
-fn dates_are_written_as_in_the_reference() {
-    let found = rows(include_str!("../../../tests/connectors/facts/date_texts.json")).into_iter().map(|row| {
-        let (format, instant) = (row[0].as_str().unwrap(), row[1].as_str().unwrap());
-        let ours = time::format(&time::parse_iso(instant).unwrap(), format);
-        (format!("{instant} by {format}"), text_of(&row[2]), ours)
-    });
-    assert_equal(found.collect(), &[]);
-}
-
-/// A session with the settings of the cases.
-fn session(engine: Engine) -> Session {
-    // Building a client takes long: one for all.
-    static HTTP: OnceLock<HttpClient> = OnceLock::new();
-    let http = HTTP.get_or_init(|| HttpClientBuilder::new(AddressGuard::allowing(Vec::new())).build().unwrap());
-    let settings = context()["config"].clone();
-    let link = Link {
-        settings: Settings::new(settings.clone()),
-        http: http.clone(),
-        credentials: Arc::new(MemoryCredentials::empty()),
-    };
-    Session::new(Arc::new(engine), link, settings)
-}
-
-/// Loads a part of a manifest with `load`; `None` when it is refused.
-fn loaded<T>(part: &Value, load: impl FnOnce(&super::load::View<'_>) -> super::load::Take<T>) -> Option<(T, Session)> {
-    let (loader, root) = Loader::read("facts", &part.to_string()).ok()?;
-    let loaded = load(&loader.root(&root)).ok();
-    let (compiler, problems) = loader.into_parts();
-    loaded.filter(|_| problems.is_empty()).map(|loaded| (loaded, session(compiler.finish())))
-}
+use crate::http::{HeaderMap, Response, StatusCode};
 
 /// The windows that a cursor reads from a state, and the state afterwards.
 fn windows(definition: &Value, state: &Value, records: &[Value]) -> Option<(Value, Value)> {
@@ -226,7 +49,7 @@ fn windows(definition: &Value, state: &Value, records: &[Value]) -> Option<(Valu
 
 #[test]
 fn windows_and_states_are_those_of_the_reference() {
-    let found = rows(include_str!("../../../tests/connectors/facts/windows.json")).into_iter().map(|row| {
+    let found = rows(include_str!("../../../../tests/connectors/facts/windows.json")).into_iter().map(|row| {
         let ours = windows(&row[0], &row[1], row[2].as_array().unwrap());
         let ours = ours.map_or_else(|| "null null".into(), |(open, state)| format!("{open} {state}"));
         (format!("{} from {} with {}", row[0], row[1], row[2]), format!("{} {}", row[3], row[4]), ours)
@@ -275,7 +98,7 @@ fn tokens(strategy: &Value, pages: &[Value]) -> Option<String> {
 
 #[test]
 fn pages_lead_to_the_tokens_of_the_reference() {
-    let found = rows(include_str!("../../../tests/connectors/facts/pages.json")).into_iter().map(|row| {
+    let found = rows(include_str!("../../../../tests/connectors/facts/pages.json")).into_iter().map(|row| {
         let ours = tokens(&row[0], row[1].as_array().unwrap()).unwrap_or_else(|| "null".into());
         (format!("{} {}", row[0], row[1]), row[2].to_string(), ours)
     });
@@ -293,7 +116,7 @@ fn response(status: &Value, written: &Value, body: &str) -> Response {
 
 #[test]
 fn answers_are_taken_tried_again_or_refused_as_in_the_reference() {
-    let found = rows(include_str!("../../../tests/connectors/facts/refusals.json")).into_iter().map(|row| {
+    let found = rows(include_str!("../../../../tests/connectors/facts/refusals.json")).into_iter().map(|row| {
         let answer = response(&row[1], &row[2], row[3].as_str().unwrap());
         let (handler, session) = loaded(&json!({ "error_handler": row[0] }), ErrorHandler::load).unwrap();
         let ours = handler.interpret(&session, &answer).map_or("error", |resolution| match resolution.action {
@@ -311,7 +134,7 @@ fn answers_are_taken_tried_again_or_refused_as_in_the_reference() {
 
 #[test]
 fn waits_are_those_of_the_reference_but_never_shorter_than_the_product_asks_for() {
-    let found = rows(include_str!("../../../tests/connectors/facts/waits.json")).into_iter().map(|row| {
+    let found = rows(include_str!("../../../../tests/connectors/facts/waits.json")).into_iter().map(|row| {
         let (definition, attempt) = (&row[0], row[2].as_u64().unwrap() as u32);
         let answer = response(&json!(429), &row[1], "{}");
         let (handler, session) = loaded(&json!({ "error_handler": definition }), ErrorHandler::load).unwrap();
@@ -327,7 +150,7 @@ fn waits_are_those_of_the_reference_but_never_shorter_than_the_product_asks_for(
 
 #[test]
 fn records_are_found_where_the_reference_finds_them() {
-    let found = rows(include_str!("../../../tests/connectors/facts/paths.json")).into_iter().map(|row| {
+    let found = rows(include_str!("../../../../tests/connectors/facts/paths.json")).into_iter().map(|row| {
         let steps = row[0].as_array().unwrap().iter().map(|step| match step.as_str().unwrap() {
             "*" => Step::Each,
             name => name.parse().map_or_else(|_| Step::Name(name.to_owned()), Step::Index),
@@ -357,7 +180,7 @@ fn records_are_found_where_the_reference_finds_them() {
 
 #[test]
 fn addresses_are_put_together_as_in_the_reference() {
-    let found = rows(include_str!("../../../tests/connectors/facts/addresses.json")).into_iter().map(|row| {
+    let found = rows(include_str!("../../../../tests/connectors/facts/addresses.json")).into_iter().map(|row| {
         let (base, path) = (row[0].as_str().unwrap(), row[1].as_str().unwrap());
         let address = join(base, path.trim_start_matches('/')).and_then(|mut url| {
             let parameters = row[2].as_object().unwrap().iter();
@@ -375,7 +198,7 @@ fn addresses_are_put_together_as_in_the_reference() {
 #[test]
 fn records_are_changed_as_in_the_reference() {
     let part = Slice { partition: vec![("part".to_owned(), Python::Int(1))], ..Slice::default() }.to_value();
-    let found = rows(include_str!("../../../tests/connectors/facts/changes.json")).into_iter().map(|row| {
+    let found = rows(include_str!("../../../../tests/connectors/facts/changes.json")).into_iter().map(|row| {
         let change = |(transformation, session): (Transformation, Session)| {
             let mut record = Record::open(Json::checked(&row[1].to_string()));
             transformation.apply(&session, &part, &mut record).ok()?;
@@ -394,7 +217,7 @@ fn records_are_changed_as_in_the_reference() {
 
 #[test]
 fn references_lead_where_they_do_in_the_reference() {
-    let found = rows(include_str!("../../../tests/connectors/facts/references.json")).into_iter().map(|row| {
+    let found = rows(include_str!("../../../../tests/connectors/facts/references.json")).into_iter().map(|row| {
         let ours = Loader::read("facts", &row[0].to_string())
             .map_or_else(|_| "null".into(), |(_, node)| sorted(&node.to_json()).to_string());
         (row[0].to_string(), sorted(&row[1]).to_string(), ours)
@@ -402,21 +225,9 @@ fn references_lead_where_they_do_in_the_reference() {
     assert_equal(found.collect(), &[]);
 }
 
-fn sorted(value: &Value) -> Value {
-    match value {
-        Value::Object(members) => {
-            let members: std::collections::BTreeMap<_, _> =
-                members.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
-            members.into_iter().collect()
-        }
-        Value::Array(items) => items.iter().map(sorted).collect(),
-        other => other.clone(),
-    }
-}
-
 #[test]
 fn values_take_the_kinds_of_the_schema_as_in_the_reference() {
-    let found = rows(include_str!("../../../tests/connectors/facts/normalized.json")).into_iter().map(|row| {
+    let found = rows(include_str!("../../../../tests/connectors/facts/normalized.json")).into_iter().map(|row| {
         let mut record = Python::from_json(Json::checked(&json!({ "f": row[1] }).to_string()));
         normalize(&mut record, &json!({ "type": "object", "properties": { "f": row[0] } }));
         let Python::Dict(members) = record else { panic!("no object") };

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{ManifestIntegration, session::Session, settings, yaml};
+use super::super::{ManifestIntegration, session::Session, settings, yaml};
 use crate::{
     Link, Settings,
     http::{AddressGuard, HttpClient, HttpClientBuilder},
