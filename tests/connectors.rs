@@ -1,4 +1,5 @@
-//! What the manifest runtime promises: published manifests load unmodified, and streams are read as their manifests say.
+//! What the manifest runtime promises: published manifests load unmodified, and streams are read as their
+//! manifests say, which is what the reference implementation makes of them.
 
 #[path = "connectors/attachments.rs"]
 mod attachments;
@@ -12,8 +13,13 @@ mod kit;
 mod pages;
 #[path = "connectors/plug_ins.rs"]
 mod plug_ins;
+#[path = "support/program.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of the kit")]
+mod program;
 #[path = "connectors/published.rs"]
 mod published;
+#[path = "connectors/reference.rs"]
+mod reference;
 #[path = "connectors/refusals.rs"]
 mod refusals;
 #[path = "connectors/slices.rs"]

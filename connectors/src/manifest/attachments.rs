@@ -214,6 +214,11 @@ fn walk<'a>(value: Json<'a>, steps: &[Step], found: &mut Vec<Json<'a>>) {
                 walk(value, rest, found);
             }
         }
+        Step::Index(index) => {
+            if let Some(value) = usize::try_from(*index).ok().and_then(|index| value.items().into_iter().nth(index)) {
+                walk(value, rest, found);
+            }
+        }
     }
 }
 

@@ -159,6 +159,7 @@ fn without(value: &Python, path: &[Step]) -> Python {
     let is_meant = |name: &str| match step {
         Step::Each => true,
         Step::Nowhere => false,
+        Step::Index(wanted) => name.parse() == Ok(*wanted),
         Step::Name(wanted) => wanted == name,
     };
     let keep = |name: &str, inner: &Python| match (is_meant(name), rest.is_empty()) {

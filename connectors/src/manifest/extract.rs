@@ -31,6 +31,8 @@ pub(crate) struct Plan {
 pub(crate) enum Step {
     /// A member's name, or an index of a list in decimal.
     Name(String),
+    /// An index of a list.
+    Index(i128),
     /// Every member or item.
     Each,
     /// No member and no item.
@@ -223,6 +225,7 @@ impl Step {
     fn takes(&self, key: &super::json::scan::Key<'_>) -> bool {
         match self {
             Self::Name(name) => key.is(name),
+            Self::Index(_) => false,
             Self::Each => true,
             Self::Nowhere => false,
         }
@@ -231,6 +234,7 @@ impl Step {
     fn takes_index(&self, index: usize) -> bool {
         match self {
             Self::Name(name) => name.parse() == Ok(index),
+            Self::Index(wanted) => usize::try_from(*wanted) == Ok(index),
             Self::Each => true,
             Self::Nowhere => false,
         }

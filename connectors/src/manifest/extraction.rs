@@ -11,7 +11,7 @@ use super::{
     json::Slice as Json,
     load::{Take, View},
     session::Session,
-    template::Template,
+    template::{Python, Template},
     values::walk,
 };
 use crate::{Error, ErrorKind, RecordExtractor, Result, Settings};
@@ -113,10 +113,17 @@ impl Extraction {
 }
 
 /// A path with the settings filled in.
+///
+/// # Errors
+/// As for templates.
 pub(crate) fn steps(path: &[Template], session: &Session) -> Result<Vec<Step>> {
-    let step = |template: &Template| match template.text(&session.engine, session.scope())?.as_str() {
-        "*" => Ok(Step::Each),
-        name => Ok(Step::Name(name.to_owned())),
+    let step = |template: &Template| match template.value(&session.engine, session.scope())? {
+        // Digits are a number, and a number is no name.
+        Python::Int(index) => Ok(Step::Index(index)),
+        other => match other.text().as_str() {
+            "*" => Ok(Step::Each),
+            name => Ok(Step::Name(name.to_owned())),
+        },
     };
     path.iter().map(step).collect()
 }

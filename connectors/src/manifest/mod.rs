@@ -17,6 +17,7 @@ mod dynamic;
 mod expander;
 pub(crate) mod extract;
 mod extraction;
+mod glob;
 mod grouping;
 mod groups;
 mod headers;
@@ -29,6 +30,7 @@ mod normalize;
 mod paginate;
 mod partition;
 mod properties;
+mod remove;
 mod request;
 mod reshape;
 mod retriever;
@@ -182,3 +184,6 @@ fn unique(source: &View<'_>, streams: &[Listed]) -> Take<()> {
         _ => Err(source.problem(format!("several streams have the same name: {twice:?}"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

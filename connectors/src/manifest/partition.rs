@@ -11,12 +11,12 @@ use super::{
     cursor::{named_from_json, named_json},
     grouping::{Grouping, Union},
     json,
-    lists::{ParentSlices, Values, product},
+    lists::{ParentSlices, Values},
     load::{Take, View, scalar_text},
     request::options::{Injections, RequestOption},
     retriever::Reader,
     session::Session,
-    slice::Slice,
+    slice::{Slice, product},
     stream::Stream,
     template::{Python, Template},
     yaml::Data,
@@ -204,9 +204,10 @@ impl Router {
                 Self::Product(routers) => {
                     let mut lists = Vec::with_capacity(routers.len());
                     for router in routers {
-                        let (list, parents) = router.collect(session).await?;
+                        let (list, parents) = router.collect(session, state).await?;
                         lists.push(list);
-                        found.add(parents);
+                        // The states of parents are not kept in a product.
+                        found.unread.extend(parents.unread);
                     }
                     for combination in product(&lists) {
                         hand_over(to, combination).await?;
@@ -219,8 +220,8 @@ impl Router {
     }
 
     /// All partitions at once.
-    async fn collect(&self, session: &Arc<Session>) -> Result<(Vec<Slice>, Parents)> {
-        collected(|to| async move { self.partitions(session, None, &to).await }).await
+    async fn collect(&self, session: &Arc<Session>, state: Option<&Value>) -> Result<(Vec<Slice>, Parents)> {
+        collected(|to| async move { self.partitions(session, state, &to).await }).await
     }
 }
 
@@ -284,7 +285,8 @@ impl Parent {
         let field = text(&self.field)?;
         let extra =
             self.extra.iter().map(|path| path.iter().map(text).collect()).collect::<Result<Vec<Vec<String>>>>()?;
-        let parent_state = if self.is_incremental { state.and_then(|state| self.state_of(state)) } else { None };
+        let own = state.filter(|_| self.is_incremental);
+        let parent_state = own.map(|state| self.state_of(session, state)).transpose()?.flatten();
         // What a parent holds is read from it the first time only, as in the reference.
         let lazy = self
             .lazy
@@ -322,16 +324,26 @@ impl Parent {
         Ok(found)
     }
 
-    /// The parent's own state inside the child's: by name, or the child's common value.
-    fn state_of(&self, state: &Value) -> Option<Value> {
-        let own = state.get("parent_state").and_then(|parents| parents.get(&self.stream.name)).cloned();
-        own.or_else(|| state.get("state").cloned()).filter(|state| !state.is_null())
+    /// The parent's own state inside the child's: by name, or the child's common value, which in an old form stands alone.
+    fn state_of(&self, session: &Session, state: &Value) -> Result<Option<Value>> {
+        let own = state.get("parent_state").and_then(|parents| parents.get(&self.stream.name));
+        if let Some(known) = own.or_else(|| state.get("state")) {
+            return Ok(Some(known.clone()).filter(|known| !known.is_null()));
+        }
+        let alone = state.as_object().filter(|members| members.len() == 1).and_then(|members| members.values().next());
+        let alone = alone.filter(|value| value.is_string() || value.is_number());
+        let Some((value, cursor)) = alone.zip(self.stream.cursor.as_ref()) else { return Ok(None) };
+        let field = cursor.field.text(&session.engine, session.scope())?;
+        Ok(Some(serde_json::json!({ field: value })))
     }
 
     /// The slices of the parent, and what was found out about its own parents.
     async fn slices(stream: &Stream, session: &Arc<Session>, state: Option<&Value>) -> Result<(ParentSlices, Parents)> {
         let mut progress = stream.progress(session, state, None)?;
-        let (partitions, parents) = stream.retriever.router.collect(session).await?;
+        let (partitions, mut parents) = stream.retriever.router.collect(session, state).await?;
+        if let Some(progress) = &mut progress {
+            progress.set_parents(std::mem::take(&mut parents.states));
+        }
         let mut slices = Vec::new();
         for partition in partitions {
             match &mut progress {

@@ -76,8 +76,8 @@ impl Selector {
         let filter = match view.child("record_filter") {
             None => None,
             Some(filter) if filter.kind() == "RecordFilter" => {
-                let condition = filter.template("condition")?.filter(|template| !template.source().is_empty());
-                condition.map(Filter::Condition)
+                // An empty condition is false: it leaves every record out.
+                filter.template("condition")?.map(Filter::Condition)
             }
             Some(filter) if filter.is_custom() => {
                 let known = &view.loader().components.filters;

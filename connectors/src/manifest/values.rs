@@ -3,6 +3,7 @@
 use super::{
     decode::Decoder,
     extract::Step,
+    extraction::steps,
     json::Slice,
     load::{Take, View},
     session::Session,
@@ -32,14 +33,7 @@ impl ValuePath {
     /// `BadAnswer` for an answer that `decoder` cannot read; as for templates.
     pub(crate) fn find(&self, session: &Session, decoder: &Decoder, response: &Response) -> Result<Vec<Python>> {
         let at = |error: Error| error.with("url", redact_url(&response.url));
-        let steps = self
-            .steps
-            .iter()
-            .map(|step| {
-                let text = step.text(&session.engine, session.scope())?;
-                Ok(if text == "*" { Step::Each } else { Step::Name(text) })
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let steps = steps(&self.steps, session)?;
         let mut found = Vec::new();
         for piece in decoder.open(response.body.clone()).map_err(at)? {
             let piece = piece.map_err(at)?;
@@ -77,6 +71,12 @@ pub(crate) fn walk<'a>(value: Slice<'a>, steps: &[Step], ends: &mut Vec<Slice<'a
         Step::Each if value.is_object() => value.members().into_iter().for_each(|(_, value)| walk(value, rest, ends)),
         Step::Nowhere => {}
         Step::Each => value.items().into_iter().for_each(|value| walk(value, rest, ends)),
+        Step::Index(index) => {
+            let found = usize::try_from(*index).ok().and_then(|index| value.items().into_iter().nth(index));
+            if let Some(value) = found {
+                walk(value, rest, ends);
+            }
+        }
         Step::Name(name) => {
             if let Some(value) = value.at(std::slice::from_ref(name)) {
                 walk(value, rest, ends);

@@ -175,7 +175,8 @@ fn split(
     if lower > upper || (lower == upper && cursor.granularity.is_none()) || upper < cursor.start {
         return Ok(());
     }
-    let lower = lower.max(cursor.start);
+    // Edges are moved first: a step shorter than what they are moved to would leave nothing of the first window.
+    let lower = cursor.clamp.ceiling(&lower.max(cursor.start))?;
     if lower > upper || (lower == upper && (cursor.is_strict || !is_last)) {
         return Ok(());
     }
@@ -184,30 +185,33 @@ fn split(
         Some(unit) if !(is_last && is_end) => end.minus(unit).map_err(invalid),
         _ => Ok(end),
     };
-    let Some(step) = cursor.step.filter(|step| *step != Duration::default()) else {
-        windows.push((lower, shortened(upper, true)?));
-        return Ok(());
-    };
-    let next = |from: &Moment| from.plus(step).unwrap_or(cursor.end);
+    let step = cursor.step.filter(|step| *step != Duration::default());
+    let next = |from: &Moment| step.and_then(|step| from.plus(step).ok()).unwrap_or(cursor.end);
     if next(&lower) >= upper {
-        windows.push((lower, shortened(upper, true)?));
+        let is_unit = is_last && cursor.granularity.is_some();
+        let end = if is_unit { upper } else { cursor.clamp.ceiling(&upper)? };
+        windows.push((lower, shortened(end, true)?));
         return Ok(());
     }
     let mut from = lower;
-    while from < upper {
-        let to = next(&from).min(upper);
-        if to <= from {
-            break;
+    loop {
+        let step_end = next(&from).min(upper);
+        let to = if step_end == upper { upper } else { cursor.clamp.ceiling(&step_end)? };
+        if from >= to {
+            return Ok(());
         }
-        windows.push((from, shortened(to, to >= upper)?));
-        from = to;
+        let is_end = step_end >= upper || to == upper;
+        windows.push((from, shortened(to, is_end)?));
+        if is_end {
+            return Ok(());
+        }
+        from = cursor.clamp.ceiling(&to)?;
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Clamp, *};
     use crate::manifest::time;
 
     fn moment(text: &str) -> Moment {
@@ -229,6 +233,7 @@ mod tests {
             end_name: "end_time".into(),
             is_strict: false,
             is_count: false,
+            clamp: Clamp::None,
         }
     }
 

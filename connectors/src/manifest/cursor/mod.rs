@@ -1,11 +1,13 @@
 //! `DatetimeBasedCursor`: which windows of time to read, and what is remembered afterwards.
 
+mod clamp;
 mod intervals;
 mod partitions;
 
 pub(crate) use intervals::Intervals;
 pub(crate) use partitions::{Progress, named_from_json, named_json};
 
+use self::clamp::{Clamp, ClampSpec};
 use super::{
     load::{Take, View},
     request::options::{Injections, RequestOption},
@@ -32,6 +34,7 @@ pub(crate) struct CursorSpec {
     step: Option<Template>,
     granularity: Option<Duration>,
     lookback: Option<Template>,
+    clamping: Option<ClampSpec>,
     start_option: Option<RequestOption>,
     end_option: Option<RequestOption>,
     start_name: Option<Template>,
@@ -73,6 +76,7 @@ pub(crate) struct Cursor {
     is_strict: bool,
     /// Values are whole numbers, kept as microseconds.
     pub(crate) is_count: bool,
+    clamp: Clamp,
 }
 
 impl CursorSpec {
@@ -85,7 +89,6 @@ impl CursorSpec {
         if view.kind() != "DatetimeBasedCursor" {
             return Err(view.unsupported("incremental sync"));
         }
-        let refused = view.refuse(&["clamping"]);
         let granularity = match view.text("cursor_granularity")? {
             Some(text) => Some(Duration::parse(&text).map_err(|reason| view.problem(reason))?),
             None => None,
@@ -94,8 +97,10 @@ impl CursorSpec {
         if step.is_some() != granularity.is_some() {
             return Err(view.problem("`step` and `cursor_granularity` need each other"));
         }
+        // A unit of no length is none.
+        let granularity = granularity.filter(|unit| *unit != Duration::default());
         let option = |name: &str| view.child(name).map(|option| RequestOption::load(&option)).transpose();
-        refused?;
+        let clamping = ClampSpec::load(&view);
         let (field, start) = (view.required_template("cursor_field"), MinMax::load(&view, "start_datetime"));
         let (end, start_option, end_option) =
             (MinMax::load(&view, "end_datetime"), option("start_time_option"), option("end_time_option"));
@@ -108,6 +113,7 @@ impl CursorSpec {
             step,
             granularity,
             lookback: view.template("lookback_window")?.filter(|template| !template.source().is_empty()),
+            clamping: clamping?,
             start_option: start_option?,
             end_option: end_option?,
             start_name: view.template("partition_field_start")?,
@@ -134,6 +140,7 @@ impl CursorSpec {
             step: None,
             granularity: None,
             lookback: None,
+            clamping: None,
             start_option: view.child("start_value_option").map(|option| RequestOption::load(&option)).transpose()?,
             end_option: None,
             start_name: name("start")?,
@@ -156,13 +163,14 @@ impl CursorSpec {
         };
         let mut formats = self.input_formats.clone();
         formats.push(self.format.clone());
+        let clamp = self.clamping.as_ref().map_or(Ok(Clamp::None), |clamping| clamping.bind(session))?;
         let end = match (end, &self.end) {
             (Some(end), _) => end,
-            (None, Some(end)) => end.evaluate(session, &self.format)?,
+            (None, Some(end)) => clamp.end(&end.evaluate(session, &self.format)?, self.granularity)?,
             (None, None) if self.is_count => {
                 Moment::from_epoch_us(COUNT_MAX).map_err(|reason| Error::new(ErrorKind::Invalid, reason))?
             }
-            (None, None) => Moment::now(),
+            (None, None) => clamp.end(&Moment::now(), self.granularity)?,
         };
         Ok(Cursor {
             field: self.field.text(&session.engine, session.scope())?,
@@ -177,6 +185,7 @@ impl CursorSpec {
             end_name: text(&self.end_name, "end_time")?,
             is_strict: self.is_strict,
             is_count: self.is_count,
+            clamp,
         })
     }
 

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result, Tokens, clock,
     http::{self, HttpClient, Method, Request, RetryPolicy},
-    oauth::TokenSource,
+    oauth::{MemoryCredentials, TokenSource},
 };
 
 /// The kind of grant in which a token that we sign is exchanged (RFC 7523).
@@ -159,11 +159,17 @@ impl OAuth {
         let signer = exchange.assertion.as_ref().map(|(jwt, _)| Arc::clone(jwt));
         let what = format!("{}\n{:?}\n{configured:?}{signer:?}", exchange.url, exchange.fields);
         let http = session.http.clone();
+        // Tokens by client credentials need no sign-in by a person and are never rotated; a manifest may have several.
+        let grant_type = self.text(session, self.grant_type.as_ref(), "refresh_token")?;
+        let is_own = configured.is_none() && grant_type == "client_credentials";
         let make = || {
             let refresh: crate::oauth::Refresh = Arc::new(move |old: Tokens| -> BoxFuture<'static, Result<Tokens>> {
                 let (exchange, http, configured) = (exchange.clone(), http.clone(), configured.clone());
                 async move { exchange.refresh(&http, &old, configured).await }.boxed()
             });
+            if is_own {
+                return TokenSource::issuing(Arc::new(MemoryCredentials::empty()), refresh);
+            }
             TokenSource::issuing(Arc::clone(&session.credentials), refresh)
         };
         Ok(Some(session.tokens(what, make)))

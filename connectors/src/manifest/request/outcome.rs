@@ -218,7 +218,7 @@ impl Filter {
                 .predicate
                 .as_ref()
                 .map_or(Ok(false), |predicate| predicate.is_met(&session.engine, &answer_scope(session, response)))?
-            || self.contains.as_ref().is_some_and(|part| error_text(response).is_some_and(|text| text.contains(part)));
+            || self.contains.as_ref().is_some_and(|part| told(response).is_some_and(|text| text.contains(part)));
         if !matches {
             return Ok(None);
         }
@@ -250,6 +250,12 @@ fn json_of(response: &Response) -> Value {
     }
     let start = text.len() - text.trim_start().len();
     Lazy::value(&response.body, start..text.trim_end().len())
+}
+
+/// The error message of an answer; an answer that is no JSON is one as a whole.
+fn told(response: &Response) -> Option<String> {
+    let text = std::str::from_utf8(&response.body).ok()?;
+    if super::super::json::Slice::parse(text).is_ok() { error_text(response) } else { Some(text.to_owned()) }
 }
 
 /// The error message inside a JSON answer, where products usually put it.

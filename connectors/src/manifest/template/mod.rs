@@ -10,6 +10,7 @@ use crate::{Error, ErrorKind as Kind, Result};
 
 mod arguments;
 mod filters;
+mod lists;
 mod lower;
 mod macros;
 mod methods;
