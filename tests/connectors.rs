@@ -18,6 +18,8 @@ mod plug_ins;
 mod program;
 #[path = "connectors/published.rs"]
 mod published;
+#[path = "connectors/rare.rs"]
+mod rare;
 #[path = "connectors/reference.rs"]
 mod reference;
 #[path = "connectors/refusals.rs"]
