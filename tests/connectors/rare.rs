@@ -303,3 +303,47 @@ async fn requests_carry_a_token_that_we_sign() {
     });
     assert_eq!(reading.records, [expected]);
 }
+
+#[tokio::test]
+async fn of_several_tokens_one_with_something_left_of_its_quota_is_used() {
+    let server = product(|request| {
+        let token = request.headers.get("authorization").unwrap().to_str().unwrap().to_owned();
+        if request.url.path() == "/quota" {
+            let remaining = if token == "token a" { 2 } else { 900 };
+            return json_answer(json!({"core": {"remaining": remaining, "reset": 4_102_444_800_u64, "limit": 1000}}));
+        }
+        let page = number(request, "page");
+        let rows: Vec<Value> = if page < 4 { vec![json!({"id": page, "token": token})] } else { Vec::new() };
+        // The product counts differently: after the first page nothing is left of the first token.
+        json_answer(json!({ "data": rows })).insert_header("x-left", if page == 0 { "0" } else { "500" })
+    })
+    .await;
+    let auth = json!({"authenticator": {
+        "type": "RateLimitedMultipleTokenAuthenticator", "tokens": "a, b", "auth_method": "token",
+        "quota_status_source": {"url": "{{ config['base_url'] }}/quota"},
+        "quotas": [{"name": "core", "remaining_path": ["core", "remaining"], "reset_path": ["core", "reset"],
+            "limit_path": ["core", "limit"], "remaining_header": "x-left"}],
+    }});
+    let retriever = json!({
+        "requester": requester("x", &auth),
+        "paginator": {"type": "DefaultPaginator", "page_token_option": option("page"), "pagination_strategy": {"type": "PageIncrement"}},
+    });
+    let reading = things(&server, &manifest(retriever, &json!({}))).await;
+    let used: Vec<&str> = reading.records.iter().map(|record| record["token"].as_str().unwrap()).collect();
+    assert_eq!(used, ["token a", "token b", "token b", "token b"], "{:?}", reading.end);
+    assert_eq!(asked(&server).await.iter().filter(|path| *path == "/quota").count(), 2, "once a token");
+}
+
+#[tokio::test]
+async fn when_no_token_has_anything_left_the_wait_is_told() {
+    let server = product(|_| json_answer(json!({"core": {"remaining": 0, "reset": "2100-01-01T00:00:00Z"}}))).await;
+    let auth = json!({"authenticator": {
+        "type": "RateLimitedMultipleTokenAuthenticator", "tokens": ["a"], "max_wait_time": "PT1S",
+        "quota_status_source": {"url": "{{ config['base_url'] }}/quota"},
+        "quotas": [{"name": "core", "remaining_path": ["core", "remaining"], "reset_path": ["core", "reset"]}],
+    }});
+    let error =
+        things(&server, &manifest(json!({"requester": requester("x", &auth)}), &json!({}))).await.end.unwrap_err();
+    assert_eq!(error.kind(), listbackup_connectors::ErrorKind::RateLimited, "{error}");
+    assert!(error.retry_after().is_some());
+}

@@ -14,6 +14,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::{
     call_rate::Budget,
+    request::token_pool::SharedCounters,
     template::{Engine, Scope, values},
 };
 use crate::{
@@ -45,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) logins: Arc<tokio::sync::Mutex<HashMap<String, (SecretString, jiff::Timestamp)>>>,
     /// Properties that the product listed, by where the manifest asks for them.
     pub(crate) properties: Arc<tokio::sync::Mutex<HashMap<usize, Arc<Vec<String>>>>>,
+    /// What is left of the quotas of tokens, by their component.
+    pools: Arc<Mutex<HashMap<String, SharedCounters>>>,
     /// Schemas that the product described, by the stream's name.
     pub(crate) schemas: Arc<tokio::sync::Mutex<HashMap<String, Arc<serde_json::Value>>>>,
 }
@@ -63,6 +66,7 @@ impl Session {
             requests: Arc::default(),
             tokens: Arc::default(),
             logins: Arc::default(),
+            pools: Arc::default(),
             schemas: Arc::default(),
             properties: Arc::default(),
             jobs: Arc::new(Semaphore::new(1)),
@@ -92,7 +96,7 @@ impl Session {
 
     /// The same without the owners of tokens, for one of them to hold.
     pub(crate) fn apart(&self) -> Self {
-        Self { tokens: Arc::default(), logins: Arc::default(), ..self.clone() }
+        Self { tokens: Arc::default(), logins: Arc::default(), pools: Arc::default(), ..self.clone() }
     }
 
     /// Lets no more requests out than `budget` has.
@@ -151,6 +155,12 @@ impl Session {
     /// Requests sent so far.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The counters of the component that `key` tells.
+    pub(crate) fn pool(&self, key: &str) -> SharedCounters {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(pools.entry(key.to_owned()).or_default())
     }
 
     /// The owner of the tokens for `what`, made by `make` at the first call.

@@ -18,6 +18,7 @@ use super::{
     oauth::OAuth,
     options::{Injections, RequestOption},
     session_token::SessionToken,
+    token_pool::TokenPool,
 };
 use crate::{Authenticator, Error, ErrorKind, Result};
 
@@ -41,6 +42,8 @@ pub(crate) enum Auth {
     LegacyToken(Arc<LegacyToken>),
     /// `CustomAuthenticator`.
     Custom(Plugged<dyn Authenticator>),
+    /// One of several tokens, by what is left of their quotas.
+    Pool(Arc<TokenPool>),
     /// A token that we sign.
     Jwt(Arc<Jwt>),
     /// One of several, chosen by a setting.
@@ -73,6 +76,7 @@ impl Auth {
             "OAuthAuthenticator" => Self::Grant(Arc::new(OAuth::load(view)?)),
             "SessionTokenAuthenticator" => Self::SessionToken(Arc::new(SessionToken::load(view)?)),
             "LegacySessionTokenAuthenticator" => Self::LegacyToken(Arc::new(LegacyToken::load(view, requester)?)),
+            "RateLimitedMultipleTokenAuthenticator" => Self::Pool(Arc::new(TokenPool::load(view)?)),
             "JwtAuthenticator" => Self::Jwt(Arc::new(Jwt::load(view)?)),
             "SelectiveAuthenticator" => {
                 let path = view.texts("authenticator_selection_path")?;
@@ -104,7 +108,7 @@ impl Auth {
     pub(crate) async fn sign(&self, session: &Session) -> Result<Injections> {
         let mut injections = Injections::default();
         match self.chosen(session)? {
-            Self::None | Self::Selective { .. } => {}
+            Self::None | Self::Selective { .. } | Self::Pool(_) => {}
             Self::ApiKey { option, token } => {
                 let token = token.text(&session.engine, session.scope())?;
                 option.inject(&session.engine, session.scope(), Python::Text(token), &mut injections)?;
@@ -131,6 +135,17 @@ impl Auth {
             Self::Jwt(jwt) => jwt.sign(session, &mut injections)?,
         }
         Ok(injections)
+    }
+
+    /// The pool of tokens that sign whole requests, if this is one.
+    ///
+    /// # Errors
+    /// As for [`Auth::sign`].
+    pub(super) fn pool(&self, session: &Session) -> Result<Option<&TokenPool>> {
+        Ok(match self.chosen(session)? {
+            Self::Pool(pool) => Some(pool),
+            _ => None,
+        })
     }
 
     /// After the product refused the present token: gets another one.

@@ -11,4 +11,5 @@ pub(crate) mod options;
 pub(crate) mod outcome;
 pub(crate) mod requester;
 pub(crate) mod session_token;
+pub(crate) mod token_pool;
 pub(crate) mod url;

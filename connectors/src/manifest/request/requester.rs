@@ -99,7 +99,7 @@ impl Requester {
         loop {
             attempt += 1;
             let request = self.build(session, call).await?;
-            let sent = session.send(request).await;
+            let sent = self.exchange(session, request).await;
             let (error, response) = match sent {
                 Err(error) if error.kind() == ErrorKind::Retry => (error, None),
                 Err(error) => return Err(error),
@@ -137,6 +137,13 @@ impl Requester {
             tokio::time::sleep(wait).await;
             waited += wait;
         }
+    }
+
+    async fn exchange(&self, session: &Session, request: Request) -> Result<Response> {
+        let Some(pool) = self.auth.pool(session)? else { return session.send(request).await };
+        let response = session.send(request.clone()).await?;
+        pool.observe(session, &request, &response).await;
+        Ok(response)
     }
 
     /// Opens the answer to a call, its body unread; refusals are tried again as the manifest says.
@@ -225,7 +232,11 @@ impl Requester {
             insert_header(&mut map, &name, &value.text())?;
         }
         let body = self.body(session, call, &scope, signed.form, signed.json, &mut map)?;
-        Ok(Request { method: self.method.clone(), url, headers: map, body })
+        let mut request = Request { method: self.method.clone(), url, headers: map, body };
+        if let Some(pool) = self.auth.pool(session)? {
+            pool.sign(session, &mut request).await?;
+        }
+        Ok(request)
     }
 
     fn body(
