@@ -112,7 +112,7 @@ fn every_feature_of_the_language_reads_as_in_the_reference() {
 #[test]
 fn a_product_that_fails_now_and_then_is_read_as_by_the_reference() {
     let folder = own("tests/connectors/manifests");
-    let names = ["failures", "page_numbers", "partition_states"].map(str::to_owned);
+    let names = ["failures", "offsets", "substreams"].map(str::to_owned);
     compare(&folder, &BTreeSet::from(names), &["--timeout", "60", "--faults"], true);
 }
 

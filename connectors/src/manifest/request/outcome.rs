@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use minijinja::Value;
-use regex::Regex;
 
 use super::super::{
     headers,
     load::{Take, View},
     session::Session,
-    template::{Scope, Template, values::Lazy},
+    template::{Scope, Template, expression, values::Lazy},
 };
 use crate::{
     Error, ErrorKind, Result, clock,
@@ -368,7 +367,7 @@ fn header_number(
     let mut text = found.to_owned();
     if let Some(regex) = regex {
         let source = regex.text(&session.engine, session.scope())?;
-        let compiled = Regex::new(&format!("^(?:{source})"));
+        let compiled = expression(&format!("^(?:{source})"));
         let compiled = compiled.map_err(|error| {
             Error::new(ErrorKind::Invalid, format!("a back-off strategy has a wrong pattern: {error}"))
         })?;
