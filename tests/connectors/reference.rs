@@ -60,7 +60,9 @@ fn compare(folder: &Path, names: &BTreeSet<String>, options: &[&str], must_compa
     let work = tempfile::tempdir().unwrap();
     let mut command = Command::new(python);
     command.arg(beside_the_checkout("conformance/compare.py")).arg("--manifests").arg(folder);
-    command.arg("--ours").arg(binary()).arg("--work").arg(work.path()).args(["--jobs", "2", "--timeout", "60"]);
+    command.arg("--ours").arg(binary()).arg("--work").arg(work.path()).args(["--jobs", "2", "--overrides"]);
+    // Settings that the mock cannot guess.
+    command.arg(own("tests/connectors/overrides"));
     command.args(options).args(names.iter().flat_map(|name| ["--only", name]));
     let output = command.output().unwrap();
     let table = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -98,24 +100,24 @@ fn published_manifests_that_load_read_as_in_the_reference() {
     if names.is_empty() {
         return println!("skipped: no published manifests beside the checkout");
     }
-    compare(&folder, &names, &[], false);
+    compare(&folder, &names, &["--timeout", "60"], false);
 }
 
 #[test]
 fn every_feature_of_the_language_reads_as_in_the_reference() {
     let folder = own("tests/connectors/manifests");
-    compare(&folder, &all_names(&folder), &[], true);
+    compare(&folder, &all_names(&folder), &["--timeout", "40"], true);
 }
 
 #[test]
 fn a_product_that_fails_now_and_then_is_read_as_by_the_reference() {
     let folder = own("tests/connectors/manifests");
-    let names = ["failures", "page_numbers", "partition_states"].map(str::to_owned);
-    compare(&folder, &BTreeSet::from(names), &["--faults"], true);
+    let names = ["failures", "offsets", "substreams"].map(str::to_owned);
+    compare(&folder, &BTreeSet::from(names), &["--timeout", "60", "--faults"], true);
 }
 
 #[test]
 fn our_own_connectors_read_as_in_the_reference() {
     let folder = own("connectors/manifests");
-    compare(&folder, &all_names(&folder), &[], false);
+    compare(&folder, &all_names(&folder), &["--timeout", "40"], true);
 }

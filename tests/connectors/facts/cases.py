@@ -143,6 +143,21 @@ TEMPLATES += pieces(r"""
 {{ 'ab' | regex_replace('x', 'y') }}
 {{ response.links.next | regex_search('[?&]page=([^&]+)') }}
 {{ '' | regex_search('(.*)') }}
+{{ '{"next":"abc"}' | regex_search('{"next":"([^"]+)"}') }}
+{{ 'a{1}' | regex_search('a{(\\d)}') }}
+{{ 'aab' | regex_search('a{2}(b)') }}
+{{ '[in]' | regex_search('[[](.+)[]]') }}
+{{ '<https://x/?page=2>; rel="next"' | regex_search('<(.*)>; rel="next"') }}
+{{ 'a&&b' | regex_search('([a&&b]+)') }}
+{{ 'x\ny' | regex_search('x$(.*)') }}
+{{ 'line' | regex_search('^(l)') }}
+{{ 'cursor=abc&b' | regex_search('cursor=(?P<c>[^&]*)') }}
+{{ 'é1' | regex_search('(\\w+)') }}
+{{ 'ab' | regex_search('(a(b))') }}
+{{ 'A' | regex_search('(?i)(a)') }}
+{{ 'a/b' | regex_search('a\\/(b)') }}
+{{ 'a-b' | regex_search('a\\-(b)') }}
+{{ 'x' | regex_search('([') }}
 {{ 'x' | regex_search('(a)?x') }}
 {{ 'a b/c?d=é&e' | urlencode }}
 {{ {'a': 'é', 'b': none} | urlencode }}
@@ -919,7 +934,7 @@ CHANGES = [
 ]
 CHANGED = [
     {"n": 5, "s": "x", "f": 1.5, "null": None, "l": [1, 2, 3], "d": {"x": 1, "y": "t", "deep": {"z": [1]}}, "rows": [{"k": "a", "v": 1}, {"k": "b"}], "e": {}, "el": [], "one": 1.0, "text": "007", "big": 12345678901234567, "nested_text": "{'a': 1}"},
-    {"A Key": 1, "Ab": {"Cd E": [{"Fx": 1}]}, "n": "5", "x": {"x": "x"}, "a": [[1], [2]], "ab": None, "AB": 2},
+    {"A Key": 1, "Ab": {"Cd E": [{"Fx": 1}]}, "n": "5", "x": {"x": "x"}, "a": [[1], [2]], "ABC": None, "abd": 2},
     {},
 ]
 

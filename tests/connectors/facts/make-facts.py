@@ -15,6 +15,7 @@ import sys
 import warnings
 
 os.environ["TZ"] = "UTC"
+sys.dont_write_bytecode = True
 logging.disable(logging.CRITICAL)
 warnings.filterwarnings("ignore")
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -253,7 +254,7 @@ def changes():
                 one = ModelToComponentFactory().create_component(kind, copy.deepcopy(definition), copy.deepcopy(cases.CONFIG))
                 after = copy.deepcopy(record)
                 one.transform(after, config=copy.deepcopy(cases.CONFIG), stream_slice=StreamSlice(partition={"part": 1}, cursor_slice={}))
-                return after
+                return dict(sorted(after.items()))
             yield [definition, record, tried(change)]
 
 

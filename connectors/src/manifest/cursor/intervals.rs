@@ -164,6 +164,9 @@ fn read(cursor: &Cursor, value: &Value) -> Result<Moment> {
     cursor.parse(&text).ok_or_else(|| invalid(format!("the state's value `{text}` fits none of the cursor's formats")))
 }
 
+/// Windows that one read may have: a step of seconds over years would fill the memory with them.
+const MAX_WINDOWS: usize = 1_000_000;
+
 /// Cuts `lower..upper` into windows of one step.
 fn split(
     cursor: &Cursor,
@@ -201,6 +204,12 @@ fn split(
             return Ok(());
         }
         let is_end = step_end >= upper || to == upper;
+        if windows.len() >= MAX_WINDOWS {
+            let message = format!(
+                "the cursor's `step` cuts the time to read into more than {MAX_WINDOWS} windows: choose a longer one"
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         windows.push((from, shortened(to, is_end)?));
         if is_end {
             return Ok(());
@@ -277,6 +286,14 @@ mod tests {
             intervals.close(&daily, start, end, Some(end.minus(Duration::from_seconds(86_400)).unwrap())).unwrap();
         }
         assert_eq!(intervals.to_state(&daily), json!({"at": "2024-01-09"}));
+    }
+
+    #[test]
+    fn a_step_that_makes_millions_of_windows_is_refused() {
+        let tiny = cursor("2020-01-01", "2024-01-01", Some("PT1S"), Some("PT1S"), None);
+        let mut intervals = Intervals::from_state(&tiny, None, None).unwrap();
+        let message = intervals.open_windows(&tiny).unwrap_err().to_string();
+        assert!(message.contains("choose a longer one"), "{message}");
     }
 
     #[test]

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use regex::Regex;
-
 use super::{
     super::{
         components::Plugged,
         load::{Take, View},
         session::Session,
-        template::{Only, Template},
+        template::{Only, Template, expression},
     },
     outcome::answer_scope,
 };
@@ -130,7 +128,7 @@ fn header_number(
     let mut text = found.to_owned();
     if let Some(regex) = regex {
         let source = regex.text(&session.engine, session.scope())?;
-        let compiled = Regex::new(&format!("^(?:{source})"));
+        let compiled = expression(&format!("^(?:{source})"));
         let compiled = compiled.map_err(|error| {
             Error::new(ErrorKind::Invalid, format!("a back-off strategy has a wrong pattern: {error}"))
         })?;

@@ -1,7 +1,5 @@
 //! Filters of the language, and those of the engine that differ from the reference's.
 
-use std::sync::{LazyLock, Mutex};
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac};
 use minijinja::{
@@ -13,13 +11,11 @@ use sha2::Digest as _;
 
 use super::{
     arguments::Arguments,
+    expressions::expression,
     lists,
     operators::{type_error, value_error},
     values::{text, write_repr},
 };
-
-/// Compiled expressions kept at once; manifests have a handful.
-const MAX_PATTERNS: usize = 256;
 
 /// Registers the filters.
 pub(super) fn register(env: &mut Environment<'static>) {
@@ -182,24 +178,13 @@ fn base64_decode(value: &str) -> Result<String, Error> {
 }
 
 fn pattern(source: &str) -> Result<Regex, Error> {
-    static PATTERNS: LazyLock<Mutex<std::collections::HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
-    let mut patterns = PATTERNS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(known) = patterns.get(source) {
-        return Ok(known.clone());
-    }
-    let compiled =
-        Regex::new(source).map_err(|error| value_error(format!("`{source}` is not a regular expression: {error}")))?;
-    if patterns.len() >= MAX_PATTERNS {
-        patterns.clear();
-    }
-    patterns.insert(source.to_owned(), compiled.clone());
-    Ok(compiled)
+    expression(source).map_err(value_error)
 }
 
 /// The first group of the first match, or nothing.
 fn regex_search(given: &Arguments) -> Result<Value, Error> {
-    let (value, expression) = (given.text(0)?, given.text(1)?);
-    let found = pattern(expression)?;
+    let (value, source) = (given.text(0)?, given.text(1)?);
+    let found = pattern(source)?;
     let captures = found.captures(value).filter(|captures| captures.len() > 1);
     // A group that takes no part in the match is none.
     Ok(captures

@@ -9,6 +9,7 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 use crate::{Error, ErrorKind as Kind, Result};
 
 mod arguments;
+mod expressions;
 mod filters;
 mod lists;
 mod lower;
@@ -20,6 +21,7 @@ pub(crate) mod python;
 mod scope;
 pub(crate) mod values;
 
+pub(crate) use expressions::expression;
 pub(crate) use python::Python;
 use scope::Names;
 pub(crate) use scope::Scope;
