@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{
     load::{Take, View, scalar_text},
-    template::{Engine, Scope, Template},
+    template::{Engine, Scope, Template, expression},
     time::Duration,
     yaml::Data,
 };
@@ -143,7 +143,7 @@ impl Matcher {
     /// Reads the component.
     pub(crate) fn load(view: &View<'_>) -> Take<Self> {
         let path = match view.text("url_path_pattern")? {
-            Some(pattern) => Some(Regex::new(&pattern).map_err(|error| {
+            Some(pattern) => Some(expression(&pattern).map_err(|error| {
                 view.problem(format!("the pattern `{pattern}` cannot be used (look-around is not supported): {error}"))
             })?),
             None => None,
