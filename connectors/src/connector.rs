@@ -1,17 +1,18 @@
 //! The contract between an integration and the engine. `connectors/README.md` says it in words, with every MUST.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use crate::{
     attachment::{AttachmentBody, AttachmentRequest},
     catalog::{Catalog, Spec, StreamSpec},
     error::{Error, ErrorKind, Result},
+    http::{HeaderMap, HttpClient, Response},
     page::Page,
 };
 
@@ -170,6 +171,11 @@ impl Settings {
         Self(Arc::new(value))
     }
 
+    /// Settings that several hold.
+    pub(crate) fn shared(value: Arc<Value>) -> Self {
+        Self(value)
+    }
+
     /// The settings in clear. Only for building requests.
     pub fn expose(&self) -> &Value {
         &self.0
@@ -206,4 +212,116 @@ pub trait CredentialStore: Send + Sync {
     /// # Errors
     /// `Retry` when another owner rotated first (load again) or the store cannot be reached.
     async fn rotate(&self, tokens: &Tokens) -> Result<()>;
+}
+
+/// Finds the records of an answer: a `CustomRecordExtractor` of a manifest.
+pub trait RecordExtractor: Send + Sync {
+    /// The records in `body`, which a decoder has made JSON; each is the text of a JSON object.
+    ///
+    /// # Errors
+    /// `BadAnswer` for a body that is not as expected: never no records for what cannot be read.
+    fn extract(&self, body: &[u8], settings: &Settings) -> Result<Vec<String>>;
+}
+
+/// Reads bodies that are not JSON: a `CustomDecoder` of a manifest.
+pub trait BodyDecoder: Send + Sync {
+    /// The values in `body`, each a JSON text.
+    ///
+    /// # Errors
+    /// As for [`RecordExtractor::extract`].
+    fn decode(&self, body: &[u8]) -> Result<Vec<String>>;
+}
+
+/// Changes records: a `CustomTransformation` of a manifest.
+pub trait RecordTransformation: Send + Sync {
+    /// Changes `record`, which came with `slice`.
+    ///
+    /// # Errors
+    /// `Invalid` for a record that it cannot change; the stream ends.
+    fn transform(&self, record: &mut Map<String, Value>, slice: &Value, settings: &Settings) -> Result<()>;
+}
+
+/// Leaves records out: a `CustomRecordFilter` of a manifest.
+pub trait RecordFilter: Send + Sync {
+    /// Whether `record`, which came with `slice`, counts.
+    ///
+    /// # Errors
+    /// As for [`RecordTransformation::transform`].
+    fn keeps(&self, record: &Value, slice: &Value, settings: &Settings) -> Result<bool>;
+}
+
+/// Signs requests: a `CustomAuthenticator` of a manifest.
+#[async_trait]
+pub trait Authenticator: Send + Sync {
+    /// Headers to add; they are never printed. `http` is for a login, and what it gives should be kept while it works.
+    ///
+    /// # Errors
+    /// `Reauthorise` when a person must do something.
+    async fn sign(&self, settings: &Settings, http: &HttpClient) -> Result<Vec<(String, SecretString)>>;
+}
+
+/// A page that was read, for finding the next one.
+#[derive(Clone, Debug)]
+pub struct PageEnd {
+    /// The answer's body, as JSON.
+    pub body: Bytes,
+    /// The answer's headers.
+    pub headers: HeaderMap,
+    /// Records found in it.
+    pub records: usize,
+    /// The last record that counts.
+    pub last_record: Option<Value>,
+    /// The token of this page; `None` for the first one.
+    pub token: Option<Value>,
+}
+
+/// Leads from page to page: a `CustomPaginationStrategy` of a manifest.
+pub trait PaginationStrategy: Send + Sync {
+    /// The token of the first page, where it has one.
+    fn first(&self) -> Option<Value> {
+        None
+    }
+
+    /// The token of the page after `page`; `None` at the end. The same token twice in a slice is an error.
+    ///
+    /// # Errors
+    /// `BadAnswer` for an answer from which it cannot be told.
+    fn next(&self, page: &PageEnd, settings: &Settings) -> Result<Option<Value>>;
+}
+
+/// Divides a stream: a `CustomPartitionRouter` of a manifest.
+pub trait PartitionRouter: Send + Sync {
+    /// The partitions. `parents` are those that the component's own `parent_stream_configs` give, if it has any.
+    ///
+    /// # Errors
+    /// `Invalid` when the settings name no partition that there can be.
+    fn partitions(&self, parents: Vec<Map<String, Value>>, settings: &Settings) -> Result<Vec<Map<String, Value>>>;
+}
+
+/// Turns states of another form into those of today: a `CustomStateMigration` of a manifest.
+pub trait StateMigration: Send + Sync {
+    /// The state as streams read it; one that is in that form already stays as it is.
+    ///
+    /// # Errors
+    /// `Invalid` for a state that it does not understand.
+    fn migrate(&self, state: Value, settings: &Settings) -> Result<Value>;
+}
+
+/// Says how long to wait before another try: a `CustomBackoffStrategy` of a manifest.
+pub trait BackoffStrategy: Send + Sync {
+    /// The wait before try number `attempt` + 1; `None` leaves it to the others. There is no answer after a network fault.
+    ///
+    /// # Errors
+    /// `RateLimited` to give up for now.
+    fn wait(&self, answer: Option<&Response>, attempt: u32, settings: &Settings) -> Result<Option<Duration>>;
+}
+
+/// Knows the schema of a stream's records: a `CustomSchemaLoader` of a manifest.
+#[async_trait]
+pub trait SchemaSource: Send + Sync {
+    /// The JSON schema; asked for once a connector.
+    ///
+    /// # Errors
+    /// As for requests.
+    async fn schema(&self, settings: &Settings, http: &HttpClient) -> Result<Value>;
 }

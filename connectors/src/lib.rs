@@ -18,8 +18,9 @@ pub mod registry;
 pub use attachment::{Attachment, AttachmentBody, AttachmentRequest, ResumeAt};
 pub use catalog::{Catalog, Deletions, OAuth2SignIn, Reference, SignIn, Spec, StreamSpec, WriteSpec};
 pub use connector::{
-    Connector, CredentialStore, FailedItem, Integration, Link, ReadEnd, ReadRequest, RecordWriter, Settings, Tokens,
-    WriteAction, WriteRequest, WrittenRecord,
+    Authenticator, BackoffStrategy, BodyDecoder, Connector, CredentialStore, FailedItem, Integration, Link, PageEnd,
+    PaginationStrategy, PartitionRouter, ReadEnd, ReadRequest, RecordExtractor, RecordFilter, RecordTransformation,
+    RecordWriter, SchemaSource, Settings, StateMigration, Tokens, WriteAction, WriteRequest, WrittenRecord,
 };
 pub use error::{Error, ErrorKind, Problem, Result};
 pub use page::{KeySlices, Page, PageProgress, RecordSlice};

@@ -49,13 +49,17 @@ pub fn manifest(streams: &str) -> String {
 
 /// Connects `text` to `settings`.
 pub fn connect(text: &str, settings: Value) -> Result<Arc<dyn Connector>> {
+    bind(&ManifestIntegration::parse("test", "manifest.yaml", text)?, settings)
+}
+
+/// Connects a manifest to `settings`.
+pub fn bind(integration: &ManifestIntegration, settings: Value) -> Result<Arc<dyn Connector>> {
     let guard = AddressGuard::allowing(vec!["127.0.0.0/8".parse().map_err(|_| bug())?]);
-    let link = Link {
+    integration.connect(Link {
         settings: Settings::new(settings),
         http: HttpClientBuilder::new(guard).build()?,
         credentials: Arc::new(MemoryCredentials::empty()),
-    };
-    ManifestIntegration::parse("test", "manifest.yaml", text)?.connect(link)
+    })
 }
 
 fn bug() -> Error {

@@ -207,9 +207,15 @@ fn walk<'a>(value: Json<'a>, steps: &[Step], found: &mut Vec<Json<'a>>) {
     let Some((step, rest)) = steps.split_first() else { return found.push(value) };
     match step {
         Step::Each if value.is_object() => value.members().into_iter().for_each(|(_, value)| walk(value, rest, found)),
+        Step::Nowhere => {}
         Step::Each => value.items().into_iter().for_each(|value| walk(value, rest, found)),
         Step::Name(name) => {
             if let Some(value) = value.at(std::slice::from_ref(name)) {
+                walk(value, rest, found);
+            }
+        }
+        Step::Index(index) => {
+            if let Some(value) = usize::try_from(*index).ok().and_then(|index| value.items().into_iter().nth(index)) {
                 walk(value, rest, found);
             }
         }

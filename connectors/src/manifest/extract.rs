@@ -5,6 +5,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 
 use super::{
+    extraction::Reshaped,
     json::{Scan, Scanner, Slice},
     template::values::Members,
 };
@@ -15,6 +16,8 @@ use crate::{Error, ErrorKind, KeySlices, RecordSlice, Result};
 pub(crate) struct Plan {
     /// The steps to the records.
     pub(crate) path: Vec<Step>,
+    /// What takes records out of a page where a path alone does not.
+    pub(crate) reshaped: Option<Arc<Reshaped>>,
     /// Paths of the key's fields.
     pub(crate) key: Vec<Vec<String>>,
     /// The field that moves forward.
@@ -28,8 +31,12 @@ pub(crate) struct Plan {
 pub(crate) enum Step {
     /// A member's name, or an index of a list in decimal.
     Name(String),
+    /// An index of a list.
+    Index(i128),
     /// Every member or item.
     Each,
+    /// No member and no item.
+    Nowhere,
 }
 
 /// A page with its records.
@@ -41,6 +48,10 @@ pub(crate) struct Extracted {
     pub(crate) records: Vec<Found>,
     /// The value that templates call `response`: the page, or its first item when it is a list.
     pub(crate) response: Response,
+    /// Empty records that count for the size of the page and for nothing else.
+    pub(crate) dropped: usize,
+    /// The text that `response` stands in.
+    pub(crate) source: Bytes,
 }
 
 /// One record with what was wanted of it.
@@ -77,6 +88,14 @@ struct Walker<'p> {
 /// # Errors
 /// `BadAnswer` when the body is not JSON, or something else than records stands at the path.
 pub(crate) fn extract(body: Bytes, plan: &Plan) -> Result<Extracted> {
+    let Some(reshaped) = &plan.reshaped else { return extract_at(body, plan) };
+    let seen = extract_at(body.clone(), &Plan { path: vec![Step::Nowhere], ..Plan::default() })?;
+    let (list, dropped) = reshaped.rewrite(&body)?;
+    let records = extract_at(list, &Plan { reshaped: None, path: Vec::new(), ..plan.clone() })?;
+    Ok(Extracted { response: seen.response, source: body, dropped, ..records })
+}
+
+fn extract_at(body: Bytes, plan: &Plan) -> Result<Extracted> {
     let too_large = body.len() > u32::MAX as usize;
     let text = std::str::from_utf8(&body)
         .map_err(|error| bad_answer(&format!("the page is not UTF-8 at byte {}", error.valid_up_to())))?;
@@ -97,7 +116,7 @@ pub(crate) fn extract(body: Bytes, plan: &Plan) -> Result<Extracted> {
         return Err(bad_answer(&format!("the record path leads to {kind}; a record must be an object")));
     }
     let records = walker.records;
-    Ok(Extracted { records, response, body })
+    Ok(Extracted { records, response, source: body.clone(), dropped: 0, body })
 }
 
 fn bad_answer(message: &str) -> Error {
@@ -206,14 +225,18 @@ impl Step {
     fn takes(&self, key: &super::json::scan::Key<'_>) -> bool {
         match self {
             Self::Name(name) => key.is(name),
+            Self::Index(_) => false,
             Self::Each => true,
+            Self::Nowhere => false,
         }
     }
 
     fn takes_index(&self, index: usize) -> bool {
         match self {
             Self::Name(name) => name.parse() == Ok(index),
+            Self::Index(wanted) => usize::try_from(*wanted) == Ok(index),
             Self::Each => true,
+            Self::Nowhere => false,
         }
     }
 }
@@ -340,6 +363,7 @@ mod tests {
         let step = |name: &&str| if *name == "*" { Step::Each } else { Step::Name((*name).to_owned()) };
         Plan {
             path: path.iter().map(step).collect(),
+            reshaped: None,
             key: vec![vec!["id".into()]],
             cursor: Some("at".into()),
             deletion: Some(vec!["meta".into(), "gone".into()]),

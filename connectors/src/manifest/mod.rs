@@ -4,38 +4,64 @@
 //! problem is told with its line and its path in the tree. Bound to a person's settings it is a [`crate::Connector`].
 //! Pages stay as they were received: records are slices of them, unless a stream changes its records.
 
+mod answer;
 mod attachments;
+mod call_rate;
+mod check;
+mod components;
 mod connector;
 mod cursor;
+mod decode;
+mod delegate;
+mod dynamic;
+mod expander;
 pub(crate) mod extract;
+mod extraction;
+mod glob;
+mod grouping;
+mod groups;
 mod headers;
+mod job;
 mod json;
+mod lists;
 mod load;
+mod normalization;
 mod normalize;
 mod paginate;
 mod partition;
+mod properties;
+mod remove;
 mod request;
+mod reshape;
 mod retriever;
 mod run;
+mod schema;
 mod selector;
 mod session;
 mod settings;
 mod slice;
 mod spec;
 mod stream;
+mod sweep;
 mod template;
 mod time;
 mod transform;
+mod values;
 mod write;
 mod yaml;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+pub use self::components::{Components, Make};
 use self::{
-    connector::{Manifest, ManifestConnector},
+    call_rate::CallRates,
+    check::Check,
+    connector::{Listed, Manifest, ManifestConnector},
+    dynamic::DynamicStreams,
+    groups::Groups,
     load::{Loader, Take, View},
+    normalization::Normalization,
     session::Session,
-    stream::Stream,
     template::Engine,
 };
 use crate::{Connector, Error, Integration, Link, Result, Spec};
@@ -52,6 +78,7 @@ pub fn parse(name: &str, file: &str, text: &str) -> Result<ManifestIntegration> 
 pub struct ManifestIntegration {
     spec: Spec,
     manifest: Arc<Manifest>,
+    normalization: Normalization,
     engine: Arc<Engine>,
 }
 
@@ -62,17 +89,26 @@ impl ManifestIntegration {
     /// # Errors
     /// `Invalid` with every problem: what is not YAML, what is missing, what is not supported, templates that cannot work.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Self> {
+        Self::parse_with(name, file, text, &Components::new())
+    }
+
+    /// Loads a manifest some of whose components (`class_name`) are Rust types; see `connectors/README.md`.
+    ///
+    /// # Errors
+    /// As for [`ManifestIntegration::parse`]; a component that `components` does not have is told by its name.
+    pub fn parse_with(name: &str, file: &str, text: &str, components: &Components) -> Result<Self> {
         let refused = |problems| Error::invalid(format!("the manifest of {name} cannot be used"), problems);
         let (loader, root) = Loader::read(file, text).map_err(refused)?;
+        let loader = loader.with(components);
         let loaded = {
             let source = loader.root(&root);
             let spec = spec::load(&source, name);
-            (spec, manifest(&source))
+            (spec, manifest(&source), Normalization::load(&source))
         };
         let (compiler, problems) = loader.into_parts();
         match loaded {
-            (Ok(spec), Ok(manifest)) if problems.is_empty() => {
-                Ok(Self { spec, manifest: Arc::new(manifest), engine: Arc::new(compiler.finish()) })
+            (Ok(spec), Ok(manifest), Ok(normalization)) if problems.is_empty() => {
+                Ok(Self { spec, manifest: Arc::new(manifest), normalization, engine: Arc::new(compiler.finish()) })
             }
             _ => Err(refused(problems)),
         }
@@ -85,20 +121,30 @@ impl Integration for ManifestIntegration {
     }
 
     fn connect(&self, link: Link) -> Result<Arc<dyn Connector>> {
-        let settings = link.settings.expose().clone();
+        let settings = self.normalization.migrate(&self.engine, link.settings.expose().clone())?;
         let problems = settings::check(&self.spec.settings_schema, &settings);
         if !problems.is_empty() {
             return Err(Error::invalid(format!("the settings of {} are not complete", self.spec.name), problems));
         }
-        let session = Arc::new(Session::new(Arc::clone(&self.engine), link, settings));
-        Ok(Arc::new(ManifestConnector { manifest: Arc::clone(&self.manifest), session }))
+        let settings = self.normalization.finish(&self.engine, settings)?;
+        let mut session = Session::new(Arc::clone(&self.engine), link, settings);
+        if let Some(rates) = &self.manifest.call_rates {
+            session.keep_within(rates.bind(&session.engine, session.scope())?);
+        }
+        if let Some(count) = &self.manifest.jobs_max {
+            let text = count.text(&session.engine, session.scope())?;
+            session.allow_jobs(text.parse().unwrap_or(1));
+        }
+        let session = Arc::new(session);
+        Ok(Arc::new(ManifestConnector::new(Arc::clone(&self.manifest), session)?))
     }
 }
 
 /// The streams and what else stands at the top.
 fn manifest(source: &View<'_>) -> Take<Manifest> {
-    let refused = source.refuse(&["dynamic_streams", "stream_groups", "api_budget"]);
-    let checked = check(source);
+    let groups = Groups::load(source);
+    let checked = Check::load(source);
+    let dynamic = DynamicStreams::load_all(source);
     let concurrency = match source.child("concurrency_level") {
         None => Ok((None, None)),
         Some(level) if level.kind() == "ConcurrencyLevel" => {
@@ -106,33 +152,38 @@ fn manifest(source: &View<'_>) -> Take<Manifest> {
         }
         Some(level) => Err(level.unsupported("concurrency level")),
     };
-    let streams: Vec<Take<Arc<Stream>>> = source.children("streams").iter().map(Stream::load).collect();
-    let streams = streams.into_iter().collect::<Take<Vec<_>>>()?;
-    refused?;
-    if streams.is_empty() {
+    let streams: Vec<_> = source.children("streams").iter().map(Listed::load).collect();
+    let streams: Vec<_> = streams.into_iter().collect::<Take<Vec<_>>>()?.into_iter().flatten().collect();
+    let dynamic = dynamic?;
+    if streams.is_empty() && dynamic.is_empty() {
         return Err(source.problem("the manifest has no `streams`"));
     }
     unique(source, &streams)?;
-    write::check_references(source, &streams)?;
-    Ok(Manifest { streams, checked: checked?, concurrency: concurrency? })
+    let all: Vec<_> = streams.iter().map(|listed| Arc::clone(&listed.stream)).collect();
+    write::check_references(source, &all)?;
+    let call_rates = CallRates::load(source);
+    let jobs_max = source.template("max_concurrent_async_job_count")?;
+    Ok(Manifest {
+        streams,
+        dynamic,
+        checked: checked?,
+        concurrency: concurrency?,
+        jobs_max,
+        call_rates: call_rates?,
+        groups: groups?,
+    })
 }
 
 /// Two streams of one name would be read into one.
-fn unique(source: &View<'_>, streams: &[Arc<Stream>]) -> Take<()> {
+fn unique(source: &View<'_>, streams: &[Listed]) -> Take<()> {
     let mut names = BTreeSet::new();
-    let twice: Vec<_> =
-        streams.iter().filter(|stream| !names.insert(&stream.name)).map(|stream| &stream.name).collect();
+    let certain = streams.iter().filter(|listed| listed.condition.is_none()).map(|listed| &listed.stream.name);
+    let twice: Vec<_> = certain.filter(|name| !names.insert(*name)).collect();
     match twice.as_slice() {
         [] => Ok(()),
         _ => Err(source.problem(format!("several streams have the same name: {twice:?}"))),
     }
 }
 
-fn check(source: &View<'_>) -> Take<Vec<String>> {
-    let check = source.required_child("check")?;
-    if check.kind() != "CheckStream" {
-        return Err(check.unsupported("check"));
-    }
-    check.refuse(&["dynamic_streams_check_configs", "config_overrides"])?;
-    Ok(check.texts("stream_names")?.unwrap_or_default())
-}
+#[cfg(test)]
+mod tests;

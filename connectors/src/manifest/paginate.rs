@@ -3,6 +3,7 @@
 use minijinja::Value;
 
 use super::{
+    components::Plugged,
     extract::{Extracted, Response as Shown},
     headers,
     load::{Take, View},
@@ -11,7 +12,7 @@ use super::{
     slice::Slice,
     template::{Only, Python, Scope, Template, values::Lazy},
 };
-use crate::{Error, ErrorKind, Result, http::HeaderMap};
+use crate::{Error, ErrorKind, PageEnd, PaginationStrategy, Result, http::HeaderMap};
 
 /// `DefaultPaginator`; a manifest without one has one page a slice.
 #[derive(Debug)]
@@ -35,9 +36,19 @@ enum TokenTarget {
 
 #[derive(Debug)]
 enum Strategy {
-    Page { start: i64, injects_first: bool },
-    Offset { injects_first: bool },
-    Cursor { value: Template, stop: Option<Template> },
+    Page {
+        start: i64,
+        injects_first: bool,
+    },
+    Offset {
+        injects_first: bool,
+    },
+    Cursor {
+        value: Template,
+        stop: Option<Template>,
+    },
+    /// `CustomPaginationStrategy`.
+    Custom(Plugged<dyn PaginationStrategy>),
 }
 
 /// What a page was, for finding the next one.
@@ -54,14 +65,16 @@ pub(crate) struct Turn<'a> {
     pub(crate) kept: usize,
     /// The last record left, as JSON in `.0` at `.1`.
     pub(crate) last_record: Option<Value>,
+    /// The page size that was asked for in place of the manifest's.
+    pub(crate) size: Option<i128>,
     /// The token of this page.
     pub(crate) token: Option<&'a Python>,
 }
 
 impl Paginator {
-    /// Reads the component in the field called `paginator`; `None` for one page a slice.
-    pub(crate) fn load(retriever: &View<'_>) -> Take<Option<Self>> {
-        let Some(view) = retriever.child("paginator") else { return Ok(None) };
+    /// Reads the component in the field called `name`; `None` for one page a slice.
+    pub(crate) fn load(retriever: &View<'_>, name: &str) -> Take<Option<Self>> {
+        let Some(view) = retriever.child(name) else { return Ok(None) };
         match view.kind() {
             "NoPagination" => return Ok(None),
             "DefaultPaginator" => {}
@@ -85,6 +98,7 @@ impl Paginator {
     /// The token of the first page.
     pub(crate) fn first_token(&self) -> Option<Python> {
         match self.strategy {
+            Strategy::Custom(ref custom) => custom.part.first().as_ref().map(Python::from),
             Strategy::Page { start, injects_first: true } => Some(Python::Int(start.into())),
             Strategy::Offset { injects_first: true } => Some(Python::Int(0)),
             _ => None,
@@ -97,18 +111,33 @@ impl Paginator {
         matches!(self.token_target, TokenTarget::Path).then(|| token.text())
     }
 
-    /// Puts page size and token into a request.
+    /// Puts page size and token into a request; `size` in place of the manifest's page size.
     ///
     /// # Errors
     /// As for templates; `Invalid` when the page size is no whole number.
-    pub(crate) fn inject(&self, session: &Session, token: Option<&Python>, into: &mut Injections) -> Result<()> {
+    pub(crate) fn inject(
+        &self,
+        session: &Session,
+        token: Option<&Python>,
+        size: Option<i128>,
+        into: &mut Injections,
+    ) -> Result<()> {
         if let (TokenTarget::Option(option), Some(token)) = (&self.token_target, token) {
             option.inject(&session.engine, session.scope(), token.clone(), into)?;
         }
-        if let (Some(option), Some(size)) = (&self.size_option, self.page_size(session)?.filter(|size| *size != 0)) {
+        let size = size.map_or_else(|| self.page_size(session), |size| Ok(Some(size)))?;
+        if let (Some(option), Some(size)) = (&self.size_option, size.filter(|size| *size != 0)) {
             option.inject(&session.engine, session.scope(), Python::Int(size), into)?;
         }
         Ok(())
+    }
+
+    /// The page size, where requests carry one.
+    ///
+    /// # Errors
+    /// As for templates; `Invalid` when it is no whole number.
+    pub(crate) fn size(&self, session: &Session) -> Result<Option<i128>> {
+        self.size_option.as_ref().map_or(Ok(None), |_| self.page_size(session))
     }
 
     fn page_size(&self, session: &Session) -> Result<Option<i128>> {
@@ -128,6 +157,7 @@ impl Paginator {
             Strategy::Cursor { value, stop } => {
                 value.uses("last_record") || stop.as_ref().is_some_and(|stop| stop.uses("last_record"))
             }
+            Strategy::Custom(_) => true,
             _ => false,
         }
     }
@@ -146,6 +176,10 @@ impl Paginator {
                 Some(Python::Int(offset)) => Python::Int(offset + turn.found as i128),
                 _ => Python::Int(turn.found as i128),
             }),
+            Strategy::Custom(custom) => {
+                let page = turn.ended();
+                custom.part.next(&page, &session.own_settings())?.as_ref().map(Python::from)
+            }
             Strategy::Cursor { value, stop } => {
                 let scope = self.scope(session, turn)?;
                 let stops = stop.as_ref().map_or(Ok(false), |stop| stop.is_met(&session.engine, &scope))?;
@@ -165,7 +199,7 @@ impl Paginator {
                     _ => None,
                 }
             }
-            _ => self.page_size(session)?,
+            _ => turn.size.map_or_else(|| self.page_size(session), |size| Ok(Some(size)))?,
         };
         let is_short = size.filter(|size| *size != 0).is_some_and(|size| (turn.found as i128) < size);
         Ok(!is_short && turn.found > 0)
@@ -186,13 +220,24 @@ impl Paginator {
 }
 
 impl Turn<'_> {
+    /// The page as an embedder's code sees it.
+    fn ended(&self) -> PageEnd {
+        PageEnd {
+            body: self.page.source.clone(),
+            headers: self.headers.clone(),
+            records: self.found,
+            last_record: self.last_record.as_ref().and_then(|record| serde_json::to_value(record).ok()),
+            token: self.token.and_then(|token| serde_json::from_str(&token.to_json()).ok()),
+        }
+    }
+
     fn response(&self) -> Value {
         match &self.page.response {
             Shown::Empty => Value::from_pairs(Vec::<(String, Value)>::new()),
             Shown::Object(range, members) if !members.is_empty() => {
-                Lazy::object(&self.page.body, range.clone(), members.clone())
+                Lazy::object(&self.page.source, range.clone(), members.clone())
             }
-            Shown::Object(range, _) | Shown::Other(range) => Lazy::value(&self.page.body, range.clone()),
+            Shown::Object(range, _) | Shown::Other(range) => Lazy::value(&self.page.source, range.clone()),
         }
     }
 }
@@ -200,6 +245,9 @@ impl Turn<'_> {
 impl Strategy {
     fn load(view: &View<'_>) -> Take<Self> {
         Ok(match view.kind() {
+            _ if view.is_custom() => {
+                Self::Custom(view.plug_in("pagination strategy", &view.loader().components.paginations)?)
+            }
             "PageIncrement" => Self::Page {
                 start: view.int("start_from_page")?.unwrap_or(0),
                 injects_first: view.flag("inject_on_first_request")?.unwrap_or(false),

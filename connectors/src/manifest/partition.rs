@@ -7,18 +7,24 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc::Sender;
 
 use super::{
-    cursor::Progress,
+    components::Plugged,
+    cursor::{named_from_json, named_json},
+    grouping::{Grouping, Union},
     json,
+    lists::{ParentSlices, Values},
     load::{Take, View, scalar_text},
     request::options::{Injections, RequestOption},
     retriever::Reader,
     session::Session,
-    slice::{Named, Slice},
+    slice::{Slice, product},
     stream::Stream,
     template::{Python, Template},
     yaml::Data,
 };
-use crate::{Error, ErrorKind, FailedItem, Result};
+use crate::{Error, ErrorKind, FailedItem, PartitionRouter, Result};
+
+/// The further field of a partition that holds the first page of its records.
+pub(crate) const FIRST_PAGE: &str = "child_response";
 
 /// How a stream is divided.
 #[derive(Debug, Default)]
@@ -32,15 +38,12 @@ pub(crate) enum Router {
     Substream(Vec<Parent>),
     /// By every combination of several divisions.
     Product(Vec<Router>),
-}
-
-/// The values of a list.
-#[derive(Debug)]
-pub(crate) enum Values {
-    /// As written.
-    Fixed(Vec<Python>),
-    /// From a template.
-    Template(Template),
+    /// By several partitions at a time.
+    Grouped(Box<Grouping>),
+    /// As an embedder's code says.
+    Custom { code: Plugged<dyn PartitionRouter>, parents: Vec<Parent> },
+    /// By the partitions of several routers.
+    United(Union),
 }
 
 /// `ParentStreamConfig`.
@@ -51,6 +54,8 @@ pub(crate) struct Parent {
     field: Template,
     extra: Vec<Vec<Template>>,
     option: Option<RequestOption>,
+    /// Where a parent record holds the first page of its children.
+    lazy: Option<Vec<Template>>,
     /// The parent is read from its own state, which is kept in the child's.
     is_incremental: bool,
 }
@@ -65,7 +70,8 @@ pub(crate) struct Parents {
 }
 
 impl Parents {
-    fn add(&mut self, other: Self) {
+    /// Adds what another search found out.
+    pub(crate) fn add(&mut self, other: Self) {
         self.states.extend(other.states);
         self.unread.extend(other.unread);
     }
@@ -84,8 +90,16 @@ impl Router {
         })
     }
 
-    fn read(view: &View<'_>) -> Take<Self> {
+    /// Reads one component.
+    pub(crate) fn read(view: &View<'_>) -> Take<Self> {
         match view.kind() {
+            _ if view.is_custom() => {
+                let parents: Vec<_> = view.children("parent_stream_configs").iter().map(Parent::load).collect();
+                let code = view.plug_in("partition router", &view.loader().components.routers)?;
+                Ok(Self::Custom { code, parents: parents.into_iter().collect::<Take<_>>()? })
+            }
+            "GroupingPartitionRouter" => Grouping::load(view).map(|grouping| Self::Grouped(Box::new(grouping))),
+            "UnionPartitionRouter" => Union::load(view).map(Self::United),
             "ListPartitionRouter" => Self::list(view),
             "SubstreamPartitionRouter" => {
                 let parents: Vec<_> = view.children("parent_stream_configs").iter().map(Parent::load).collect();
@@ -101,16 +115,7 @@ impl Router {
     }
 
     fn list(view: &View<'_>) -> Take<Self> {
-        let Some(node) = view.field("values") else { return Err(view.problem("a ListPartitionRouter needs `values`")) };
-        let values = match &node.data {
-            Data::List(items) => {
-                let texts = items.iter().map(|item| scalar_text(item).map(|text| Python::Text(text.to_string())));
-                Values::Fixed(
-                    texts.collect::<Option<_>>().ok_or_else(|| view.problem("`values` must be a list of texts"))?,
-                )
-            }
-            _ => Values::Template(view.required_template("values")?),
-        };
+        let values = Values::load(view)?;
         let option = view.child("request_option").map(|option| RequestOption::load(&option)).transpose()?;
         Ok(Self::List { values, field: view.required_template("cursor_field")?, option })
     }
@@ -126,6 +131,9 @@ impl Router {
             Self::Single | Self::List { .. } => Vec::new(),
             Self::Substream(parents) => parents.iter().collect(),
             Self::Product(routers) => routers.iter().flat_map(Self::parents).collect(),
+            Self::Custom { parents, .. } => parents.iter().collect(),
+            Self::Grouped(grouping) => grouping.inner.parents(),
+            Self::United(union) => union.routers.iter().flat_map(Self::parents).collect(),
         }
     }
 
@@ -143,9 +151,12 @@ impl Router {
             }
         };
         match self {
-            Self::Single => Ok(()),
+            // What is put together has no place of its own in a request: templates take it from the slice.
+            Self::Single | Self::Grouped(_) | Self::United(_) => Ok(()),
             Self::List { field, option, .. } => one(field, option),
-            Self::Substream(parents) => parents.iter().try_for_each(|parent| one(&parent.field, &parent.option)),
+            Self::Substream(parents) | Self::Custom { parents, .. } => {
+                parents.iter().try_for_each(|parent| one(&parent.field, &parent.option))
+            }
             Self::Product(routers) => routers.iter().rev().try_for_each(|router| router.inject(session, slice, into)),
         }
     }
@@ -175,12 +186,28 @@ impl Router {
                         found.add(parent.partitions(session, state, to).await?);
                     }
                 }
+                Self::Custom { code, parents } => {
+                    let mut rows = Vec::new();
+                    for parent in parents {
+                        let (list, more) =
+                            collected(|to| async move { parent.partitions(session, state, &to).await }).await?;
+                        rows.extend(list.iter().filter_map(|slice| named_json(&slice.partition).as_object().cloned()));
+                        found.add(more);
+                    }
+                    for partition in code.part.partitions(rows, &session.own_settings())? {
+                        let partition = named_from_json(&Value::Object(partition));
+                        hand_over(to, Slice { partition, ..Slice::default() }).await?;
+                    }
+                }
+                Self::Grouped(grouping) => found.add(grouping.partitions(session, state, to).await?),
+                Self::United(union) => found.add(union.partitions(session, state, to).await?),
                 Self::Product(routers) => {
                     let mut lists = Vec::with_capacity(routers.len());
                     for router in routers {
-                        let (list, parents) = router.collect(session).await?;
+                        let (list, parents) = router.collect(session, state).await?;
                         lists.push(list);
-                        found.add(parents);
+                        // The states of parents are not kept in a product.
+                        found.unread.extend(parents.unread);
                     }
                     for combination in product(&lists) {
                         hand_over(to, combination).await?;
@@ -193,66 +220,34 @@ impl Router {
     }
 
     /// All partitions at once.
-    async fn collect(&self, session: &Arc<Session>) -> Result<(Vec<Slice>, Parents)> {
-        let (to, mut from) = tokio::sync::mpsc::channel(64);
-        let found = async {
-            let mut all = Vec::new();
-            while let Some(partition) = from.recv().await {
-                all.push(partition);
-            }
-            all
-        };
-        let search = async move { self.partitions(session, None, &to).await };
-        let (parents, all) = tokio::join!(search, found);
-        Ok((all, parents?))
+    async fn collect(&self, session: &Arc<Session>, state: Option<&Value>) -> Result<(Vec<Slice>, Parents)> {
+        collected(|to| async move { self.partitions(session, state, &to).await }).await
     }
 }
 
-async fn hand_over(to: &Sender<Slice>, partition: Slice) -> Result<()> {
-    to.send(partition).await.map_err(|_| Error::new(ErrorKind::Cancelled, "nobody reads the partitions any more"))
-}
-
-/// Every combination, the last list fastest. Where names meet, the first list's value stays.
-fn product(lists: &[Vec<Slice>]) -> Vec<Slice> {
-    lists.iter().fold(vec![Slice::default()], |combinations, list| {
-        let join = |one: &Slice, other: &Slice| Slice {
-            partition: joined(&one.partition, &other.partition),
-            window: joined(&one.window, &other.window),
-            extra: joined(&one.extra, &other.extra),
-        };
-        combinations.iter().flat_map(|one| list.iter().map(move |other| join(one, other))).collect()
-    })
-}
-
-fn joined(first: &Named, second: &Named) -> Named {
-    let new = second.iter().filter(|(name, _)| !first.iter().any(|(known, _)| known == name));
-    first.iter().chain(new).cloned().collect()
-}
-
-impl Values {
-    fn evaluate(&self, session: &Session) -> Result<Vec<Python>> {
-        let template = match self {
-            Self::Fixed(values) => return Ok(values.clone()),
-            Self::Template(template) => template,
-        };
-        match template.value(&session.engine, session.scope())? {
-            Python::List(items) | Python::Tuple(items) | Python::Set(items) => Ok(items),
-            // A setting that was left empty: no partition.
-            Python::Text(text) if text.is_empty() => Ok(Vec::new()),
-            other => {
-                let message = format!(
-                    "`values` of a ListPartitionRouter gives `{}`, which is no list: check the setting it comes from",
-                    other.text()
-                );
-                Err(Error::new(ErrorKind::Invalid, message))
-            }
+/// Everything that `search` hands over.
+async fn collected<F: Future<Output = Result<Parents>>>(
+    search: impl FnOnce(Sender<Slice>) -> F,
+) -> Result<(Vec<Slice>, Parents)> {
+    let (to, mut from) = tokio::sync::mpsc::channel(64);
+    let found = async {
+        let mut all = Vec::new();
+        while let Some(partition) = from.recv().await {
+            all.push(partition);
         }
-    }
+        all
+    };
+    let (parents, all) = tokio::join!(search(to), found);
+    Ok((all, parents?))
+}
+
+/// Hands a partition to whoever reads it.
+pub(crate) async fn hand_over(to: &Sender<Slice>, partition: Slice) -> Result<()> {
+    to.send(partition).await.map_err(|_| Error::new(ErrorKind::Cancelled, "nobody reads the partitions any more"))
 }
 
 impl Parent {
     fn load(view: &View<'_>) -> Take<Self> {
-        view.refuse(&["lazy_read_pointer"])?;
         let stream = Stream::load(&view.required_child("stream")?);
         let option = view.child("request_option").map(|option| RequestOption::load(&option)).transpose();
         let mut extra = Vec::new();
@@ -278,6 +273,7 @@ impl Parent {
             field: view.required_template("partition_field")?,
             extra,
             option: option?,
+            lazy: view.templates("lazy_read_pointer")?.filter(|path| !path.is_empty()),
             is_incremental: view.flag("incremental_dependency")?.unwrap_or(false),
         })
     }
@@ -289,15 +285,28 @@ impl Parent {
         let field = text(&self.field)?;
         let extra =
             self.extra.iter().map(|path| path.iter().map(text).collect()).collect::<Result<Vec<Vec<String>>>>()?;
-        let parent_state = if self.is_incremental { state.and_then(|state| self.state_of(state)) } else { None };
-        let (mut slices, mut found) = self.slices(session, parent_state.as_ref()).await?;
+        let own = state.filter(|_| self.is_incremental);
+        let parent_state = own.map(|state| self.state_of(session, state)).transpose()?.flatten();
+        // What a parent holds is read from it the first time only, as in the reference.
+        let lazy = self
+            .lazy
+            .as_ref()
+            .filter(|_| state.is_none())
+            .map(|path| path.iter().map(text).collect::<Result<Vec<_>>>())
+            .transpose()?;
+        let (stream, parent_state) = self.stream.for_state(session, parent_state)?;
+        let (mut slices, mut found) = Self::slices(&stream, session, parent_state.as_ref()).await?;
         while let Some(slice) = slices.next() {
-            let mut reader = Reader::new(Arc::clone(&self.stream), Arc::clone(session), slice.clone(), None);
+            let mut reader = Reader::new(Arc::clone(&stream), Arc::clone(session), slice.clone(), None);
             reader.filter_from(slices.from(&slice));
             while let Some(batch) = reader.next_page().await? {
                 for record in &batch.records {
                     let text = json::Slice::checked(batch.text(record));
-                    if let Some(partition) = partition_of(text, &key, &field, &extra, &slice) {
+                    if let Some(mut partition) = partition_of(text, &key, &field, &extra, &slice) {
+                        if let Some(path) = &lazy {
+                            let first = text.at(path).map_or(Python::List(Vec::new()), Python::from_json);
+                            partition.extra.insert(0, (FIRST_PAGE.to_owned(), first));
+                        }
                         hand_over(to, partition).await?;
                     }
                 }
@@ -315,16 +324,26 @@ impl Parent {
         Ok(found)
     }
 
-    /// The parent's own state inside the child's: by name, or the child's common value.
-    fn state_of(&self, state: &Value) -> Option<Value> {
-        let own = state.get("parent_state").and_then(|parents| parents.get(&self.stream.name)).cloned();
-        own.or_else(|| state.get("state").cloned()).filter(|state| !state.is_null())
+    /// The parent's own state inside the child's: by name, or the child's common value, which in an old form stands alone.
+    fn state_of(&self, session: &Session, state: &Value) -> Result<Option<Value>> {
+        let own = state.get("parent_state").and_then(|parents| parents.get(&self.stream.name));
+        if let Some(known) = own.or_else(|| state.get("state")) {
+            return Ok(Some(known.clone()).filter(|known| !known.is_null()));
+        }
+        let alone = state.as_object().filter(|members| members.len() == 1).and_then(|members| members.values().next());
+        let alone = alone.filter(|value| value.is_string() || value.is_number());
+        let Some((value, cursor)) = alone.zip(self.stream.cursor.as_ref()) else { return Ok(None) };
+        let field = cursor.field.text(&session.engine, session.scope())?;
+        Ok(Some(serde_json::json!({ field: value })))
     }
 
     /// The slices of the parent, and what was found out about its own parents.
-    async fn slices(&self, session: &Arc<Session>, state: Option<&Value>) -> Result<(ParentSlices, Parents)> {
-        let mut progress = self.stream.progress(session, state, None)?;
-        let (partitions, parents) = self.stream.retriever.router.collect(session).await?;
+    async fn slices(stream: &Stream, session: &Arc<Session>, state: Option<&Value>) -> Result<(ParentSlices, Parents)> {
+        let mut progress = stream.progress(session, state, None)?;
+        let (partitions, mut parents) = stream.retriever.router.collect(session, state).await?;
+        if let Some(progress) = &mut progress {
+            progress.set_parents(std::mem::take(&mut parents.states));
+        }
         let mut slices = Vec::new();
         for partition in partitions {
             match &mut progress {
@@ -337,40 +356,6 @@ impl Parent {
             }
         }
         Ok((ParentSlices { progress, slices: slices.into_iter() }, parents))
-    }
-}
-
-/// The slices of a parent, and what is remembered of them.
-struct ParentSlices {
-    progress: Option<Progress>,
-    slices: std::vec::IntoIter<Slice>,
-}
-
-impl ParentSlices {
-    fn next(&mut self) -> Option<Slice> {
-        self.slices.next()
-    }
-
-    fn from(&self, slice: &Slice) -> Option<super::time::Moment> {
-        self.progress.as_ref().map(|progress| progress.from(slice))
-    }
-
-    fn close(&mut self, slice: &Slice, latest: Option<super::time::Moment>) -> Result<()> {
-        let Some(progress) = &mut self.progress else { return Ok(()) };
-        if let Some(latest) = &latest {
-            progress.observe(latest);
-        }
-        progress.close(slice, latest)
-    }
-
-    fn leave_unread(&mut self) {
-        if let Some(progress) = &mut self.progress {
-            progress.leave_unread();
-        }
-    }
-
-    fn final_state(&mut self) -> Option<Value> {
-        self.progress.as_mut().map(Progress::final_state)
     }
 }
 

@@ -66,6 +66,9 @@ pub(crate) struct Run {
     concurrency: usize,
     /// Slices that are finished, by a hash of their identity.
     done: HashSet<u64>,
+    /// Those that were finished or open where this read goes on: they are not begun again. Within one read the records of
+    /// a parent that come twice make two partitions, as in the reference, unless the stream keeps a state for each.
+    resumed: HashSet<u64>,
     open: BTreeMap<u64, Open>,
     ready: VecDeque<(u64, Open)>,
     next_id: u64,
@@ -105,6 +108,7 @@ impl Run {
             recorder,
             concurrency,
             done: HashSet::new(),
+            resumed: HashSet::new(),
             open: BTreeMap::new(),
             ready: VecDeque::new(),
             next_id: 0,
@@ -202,12 +206,7 @@ impl Run {
             Some(planner) => planner.open(partition)?,
             None => vec![partition.clone()],
         };
-        let resumed: HashSet<u64> =
-            self.open.values().chain(self.ready.iter().map(|(_, open)| open)).map(|open| hash(&open.slice)).collect();
-        let left: Vec<Slice> = slices
-            .into_iter()
-            .filter(|slice| !self.done.contains(&hash(slice)) && !resumed.contains(&hash(slice)))
-            .collect();
+        let left: Vec<Slice> = slices.into_iter().filter(|slice| !self.resumed.contains(&hash(slice))).collect();
         if let Some(recorder) = &mut self.recorder {
             recorder.begin(partition, left.len())?;
         }
@@ -263,7 +262,7 @@ impl Run {
         if let (Some(recorder), Some(latest)) = (&mut self.recorder, &batch.latest) {
             recorder.observe(latest);
         }
-        if batch.next.is_none() { self.close(id, None) } else { Ok(()) }
+        if batch.has_more { Ok(()) } else { self.close(id, None) }
     }
 
     /// Ends a slice. What is left unread the state must not pass by: the next read begins there again.
@@ -328,6 +327,7 @@ impl Run {
 
     fn resume(&mut self, position: &Value) -> Option<()> {
         self.done = position.get("done")?.as_array()?.iter().map(Value::as_u64).collect::<Option<_>>()?;
+        self.resumed.clone_from(&self.done);
         if let Some(recorder) = &mut self.recorder
             && !recorder.resume(position.get("recorder")?)
         {
@@ -337,6 +337,7 @@ impl Run {
         for entry in position.get("open")?.as_array()? {
             let named = |name: &str| entry.get(name).map(named_from_json);
             let slice = Slice { partition: named("partition")?, window: named("window")?, extra: named("extra")? };
+            self.resumed.insert(hash(&slice));
             let token = entry.get("token").filter(|token| !token.is_null()).map(Python::from);
             let latest = entry.get("latest").and_then(Value::as_str).and_then(|text| time::parse_iso(text).ok());
             if let Some(recorder) = &mut self.recorder {
@@ -371,7 +372,7 @@ async fn read_slice(id: u64, mut reader: Reader, events: mpsc::Sender<Event>) {
             Ok(None) => Event::End { id, unread: reader.unread() },
             Err(error) => Event::Failed(error),
         };
-        let is_last = !matches!(&event, Event::Page { batch, .. } if batch.next.is_some());
+        let is_last = !matches!(&event, Event::Page { batch, .. } if batch.has_more);
         if events.send(event).await.is_err() || is_last {
             return;
         }

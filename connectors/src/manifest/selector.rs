@@ -1,10 +1,14 @@
 //! `RecordSelector`: where a page's records stand, which of them count, and what becomes of them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use minijinja::Value;
 
 use super::{
+    components::Plugged,
     extract::{self, Extracted, Found, Plan, Step},
+    extraction::{Extraction, Reshaped},
     json,
     load::{Take, View},
     normalize::normalize,
@@ -13,15 +17,15 @@ use super::{
     template::{Python, Template, values::Lazy},
     transform::{Record, Transformation},
 };
-use crate::Result;
+use crate::{RecordFilter, Result};
 
 /// The component as the manifest writes it.
 #[derive(Debug)]
 pub(crate) struct Selector {
-    path: Vec<Template>,
-    filter: Option<Template>,
+    extraction: Extraction,
+    filter: Option<Filter>,
     transforms_first: Option<bool>,
-    normalizes: bool,
+    pub(crate) normalizes: bool,
 }
 
 /// What a stream does with its records beside selecting them.
@@ -34,13 +38,30 @@ pub(crate) struct Changes<'a> {
     pub(crate) filters_here: bool,
 }
 
-fn is_pattern(step: &str) -> bool {
-    step != "*" && !step.contains("{{") && step.contains(['*', '?', '['])
+/// Which records count.
+#[derive(Debug)]
+enum Filter {
+    /// `RecordFilter`.
+    Condition(Template),
+    /// `CustomRecordFilter`.
+    Custom(Plugged<dyn RecordFilter>),
 }
 
 impl Selector {
     /// Reads the component.
     pub(crate) fn load(view: &View<'_>) -> Take<Self> {
+        let extraction = Extraction::load(&view.required_child("extractor")?)?;
+        Self::read(view, extraction)
+    }
+
+    /// Reads the component for the records of a download, which have been taken out of it by `extractor`.
+    pub(crate) fn of_download(view: &View<'_>, extractor: Option<&View<'_>>) -> Take<Self> {
+        let own = extractor.filter(|extractor| extractor.kind() != "ResponseToFileExtractor");
+        let extraction = own.map(Extraction::load).transpose()?;
+        Self::read(view, extraction.unwrap_or_else(|| Extraction::Path(Vec::new())))
+    }
+
+    fn read(view: &View<'_>, extraction: Extraction) -> Take<Self> {
         if view.kind() != "RecordSelector" {
             return Err(view.unsupported("record selector"));
         }
@@ -52,38 +73,30 @@ impl Selector {
                 _ => return Err(child.unsupported("schema normalization")),
             },
         };
-        let extractor = view.required_child("extractor")?;
-        if extractor.kind() != "DpathExtractor" {
-            return Err(extractor.unsupported("record extractor"));
-        }
-        extractor.refuse(&["record_expander"])?;
         let filter = match view.child("record_filter") {
             None => None,
             Some(filter) if filter.kind() == "RecordFilter" => {
-                filter.template("condition")?.filter(|template| !template.source().is_empty())
+                // An empty condition is false: it leaves every record out.
+                filter.template("condition")?.map(Filter::Condition)
+            }
+            Some(filter) if filter.is_custom() => {
+                let known = &view.loader().components.filters;
+                Some(Filter::Custom(filter.plug_in("record filter", known)?))
             }
             Some(filter) => return Err(filter.unsupported("record filter")),
         };
-        let path = extractor.templates("field_path")?.unwrap_or_default();
-        // A name that comes from a setting may hold anything; one that is written here with such a character is a pattern.
-        if let Some(pattern) = path.iter().map(Template::source).find(|source| is_pattern(source)) {
-            return Err(extractor.problem(format!(
-                "the pattern `{pattern}` in `field_path` is not supported; a step is a name, an index, or `*` for every one"
-            )));
-        }
-        Ok(Self { path, filter, transforms_first: view.flag("transform_before_filtering")?, normalizes })
+        Ok(Self { extraction, filter, transforms_first: view.flag("transform_before_filtering")?, normalizes })
     }
 
-    /// The steps to the records with the settings filled in.
+    /// The steps to the records with the settings filled in, and what takes them out where they are not at a path.
     ///
     /// # Errors
     /// As for templates.
-    pub(crate) fn steps(&self, session: &Session) -> Result<Vec<Step>> {
-        let step = |template: &Template| match template.text(&session.engine, session.scope())?.as_str() {
-            "*" => Ok(Step::Each),
-            name => Ok(Step::Name(name.to_owned())),
-        };
-        self.path.iter().map(step).collect()
+    pub(crate) fn bind(&self, session: &Session) -> Result<(Vec<Step>, Option<Arc<Reshaped>>)> {
+        match self.extraction.bind(session)? {
+            Reshaped::Path(steps) => Ok((steps, None)),
+            reshaped => Ok((Vec::new(), Some(Arc::new(reshaped)))),
+        }
     }
 
     /// The records that count. Without changes they stay slices of the page; with changes they are written anew.
@@ -142,7 +155,15 @@ impl Selector {
     }
 
     fn keeps(&self, session: &Session, slice: &Value, record: impl FnOnce() -> Value) -> Result<bool> {
-        let Some(filter) = &self.filter else { return Ok(true) };
+        let filter = match &self.filter {
+            None => return Ok(true),
+            Some(Filter::Condition(filter)) => filter,
+            Some(Filter::Custom(filter)) => {
+                let record = serde_json::to_value(record()).unwrap_or_default();
+                let slice = serde_json::to_value(slice).unwrap_or_default();
+                return filter.part.keeps(&record, &slice, &session.own_settings());
+            }
+        };
         let scope =
             session.scope().clone().with_slice(slice).with("next_page_token", Value::from(())).with("record", record());
         filter.is_met(&session.engine, &scope)

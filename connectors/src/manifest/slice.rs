@@ -81,6 +81,23 @@ fn sorted(value: &Python) -> Python {
     }
 }
 
+/// Every combination, the last list fastest. Where names meet, the first list's value stays.
+pub(crate) fn product(lists: &[Vec<Slice>]) -> Vec<Slice> {
+    lists.iter().fold(vec![Slice::default()], |combinations, list| {
+        let join = |one: &Slice, other: &Slice| Slice {
+            partition: joined(&one.partition, &other.partition),
+            window: joined(&one.window, &other.window),
+            extra: joined(&one.extra, &other.extra),
+        };
+        combinations.iter().flat_map(|one| list.iter().map(move |other| join(one, other))).collect()
+    })
+}
+
+fn joined(first: &Named, second: &Named) -> Named {
+    let new = second.iter().filter(|(name, _)| !first.iter().any(|(known, _)| known == name));
+    first.iter().chain(new).cloned().collect()
+}
+
 /// A slice as templates see it: a mapping with a few attributes beside.
 #[derive(Debug)]
 struct Shown(Slice);

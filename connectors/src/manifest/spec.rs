@@ -24,9 +24,6 @@ pub(crate) fn load(source: &View<'_>, name: &str) -> Take<Spec> {
     let schema = view
         .field("connection_specification")
         .map_or_else(|| json!({"type": "object", "properties": {}}), |node| node.to_json());
-    if let Some(rules) = view.child("config_normalization_rules") {
-        rules.refuse(&["config_migrations", "transformations", "validations"])?;
-    }
     let sign_in = match view.child("advanced_auth").and_then(|auth| oauth(&auth.node().to_json())) {
         Some(oauth) => SignIn::OAuth2(oauth),
         None if has_secrets(&schema) => SignIn::Settings,

@@ -6,17 +6,21 @@ use serde_json::{Value, json};
 
 use super::{
     attachments::Attachments,
+    components::Plugged,
     cursor::{Cursor, CursorSpec, Progress},
+    delegate::Delegate,
     extract::Plan,
     load::{Loaded, Skip, Take, View},
+    properties::QueryProperties,
     retriever::Retriever,
+    schema::Schema,
     session::Session,
     time::Moment,
     transform::Transformation,
     write::Writing,
     yaml::Data,
 };
-use crate::{Deletions, Result, StreamSpec};
+use crate::{Deletions, Result, StateMigration, StreamSpec};
 
 /// A stream as the manifest writes it.
 #[derive(Debug)]
@@ -28,7 +32,11 @@ pub(crate) struct Stream {
     pub(crate) transformations: Vec<Transformation>,
     pub(crate) writing: Option<Writing>,
     pub(crate) attachments: Option<Attachments>,
-    schema: Value,
+    /// What makes a state of another form one of today's.
+    migrations: Vec<Plugged<dyn StateMigration>>,
+    /// What reads the stream once it has a state.
+    pub(crate) delegate: Option<Delegate>,
+    schema: Schema,
     deletions: Deletions,
 }
 
@@ -37,6 +45,8 @@ pub(crate) struct Stream {
 pub(crate) struct Bound {
     pub(crate) cursor: Option<Cursor>,
     pub(crate) plan: Plan,
+    /// The schema that values are normalised to.
+    pub(crate) schema: Arc<Value>,
 }
 
 impl Stream {
@@ -60,19 +70,23 @@ impl Stream {
         stream
     }
 
-    fn read(view: &View<'_>) -> Take<Self> {
+    /// Reads the component anew.
+    pub(crate) fn read(view: &View<'_>) -> Take<Self> {
+        if view.kind() == "StateDelegatingStream" {
+            return Delegate::load(view);
+        }
         if view.kind() != "DeclarativeStream" {
             return Err(view.unsupported("stream"));
         }
-        let migrations: Vec<_> = view.children("state_migrations").iter().map(check_migration).collect();
+        let migrations: Vec<_> = view.children("state_migrations").iter().map(load_migration).collect();
         let name = view.required_text("name");
         let key = primary_key(view);
-        let schema = schema(view);
+        let schema = Schema::load(view);
         let (retriever, cursor) = (Retriever::load(view), CursorSpec::load(view));
         let transformations: Vec<_> = view.children("transformations").iter().map(Transformation::load).collect();
         let (deletions, writing) = (deletions(view), Writing::load(view, !transformations.is_empty()));
         let attachments = Attachments::load(view);
-        migrations.into_iter().collect::<Take<Vec<()>>>()?;
+        let migrations = migrations.into_iter().collect::<Take<Vec<_>>>()?;
         Ok(Self {
             name: name?,
             primary_key: key?,
@@ -83,17 +97,57 @@ impl Stream {
             deletions: deletions?,
             writing: writing?,
             attachments: attachments?,
+            migrations: migrations.into_iter().flatten().collect(),
+            delegate: None,
         })
+    }
+
+    /// A retriever alone, for what is read before there are streams.
+    pub(crate) fn bare(name: &str, retriever: Retriever) -> Self {
+        Self {
+            name: name.to_owned(),
+            primary_key: Vec::new(),
+            retriever,
+            cursor: None,
+            transformations: Vec::new(),
+            writing: None,
+            attachments: None,
+            migrations: Vec::new(),
+            delegate: None,
+            schema: Schema::Inline(Arc::new(json!({}))),
+            deletions: Deletions::Absence,
+        }
     }
 
     /// The stream with the settings filled in.
     ///
     /// # Errors
-    /// As for templates.
-    pub(crate) fn bound(&self, session: &Session) -> Result<Arc<Bound>> {
+    /// As for templates, and for a schema that the product describes.
+    pub(crate) async fn bound(&self, session: &Arc<Session>) -> Result<Arc<Bound>> {
         let cursor = self.cursor.as_ref().map(|cursor| cursor.bind(session, None)).transpose()?;
         let plan = Plan::of(self, session, cursor.as_ref())?;
-        Ok(Arc::new(Bound { cursor, plan }))
+        let schema = match self.schema.written() {
+            Some(schema) => Arc::clone(schema),
+            None if self.needs_schema() => self.schema.resolve(session, &self.name).await?,
+            None => Arc::default(),
+        };
+        Ok(Arc::new(Bound { cursor, plan, schema }))
+    }
+
+    /// A state in the form of today.
+    ///
+    /// # Errors
+    /// Those of the embedder's code.
+    pub(crate) fn migrated(&self, session: &Session, state: Option<Value>) -> Result<Option<Value>> {
+        let Some(state) = state else { return Ok(None) };
+        let settings = session.own_settings();
+        self.migrations.iter().try_fold(state, |state, step| step.part.migrate(state, &settings)).map(Some)
+    }
+
+    /// True where reading depends on the schema.
+    fn needs_schema(&self) -> bool {
+        let properties = &self.retriever.requester.properties;
+        self.retriever.selector.normalizes || properties.as_ref().is_some_and(QueryProperties::follows_schema)
     }
 
     /// What is remembered of the stream, from `state`; `None` for streams that have no state.
@@ -115,8 +169,8 @@ impl Stream {
     /// What the catalog says of it.
     ///
     /// # Errors
-    /// As for templates.
-    pub(crate) fn describe(&self, session: &Session) -> Result<StreamSpec> {
+    /// As for templates, and for a schema that the product describes.
+    pub(crate) async fn describe(&self, session: &Arc<Session>) -> Result<StreamSpec> {
         let field =
             self.cursor.as_ref().map(|cursor| cursor.field.text(&session.engine, session.scope())).transpose()?;
         let mut parents: Vec<String> = Vec::new();
@@ -129,16 +183,11 @@ impl Stream {
             name: self.name.clone(),
             primary_key: self.primary_key.clone(),
             cursor_field: field.into_iter().collect(),
-            json_schema: self.schema.clone(),
+            json_schema: Value::clone(&*self.schema.resolve(session, &self.name).await?),
             parents,
             deletions: self.deletions.clone(),
             write: self.writing.as_ref().map(Writing::describe),
         })
-    }
-
-    /// The schema of its records.
-    pub(crate) fn schema(&self) -> &Value {
-        &self.schema
     }
 
     /// The field that marks deleted records.
@@ -150,10 +199,11 @@ impl Stream {
     }
 }
 
-/// Old states of other programs are the only thing that this migration changes; none of them gets here.
-fn check_migration(view: &View<'_>) -> Take<()> {
+/// Old states of other programs are the only thing that the language's own migration changes; none of them gets here.
+fn load_migration(view: &View<'_>) -> Take<Option<Plugged<dyn StateMigration>>> {
     match view.kind() {
-        "LegacyToPerPartitionStateMigration" => Ok(()),
+        _ if view.is_custom() => view.plug_in("state migration", &view.loader().components.migrations).map(Some),
+        "LegacyToPerPartitionStateMigration" => Ok(None),
         _ => Err(view.unsupported("state migration")),
     }
 }
@@ -175,29 +225,6 @@ fn primary_key(view: &View<'_>) -> Take<Vec<Vec<String>>> {
         }
         _ => Err(wrong()),
     }
-}
-
-/// The schema of the records; several loaders are merged.
-fn schema(view: &View<'_>) -> Take<Value> {
-    let mut merged = json!({});
-    for loader in view.children("schema_loader") {
-        if loader.kind() != "InlineSchemaLoader" {
-            return Err(loader.unsupported("schema loader"));
-        }
-        let schema = loader.field("schema").map_or_else(|| json!({}), |node| node.to_json());
-        match (&mut merged, schema) {
-            (Value::Object(known), Value::Object(new)) if !known.is_empty() => {
-                for (name, value) in new {
-                    match (known.get_mut(&name), value) {
-                        (Some(Value::Object(known)), Value::Object(new)) => known.extend(new),
-                        (_, value) => drop(known.insert(name, value)),
-                    }
-                }
-            }
-            (slot, schema) => *slot = schema,
-        }
-    }
-    Ok(merged)
 }
 
 /// `x-listbackup: {deletions: …}`: how a deletion in the product shows.

@@ -9,13 +9,18 @@ use minijinja::{
 };
 
 use super::{
+    components::Plugged,
     json,
     load::{Skip, Take, View, scalar_text},
+    reshape::{flattened, snake_cased, transformed, with_replaced_keys},
     session::Session,
     template::{Only, Template, values::Lazy},
     yaml::Data,
 };
-use crate::Result;
+use crate::{Error, ErrorKind, RecordTransformation, Result};
+
+/// Items that a path may add to a list.
+const MAX_ITEMS: usize = 10_000;
 
 /// A record opened one level: its members as JSON text. Values that nobody changes stay as they were received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,18 +56,26 @@ impl Record {
         Arc::make_mut(&mut self.0)
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    /// The JSON text of a member.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn set(&mut self, name: &str, value: String) {
+    /// Names and JSON texts of the members.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// Sets a member to a JSON text.
+    pub(crate) fn set(&mut self, name: &str, value: String) {
         match self.members().iter_mut().find(|(known, _)| known == name) {
             Some((_, slot)) => *slot = value,
             None => self.members().push((name.to_owned(), value)),
         }
     }
 
-    fn remove(&mut self, name: &str) {
+    /// Drops a member.
+    pub(crate) fn remove(&mut self, name: &str) {
         self.members().retain(|(known, _)| known != name);
     }
 }
@@ -97,8 +110,14 @@ pub(crate) enum Transformation {
     Add { fields: Vec<AddedField>, condition: Option<Template> },
     /// `RemoveFields`.
     Remove { paths: Vec<Vec<String>>, condition: Option<Template> },
+    /// `CustomTransformation`.
+    Custom(Plugged<dyn RecordTransformation>),
     /// `KeysToLower`.
     KeysToLower,
+    /// `KeysToSnakeCase`.
+    KeysToSnakeCase,
+    /// `FlattenFields`.
+    FlattenAll { flattens_lists: bool },
     /// `KeysReplace`.
     KeysReplace { old: Template, new: Template },
     /// `DpathFlattenFields`.
@@ -126,12 +145,17 @@ impl Transformation {
             Ok::<_, Skip>(view.template("condition")?.filter(|template| !template.source().is_empty()))
         };
         Ok(match view.kind() {
+            _ if view.is_custom() => {
+                Self::Custom(view.plug_in("transformation", &view.loader().components.transformations)?)
+            }
             "AddFields" => {
                 let fields: Vec<_> = view.children("fields").iter().map(AddedField::load).collect();
                 Self::Add { fields: fields.into_iter().collect::<Take<_>>()?, condition: condition(view)? }
             }
             "RemoveFields" => Self::Remove { paths: load_paths(view, "field_pointers")?, condition: condition(view)? },
             "KeysToLower" => Self::KeysToLower,
+            "KeysToSnakeCase" => Self::KeysToSnakeCase,
+            "FlattenFields" => Self::FlattenAll { flattens_lists: view.flag("flatten_lists")?.unwrap_or(true) },
             "KeysReplace" => {
                 Self::KeysReplace { old: view.required_template("old")?, new: view.required_template("new")? }
             }
@@ -160,7 +184,7 @@ impl Transformation {
                 fields.iter().try_for_each(|field| field.apply(session, slice, condition.as_ref(), record))
             }
             Self::Remove { paths, condition } => {
-                paths.iter().try_for_each(|path| remove(session, path, condition.as_ref(), record))
+                paths.iter().try_for_each(|path| super::remove::remove(session, path, condition.as_ref(), record))
             }
             Self::KeysToLower => {
                 let mut lower = Record::default();
@@ -168,6 +192,15 @@ impl Transformation {
                     lower.set(&name.to_lowercase(), value.clone());
                 }
                 *record = lower;
+                Ok(())
+            }
+            Self::Custom(custom) => transformed(session, slice, custom, record),
+            Self::KeysToSnakeCase => {
+                *record = snake_cased(record);
+                Ok(())
+            }
+            Self::FlattenAll { flattens_lists } => {
+                *record = flattened(record, *flattens_lists);
                 Ok(())
             }
             Self::KeysReplace { old, new } => {
@@ -180,14 +213,16 @@ impl Transformation {
                 let text = |template: &Template| template.text(&session.engine, session.scope());
                 let path = path.iter().map(text).collect::<Result<Vec<_>>>()?;
                 let affix = |template: &Option<Template>| template.as_ref().map_or(Ok(String::new()), text);
-                flatten(record, &path, *deletes_origin, *replaces_record, (&affix(prefix)?, &affix(suffix)?));
+                let affixes = (&*affix(prefix)?, &*affix(suffix)?);
+                flatten(record, &path, *deletes_origin, *replaces_record, affixes);
                 Ok(())
             }
         }
     }
 }
 
-fn load_paths(view: &View<'_>, name: &str) -> Take<Vec<Vec<String>>> {
+/// A list of paths.
+pub(crate) fn load_paths(view: &View<'_>, name: &str) -> Take<Vec<Vec<String>>> {
     let wrong = || view.problem(format!("`{name}` must be a list of paths"));
     let Some(node) = view.field(name) else { return Err(wrong()) };
     let Data::List(paths) = &node.data else { return Err(wrong()) };
@@ -220,104 +255,52 @@ impl AddedField {
     fn apply(&self, session: &Session, slice: &Value, condition: Option<&Template>, record: &mut Record) -> Result<()> {
         let scope = session.scope().clone().with_slice(slice).with("record", record.to_value());
         let Some(condition) = condition else {
-            set_at(record, &self.path, self.value.json(&session.engine, &scope, self.only)?);
-            return Ok(());
+            return set_at(record, &self.path, self.value.json(&session.engine, &scope, self.only)?);
         };
         let value = self.value.value_of(&session.engine, &scope, self.only)?;
         let path = Value::from(self.path.clone());
         let scope = scope.with("value", super::template::values::from_python(&value)).with("path", path);
         if condition.is_met(&session.engine, &scope)? {
-            set_at(record, &self.path, value.to_json());
+            set_at(record, &self.path, value.to_json())?;
         }
         Ok(())
     }
 }
 
-/// Sets the value at `path`, making objects on the way.
-fn set_at(record: &mut Record, path: &[String], value: String) {
-    match path {
-        [] => {}
-        [name] => record.set(name, value),
-        [name, rest @ ..] => {
-            let mut inner = record
-                .get(name)
-                .map(json::Slice::checked)
-                .filter(|inner| inner.is_object())
-                .map(Record::open)
-                .unwrap_or_default();
-            set_at(&mut inner, rest, value);
-            record.set(name, inner.text());
-        }
-    }
-}
-
-fn remove(session: &Session, path: &[String], condition: Option<&Template>, record: &mut Record) -> Result<()> {
-    let [name, rest @ ..] = path else { return Ok(()) };
-    let names: Vec<String> = match name.as_str() {
-        "*" | "**" => record.0.iter().map(|(name, _)| name.clone()).collect(),
-        _ => record.get(name).map(|_| name.clone()).into_iter().collect(),
-    };
-    for name in names {
-        let Some(value) = record.get(&name).map(str::to_owned) else { continue };
-        if !rest.is_empty() {
-            if let Some(changed) = removed_inside(session, rest, condition, &value)? {
-                record.set(&name, changed);
-            }
-        } else if is_removed(session, condition, &value)? {
-            record.remove(&name);
-        }
-    }
+/// Sets the value at `path`. Objects are made on the way, and lists where a step is a number; a null counts as missing.
+fn set_at(record: &mut Record, path: &[String], value: String) -> Result<()> {
+    let Some((name, rest)) = path.split_first() else { return Ok(()) };
+    let value = set_inside(record.get(name), rest, value).ok_or_else(|| {
+        let path = path.join(".");
+        Error::new(ErrorKind::Invalid, format!("the field `{path}` cannot be added: there is no object to put it into"))
+    })?;
+    record.set(name, value);
     Ok(())
 }
 
-/// The value without what stands at `path` inside it; `None` when nothing changes.
-fn removed_inside(
-    session: &Session,
-    path: &[String],
-    condition: Option<&Template>,
-    value: &str,
-) -> Result<Option<String>> {
-    let slice = json::Slice::checked(value);
-    if slice.is_object() {
-        let mut inner = Record::open(slice);
-        remove(session, path, condition, &mut inner)?;
-        return Ok(Some(inner.text()));
-    }
-    if slice.first() != b'[' {
-        return Ok(None);
-    }
-    let [step, rest @ ..] = path else { return Ok(None) };
-    let mut kept = Vec::new();
-    for (index, item) in slice.items().into_iter().enumerate() {
-        let is_meant = step == "*" || step.parse() == Ok(index);
-        if !is_meant {
-            kept.push(item.text().to_owned());
-        } else if !rest.is_empty() {
-            kept.push(removed_inside(session, rest, condition, item.text())?.unwrap_or_else(|| item.text().to_owned()));
-        } else if !is_removed(session, condition, item.text())? {
-            kept.push(item.text().to_owned());
+/// What stands at a step of the path afterwards; `None` when it can hold no members.
+fn set_inside(present: Option<&str>, path: &[String], value: String) -> Option<String> {
+    let Some((step, rest)) = path.split_first() else { return Some(value) };
+    let present = present.map(json::Slice::checked).filter(|present| !present.is_null());
+    let index = step.parse::<usize>().ok().filter(|index| *index < MAX_ITEMS);
+    let (mut record, mut items) = match (present, index) {
+        (Some(present), _) if present.is_object() => (Record::open(present), None),
+        (Some(present), Some(_)) if present.first() == b'[' => {
+            (Record::default(), Some(present.items().iter().map(|item| item.text().to_owned()).collect::<Vec<_>>()))
         }
+        (None, Some(_)) => (Record::default(), Some(Vec::new())),
+        (None, None) => (Record::default(), None),
+        _ => return None,
+    };
+    if let (Some(items), Some(index)) = (&mut items, index) {
+        let value = set_inside(items.get(index).map(String::as_str), rest, value)?;
+        items.resize(items.len().max(index + 1), "null".to_owned());
+        items[index] = value;
+        return Some(format!("[{}]", items.join(",")));
     }
-    Ok(Some(format!("[{}]", kept.join(","))))
-}
-
-fn is_removed(session: &Session, condition: Option<&Template>, value: &str) -> Result<bool> {
-    let Some(condition) = condition else { return Ok(true) };
-    let body = Bytes::from(value.to_owned());
-    let range = 0..body.len();
-    condition.is_met(&session.engine, &session.scope().clone().with("property", Lazy::value(&body, range)))
-}
-
-/// Replaces `old` in the names of an object and of the objects inside it.
-fn with_replaced_keys(text: &str, old: &str, new: &str) -> String {
-    let mut record = Record::default();
-    for (name, value) in json::Slice::checked(text).members() {
-        let value =
-            if value.is_object() { with_replaced_keys(value.text(), old, new) } else { value.text().to_owned() };
-        let name = if old.is_empty() { name } else { name.replace(old, new) };
-        record.set(&name, value);
-    }
-    record.text()
+    let value = set_inside(record.get(step), rest, value)?;
+    record.set(step, value);
+    Some(record.text())
 }
 
 fn flatten(
@@ -348,24 +331,10 @@ fn flatten(
     } else if members.iter().any(|(name, _)| record.get(name).is_some()) {
         return;
     } else if deletes_origin {
-        delete_at(record, path);
+        super::remove::remove_at(path, record);
     }
     for (name, value) in members {
         record.set(&name, value);
-    }
-}
-
-fn delete_at(record: &mut Record, path: &[String]) {
-    match path {
-        [] => {}
-        [name] => record.remove(name),
-        [name, rest @ ..] => {
-            if let Some(inner) = record.get(name).map(json::Slice::checked).filter(|inner| inner.is_object()) {
-                let mut inner = Record::open(inner);
-                delete_at(&mut inner, rest);
-                record.set(name, inner.text());
-            }
-        }
     }
 }
 
@@ -380,8 +349,8 @@ mod tests {
     #[test]
     fn values_that_nobody_changes_stay_as_received() {
         let mut changed = record(r#"{"big": 123456789012345678901234567890, "n": 1.50, "o": {"a" : 1}}"#);
-        set_at(&mut changed, &["o".into(), "b".into()], "2".into());
-        set_at(&mut changed, &["x".into(), "y".into()], "true".into());
+        set_at(&mut changed, &["o".into(), "b".into()], "2".into()).unwrap();
+        set_at(&mut changed, &["x".into(), "y".into()], "true".into()).unwrap();
         assert_eq!(
             changed.text(),
             r#"{"big":123456789012345678901234567890,"n":1.50,"o":{"a":1,"b":2},"x":{"y":true}}"#

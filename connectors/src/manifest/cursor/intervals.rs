@@ -125,7 +125,7 @@ impl Intervals {
     /// The state to keep: `{field: value}` and the old state's other members.
     pub(crate) fn to_state(&self, cursor: &Cursor) -> Value {
         let mut members = self.others.clone();
-        members.insert(cursor.field.clone(), Value::String(self.value(cursor)));
+        members.insert(cursor.field.clone(), cursor.json(&self.value(cursor)));
         Value::Object(members)
     }
 
@@ -164,6 +164,9 @@ fn read(cursor: &Cursor, value: &Value) -> Result<Moment> {
     cursor.parse(&text).ok_or_else(|| invalid(format!("the state's value `{text}` fits none of the cursor's formats")))
 }
 
+/// Windows that one read may have: a step of seconds over years would fill the memory with them.
+const MAX_WINDOWS: usize = 1_000_000;
+
 /// Cuts `lower..upper` into windows of one step.
 fn split(
     cursor: &Cursor,
@@ -175,7 +178,8 @@ fn split(
     if lower > upper || (lower == upper && cursor.granularity.is_none()) || upper < cursor.start {
         return Ok(());
     }
-    let lower = lower.max(cursor.start);
+    // Edges are moved first: a step shorter than what they are moved to would leave nothing of the first window.
+    let lower = cursor.clamp.ceiling(&lower.max(cursor.start))?;
     if lower > upper || (lower == upper && (cursor.is_strict || !is_last)) {
         return Ok(());
     }
@@ -184,30 +188,39 @@ fn split(
         Some(unit) if !(is_last && is_end) => end.minus(unit).map_err(invalid),
         _ => Ok(end),
     };
-    let Some(step) = cursor.step.filter(|step| *step != Duration::default()) else {
-        windows.push((lower, shortened(upper, true)?));
-        return Ok(());
-    };
-    let next = |from: &Moment| from.plus(step).unwrap_or(cursor.end);
+    let step = cursor.step.filter(|step| *step != Duration::default());
+    let next = |from: &Moment| step.and_then(|step| from.plus(step).ok()).unwrap_or(cursor.end);
     if next(&lower) >= upper {
-        windows.push((lower, shortened(upper, true)?));
+        let is_unit = is_last && cursor.granularity.is_some();
+        let end = if is_unit { upper } else { cursor.clamp.ceiling(&upper)? };
+        windows.push((lower, shortened(end, true)?));
         return Ok(());
     }
     let mut from = lower;
-    while from < upper {
-        let to = next(&from).min(upper);
-        if to <= from {
-            break;
+    loop {
+        let step_end = next(&from).min(upper);
+        let to = if step_end == upper { upper } else { cursor.clamp.ceiling(&step_end)? };
+        if from >= to {
+            return Ok(());
         }
-        windows.push((from, shortened(to, to >= upper)?));
-        from = to;
+        let is_end = step_end >= upper || to == upper;
+        if windows.len() >= MAX_WINDOWS {
+            let message = format!(
+                "the cursor's `step` cuts the time to read into more than {MAX_WINDOWS} windows: choose a longer one"
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        windows.push((from, shortened(to, is_end)?));
+        if is_end {
+            return Ok(());
+        }
+        from = cursor.clamp.ceiling(&to)?;
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Clamp, *};
     use crate::manifest::time;
 
     fn moment(text: &str) -> Moment {
@@ -228,6 +241,8 @@ mod tests {
             start_name: "start_time".into(),
             end_name: "end_time".into(),
             is_strict: false,
+            is_count: false,
+            clamp: Clamp::None,
         }
     }
 
@@ -271,6 +286,14 @@ mod tests {
             intervals.close(&daily, start, end, Some(end.minus(Duration::from_seconds(86_400)).unwrap())).unwrap();
         }
         assert_eq!(intervals.to_state(&daily), json!({"at": "2024-01-09"}));
+    }
+
+    #[test]
+    fn a_step_that_makes_millions_of_windows_is_refused() {
+        let tiny = cursor("2020-01-01", "2024-01-01", Some("PT1S"), Some("PT1S"), None);
+        let mut intervals = Intervals::from_state(&tiny, None, None).unwrap();
+        let message = intervals.open_windows(&tiny).unwrap_err().to_string();
+        assert!(message.contains("choose a longer one"), "{message}");
     }
 
     #[test]

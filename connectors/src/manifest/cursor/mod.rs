@@ -1,11 +1,13 @@
 //! `DatetimeBasedCursor`: which windows of time to read, and what is remembered afterwards.
 
+mod clamp;
 mod intervals;
 mod partitions;
 
 pub(crate) use intervals::Intervals;
 pub(crate) use partitions::{Progress, named_from_json, named_json};
 
+use self::clamp::{Clamp, ClampSpec};
 use super::{
     load::{Take, View},
     request::options::{Injections, RequestOption},
@@ -15,6 +17,11 @@ use super::{
     time::{self, Duration, Moment},
 };
 use crate::{Error, ErrorKind, Result};
+
+/// The format of whole numbers that stand for themselves.
+const COUNT: &str = "%epoch_microseconds";
+/// The end of a window of numbers: no product counts so far.
+const COUNT_MAX: i64 = 200_000_000_000_000_000;
 
 /// The component as the manifest writes it.
 #[derive(Debug)]
@@ -27,6 +34,7 @@ pub(crate) struct CursorSpec {
     step: Option<Template>,
     granularity: Option<Duration>,
     lookback: Option<Template>,
+    clamping: Option<ClampSpec>,
     start_option: Option<RequestOption>,
     end_option: Option<RequestOption>,
     start_name: Option<Template>,
@@ -38,6 +46,8 @@ pub(crate) struct CursorSpec {
     pub(crate) filters_here: bool,
     /// One state for all partitions.
     pub(crate) is_global: bool,
+    /// Values are whole numbers and not moments.
+    is_count: bool,
 }
 
 /// `MinMaxDatetime`, or a plain text.
@@ -64,16 +74,21 @@ pub(crate) struct Cursor {
     start_name: String,
     end_name: String,
     is_strict: bool,
+    /// Values are whole numbers, kept as microseconds.
+    pub(crate) is_count: bool,
+    clamp: Clamp,
 }
 
 impl CursorSpec {
     /// Reads the component in the field called `incremental_sync`.
     pub(crate) fn load(stream: &View<'_>) -> Take<Option<Self>> {
         let Some(view) = stream.child("incremental_sync") else { return Ok(None) };
+        if view.kind() == "IncrementingCountCursor" {
+            return Self::counting(&view).map(Some);
+        }
         if view.kind() != "DatetimeBasedCursor" {
             return Err(view.unsupported("incremental sync"));
         }
-        let refused = view.refuse(&["clamping"]);
         let granularity = match view.text("cursor_granularity")? {
             Some(text) => Some(Duration::parse(&text).map_err(|reason| view.problem(reason))?),
             None => None,
@@ -82,8 +97,10 @@ impl CursorSpec {
         if step.is_some() != granularity.is_some() {
             return Err(view.problem("`step` and `cursor_granularity` need each other"));
         }
+        // A unit of no length is none.
+        let granularity = granularity.filter(|unit| *unit != Duration::default());
         let option = |name: &str| view.child(name).map(|option| RequestOption::load(&option)).transpose();
-        refused?;
+        let clamping = ClampSpec::load(&view);
         let (field, start) = (view.required_template("cursor_field"), MinMax::load(&view, "start_datetime"));
         let (end, start_option, end_option) =
             (MinMax::load(&view, "end_datetime"), option("start_time_option"), option("end_time_option"));
@@ -96,6 +113,7 @@ impl CursorSpec {
             step,
             granularity,
             lookback: view.template("lookback_window")?.filter(|template| !template.source().is_empty()),
+            clamping: clamping?,
             start_option: start_option?,
             end_option: end_option?,
             start_name: view.template("partition_field_start")?,
@@ -104,7 +122,35 @@ impl CursorSpec {
             is_data_feed: view.flag("is_data_feed")?.unwrap_or(false),
             filters_here: view.flag("is_client_side_incremental")?.unwrap_or(false),
             is_global: view.flag("global_substream_cursor")?.unwrap_or(false),
+            is_count: false,
         }))
+    }
+
+    /// Reads an `IncrementingCountCursor`: a number that grows is a moment with another name. It has one window without end.
+    fn counting(view: &View<'_>) -> Take<Self> {
+        let start = view.template("start_value")?;
+        let start = start.map_or_else(|| view.template_of("0", view.node(), "start_value"), Ok)?;
+        let name = |text: &str| view.template_of(text, view.node(), text).map(Some);
+        Ok(Self {
+            field: view.required_template("cursor_field")?,
+            format: COUNT.to_owned(),
+            input_formats: Vec::new(),
+            start: MinMax { datetime: start, format: None, min: None, max: None },
+            end: None,
+            step: None,
+            granularity: None,
+            lookback: None,
+            clamping: None,
+            start_option: view.child("start_value_option").map(|option| RequestOption::load(&option)).transpose()?,
+            end_option: None,
+            start_name: name("start")?,
+            end_name: name("end")?,
+            is_strict: false,
+            is_data_feed: false,
+            filters_here: false,
+            is_global: false,
+            is_count: true,
+        })
     }
 
     /// Fills in the settings. `end` is where an interrupted read was going to stop.
@@ -117,10 +163,14 @@ impl CursorSpec {
         };
         let mut formats = self.input_formats.clone();
         formats.push(self.format.clone());
+        let clamp = self.clamping.as_ref().map_or(Ok(Clamp::None), |clamping| clamping.bind(session))?;
         let end = match (end, &self.end) {
             (Some(end), _) => end,
-            (None, Some(end)) => end.evaluate(session, &self.format)?,
-            (None, None) => Moment::now(),
+            (None, Some(end)) => clamp.end(&end.evaluate(session, &self.format)?, self.granularity)?,
+            (None, None) if self.is_count => {
+                Moment::from_epoch_us(COUNT_MAX).map_err(|reason| Error::new(ErrorKind::Invalid, reason))?
+            }
+            (None, None) => clamp.end(&Moment::now(), self.granularity)?,
         };
         Ok(Cursor {
             field: self.field.text(&session.engine, session.scope())?,
@@ -134,6 +184,8 @@ impl CursorSpec {
             start_name: text(&self.start_name, "start_time")?,
             end_name: text(&self.end_name, "end_time")?,
             is_strict: self.is_strict,
+            is_count: self.is_count,
+            clamp,
         })
     }
 
@@ -236,6 +288,14 @@ impl Cursor {
         time::format(moment, &self.format)
     }
 
+    /// A cursor value as a state holds it.
+    pub(crate) fn json(&self, value: &str) -> serde_json::Value {
+        match value.parse::<i64>() {
+            Ok(number) if self.is_count => number.into(),
+            _ => value.into(),
+        }
+    }
+
     /// A window as the fields of a slice.
     pub(crate) fn window(&self, start: &Moment, end: &Moment) -> Named {
         vec![
@@ -250,6 +310,30 @@ impl Cursor {
             slice.window.iter().find(|(known, _)| known == name).and_then(|(_, value)| self.parse(&value.text()))
         };
         Some((read(&self.start_name)?, read(&self.end_name)?))
+    }
+
+    /// A slice's window in two halves; none when it is too short, or no longer than `shortest`.
+    pub(crate) fn halves(&self, slice: &Slice, shortest: Option<Duration>) -> Option<(Named, Named)> {
+        let (start, end) = self.window_of(slice)?;
+        let unit = self.granularity.filter(|unit| unit.micros > 0)?;
+        let span = end.epoch_us() - start.epoch_us();
+        if span <= shortest.map_or(0, |shortest| shortest.micros) {
+            return None;
+        }
+        let half = (span / unit.micros + 1) / 2;
+        let first_end = start.plus(Duration { months: 0, micros: (half - 1) * unit.micros }).ok()?;
+        let second_start = first_end.plus(unit).ok()?;
+        let is_progress = half > 0 && start <= first_end && first_end < second_start && second_start <= end;
+        is_progress.then(|| (self.window(&start, &first_end), self.window(&second_start, &end)))
+    }
+
+    /// Lets a slice begin at `from`; false when it does already.
+    pub(crate) fn restart(&self, slice: &mut Slice, from: &Moment) -> bool {
+        let Some((_, start)) = slice.window.iter_mut().find(|(name, _)| *name == self.start_name) else { return false };
+        let new = Python::Text(self.text(from));
+        let has_moved = *start != new;
+        *start = new;
+        has_moved
     }
 
     /// Whether a record with this value is wanted, given the moment from which its partition reads.

@@ -244,7 +244,8 @@ impl Many {
         if !members.contains_key("states") && !members.contains_key("state") {
             many.set_global(cursor, members);
         } else {
-            many.is_global = is_global || members.get("use_global_cursor").and_then(Value::as_bool).unwrap_or(false);
+            // A state that holds partitions decides, as in the reference.
+            many.is_global = members.get("use_global_cursor").and_then(Value::as_bool).unwrap_or(false);
             many.lookback_s = members.get("lookback_window").and_then(Value::as_f64).unwrap_or(0.0) as i64;
             for entry in members.get("states").and_then(Value::as_array).into_iter().flatten() {
                 let (Some(partition), Some(state)) = (entry.get("partition"), entry.get("cursor")) else { continue };
@@ -306,7 +307,7 @@ impl Many {
             members.insert("states".into(), states.collect());
         }
         if let Some(global) = &self.global {
-            members.insert("state".into(), json!({cursor.field.as_str(): global}));
+            members.insert("state".into(), json!({cursor.field.as_str(): cursor.json(global)}));
         }
         members.insert("lookback_window".into(), self.lookback_s.into());
         if !self.parents.is_empty() {

@@ -11,9 +11,10 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use view::{Skip, Take, View, scalar_text};
+pub(crate) use view::{Kept, Skip, Take, View, scalar_text};
 
 use super::{
+    components::Components,
     stream::Stream,
     template::Compiler,
     yaml::{self, Data, Node},
@@ -24,6 +25,8 @@ use crate::Problem;
 pub(crate) struct Loader {
     /// Compiles templates.
     pub(crate) compiler: Compiler,
+    /// Components whose code an embedder brings.
+    pub(crate) components: Components,
     file: String,
     /// With line and column.
     problems: RefCell<Vec<((u32, u32), Problem)>>,
@@ -31,6 +34,16 @@ pub(crate) struct Loader {
     extra_names: BTreeSet<String>,
     /// Streams loaded already, by the node they come from: parents are shared by their children.
     streams: RefCell<HashMap<*const Node, Rc<Loaded>>>,
+    /// Nodes that no tree holds: an address must not be used again while it is known.
+    held: RefCell<Vec<Arc<Node>>>,
+}
+
+/// What it takes to load parts of a manifest after the rest: its file, and the names that parents give.
+#[derive(Clone, Debug)]
+pub(crate) struct Later {
+    file: String,
+    extra_names: BTreeSet<String>,
+    components: Components,
 }
 
 /// A stream's state while its manifest is loaded.
@@ -54,12 +67,43 @@ impl Loader {
         collect_extra_names(&root, &mut extra_names, &mut std::collections::HashSet::new());
         let loader = Self {
             compiler: Compiler::new(),
+            components: Components::new(),
             file: file.to_owned(),
             problems: RefCell::default(),
             extra_names,
             streams: RefCell::default(),
+            held: RefCell::default(),
         };
         Ok((loader, root))
+    }
+
+    /// For loading parts later.
+    pub(crate) fn later(&self) -> Later {
+        Later { file: self.file.clone(), extra_names: self.extra_names.clone(), components: self.components.clone() }
+    }
+
+    /// A loader for parts of the same file.
+    pub(crate) fn again(later: &Later) -> Self {
+        Self {
+            compiler: Compiler::new(),
+            components: later.components.clone(),
+            file: later.file.clone(),
+            problems: RefCell::default(),
+            extra_names: later.extra_names.clone(),
+            streams: RefCell::default(),
+            held: RefCell::default(),
+        }
+    }
+
+    /// Keeps `node` as long as the loader.
+    pub(crate) fn hold(&self, node: &Arc<Node>) {
+        self.held.borrow_mut().push(Arc::clone(node));
+    }
+
+    /// With components whose code an embedder brings.
+    pub(crate) fn with(mut self, components: &Components) -> Self {
+        self.components = components.clone();
+        self
     }
 
     /// The manifest as a component.

@@ -20,6 +20,35 @@ pub(crate) struct Skip;
 /// A part, or a noted problem.
 pub(crate) type Take<T> = Result<T, Skip>;
 
+/// Where a component stands, for loading it again with another node.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    node: Arc<Node>,
+    parent: Arc<str>,
+    field: String,
+    parameters: Arc<Members>,
+    path: String,
+}
+
+impl Kept {
+    /// The component as the manifest writes it.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// The component that `node` would be in its place.
+    pub(crate) fn view<'l>(&self, loader: &'l Loader, node: &Arc<Node>) -> View<'l> {
+        let parent = View {
+            loader,
+            node: Arc::clone(node),
+            kind: Arc::clone(&self.parent),
+            parameters: Arc::clone(&self.parameters),
+            path: String::new(),
+        };
+        parent.component(&self.field, node, self.path.clone())
+    }
+}
+
 type Members = Vec<(Arc<str>, Arc<Node>)>;
 
 /// One component. Parameters flow down: a field that is missing or empty takes the value of the parameter of its name.
@@ -79,6 +108,16 @@ impl<'l> View<'l> {
         self.parameters.is_empty()
     }
 
+    /// The component as JSON, with the parameters of the components around it.
+    pub(crate) fn options(&self) -> serde_json::Value {
+        let mut options = self.node.to_json();
+        if let Some(members) = options.as_object_mut() {
+            let parameters = self.parameters.iter().map(|(name, node)| (name.to_string(), node.to_json()));
+            members.insert("$parameters".into(), serde_json::Value::Object(parameters.collect()));
+        }
+        options
+    }
+
     /// Notes a problem here.
     pub(crate) fn problem(&self, message: impl Into<String>) -> Skip {
         self.loader.note(&self.node, &self.path, message.into());
@@ -134,6 +173,26 @@ impl<'l> View<'l> {
     pub(crate) fn child(&self, name: &str) -> Option<View<'l>> {
         let node = self.field(name)?;
         Some(self.component(name, &node, self.path_of(name)))
+    }
+
+    /// Keeps the place of the component in the field called `name`.
+    pub(crate) fn keep(&self, name: &str) -> Take<Kept> {
+        let node = self.field(name).ok_or_else(|| self.missing(name))?;
+        let (parent, parameters) = (Arc::clone(&self.kind), Arc::clone(&self.parameters));
+        Ok(Kept { node, parent, field: name.to_owned(), parameters, path: self.path_of(name) })
+    }
+
+    /// The same component with a name, if it has none.
+    pub(crate) fn named(&self, name: &str) -> Self {
+        let Data::Map(members) = &self.node.data else { return self.clone() };
+        if self.field("name").is_some() {
+            return self.clone();
+        }
+        let mut members = members.clone();
+        members.push(("name".into(), Node::new(Data::Text(name.into()), self.node.place)));
+        let node = Node::new(Data::Map(members), self.node.place);
+        self.loader.hold(&node);
+        Self { node, ..self.clone() }
     }
 
     /// The component in the field called `name`, which must be there.

@@ -4,18 +4,23 @@ use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
+use secrecy::ExposeSecret as _;
+
 use super::{
     super::{
+        components::Plugged,
         load::{Take, View},
         session::Session,
         template::{Python, Template},
     },
+    jwt::Jwt,
     legacy_token::LegacyToken,
     oauth::OAuth,
     options::{Injections, RequestOption},
     session_token::SessionToken,
+    token_pool::TokenPool,
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Authenticator, Error, ErrorKind, Result};
 
 /// An authenticator.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +40,12 @@ pub(crate) enum Auth {
     SessionToken(Arc<SessionToken>),
     /// A token from the settings while it works, else from a login.
     LegacyToken(Arc<LegacyToken>),
+    /// `CustomAuthenticator`.
+    Custom(Plugged<dyn Authenticator>),
+    /// One of several tokens, by what is left of their quotas.
+    Pool(Arc<TokenPool>),
+    /// A token that we sign.
+    Jwt(Arc<Jwt>),
     /// One of several, chosen by a setting.
     Selective { path: Vec<String>, choices: Arc<HashMap<String, Auth>> },
 }
@@ -52,6 +63,9 @@ impl Auth {
 
     fn read(view: &View<'_>, requester: &View<'_>) -> Take<Self> {
         Ok(match view.kind() {
+            _ if view.is_custom() => {
+                Self::Custom(view.plug_in("authenticator", &view.loader().components.authenticators)?)
+            }
             "NoAuth" => Self::None,
             "ApiKeyAuthenticator" => Self::api_key(view)?,
             "BearerAuthenticator" => Self::Bearer(view.required_template("api_token")?),
@@ -62,6 +76,8 @@ impl Auth {
             "OAuthAuthenticator" => Self::Grant(Arc::new(OAuth::load(view)?)),
             "SessionTokenAuthenticator" => Self::SessionToken(Arc::new(SessionToken::load(view)?)),
             "LegacySessionTokenAuthenticator" => Self::LegacyToken(Arc::new(LegacyToken::load(view, requester)?)),
+            "RateLimitedMultipleTokenAuthenticator" => Self::Pool(Arc::new(TokenPool::load(view)?)),
+            "JwtAuthenticator" => Self::Jwt(Arc::new(Jwt::load(view)?)),
             "SelectiveAuthenticator" => {
                 let path = view.texts("authenticator_selection_path")?;
                 let choices: Vec<_> = view
@@ -92,7 +108,7 @@ impl Auth {
     pub(crate) async fn sign(&self, session: &Session) -> Result<Injections> {
         let mut injections = Injections::default();
         match self.chosen(session)? {
-            Self::None | Self::Selective { .. } => {}
+            Self::None | Self::Selective { .. } | Self::Pool(_) => {}
             Self::ApiKey { option, token } => {
                 let token = token.text(&session.engine, session.scope())?;
                 option.inject(&session.engine, session.scope(), Python::Text(token), &mut injections)?;
@@ -111,8 +127,25 @@ impl Auth {
             Self::Grant(oauth) => authorize(&mut injections, format!("Bearer {}", oauth.access_token(session).await?)),
             Self::SessionToken(token) => token.sign(session, &mut injections).await?,
             Self::LegacyToken(token) => token.sign(session, &mut injections).await?,
+            Self::Custom(custom) => {
+                for (name, value) in custom.part.sign(&session.own_settings(), &session.http).await? {
+                    injections.headers.set(&[name], Python::Text(value.expose_secret().to_owned()));
+                }
+            }
+            Self::Jwt(jwt) => jwt.sign(session, &mut injections)?,
         }
         Ok(injections)
+    }
+
+    /// The pool of tokens that sign whole requests, if this is one.
+    ///
+    /// # Errors
+    /// As for [`Auth::sign`].
+    pub(super) fn pool(&self, session: &Session) -> Result<Option<&TokenPool>> {
+        Ok(match self.chosen(session)? {
+            Self::Pool(pool) => Some(pool),
+            _ => None,
+        })
     }
 
     /// After the product refused the present token: gets another one.

@@ -27,7 +27,12 @@ impl Inputs {
     pub(crate) fn load(view: &View<'_>, name: &str) -> Take<Self> {
         let Some(node) = view.field(name) else { return Ok(Self::None) };
         let Data::Map(members) = &node.data else { return Ok(view.template(name)?.map_or(Self::None, Self::Text)) };
-        let pairs = members.iter().filter(|(key, _)| &**key != "$parameters").map(|(key, value)| {
+        // Its names come into each request on their own.
+        let is_list = |value: &Node| {
+            value.get("type").and_then(|kind| kind.as_text()).is_some_and(|kind| &**kind == "QueryProperties")
+        };
+        let own = members.iter().filter(|(key, value)| &**key != "$parameters" && !is_list(value));
+        let pairs = own.map(|(key, value)| {
             let step = format!("{name}.{key}");
             let Some(text) = scalar_text(value) else {
                 let kind = value.get("type").and_then(|kind| kind.as_text().cloned());

@@ -13,14 +13,18 @@ use super::{
         template::{Only, Python, Template},
     },
     body::Inputs,
+    jwt::Jwt,
     options::Fields,
     url::{encode, push_pairs},
 };
 use crate::{
     Error, ErrorKind, Result, Tokens, clock,
     http::{self, HttpClient, Method, Request, RetryPolicy},
-    oauth::TokenSource,
+    oauth::{MemoryCredentials, TokenSource},
 };
+
+/// The kind of grant in which a token that we sign is exchanged (RFC 7523).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// `OAuthAuthenticator`.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(crate) struct OAuth {
     body: Inputs,
     headers: Inputs,
     in_query: bool,
+    /// A token that we sign takes the place of a refresh token, where the condition holds.
+    assertion: Option<(Template, Arc<Jwt>)>,
 }
 
 /// `RefreshTokenUpdater`: rotated tokens go to the credential store; the settings hold the first one.
@@ -78,12 +84,17 @@ struct Exchange {
     access_token_name: String,
     expires_in_name: String,
     in_query: bool,
+    assertion: Option<(Arc<Jwt>, Session)>,
 }
 
 impl OAuth {
     /// Reads the component.
     pub(crate) fn load(view: &View<'_>) -> Take<Self> {
-        view.refuse(&["use_profile_assertion"])?;
+        let assertion = match (view.template("use_profile_assertion")?, view.child("profile_assertion")) {
+            (None, _) => None,
+            (Some(uses), Some(jwt)) => Some((uses, Arc::new(Jwt::load(&jwt)?))),
+            (Some(_), None) => return Err(view.problem("`use_profile_assertion` needs `profile_assertion`")),
+        };
         let names = Names {
             client_id: view.template("client_id_name")?,
             client_secret: view.template("client_secret_name")?,
@@ -94,6 +105,7 @@ impl OAuth {
         };
         Ok(Self {
             names,
+            assertion,
             endpoint: view.template("token_refresh_endpoint")?,
             client_id: view.template("client_id")?,
             client_secret: view.template("client_secret")?,
@@ -144,13 +156,20 @@ impl OAuth {
         }
         let exchange = self.exchange(session)?;
         let configured = self.configured_refresh_token(session)?;
-        let what = format!("{}\n{:?}\n{configured:?}", exchange.url, exchange.fields);
+        let signer = exchange.assertion.as_ref().map(|(jwt, _)| Arc::clone(jwt));
+        let what = format!("{}\n{:?}\n{configured:?}{signer:?}", exchange.url, exchange.fields);
         let http = session.http.clone();
+        // Tokens by client credentials need no sign-in by a person and are never rotated; a manifest may have several.
+        let grant_type = self.text(session, self.grant_type.as_ref(), "refresh_token")?;
+        let is_own = configured.is_none() && grant_type == "client_credentials";
         let make = || {
             let refresh: crate::oauth::Refresh = Arc::new(move |old: Tokens| -> BoxFuture<'static, Result<Tokens>> {
                 let (exchange, http, configured) = (exchange.clone(), http.clone(), configured.clone());
                 async move { exchange.refresh(&http, &old, configured).await }.boxed()
             });
+            if is_own {
+                return TokenSource::issuing(Arc::new(MemoryCredentials::empty()), refresh);
+            }
             TokenSource::issuing(Arc::clone(&session.credentials), refresh)
         };
         Ok(Some(session.tokens(what, make)))
@@ -173,6 +192,11 @@ impl OAuth {
         let mut headers = http::HeaderMap::new();
         for (name, value) in self.headers.evaluate(&session.engine, session.scope(), Only::Any)?.0 {
             super::requester::insert_header(&mut headers, &name, &value.text())?;
+        }
+        if let Some((uses, jwt)) = &self.assertion
+            && uses.is_met(&session.engine, session.scope())?
+        {
+            return self.asserted(session, Arc::clone(jwt), &endpoint, headers);
         }
         let mut fields = Fields::default();
         let mut set = |name: String, value: Python| fields.set(&[name], value);
@@ -207,6 +231,22 @@ impl OAuth {
             access_token_name: self.text(session, self.names.access_token.as_ref(), "access_token")?,
             expires_in_name: self.text(session, self.names.expires_in.as_ref(), "expires_in")?,
             in_query: self.in_query,
+            assertion: None,
+        })
+    }
+
+    /// An exchange of a token that we sign.
+    fn asserted(&self, session: &Session, jwt: Arc<Jwt>, endpoint: &str, headers: http::HeaderMap) -> Result<Exchange> {
+        let grant_type = self.text(session, self.names.grant_type.as_ref(), "grant_type")?;
+        Ok(Exchange {
+            url: super::url::join(endpoint, "")?,
+            headers,
+            fields: vec![(grant_type, JWT_BEARER.to_owned())],
+            refresh_token_name: String::new(),
+            access_token_name: self.text(session, self.names.access_token.as_ref(), "access_token")?,
+            expires_in_name: self.text(session, self.names.expires_in.as_ref(), "expires_in")?,
+            in_query: self.in_query,
+            assertion: Some((jwt, session.apart())),
         })
     }
 }
@@ -215,7 +255,9 @@ impl Exchange {
     async fn refresh(self, http: &HttpClient, old: &Tokens, configured: Option<String>) -> Result<Tokens> {
         let stored = old.refresh_token.as_ref().map(|token| token.expose_secret().to_owned());
         let mut fields = self.fields.clone();
-        if let Some(token) = stored.or(configured) {
+        if let Some((jwt, session)) = &self.assertion {
+            fields.push(("assertion".to_owned(), jwt.token(session)?));
+        } else if let Some(token) = stored.or(configured) {
             fields.push((self.refresh_token_name.clone(), token));
         }
         let mut request = if self.in_query {

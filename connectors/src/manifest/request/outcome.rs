@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use minijinja::Value;
-use regex::Regex;
 
-use super::super::{
-    headers,
-    load::{Take, View},
-    session::Session,
-    template::{Scope, Template, values::Lazy},
+use super::{
+    super::{
+        headers,
+        load::{Take, View},
+        session::Session,
+        template::{Scope, Template, values::Lazy},
+    },
+    backoff::Backoff,
 };
 use crate::{
     Error, ErrorKind, Result, clock,
@@ -30,6 +32,12 @@ pub(crate) enum Action {
     RateLimited,
     /// Go on without it: the slice ends here.
     Ignore,
+    /// Ask for the same page, but smaller.
+    ReducePage,
+    /// Ask for a shorter window of time.
+    SplitWindow,
+    /// Ask for the pages from the first one.
+    ResetPages,
     /// Get a new token, then try again.
     RefreshToken,
     /// End the stream.
@@ -44,15 +52,6 @@ struct Filter {
     contains: Option<String>,
     predicate: Option<Template>,
     message: Option<Template>,
-}
-
-/// How long to wait before the next try.
-#[derive(Clone, Debug)]
-enum Backoff {
-    Constant(Template),
-    Exponential(Option<Template>),
-    Header { header: Template, regex: Option<Template>, max_s: Option<Template> },
-    UntilHeader { header: Template, regex: Option<Template>, min_s: Option<Template>, max_s: Option<Template> },
 }
 
 /// `DefaultErrorHandler`.
@@ -96,7 +95,7 @@ impl ErrorHandler {
         let mut last = Resolution { action: default_action(response), message: None, is_default: true };
         for handler in &self.handlers {
             last = handler.interpret(session, response)?;
-            if matches!(last.action, Action::Success | Action::Retry | Action::Ignore) {
+            if !matches!(last.action, Action::Fail | Action::RateLimited | Action::RefreshToken) {
                 break;
             }
         }
@@ -194,6 +193,9 @@ impl Filter {
             Some("RETRY") => Some(Action::Retry),
             Some("IGNORE") => Some(Action::Ignore),
             Some("RATE_LIMITED") => Some(Action::RateLimited),
+            Some("REDUCE_PAGE_SIZE") => Some(Action::ReducePage),
+            Some("SPLIT_REQUEST_WINDOW") => Some(Action::SplitWindow),
+            Some("RESET_PAGINATION") => Some(Action::ResetPages),
             Some("REFRESH_TOKEN_THEN_RETRY") => Some(Action::RefreshToken),
             Some(other) => return Err(view.problem(format!("the response action `{other}` is not supported"))),
         };
@@ -216,7 +218,7 @@ impl Filter {
                 .predicate
                 .as_ref()
                 .map_or(Ok(false), |predicate| predicate.is_met(&session.engine, &answer_scope(session, response)))?
-            || self.contains.as_ref().is_some_and(|part| error_text(response).is_some_and(|text| text.contains(part)));
+            || self.contains.as_ref().is_some_and(|part| told(response).is_some_and(|text| text.contains(part)));
         if !matches {
             return Ok(None);
         }
@@ -230,7 +232,7 @@ impl Filter {
 }
 
 /// The names that templates see of an answer.
-fn answer_scope(session: &Session, response: &Response) -> Scope {
+pub(super) fn answer_scope(session: &Session, response: &Response) -> Scope {
     session
         .scope()
         .clone()
@@ -248,6 +250,12 @@ fn json_of(response: &Response) -> Value {
     }
     let start = text.len() - text.trim_start().len();
     Lazy::value(&response.body, start..text.trim_end().len())
+}
+
+/// The error message of an answer; an answer that is no JSON is one as a whole.
+fn told(response: &Response) -> Option<String> {
+    let text = std::str::from_utf8(&response.body).ok()?;
+    if super::super::json::Slice::parse(text).is_ok() { error_text(response) } else { Some(text.to_owned()) }
 }
 
 /// The error message inside a JSON answer, where products usually put it.
@@ -292,92 +300,4 @@ pub(crate) fn failure(response: &Response, message: Option<String>) -> Error {
         (None, None) => Error::new(kind, "the manifest counts this answer as a failure")
             .with("url", http::redact_url(&response.url)),
     }
-}
-
-impl Backoff {
-    fn load(view: &View<'_>) -> Take<Self> {
-        Ok(match view.kind() {
-            "ConstantBackoffStrategy" => Self::Constant(view.required_template("backoff_time_in_seconds")?),
-            "ExponentialBackoffStrategy" => Self::Exponential(view.template("factor")?),
-            "WaitTimeFromHeader" => Self::Header {
-                header: view.required_template("header")?,
-                regex: view.template("regex")?,
-                max_s: view.template("max_waiting_time_in_seconds")?,
-            },
-            "WaitUntilTimeFromHeader" => Self::UntilHeader {
-                header: view.required_template("header")?,
-                regex: view.template("regex")?,
-                min_s: view.template("min_wait")?,
-                max_s: view.template("max_waiting_time_in_seconds")?,
-            },
-            _ => return Err(view.unsupported("back-off strategy")),
-        })
-    }
-
-    /// Seconds to wait, if this strategy has an answer.
-    fn seconds(&self, session: &Session, response: Option<&Response>, attempt: u32) -> Result<Option<f64>> {
-        match self {
-            Self::Constant(seconds) => number(session, seconds).map(Some),
-            Self::Exponential(factor) => {
-                let factor = factor.as_ref().map_or(Ok(5.0), |factor| number(session, factor))?;
-                Ok(Some(factor * 2_f64.powi(attempt.min(20) as i32)))
-            }
-            Self::Header { header, regex, max_s } => {
-                let seconds = header_number(session, response, header, regex.as_ref())?;
-                capped(session, seconds, max_s.as_ref())
-            }
-            Self::UntilHeader { header, regex, min_s, max_s } => {
-                let until = header_number(session, response, header, regex.as_ref())?.filter(|until| *until != 0.0);
-                let min_s = min_s.as_ref().map(|min| number(session, min)).transpose()?.filter(|min| *min > 0.0);
-                let wait = until.map(|until| until - clock::now().as_millisecond() as f64 / 1000.0);
-                let seconds = match (wait, min_s) {
-                    (None, min) => min,
-                    (Some(wait), Some(min)) => Some(wait.max(min)),
-                    (Some(wait), None) => Some(wait).filter(|wait| *wait >= 0.0),
-                };
-                capped(session, seconds, max_s.as_ref())
-            }
-        }
-    }
-}
-
-fn number(session: &Session, template: &Template) -> Result<f64> {
-    let text = template.text(&session.engine, session.scope())?;
-    text.parse()
-        .map_err(|_| Error::new(ErrorKind::Invalid, format!("a back-off strategy gives `{text}`, which is no number")))
-}
-
-/// The number in a header, after the pattern if there is one.
-fn header_number(
-    session: &Session,
-    response: Option<&Response>,
-    header: &Template,
-    regex: Option<&Template>,
-) -> Result<Option<f64>> {
-    let name = header.text(&session.engine, session.scope())?;
-    let Some(found) = response.and_then(|response| response.headers.get(&name)).and_then(|value| value.to_str().ok())
-    else {
-        return Ok(None);
-    };
-    let mut text = found.to_owned();
-    if let Some(regex) = regex {
-        let source = regex.text(&session.engine, session.scope())?;
-        let compiled = Regex::new(&format!("^(?:{source})"));
-        let compiled = compiled.map_err(|error| {
-            Error::new(ErrorKind::Invalid, format!("a back-off strategy has a wrong pattern: {error}"))
-        })?;
-        if let Some(matched) = compiled.find(found) {
-            text = matched.as_str().to_owned();
-        }
-    }
-    Ok(text.trim().parse().ok())
-}
-
-fn capped(session: &Session, seconds: Option<f64>, max_s: Option<&Template>) -> Result<Option<f64>> {
-    let (Some(seconds), Some(max_s)) = (seconds, max_s) else { return Ok(seconds) };
-    if seconds < number(session, max_s)? {
-        return Ok(Some(seconds));
-    }
-    let wait = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    Err(Error::new(ErrorKind::RateLimited, "the product asks for a longer pause than the manifest allows").after(wait))
 }

@@ -3,25 +3,25 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use minijinja::Value;
 
+pub(crate) use super::call::{Again, Call, Sent, Tried};
 use super::{
     super::{
         load::{Take, View},
+        properties::QueryProperties,
         session::Session,
-        slice::Slice,
-        template::{Only, Python, Scope, Template, values},
+        template::{Only, Scope, Template},
         write,
     },
     auth::Auth,
     body::{Inputs, Tree},
-    options::{Fields, Injections},
+    options::Fields,
     outcome::{self, Action, ErrorHandler},
     url::{add_query, encode, is_at_home, join, push_pairs},
 };
 use crate::{
     Error, ErrorKind, Result,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Opened, Request, Response, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Opened, Request, Response},
 };
 
 /// All waits of one request together; then the error goes up and the run tries again later.
@@ -39,39 +39,8 @@ pub(crate) struct Requester {
     json: Option<Tree>,
     auth: Auth,
     errors: ErrorHandler,
-}
-
-/// What one call adds to a requester's own.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Call {
-    /// The slice being read.
-    pub(crate) slice: Slice,
-    /// The page token.
-    pub(crate) token: Option<Python>,
-    /// An address that replaces the requester's path.
-    pub(crate) path: Option<String>,
-    /// Values from pagination and slices.
-    pub(crate) injections: Injections,
-    /// The record that is written, or its key.
-    pub(crate) record: Option<Value>,
-    /// A JSON body that replaces the requester's own.
-    pub(crate) body: Option<Bytes>,
-}
-
-/// What came of a call.
-#[derive(Debug)]
-pub(crate) enum Sent {
-    /// An answer to read.
-    Answer(Box<Response>),
-    /// A refusal that the manifest wants ignored.
-    Ignored(StatusCode),
-}
-
-impl Sent {
-    /// Refusals are never read, whatever the manifest calls them.
-    fn of(response: Response) -> Self {
-        if response.status.as_u16() < 400 { Self::Answer(Box::new(response)) } else { Self::Ignored(response.status) }
-    }
+    /// What the product is asked for, where the manifest lists it.
+    pub(crate) properties: Option<QueryProperties>,
 }
 
 impl Requester {
@@ -80,7 +49,7 @@ impl Requester {
         if view.kind() != "HttpRequester" {
             return Err(view.unsupported("requester"));
         }
-        let refused = view.refuse(&["fetch_properties_from_endpoint", "query_properties"]);
+        let properties = QueryProperties::load(view);
         let base = load_base(view);
         let path = view.template("path");
         let method = view.text("http_method")?.unwrap_or_else(|| "GET".into());
@@ -89,7 +58,6 @@ impl Requester {
         let (parameters, headers) = (Inputs::load(view, "request_parameters"), Inputs::load(view, "request_headers"));
         let (auth, errors) = (Auth::load(view), ErrorHandler::load(view));
         let body = load_body(view);
-        refused?;
         let (form, json) = body?;
         Ok(Self {
             base: base?,
@@ -101,6 +69,7 @@ impl Requester {
             json,
             auth: auth?,
             errors: errors?,
+            properties: properties?,
         })
     }
 
@@ -109,6 +78,20 @@ impl Requester {
     /// # Errors
     /// What the answer asks of the caller, after all tries.
     pub(crate) async fn send(&self, session: &Session, call: &Call) -> Result<Sent> {
+        match self.send_page(session, call).await? {
+            Tried::Sent(sent) => Ok(sent),
+            Tried::Again(_) => Err(Error::new(
+                ErrorKind::Invalid,
+                "a response filter asks for other pages, which only the requests that read a stream's pages can do",
+            )),
+        }
+    }
+
+    /// As [`Requester::send`], for a page: the product may want it asked for in another way.
+    ///
+    /// # Errors
+    /// As for [`Requester::send`].
+    pub(crate) async fn send_page(&self, session: &Session, call: &Call) -> Result<Tried> {
         let max_retries = self.errors.max_retries(session)?;
         let mut waited = Duration::ZERO;
         let mut has_renewed = false;
@@ -116,7 +99,7 @@ impl Requester {
         loop {
             attempt += 1;
             let request = self.build(session, call).await?;
-            let sent = session.send(request).await;
+            let sent = self.exchange(session, request).await;
             let (error, response) = match sent {
                 Err(error) if error.kind() == ErrorKind::Retry => (error, None),
                 Err(error) => return Err(error),
@@ -126,7 +109,10 @@ impl Requester {
                         resolution = write::resolved(resolution, &response);
                     }
                     match resolution.action {
-                        Action::Success | Action::Ignore => return Ok(Sent::of(response)),
+                        Action::Success | Action::Ignore => return Ok(Tried::Sent(Sent::of(response))),
+                        Action::ReducePage => return Ok(Tried::Again(Again::Smaller)),
+                        Action::SplitWindow => return Ok(Tried::Again(Again::Split)),
+                        Action::ResetPages => return Ok(Tried::Again(Again::Reset)),
                         Action::Fail | Action::RefreshToken
                             if !has_renewed && may_renew(&response, resolution.action) =>
                         {
@@ -151,6 +137,13 @@ impl Requester {
             tokio::time::sleep(wait).await;
             waited += wait;
         }
+    }
+
+    async fn exchange(&self, session: &Session, request: Request) -> Result<Response> {
+        let Some(pool) = self.auth.pool(session)? else { return session.send(request).await };
+        let response = session.send(request.clone()).await?;
+        pool.observe(session, &request, &response).await;
+        Ok(response)
     }
 
     /// Opens the answer to a call, its body unread; refusals are tried again as the manifest says.
@@ -223,6 +216,9 @@ impl Requester {
         };
         let mut url = join(&home, &path)?;
         check_home("the next page", &home, &url)?;
+        if let Some(home) = call.home.as_deref().filter(|_| !self.auth.is_none()) {
+            check_home("the report", home, &url)?;
+        }
         let signed = self.auth.sign(session).await?;
         let mut query = self.parameters.evaluate(engine, &scope, Only::TextOrList)?;
         query.merge(signed.query, false)?;
@@ -236,7 +232,11 @@ impl Requester {
             insert_header(&mut map, &name, &value.text())?;
         }
         let body = self.body(session, call, &scope, signed.form, signed.json, &mut map)?;
-        Ok(Request { method: self.method.clone(), url, headers: map, body })
+        let mut request = Request { method: self.method.clone(), url, headers: map, body };
+        if let Some(pool) = self.auth.pool(session)? {
+            pool.sign(session, &mut request).await?;
+        }
+        Ok(request)
     }
 
     fn body(
@@ -306,21 +306,6 @@ fn load_body(view: &View<'_>) -> Take<(Inputs, Option<Tree>)> {
         "RequestBodyUrlEncodedForm" | "RequestBodyPlainText" => Ok((Inputs::load(&body, "value")?, None)),
         "RequestBodyJsonObject" | "RequestBodyGraphQL" => Ok((Inputs::None, Tree::load(&body, "value")?)),
         _ => Err(body.unsupported("request body")),
-    }
-}
-
-impl Call {
-    fn scope(&self, session: &Session) -> Scope {
-        let token = match &self.token {
-            Some(token) => Value::from_pairs([("next_page_token", values::from_python(token))]),
-            None => Value::from(()),
-        };
-        let scope = session.scope().clone().with_slice(&self.slice.to_value()).with("next_page_token", token);
-        let scope = match &self.record {
-            Some(record) => scope.with("record", record.clone()),
-            None => scope,
-        };
-        self.slice.extra.iter().fold(scope, |scope, (name, value)| scope.with(name, values::from_python(value)))
     }
 }
 

@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     super::{
+        decode::Decoder,
         json::Slice,
         load::{Take, View},
         session::Session,
@@ -22,6 +23,7 @@ use crate::{Error, ErrorKind, Result, clock};
 #[derive(Debug)]
 pub(crate) struct SessionToken {
     login: Arc<Requester>,
+    decoder: Decoder,
     path: Vec<String>,
     lasts: Option<Duration>,
     usage: Usage,
@@ -37,7 +39,10 @@ enum Usage {
 impl SessionToken {
     /// Reads the component.
     pub(crate) fn load(view: &View<'_>) -> Take<Self> {
-        view.refuse(&["decoder"])?;
+        let decoder = Decoder::load(view, "decoder")?;
+        if !matches!(decoder, Decoder::Json | Decoder::Xml) {
+            return Err(view.problem("the `decoder` of a SessionTokenAuthenticator must be JsonDecoder or XmlDecoder"));
+        }
         let login = Requester::load(&view.required_child("login_requester")?);
         let lasts = match view.text("expiration_duration")? {
             Some(text) => Some(Duration::parse(&text).map_err(|reason| view.problem(reason))?),
@@ -53,7 +58,7 @@ impl SessionToken {
             _ => return Err(usage.unsupported("request authentication")),
         };
         let path = view.texts("session_token_path")?.unwrap_or_default();
-        Ok(Self { login: Arc::new(login?), path, lasts, usage })
+        Ok(Self { login: Arc::new(login?), decoder, path, lasts, usage })
     }
 
     /// Signs a request, logging in if need be.
@@ -62,7 +67,7 @@ impl SessionToken {
     /// As for [`Requester::send`].
     pub(crate) async fn sign(&self, session: &Session, injections: &mut Injections) -> Result<()> {
         let token = match self.lasts {
-            None => log_in(&self.login, &self.path, session).await?,
+            None => self.log_in(session).await?,
             Some(lasts) => self.kept(session, lasts).await?,
         };
         match &self.usage {
@@ -85,19 +90,22 @@ impl SessionToken {
         {
             return Ok(token.expose_secret().to_owned());
         }
-        let token = log_in(&self.login, &self.path, session).await?;
+        let token = self.log_in(session).await?;
         let until = clock::now() + StdDuration::from_micros(lasts.micros.max(0) as u64);
         logins.insert(what, (SecretString::from(token.clone()), until));
         Ok(token)
     }
-}
 
-async fn log_in(login: &Requester, path: &[String], session: &Session) -> Result<String> {
-    // Boxed: a login is a request, and a request may need a login.
-    let answer = Box::pin(login.send(session, &Call::default())).await?;
-    let missing = || Error::new(ErrorKind::BadAnswer, format!("the login answer has no token at `{}`", path.join(".")));
-    let Sent::Answer(answer) = answer else { return Err(missing()) };
-    let text = std::str::from_utf8(&answer.body).unwrap_or("");
-    let answer = Slice::parse(text).map_err(|_| Error::new(ErrorKind::BadAnswer, "the login answer is not JSON"))?;
-    Ok(Python::from_json(answer.at(path).ok_or_else(missing)?).text())
+    async fn log_in(&self, session: &Session) -> Result<String> {
+        // Boxed: a login is a request, and a request may need a login.
+        let answer = Box::pin(self.login.send(session, &Call::default())).await?;
+        let missing =
+            || Error::new(ErrorKind::BadAnswer, format!("the login answer has no token at `{}`", self.path.join(".")));
+        let Sent::Answer(answer) = answer else { return Err(missing()) };
+        let body = self.decoder.open(answer.body)?.next().ok_or_else(missing)??;
+        let text = std::str::from_utf8(&body).unwrap_or("");
+        let answer =
+            Slice::parse(text).map_err(|_| Error::new(ErrorKind::BadAnswer, "the login answer is not JSON"))?;
+        Ok(Python::from_json(answer.at(&self.path).ok_or_else(missing)?).text())
+    }
 }

@@ -21,10 +21,39 @@ pub(crate) fn join(base: &str, path: &str) -> Result<Url> {
     let url = joined
         .map_err(|error| Error::new(ErrorKind::Invalid, format!("the manifest's address is not a URL: {error}")))?;
     if matches!(url.scheme(), "http" | "https") {
-        Ok(url)
+        Ok(quoted(url))
     } else {
         Err(Error::new(ErrorKind::Invalid, format!("the manifest's address is not http or https but {}", url.scheme())))
     }
+}
+
+/// The reference's library quotes a few characters more than the standard for addresses asks for.
+fn quoted(mut url: Url) -> Url {
+    if let Some(path) = quoted_text(url.path()) {
+        url.set_path(&path);
+    }
+    if let Some(query) = url.query().and_then(quoted_text) {
+        url.set_query(Some(&query));
+    }
+    url
+}
+
+/// The text with such characters quoted, and `%` where it quotes nothing; `None` without any.
+fn quoted_text(text: &str) -> Option<String> {
+    let is_quoted = |at: usize| {
+        let digits = text.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let is_meant = |at: usize, c: char| match c {
+        '%' => !is_quoted(at),
+        _ => matches!(c, '|' | '[' | ']' | '^' | '{' | '}' | '`' | '\\'),
+    };
+    text.char_indices().any(|(at, c)| is_meant(at, c)).then(|| {
+        let parts = text
+            .char_indices()
+            .map(|(at, c)| if is_meant(at, c) { format!("%{:02X}", u32::from(c)) } else { c.to_string() });
+        parts.collect()
+    })
 }
 
 fn is_relative(path: &str) -> bool {

@@ -1,7 +1,5 @@
 //! Filters of the language, and those of the engine that differ from the reference's.
 
-use std::sync::{LazyLock, Mutex};
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac};
 use minijinja::{
@@ -13,26 +11,26 @@ use sha2::Digest as _;
 
 use super::{
     arguments::Arguments,
+    expressions::expression,
+    lists,
     operators::{type_error, value_error},
     values::{text, write_repr},
 };
 
-/// Compiled expressions kept at once; manifests have a handful.
-const MAX_PATTERNS: usize = 256;
-
 /// Registers the filters.
 pub(super) fn register(env: &mut Environment<'static>) {
     env.add_filter("string", string);
+    lists::register(env);
     env.add_filter("hash", |given: Rest<ValueOrKwargs>| {
         hash(&Arguments::of(&given.into_values(), &["value", "hash_type", "salt"])?)
     });
     env.add_filter("hmac", |given: Rest<ValueOrKwargs>| {
         hmac_sha256(&Arguments::of(&given.into_values(), &["value", "key", "hash_type"])?)
     });
-    env.add_filter("base64encode", |value: &str| STANDARD.encode(value));
+    env.add_filter("base64encode", base64_encode);
     env.add_filter("base64decode", base64_decode);
     // The reference encodes here, despite the name.
-    env.add_filter("base64binascii_decode", |value: &str| STANDARD.encode(value));
+    env.add_filter("base64binascii_decode", base64_encode);
     env.add_filter("regex_search", |given: Rest<ValueOrKwargs>| {
         regex_search(&Arguments::of(&given.into_values(), &["value", "regex"])?)
     });
@@ -67,11 +65,19 @@ pub(super) fn register(env: &mut Environment<'static>) {
 }
 
 /// Text stays; anything else becomes JSON in triple quotes, which evaluates back to a text.
-fn string(value: &Value) -> String {
+fn string(value: &Value) -> Result<String, Error> {
     match value.as_str() {
-        Some(text) => text.to_owned(),
-        None => format!("\"\"\"{}\"\"\"", python_json(value)),
+        Some(text) => Ok(text.to_owned()),
+        None if value.is_undefined() || value.kind() == ValueKind::Plain => {
+            Err(type_error(format!("`string` does not work on {}", value.kind())))
+        }
+        None => Ok(format!("\"\"\"{}\"\"\"", python_json(value))),
     }
+}
+
+fn base64_encode(value: &Value) -> Result<String, Error> {
+    let text = value.as_str().ok_or_else(|| value_error("base64encode: only texts can be encoded"))?;
+    Ok(STANDARD.encode(text))
 }
 
 /// `json.dumps`: non-ASCII characters escaped, `, ` and `: ` between.
@@ -128,10 +134,13 @@ fn write_ascii(text: &str, out: &mut String) {
 }
 
 /// JSON that is safe inside HTML, with sorted keys.
-fn to_json(value: &Value) -> String {
+fn to_json(value: &Value) -> Result<String, Error> {
+    if value.is_undefined() {
+        return Err(type_error("`tojson` on a missing value"));
+    }
     let mut out = String::new();
     write_json(value, true, &mut out);
-    out.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\'', "\\u0027")
+    Ok(out.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\'', "\\u0027"))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -169,26 +178,17 @@ fn base64_decode(value: &str) -> Result<String, Error> {
 }
 
 fn pattern(source: &str) -> Result<Regex, Error> {
-    static PATTERNS: LazyLock<Mutex<std::collections::HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
-    let mut patterns = PATTERNS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(known) = patterns.get(source) {
-        return Ok(known.clone());
-    }
-    let compiled =
-        Regex::new(source).map_err(|error| value_error(format!("`{source}` is not a regular expression: {error}")))?;
-    if patterns.len() >= MAX_PATTERNS {
-        patterns.clear();
-    }
-    patterns.insert(source.to_owned(), compiled.clone());
-    Ok(compiled)
+    expression(source).map_err(value_error)
 }
 
 /// The first group of the first match, or nothing.
-fn regex_search(given: &Arguments) -> Result<String, Error> {
-    let (value, expression) = (given.text(0)?, given.text(1)?);
-    let found = pattern(expression)?;
-    let group = found.captures(value).and_then(|captures| captures.get(1).map(|group| group.as_str().to_owned()));
-    Ok(group.unwrap_or_default())
+fn regex_search(given: &Arguments) -> Result<Value, Error> {
+    let (value, source) = (given.text(0)?, given.text(1)?);
+    let found = pattern(source)?;
+    let captures = found.captures(value).filter(|captures| captures.len() > 1);
+    // A group that takes no part in the match is none.
+    Ok(captures
+        .map_or_else(|| Value::from(""), |captures| captures.get(1).map_or(().into(), |group| group.as_str().into())))
 }
 
 /// Replaces every match; the replacement names groups as `\1`.
@@ -228,8 +228,14 @@ fn url_encode(value: &Value) -> Result<String, Error> {
         }
         ValueKind::Seq => {
             let pairs = value.try_iter()?.map(|item| {
-                let (key, value) = (item.get_item_by_index(0)?, item.get_item_by_index(1)?);
-                Ok(pair(&key, &value))
+                let parts: Vec<Value> = match item.as_str() {
+                    Some(text) => text.chars().map(Value::from).collect(),
+                    None => item.try_iter().map_err(|_| type_error("`urlencode` needs pairs"))?.collect(),
+                };
+                match parts.as_slice() {
+                    [key, value] => Ok(pair(key, value)),
+                    _ => Err(value_error("`urlencode` needs pairs")),
+                }
             });
             Ok(pairs.collect::<Result<Vec<_>, Error>>()?.join("&"))
         }
@@ -254,11 +260,22 @@ fn int(given: &Arguments) -> Result<Value, Error> {
             _ => fallback,
         });
     };
-    let clean = written.trim().replace('_', "");
-    let parsed = i128::from_str_radix(&clean, base.unwrap_or(10)).ok();
+    let clean = written.trim().replace('_', "").to_lowercase();
+    let (clean, base) = based(&clean, base.unwrap_or(10), given.optional(2).and_then(Value::as_i64) == Some(0));
+    let parsed = i128::from_str_radix(clean, base).ok();
     let parsed =
         parsed.map(Value::from).or_else(|| clean.parse::<f64>().ok().map(|number| Value::from(number.trunc() as i64)));
     Ok(parsed.unwrap_or(fallback))
+}
+
+/// The digits without the mark of their base, and the base; base 0 is the one that the mark names.
+fn based(text: &str, base: u32, is_by_mark: bool) -> (&str, u32) {
+    for (mark, of) in [("0x", 16), ("0o", 8), ("0b", 2)] {
+        if let Some(digits) = text.strip_prefix(mark).filter(|_| is_by_mark || base == of) {
+            return (digits, of);
+        }
+    }
+    (text, base)
 }
 
 fn float(given: &Arguments) -> Result<Value, Error> {
@@ -287,7 +304,8 @@ fn join(given: &Arguments) -> Result<String, Error> {
     if value.is_undefined() {
         return Ok(String::new());
     }
-    let items = value.try_iter().map_err(|_| type_error(format!("`join` needs a list, not {}", value.kind())))?;
+    let items = value.try_iter().ok().filter(|_| !value.is_none());
+    let items = items.ok_or_else(|| type_error(format!("`join` needs a list, not {}", value.kind())))?;
     let texts = items.map(|item| match attribute {
         Some(name) => item.get_attr(name).map(|found| text(&found)),
         None => Ok(text(&item)),

@@ -69,14 +69,14 @@ impl Printer {
             }
             ast::Stmt::Set(found) => {
                 self.put("{% set ")?;
-                self.expression(&found.target)?;
+                self.target(&found.target)?;
                 self.put(" = ")?;
                 self.expression(&found.expr)?;
                 self.put(" %}")
             }
             ast::Stmt::SetBlock(found) => {
                 self.put("{% set ")?;
-                self.expression(&found.target)?;
+                self.target(&found.target)?;
                 self.put(" %}")?;
                 self.block(&found.body)?;
                 self.put("{% endset %}")
@@ -88,7 +88,7 @@ impl Printer {
 
     fn for_loop(&mut self, found: &ast::ForLoop<'_>) -> Printed {
         self.put("{% for ")?;
-        self.expression(&found.target)?;
+        self.target(&found.target)?;
         self.put(" in ")?;
         self.expression(&found.iter)?;
         if let Some(filter) = &found.filter_expr {
@@ -102,11 +102,26 @@ impl Printer {
         self.put("{% endfor %}")
     }
 
+    /// What a value is put into: a name, or several for its parts.
+    fn target(&mut self, target: &ast::Expr<'_>) -> Printed {
+        let parts = match target {
+            ast::Expr::List(list) => &list.items,
+            ast::Expr::Tuple(tuple) => &tuple.items,
+            other => return self.expression(other),
+        };
+        self.put("(")?;
+        for (index, part) in parts.iter().enumerate() {
+            self.put(if index > 0 { ", " } else { "" })?;
+            self.target(part)?;
+        }
+        self.put(if parts.len() == 1 { ",)" } else { ")" })
+    }
+
     fn with_block(&mut self, found: &ast::WithBlock<'_>) -> Printed {
         self.put("{% with ")?;
         for (index, (target, value)) in found.assignments.iter().enumerate() {
             self.put(if index > 0 { ", " } else { "" })?;
-            self.expression(target)?;
+            self.target(target)?;
             self.put(" = ")?;
             self.expression(value)?;
         }

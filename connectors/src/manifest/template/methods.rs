@@ -15,6 +15,9 @@ pub(super) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args:
     if value.kind() == ValueKind::Map && method == "get" {
         return dictionary_get(value, args);
     }
+    if value.kind() == ValueKind::Map && method == "copy" && args.is_empty() {
+        return Ok(value.clone());
+    }
     if value.kind() == ValueKind::Seq && method == "index" {
         return position(value, args);
     }
@@ -48,6 +51,9 @@ fn text_method(own: &str, method: &str, args: &[Value]) -> Option<Result<Value, 
     let first = args.first().and_then(|value| value.as_str());
     let value = match (method, args.len()) {
         ("join", 1) => return Some(join(own, &args[0])),
+        ("split" | "rsplit", 1 | 2) if first == Some("") => {
+            return Some(Err(super::operators::value_error("split(): the separator is empty")));
+        }
         ("split", 0) => own.split_whitespace().map(Value::from).collect(),
         ("split", 1) if first.is_some_and(|separator| !separator.is_empty()) => {
             own.split(first?).map(Value::from).collect()
@@ -61,6 +67,13 @@ fn text_method(own: &str, method: &str, args: &[Value]) -> Option<Result<Value, 
             let mut parts: Vec<Value> = own.rsplitn(times + 1, first?).map(Value::from).collect();
             parts.reverse();
             Value::from(parts)
+        }
+        ("ljust" | "rjust" | "center", 1 | 2) => padded(own, method, args)?,
+        ("rpartition", 1) => {
+            let separator = first?;
+            let (before, found, after) =
+                own.rsplit_once(separator).map_or(("", "", own), |(before, after)| (before, separator, after));
+            Value::from(minijinja::value::Tuple::from([before, found, after].map(Value::from).to_vec()))
         }
         ("partition", 1) => {
             let separator = first?;
@@ -98,6 +111,19 @@ fn split_times(own: &str, args: &[Value]) -> Option<Value> {
         Ok(times) => own.splitn(times + 1, separator).map(Value::from).collect(),
         Err(_) => own.split(separator).map(Value::from).collect(),
     })
+}
+
+/// The text in a field of a width; `center` leaves the greater part as Python does.
+pub(super) fn padded(own: &str, method: &str, args: &[Value]) -> Option<Value> {
+    let width = args[0].as_usize()?.min(1000);
+    let fill = args.get(1).map_or(Some(" "), |fill| fill.as_str())?;
+    let missing = width.saturating_sub(own.chars().count());
+    let left = match method {
+        "ljust" => 0,
+        "rjust" => missing,
+        _ => missing / 2 + (missing & width & 1),
+    };
+    Some(Value::from(format!("{}{own}{}", fill.repeat(left), fill.repeat(missing - left))))
 }
 
 fn zero_filled(own: &str, width: usize) -> String {

@@ -9,7 +9,9 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 use crate::{Error, ErrorKind as Kind, Result};
 
 mod arguments;
+mod expressions;
 mod filters;
+mod lists;
 mod lower;
 mod macros;
 mod methods;
@@ -19,6 +21,7 @@ pub(crate) mod python;
 mod scope;
 pub(crate) mod values;
 
+pub(crate) use expressions::expression;
 pub(crate) use python::Python;
 use scope::Names;
 pub(crate) use scope::Scope;
@@ -40,7 +43,7 @@ const MAX_OUTPUT_BYTES: usize = 4 << 20;
 const CAPTURE: &str = "__capture";
 
 /// Every name that some place of the language offers to templates.
-const KNOWN_NAMES: [&str; 25] = [
+const KNOWN_NAMES: [&str; 27] = [
     "config",
     "parameters",
     "response",
@@ -64,7 +67,9 @@ const KNOWN_NAMES: [&str; 25] = [
     "download_target",
     "request_url",
     "raw_schema",
+    "query_properties",
     "stream_template",
+    "stream_template_config",
     "stream_parameters",
 ];
 

@@ -194,6 +194,13 @@ fn multiply(a: &Value, b: &Value) -> Outcome {
             (a, b) => Value::from(a.as_float() * b.as_float()),
         });
     }
+    let length = |value: &Value| value.downcast_object_ref::<Length>().map(|length| length.0);
+    if let (Some(length), Some(Number::Int(times))) = (length(a).or(length(b)), Number::of(a).or(Number::of(b))) {
+        return length
+            .times(times)
+            .map(|length| Value::from_object(Length(length)))
+            .ok_or_else(|| value_error("too long"));
+    }
     let (thing, times) = match (Number::of(a), Number::of(b)) {
         (None, Some(Number::Int(times))) => (a, times),
         (Some(Number::Int(times)), None) => (b, times),

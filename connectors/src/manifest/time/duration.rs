@@ -11,9 +11,13 @@ pub(crate) struct Duration {
 
 const DAY_US: f64 = 86_400e6;
 
+/// Longer lengths count as this: they lead out of the calendar all the same, and sums of them still fit.
+const MAX_MONTHS: i64 = 200_000;
+const MAX_US: i64 = 600_000_000_000_000_000;
+
 impl Duration {
     /// A number of seconds.
-    pub(crate) fn from_seconds(seconds: i64) -> Self {
+    pub(crate) const fn from_seconds(seconds: i64) -> Self {
         Self { months: 0, micros: seconds.saturating_mul(1_000_000) }
     }
 
@@ -55,11 +59,23 @@ impl Duration {
                 return None;
             }
             match micros {
-                Some(micros) => self.micros += (number.parse::<f64>().ok()? * micros).round() as i64,
-                None => self.months += number.parse::<i64>().ok()? * months,
+                Some(micros) => {
+                    let part = (number.parse::<f64>().ok()? * micros).round() as i64;
+                    self.micros = self.micros.saturating_add(part).min(MAX_US);
+                }
+                None => {
+                    let part = number.parse::<i64>().ok()?.saturating_mul(months);
+                    self.months = self.months.saturating_add(part).min(MAX_MONTHS);
+                }
             }
         }
         Some(())
+    }
+
+    /// This length several times; `None` when that is beyond any calendar.
+    pub(crate) fn times(self, times: i128) -> Option<Self> {
+        let part = |part: i64| i128::from(part).checked_mul(times).and_then(|part| i64::try_from(part).ok());
+        Some(Self { months: part(self.months)?, micros: part(self.micros)? })
     }
 
     /// The same length backwards.
@@ -75,7 +91,7 @@ impl Duration {
             parts.push(format!("{years} years"));
         }
         if months != 0 {
-            parts.push(format!("{months} months"));
+            parts.push(format!("{months} month{}", if months <= 1 { "" } else { "s" }));
         }
         let (days, rest) = (self.micros.div_euclid(86_400_000_000), self.micros.rem_euclid(86_400_000_000));
         if days != 0 {

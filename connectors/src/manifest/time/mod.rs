@@ -33,8 +33,8 @@ pub(crate) fn parse(text: &str, format: &str) -> Result<Moment, String> {
 pub(crate) fn format(moment: &Moment, format: &str) -> String {
     let epoch_us = moment.epoch_us();
     match format {
-        "%s" => epoch_us.div_euclid(1_000_000).to_string(),
-        "%ms" => epoch_us.div_euclid(1_000).to_string(),
+        "%s" => (epoch_us / 1_000_000).to_string(),
+        "%ms" => (epoch_us / 1_000).to_string(),
         "%epoch_microseconds" => epoch_us.to_string(),
         "%s_as_float" => super::template::python::float_text(epoch_us as f64 / 1e6),
         _ if format.contains("%_ms") => {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use jiff::{ToSpan, civil::DateTime};
+use jiff::{Span, ToSpan, civil::DateTime};
 
 use super::Duration;
 
@@ -27,7 +27,9 @@ impl Moment {
     /// # Errors
     /// Outside the years 1 to 9999.
     pub(crate) fn from_epoch_us(epoch_us: i64) -> Result<Self, String> {
-        let local = EPOCH.checked_add(epoch_us.microseconds()).map_err(|_| "the instant is out of range".to_owned())?;
+        let span = Span::new().try_microseconds(epoch_us);
+        let local =
+            span.and_then(|span| EPOCH.checked_add(span)).map_err(|_| "the instant is out of range".to_owned())?;
         Self { local, offset_s: Some(0) }.in_range()
     }
 
@@ -94,8 +96,9 @@ impl Moment {
     /// Outside the years 1 to 9999.
     pub(crate) fn plus(&self, duration: Duration) -> Result<Self, String> {
         let out_of_range = |_| "the instant is out of range".to_owned();
-        let local = self.local.checked_add(duration.months.months()).map_err(out_of_range)?;
-        let local = local.checked_add(duration.micros.microseconds()).map_err(out_of_range)?;
+        let months = Span::new().try_months(duration.months).map_err(out_of_range)?;
+        let rest = Span::new().try_microseconds(duration.micros).map_err(out_of_range)?;
+        let local = self.local.checked_add(months).and_then(|local| local.checked_add(rest)).map_err(out_of_range)?;
         Self { local, ..*self }.in_range()
     }
 

@@ -239,6 +239,10 @@ fn directive(moment: &Moment, directive_name: char, out: &mut String) {
         'R' => write!(out, "{}", format(moment, "%H:%M")),
         'D' | 'x' => write!(out, "{}", format(moment, "%m/%d/%y")),
         'c' => write!(out, "{}", format(moment, "%a %b %e %H:%M:%S %Y")),
+        'r' => write!(out, "{}", format(moment, "%I:%M:%S %p")),
+        'C' => write!(out, "{:02}", local.year() / 100),
+        'n' => writeln!(out),
+        't' => write!(out, "\t"),
         '%' => write!(out, "%"),
         unknown => write!(out, "%{unknown}"),
     };

@@ -331,8 +331,17 @@ fn decode(inner: &str, is_bytes: bool) -> Option<String> {
         };
         if hex_digits > 0 {
             let code = u32::from_str_radix(rest.get(..hex_digits)?, 16).ok()?;
-            out.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
             rest = &rest[hex_digits..];
+            // Two halves become one character: the reference writes them as JSON, which has it so.
+            let low = rest.strip_prefix("\\u").and_then(|low| u32::from_str_radix(low.get(..4)?, 16).ok());
+            match low.filter(|low| (0xd800..0xdc00).contains(&code) && (0xdc00..0xe000).contains(low)) {
+                Some(low) => {
+                    let whole = 0x1_0000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+                    out.push(char::from_u32(whole).unwrap_or(char::REPLACEMENT_CHARACTER));
+                    rest = &rest[6..];
+                }
+                None => out.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)),
+            }
             continue;
         }
         match kind {
