@@ -1,5 +1,8 @@
 //! `listbackup connector`: try a connector without storing anything.
 
+mod compat;
+mod new;
+
 use std::{collections::BTreeMap, fmt, fs, path::PathBuf, sync::Arc};
 
 use clap::Subcommand;
@@ -34,6 +37,23 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Action {
+    /// Write a manifest to start from: NAME.yaml, which reads the sandbox.
+    #[command(after_help = "Example: listbackup connector new my-shop")]
+    New {
+        /// The connector's name: lower case letters, digits and `-`
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Say what of manifests is unsupported or suspicious, before anything runs. Exit code 0: they run unmodified.
+    #[command(after_help = "Example: listbackup connector compat shop.yaml crm.yaml")]
+    Compat {
+        /// Low-code manifests (YAML)
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
     /// Try the connection.
     #[command(after_help = "Example: listbackup connector check --manifest shop.yaml --set api_key=…")]
     Check {
@@ -66,6 +86,8 @@ enum Action {
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
     match args.action {
+        Action::New { name } => new::run(&name),
+        Action::Compat { files, json } => compat::run(&files, json),
         Action::Check { product } => {
             product.choose()?.connect()?.check().await?;
             output::line("the connection works");

@@ -5,6 +5,7 @@
 //! Pages stay as they were received: records are slices of them, unless a stream changes its records.
 
 mod attachments;
+pub mod compat;
 mod connector;
 mod cursor;
 pub(crate) mod extract;

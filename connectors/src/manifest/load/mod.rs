@@ -6,7 +6,7 @@ mod view;
 
 use std::{
     cell::RefCell,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     rc::Rc,
     sync::Arc,
 };
@@ -31,6 +31,8 @@ pub(crate) struct Loader {
     extra_names: BTreeSet<String>,
     /// Streams loaded already, by the node they come from: parents are shared by their children.
     streams: RefCell<HashMap<*const Node, Rc<Loaded>>>,
+    /// Fields that were asked for, by their component; `None` where nobody wants to know.
+    read: Option<RefCell<HashSet<(*const Node, String)>>>,
 }
 
 /// A stream's state while its manifest is loaded.
@@ -58,8 +60,27 @@ impl Loader {
             problems: RefCell::default(),
             extra_names,
             streams: RefCell::default(),
+            read: None,
         };
         Ok((loader, root))
+    }
+
+    /// The same, noting which fields are asked for.
+    pub(crate) fn noting_reads(mut self) -> Self {
+        self.read = Some(RefCell::default());
+        self
+    }
+
+    /// Notes that the field called `name` was asked for.
+    pub(crate) fn note_read(&self, node: &Arc<Node>, name: &str) {
+        if let Some(read) = &self.read {
+            read.borrow_mut().insert((Arc::as_ptr(node), name.to_owned()));
+        }
+    }
+
+    /// The fields that were asked for so far, by their component.
+    pub(crate) fn fields_read(&self) -> HashSet<(*const Node, String)> {
+        self.read.as_ref().map(|read| read.borrow().clone()).unwrap_or_default()
     }
 
     /// The manifest as a component.
