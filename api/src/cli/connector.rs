@@ -1,7 +1,9 @@
 //! `listbackup connector`: try a connector without storing anything.
 
 mod compat;
+mod conformance;
 mod new;
+mod tape;
 
 use std::{collections::BTreeMap, fmt, fs, path::PathBuf, sync::Arc};
 
@@ -19,6 +21,7 @@ use serde::{
 use serde_json::{Value, json, value::RawValue};
 use tokio::sync::mpsc;
 
+use self::tape::Tape;
 use super::{
     exit::{Done, Outcome},
     output,
@@ -59,18 +62,24 @@ enum Action {
     Check {
         #[command(flatten)]
         product: Product,
+        #[command(flatten)]
+        tape: Tape,
     },
     /// List the streams.
     #[command(after_help = "Example: listbackup connector discover --integration sandbox --config sandbox.json")]
     Discover {
         #[command(flatten)]
         product: Product,
+        #[command(flatten)]
+        tape: Tape,
     },
     /// Print records and state as protocol messages, one JSON object a line.
     #[command(after_help = "Example: listbackup connector read --manifest shop.yaml --config shop.json --limit 10")]
     Read {
         #[command(flatten)]
         product: Product,
+        #[command(flatten)]
+        tape: Tape,
         /// Streams to read, as a configured catalog [default: all]
         #[arg(long, value_name = "FILE")]
         catalog: Option<PathBuf>,
@@ -81,24 +90,28 @@ enum Action {
         #[arg(long, value_name = "N")]
         limit: Option<u64>,
     },
+    /// Read with faults on the way, and grade each line of the contract that shows. Exit code 0: none is broken.
+    #[command(after_help = "Example: listbackup connector test --manifest shop.yaml --config shop.json --replay-http ./recorded")]
+    Test(conformance::Args),
 }
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
     match args.action {
         Action::New { name } => new::run(&name),
+        Action::Test(args) => conformance::run(args).await,
         Action::Compat { files, json } => compat::run(&files, json),
-        Action::Check { product } => {
-            product.choose()?.connect()?.check().await?;
+        Action::Check { product, tape } => {
+            tape.connect(&product)?.check().await?;
             output::line("the connection works");
             Ok(Done::Whole)
         }
-        Action::Discover { product } => {
-            output::json(&product.choose()?.connect()?.discover().await?);
+        Action::Discover { product, tape } => {
+            output::json(&tape.connect(&product)?.discover().await?);
             Ok(Done::Whole)
         }
-        Action::Read { product, catalog, state, limit } => {
-            let connector = product.choose()?.connect()?;
+        Action::Read { product, tape, catalog, state, limit } => {
+            let connector = tape.connect(&product)?;
             let selected = selected(connector.discover().await?.streams, catalog.as_ref())?;
             let states = state.as_ref().map(read_states).transpose()?.unwrap_or_default();
             read_all(&connector, selected, &states, limit).await

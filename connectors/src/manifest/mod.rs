@@ -26,6 +26,7 @@ mod spec;
 mod stream;
 mod template;
 mod time;
+mod told_error;
 mod transform;
 mod write;
 mod yaml;

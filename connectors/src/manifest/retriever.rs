@@ -20,6 +20,7 @@ use super::{
     stream::{Bound, Stream},
     template::{Python, values::Lazy},
     time::Moment,
+    told_error,
 };
 use crate::{
     Attachment, Error, ErrorKind, FailedItem, RecordSlice, Result,
@@ -209,6 +210,7 @@ impl Reader {
         let no_content = response.status.as_u16() == 204 && response.body.is_empty();
         let body = if no_content { Bytes::from_static(b"[]") } else { response.body };
         let page = extract::extract(body, &bound.plan)
+            .and_then(|page| told_error::refuse(&page, &bound.plan).map(|()| page))
             .map_err(|error| error.with("url", crate::http::redact_url(&response.url)))?;
         let found = page.records.len();
         let (body, kept) = self.select(bound, &page)?;
