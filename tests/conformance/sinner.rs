@@ -236,7 +236,8 @@ impl Connected {
                 continue;
             }
             let start = text.len() as u32;
-            let id = if self.sins(Sin::ChangesKeys) { format!("{}", read * 1000 + index) } else { thing["id"].to_string() };
+            let id =
+                if self.sins(Sin::ChangesKeys) { format!("{}", read * 1000 + index) } else { thing["id"].to_string() };
             text.push_str(&thing.to_string());
             let end = text.len() as u32;
             text.push_str(&id);

@@ -91,7 +91,9 @@ enum Action {
         limit: Option<u64>,
     },
     /// Read with faults on the way, and grade each line of the contract that shows. Exit code 0: none is broken.
-    #[command(after_help = "Example: listbackup connector test --manifest shop.yaml --config shop.json --replay-http ./recorded")]
+    #[command(
+        after_help = "Example: listbackup connector test --manifest shop.yaml --config shop.json --replay-http ./recorded"
+    )]
     Test(conformance::Args),
 }
 

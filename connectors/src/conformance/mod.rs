@@ -21,7 +21,11 @@ use self::{
 };
 use crate::{
     CredentialStore, Integration, Link, Result, Settings, StreamSpec,
-    http::{AddressGuard, HttpClientBuilder, Wire, injector::{Fault, Injector}, tape::Secrets},
+    http::{
+        AddressGuard, HttpClientBuilder, Wire,
+        injector::{Fault, Injector},
+        tape::Secrets,
+    },
 };
 
 /// Streams that are tried at a time.
@@ -115,13 +119,17 @@ impl<'s> Trial<'s> {
         let unnamed: Vec<&str> = required.iter().copied().filter(|name| !named(name)).collect();
         let is_silent = watcher.seen().is_empty();
         let is_kept = error.kind() == crate::ErrorKind::Invalid && unnamed.is_empty() && is_silent;
-        self.ledger.note(5, is_kept, &format!(
-            "without settings: {}, {} of {} required named, {} requests",
-            error.kind().code(),
-            required.len() - unnamed.len(),
-            required.len(),
-            watcher.seen().len(),
-        ));
+        self.ledger.note(
+            5,
+            is_kept,
+            &format!(
+                "without settings: {}, {} of {} required named, {} requests",
+                error.kind().code(),
+                required.len() - unnamed.len(),
+                required.len(),
+                watcher.seen().len(),
+            ),
+        );
     }
 
     /// Line 8.
@@ -129,7 +137,8 @@ impl<'s> Trial<'s> {
         let mut names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
         names.sort_unstable();
         let twice: Vec<&str> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-        let seen = if twice.is_empty() { format!("{} names", names.len()) } else { format!("twice: {}", twice.join(", ")) };
+        let seen =
+            if twice.is_empty() { format!("{} names", names.len()) } else { format!("twice: {}", twice.join(", ")) };
         self.ledger.note(8, twice.is_empty(), &seen);
     }
 
@@ -183,7 +192,9 @@ impl<'s> Trial<'s> {
         }
         let words = match &reading.outcome {
             Outcome::Failed(error) => format!("{error} {error:?}"),
-            Outcome::Ended(end) => end.failed_items.iter().map(|item| format!("{} {}", item.item, item.reason)).collect(),
+            Outcome::Ended(end) => {
+                end.failed_items.iter().map(|item| format!("{} {}", item.item, item.reason)).collect()
+            }
             Outcome::Panicked | Outcome::Endless(_) => return,
         };
         if words.is_empty() {

@@ -82,7 +82,8 @@ impl Trial<'_> {
             let seen = format!("{name}: {} records, and {} when read again", plain.records.len(), again.records.len());
             self.ledger.note(18, is_same, &seen);
             if !stream.primary_key.is_empty() && !plain.records.is_empty() {
-                let keys = |reading: &Reading| reading.records.iter().map(|(_, key)| key.clone()).collect::<BTreeSet<_>>();
+                let keys =
+                    |reading: &Reading| reading.records.iter().map(|(_, key)| key.clone()).collect::<BTreeSet<_>>();
                 self.ledger.note(9, keys(&again) == keys(plain), &format!("{name}: the keys of two reads"));
             }
             self.ledger.note(20, second.is_full == end.is_full, &format!("{name}: is_full of two reads"));

@@ -58,7 +58,7 @@ impl Outcome {
     }
 }
 
-/// A record: a hash of its text, and the texts of its key.
+/// A record: a hash of its value, and the texts of its key.
 pub(super) type Record = (u64, Vec<String>);
 
 /// What one reading sent.
@@ -135,7 +135,7 @@ impl Reading {
                 self.first = body.to_vec();
             }
             self.has_drifted |= value.get(DRIFTED).is_some();
-            self.records.push((hash(body), key.collect()));
+            self.records.push((hash(&value), key.collect()));
         }
         if let Some(position) = &page.position {
             self.positions.push((self.records.len(), position.clone()));
@@ -156,8 +156,9 @@ impl Reading {
     }
 }
 
-fn hash(body: &[u8]) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(body)
+/// Of its value: a spoilt answer was written anew.
+fn hash(record: &Value) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(record.to_string())
 }
 
 /// How often each record stands in a list.
@@ -192,7 +193,8 @@ pub(super) async fn read(
     };
     let outcome = timeout(DEADLINE, whole).await;
     task.abort();
-    reading.outcome = outcome.unwrap_or_else(|_| Outcome::Endless(format!("it did not end within {} s", DEADLINE.as_secs())));
+    reading.outcome =
+        outcome.unwrap_or_else(|_| Outcome::Endless(format!("it did not end within {} s", DEADLINE.as_secs())));
     reading
 }
 

@@ -132,16 +132,17 @@ impl Trial<'_> {
             self.ledger.broken(20, &case.seen(&format!("is_full with {gone} records less after {:?}", case.fault)));
         }
         if gone > 0 {
-            self.ledger.note(21, case.tells_unread(), &case.seen(&format!("{gone} records less after {:?}", case.fault)));
+            self.ledger.note(
+                21,
+                case.tells_unread(),
+                &case.seen(&format!("{gone} records less after {:?}", case.fault)),
+            );
         }
     }
 
     /// Line 25.
     fn paused(&self, case: &Case<'_>) {
-        let struck = case.watcher.struck_at();
-        let place = case.watcher.seen();
-        let next = struck.and_then(|struck| place.iter().map(|seen| seen.asked_at).find(|asked| *asked > struck));
-        let waited = struck.zip(next).map(|(struck, next)| next.duration_since(struck));
+        let waited = case.watcher.asked_again_after();
         let passes_on = case.fails_as(&[ErrorKind::RateLimited]);
         if let Some(waited) = waited {
             let is_kept = waited + SLACK >= Duration::from_secs(PAUSE_S);
@@ -149,7 +150,7 @@ impl Trial<'_> {
             self.ledger.note(25, is_kept, &seen);
         } else if passes_on {
             self.ledger.kept(25, &case.seen("the pause is passed on"));
-        } else {
+        } else if !case.has_all() {
             self.ledger.broken(25, &case.seen("a pause was asked for"));
         }
         self.passing(case, "a 429");
@@ -204,7 +205,8 @@ impl Trial<'_> {
     fn repeated(&self, case: &Case<'_>) {
         let what = "a record once more, after newer ones";
         self.ledger.note(18, case.claims_all() && case.missing() == 0, &case.seen(what));
-        let states = (case.spoilt.end().and_then(|end| end.state.as_ref()), case.plain.end().and_then(|end| end.state.as_ref()));
+        let states =
+            (case.spoilt.end().and_then(|end| end.state.as_ref()), case.plain.end().and_then(|end| end.state.as_ref()));
         if let (Some(spoilt), Some(plain)) = states {
             self.ledger.note(19, !is_before(spoilt, plain), &case.seen(what));
         }

@@ -1,8 +1,12 @@
 //! Watches the exchanges of a connector and spoils some of their answers: what the conformance run sees with.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -63,6 +67,8 @@ impl Fault {
 pub struct Seen {
     /// Method and address without query.
     pub place: String,
+    /// A hash of method and whole address, to know the same request again.
+    pub identity: u64,
     /// When it was asked.
     pub asked_at: Instant,
     /// The answer's text; `None` when it was not kept.
@@ -81,7 +87,7 @@ pub struct Injector {
 struct State {
     seen: Vec<Seen>,
     struck: u64,
-    struck_at: Option<Instant>,
+    struck_at: Option<(Instant, u64)>,
     /// What is answered for ever.
     stuck: Option<Response>,
     loose_headers: Vec<String>,
@@ -109,9 +115,12 @@ impl Injector {
         self.state().struck
     }
 
-    /// When it struck first.
-    pub fn struck_at(&self) -> Option<Instant> {
-        self.state().struck_at
+    /// How long after the first strike the same request was sent again.
+    pub fn asked_again_after(&self) -> Option<Duration> {
+        let state = self.state();
+        let (struck_at, identity) = state.struck_at?;
+        let again = state.seen.iter().find(|seen| seen.identity == identity && seen.asked_at > struck_at)?;
+        Some(again.asked_at.duration_since(struck_at))
     }
 
     /// Bytes that were taken of a body of [`HUGE_BYTES`].
@@ -134,13 +143,15 @@ impl Injector {
         let place = place(request);
         let mut state = self.state();
         self.note_headers(&mut state, &request.headers);
-        state.seen.push(Seen { place: place.clone(), asked_at: Instant::now(), body: None });
+        let identity =
+            BuildHasherDefault::<DefaultHasher>::default().hash_one((&place, request.url.query(), &request.body));
+        state.seen.push(Seen { place: place.clone(), identity, asked_at: Instant::now(), body: None });
         let (at, fault) = self.fault.as_ref()?;
         let strikes = *at == place && (fault.is_lasting() || state.struck == 0);
         let answer = if !strikes { None } else { self.made(fault, &state) };
         if answer.is_some() {
             state.struck += 1;
-            state.struck_at.get_or_insert_with(Instant::now);
+            state.struck_at.get_or_insert_with(|| (Instant::now(), identity));
         }
         answer
     }
@@ -162,7 +173,8 @@ impl Injector {
 
     /// The answer of a fault that does not build on the product's.
     fn made(&self, fault: &Fault, state: &State) -> Option<reqwest::Response> {
-        let json = HeaderMap::from_iter([(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let json =
+            HeaderMap::from_iter([(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         Some(match fault {
             Fault::Status { status, retry_after_s } => {
                 let mut headers = json;
@@ -173,7 +185,9 @@ impl Injector {
                 let body = json!({ "error": { "message": message }, "message": message }).to_string();
                 answer_of(StatusCode::from_u16(*status).ok()?, &headers, body)
             }
-            Fault::NotJson => answer_of(StatusCode::OK, &HeaderMap::new(), "<html><body>Down for maintenance</body></html>"),
+            Fault::NotJson => {
+                answer_of(StatusCode::OK, &HeaderMap::new(), "<html><body>Down for maintenance</body></html>")
+            }
             Fault::NoBody => answer_of(StatusCode::OK, &json, ""),
             Fault::ErrorBody => {
                 let body = json!({ "error": { "code": 17, "message": "something went wrong" } }).to_string();
@@ -214,7 +228,8 @@ impl Injector {
         {
             seen.body = Some(answer.body.clone());
         }
-        let fault = self.fault.as_ref().filter(|(at, _)| *at == place && state.struck == 0 && answer.status.is_success());
+        let fault =
+            self.fault.as_ref().filter(|(at, _)| *at == place && state.struck == 0 && answer.status.is_success());
         let Some((_, fault)) = fault else { return answer_of(answer.status, &answer.headers, answer.body) };
         let spoilt = match fault {
             Fault::Cut => {
@@ -270,7 +285,10 @@ fn lists(json: &Value) -> Vec<(usize, String)> {
         Value::Object(members) => {
             let inner = |(name, value): (&String, &Value)| {
                 let step = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-                lists(value).into_iter().map(move |(length, path)| (length, format!("{step}{path}"))).collect::<Vec<_>>()
+                lists(value)
+                    .into_iter()
+                    .map(move |(length, path)| (length, format!("{step}{path}")))
+                    .collect::<Vec<_>>()
             };
             members.iter().flat_map(inner).collect()
         }

@@ -104,6 +104,7 @@ pub(crate) struct Reader {
     is_done: bool,
     ignored: Option<StatusCode>,
     seen: HashSet<u64>,
+    repeated: told_error::Repeated,
     latest: Option<Moment>,
     from: Option<Moment>,
 }
@@ -122,6 +123,7 @@ impl Reader {
             is_done: false,
             ignored: None,
             seen: HashSet::new(),
+            repeated: told_error::Repeated::default(),
             latest: None,
             from: None,
         }
@@ -209,8 +211,9 @@ impl Reader {
         let received = response.body.len() as u64;
         let no_content = response.status.as_u16() == 204 && response.body.is_empty();
         let body = if no_content { Bytes::from_static(b"[]") } else { response.body };
-        let page = extract::extract(body, &bound.plan)
+        let page = extract::extract(body.clone(), &bound.plan)
             .and_then(|page| told_error::refuse(&page, &bound.plan).map(|()| page))
+            .and_then(|page| self.repeated.note(body, page.records.len()).map(|()| page))
             .map_err(|error| error.with("url", crate::http::redact_url(&response.url)))?;
         let found = page.records.len();
         let (body, kept) = self.select(bound, &page)?;

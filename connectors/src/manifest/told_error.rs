@@ -1,4 +1,6 @@
-//! Good answers that tell an error: without records where they should be, and with an error instead.
+//! Good answers that are none: without records and with an error instead, or the same page again and again.
+
+use bytes::Bytes;
 
 use super::extract::{Extracted, Plan, Response, Step};
 use crate::{Error, ErrorKind, Result};
@@ -7,6 +9,32 @@ use crate::{Error, ErrorKind, Result};
 const NAMES: [&str; 6] = ["error", "errors", "Error", "Errors", "fault", "exception"];
 /// What a member says that there is no error.
 const NOTHING: [&[u8]; 6] = [b"null", b"false", b"0", b"\"\"", b"[]", b"{}"];
+
+/// The same page so many times in a row is no chance.
+const TIMES_MAX: u32 = 3;
+
+/// The page before, to notice a product that answers every number of a page with the same one: no token shows that.
+#[derive(Debug, Default)]
+pub(crate) struct Repeated {
+    last: Bytes,
+    times: u32,
+}
+
+impl Repeated {
+    /// Notes a page.
+    ///
+    /// # Errors
+    /// `BadAnswer` when the same page with records came [`TIMES_MAX`] times in a row.
+    pub(crate) fn note(&mut self, body: Bytes, records: usize) -> Result<()> {
+        self.times = if records > 0 && body == self.last { self.times + 1 } else { 1 };
+        self.last = body;
+        if self.times < TIMES_MAX {
+            return Ok(());
+        }
+        let message = "the product answers with the same page again and again: it would send it for ever";
+        Err(Error::new(ErrorKind::BadAnswer, message))
+    }
+}
 
 /// Refuses a page that has nothing at the record path and tells an error: it is no empty page.
 ///
@@ -19,7 +47,8 @@ pub(crate) fn refuse(page: &Extracted, plan: &Plan) -> Result<()> {
     if !page.records.is_empty() || members.iter().any(|(name, _)| **name == **first) {
         return Ok(());
     }
-    let tells = |range: &std::ops::Range<usize>| page.body.get(range.clone()).is_some_and(|text| !NOTHING.contains(&text));
+    let tells =
+        |range: &std::ops::Range<usize>| page.body.get(range.clone()).is_some_and(|text| !NOTHING.contains(&text));
     let told = members.iter().find(|(name, range)| NAMES.contains(&&**name) && tells(range));
     let Some((name, _)) = told else { return Ok(()) };
     let message = format!(
@@ -27,4 +56,39 @@ pub(crate) fn refuse(page: &Extracted, plan: &Plan) -> Result<()> {
          response filter what to do about it"
     );
     Err(Error::new(ErrorKind::BadAnswer, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::extract::extract, *};
+
+    fn outcome(body: &str, path: &[&str]) -> Result<()> {
+        let path = path.iter().map(|name| Step::Name((*name).to_owned())).collect();
+        let plan = Plan { path, ..Plan::default() };
+        refuse(&extract(Bytes::from(body.to_owned()), &plan)?, &plan)
+    }
+
+    #[test]
+    fn an_error_in_place_of_records_is_no_empty_page() {
+        for (body, is_page) in [
+            (r#"{"error": {"message": "no"}}"#, false),
+            (r#"{"errors": ["no"], "meta": 1}"#, false),
+            (r#"{"error": null}"#, true),
+            (r#"{"errors": [], "meta": 1}"#, true),
+            (r#"{"data": [], "error": "partly"}"#, true),
+            (r#"{"data": null, "error": "partly"}"#, true),
+            (r#"{"meta": 1}"#, true),
+        ] {
+            assert_eq!(outcome(body, &["data"]).is_ok(), is_page, "{body}");
+        }
+        assert!(outcome(r#"{"error": "a field of the record"}"#, &[]).is_ok());
+    }
+
+    #[test]
+    fn a_page_that_comes_for_ever_is_noticed_and_empty_ones_are_not_counted() {
+        let mut repeated = Repeated::default();
+        let outcomes: Vec<bool> = (0..3).map(|_| repeated.note(Bytes::from_static(b"[1]"), 1).is_ok()).collect();
+        assert_eq!(outcomes, [true, true, false]);
+        assert!((0..9).all(|_| repeated.note(Bytes::from_static(b"[]"), 0).is_ok()));
+    }
 }

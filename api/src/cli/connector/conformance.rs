@@ -57,7 +57,12 @@ pub async fn run(args: Args) -> Outcome {
 }
 
 fn print(report: &Report) {
-    output::line(&format!("{}: {} tried: {}", report.integration, output::counted(report.streams.len() as u64, "stream"), report.streams.join(", ")));
+    output::line(&format!(
+        "{}: {} tried: {}",
+        report.integration,
+        output::counted(report.streams.len() as u64, "stream"),
+        report.streams.join(", ")
+    ));
     for line in &report.lines {
         output::line(&format!("{:>3}  {:<12}  {}", line.number, line.grade.words(), line.must));
         let shown = if line.grade == Grade::Broken { line.seen.len() } else { 1 };
@@ -67,5 +72,8 @@ fn print(report: &Report) {
     }
     let seen = report.kept + report.broken;
     let verdict = if report.is_whole() { "full marks" } else { "not kept" };
-    output::line(&format!("{verdict}: {} of {seen} observed lines kept, {} not observed", report.kept, report.not_observed));
+    output::line(&format!(
+        "{verdict}: {} of {seen} observed lines kept, {} not observed",
+        report.kept, report.not_observed
+    ));
 }

@@ -9,7 +9,8 @@ use regex::Regex;
 const NEAR_S: i64 = 3600;
 
 static TIMES: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?|\b\d{10}(?:\d{3}){0,2}\b").ok()
+    Regex::new(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?|\b\d{10}(?:\d{3}){0,2}\b")
+        .ok()
 });
 
 /// `text` with each time that is about `now` replaced by one word.

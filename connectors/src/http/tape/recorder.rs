@@ -61,8 +61,10 @@ impl Recorder {
         }
         let asked = asked(request, &self.secrets);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.folder.join(format!("{number:04}-{}-{}.json", asked.method, name(request.url.path(), &self.secrets)));
-        let exchange = Exchange { at: Some(clock::now()), request: asked, response: self.answered(answer, text, json.as_ref()) };
+        let path =
+            self.folder.join(format!("{number:04}-{}-{}.json", asked.method, name(request.url.path(), &self.secrets)));
+        let exchange =
+            Exchange { at: Some(clock::now()), request: asked, response: self.answered(answer, text, json.as_ref()) };
         let written = serde_json::to_vec_pretty(&exchange).map_err(std::io::Error::from);
         written.and_then(|bytes| fs::write(&path, bytes)).map_err(|error| wrong(&path, &error))
     }
@@ -117,7 +119,8 @@ fn body(request: &Request, secrets: &Secrets) -> Option<Value> {
     if let Ok(json) = serde_json::from_str::<Value>(&text) {
         return Some(secrets.hide_json(&json));
     }
-    let is_form = request.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form"));
+    let is_form =
+        request.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form"));
     Some(Value::String(if is_form { secrets.hide_pairs(&text) } else { secrets.hide(&text) }))
 }
 
@@ -131,7 +134,8 @@ fn is_sign_in(request: &Request) -> bool {
 fn name(path: &str, secrets: &Secrets) -> String {
     let shown: Vec<String> = path.split('/').filter(|step| !step.is_empty()).map(|step| secrets.hide(step)).collect();
     let shown = shown.join("-");
-    let kept = shown.chars().map(|letter| if letter.is_ascii_alphanumeric() || ".-_".contains(letter) { letter } else { '_' });
+    let kept =
+        shown.chars().map(|letter| if letter.is_ascii_alphanumeric() || ".-_".contains(letter) { letter } else { '_' });
     let kept: String = kept.take(NAME_MAX_CHARS).collect();
     if kept.is_empty() { "root".to_owned() } else { kept }
 }

@@ -67,7 +67,8 @@ impl Replay {
         let answer = queue.and_then(|queue| if queue.len() > 1 { queue.pop_front() } else { queue.front().cloned() });
         let answer = answer.ok_or_else(|| {
             let body = asked.body.as_ref().map(|body| format!(" with the body {body}")).unwrap_or_default();
-            let message = format!("the recording has no answer to {}{body}: record it, or mend the request", asked.place());
+            let message =
+                format!("the recording has no answer to {}{body}: record it, or mend the request", asked.place());
             Error::new(ErrorKind::Invalid, message).with("recording", self.folder.display().to_string())
         })?;
         response(&answer, request)

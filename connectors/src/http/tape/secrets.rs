@@ -70,7 +70,8 @@ impl Secrets {
     /// Learns the credentials in a request's headers.
     pub(super) fn learn_headers(&self, headers: &super::super::HeaderMap) {
         for (name, value) in headers {
-            let is_secret = value.is_sensitive() || ["authorization", "proxy-authorization", "cookie"].contains(&name.as_str());
+            let is_secret =
+                value.is_sensitive() || ["authorization", "proxy-authorization", "cookie"].contains(&name.as_str());
             let Some(text) = value.to_str().ok().filter(|_| is_secret) else { continue };
             let (scheme, credential) = text.split_once(' ').unwrap_or(("", text));
             if scheme.eq_ignore_ascii_case("basic") {
@@ -111,7 +112,11 @@ impl Secrets {
         let mut hidden = text.to_owned();
         for (word, value) in known.iter().filter(|(_, value)| value.len() >= INSIDE_MIN_BYTES) {
             let quoted = Value::String(value.clone()).to_string();
-            for form in [value.clone(), url::form_urlencoded::byte_serialize(value.as_bytes()).collect(), quoted[1..quoted.len() - 1].to_owned()] {
+            for form in [
+                value.clone(),
+                url::form_urlencoded::byte_serialize(value.as_bytes()).collect(),
+                quoted[1..quoted.len() - 1].to_owned(),
+            ] {
                 if hidden.contains(&form) {
                     hidden = hidden.replace(&form, word);
                 }
@@ -144,7 +149,8 @@ impl Secrets {
 
 fn looks_like_token(text: &str) -> bool {
     let is_address = text.contains("://");
-    let is_date = text.get(..5).is_some_and(|start| start.ends_with('-') && start[..4].bytes().all(|b| b.is_ascii_digit()));
+    let is_date =
+        text.get(..5).is_some_and(|start| start.ends_with('-') && start[..4].bytes().all(|b| b.is_ascii_digit()));
     text.len() >= TOKEN_MIN_BYTES && !text.contains(char::is_whitespace) && !is_address && !is_date
 }
 

@@ -98,7 +98,9 @@ async fn no_secret_is_ever_written_wherever_it_stands() {
     let request = get(&address).with_secret("x-key".parse().unwrap(), "header-only-secret").unwrap();
     http.send_once(request).await.unwrap();
     let written = everything(folder.path());
-    for secret in ["live-secret-1", "fresh-access", "fresh-refresh", "session-0123456789", "cookie-secret", "header-only-secret"] {
+    for secret in
+        ["live-secret-1", "fresh-access", "fresh-refresh", "session-0123456789", "cookie-secret", "header-only-secret"]
+    {
         assert!(!written.contains(secret), "{secret} is in {written}");
     }
     assert!(written.contains("SECRET-key") && written.contains("page-two-of-many"), "{written}");
@@ -119,7 +121,8 @@ fn word(written: &str) -> String {
 #[test]
 fn requests_are_the_same_by_method_address_query_as_a_set_and_body() {
     let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-    let asked = |url: &str, body: Option<Value>| Asked { method: "GET".into(), url: url.into(), body }.identity(Some(now));
+    let asked =
+        |url: &str, body: Option<Value>| Asked { method: "GET".into(), url: url.into(), body }.identity(Some(now));
     assert_eq!(asked("http://a/x?a=1&b=2", None), asked("http://a/x?b=2&a=1", None));
     assert_ne!(asked("http://a/x?a=1", None), asked("http://a/x?a=2", None));
     assert_ne!(asked("http://a/x", None), asked("http://a/y", None));

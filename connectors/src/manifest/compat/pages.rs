@@ -49,7 +49,8 @@ fn cursor(examination: &mut Examination<'_>, view: &View<'_>) {
     let says_never = stop.as_deref().is_some_and(|stop| matches!(inner(stop), "false" | "False"));
     let is_still = !MOVING.iter().any(|word| value.contains(word));
     if is_still && (stop.is_none() || says_never) {
-        let message = "the token of the next page does not depend on the answer, and nothing stops the pages".to_owned();
+        let message =
+            "the token of the next page does not depend on the answer, and nothing stops the pages".to_owned();
         let hint = "take it from `response`, `headers` or `last_record`, or add a `stop_condition`";
         examination.suspect(view, "cursor_value", message, hint);
     }
@@ -70,7 +71,8 @@ fn ignored(examination: &mut Examination<'_>, view: &View<'_>) {
     let codes = codes.as_array().into_iter().flatten().filter_map(serde_json::Value::as_i64).map(i128::from);
     let passing: Vec<String> = codes.filter(|code| PASSING.contains(code)).map(|code| code.to_string()).collect();
     if !passing.is_empty() {
-        let message = format!("{action} of HTTP {} makes a stream that could not be read look empty", passing.join(", "));
+        let message =
+            format!("{action} of HTTP {} makes a stream that could not be read look empty", passing.join(", "));
         examination.suspect(view, "http_codes", message, "let it fail, or try again (RETRY, RATE_LIMITED)");
     }
 }
@@ -87,7 +89,8 @@ fn envelope(examination: &mut Examination<'_>, view: &View<'_>) {
     let reads_member = ["response['", "response[\"", "response.get("].iter().any(|form| value.contains(form))
         || value.contains("response.") && !value.contains("response.get");
     if reads_member {
-        let message = "the record path is empty: the whole answer is one record, although it also names the next page".to_owned();
+        let message =
+            "the record path is empty: the whole answer is one record, although it also names the next page".to_owned();
         let hint = "name the member that holds the records, such as [data]; where there is but one record, take the paginator out";
         examination.suspect(&extractor, "field_path", message, hint);
     }

@@ -1,6 +1,9 @@
 //! Suspicions about secrets: where they are declared, and where they go.
 
-use std::{collections::BTreeSet, sync::{Arc, LazyLock}};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use regex::Regex;
 
@@ -93,7 +96,8 @@ pub(super) fn examine(examination: &mut Examination<'_>, view: &View<'_>) {
         }
     }
     // Many products take the key as the user's name, with an empty password.
-    let has_password = view.field("password").and_then(|node| scalar_text(&node)).is_some_and(|text| !text.trim().is_empty());
+    let has_password =
+        view.field("password").and_then(|node| scalar_text(&node)).is_some_and(|text| !text.trim().is_empty());
     if view.kind() == "BasicHttpAuthenticator" && !has_password {
         unmarked(examination, view, "username");
     }
@@ -112,7 +116,10 @@ fn unmarked(examination: &mut Examination<'_>, view: &View<'_>, field: &str) {
                 continue;
             }
             let name = setting.path.join(".");
-            let message = format!("the setting `{name}` signs requests (`{field}` of `{}`) and is not marked as secret", view.kind());
+            let message = format!(
+                "the setting `{name}` signs requests (`{field}` of `{}`) and is not marked as secret",
+                view.kind()
+            );
             let path = format!("spec.connection_specification, {name}");
             let hint = "add `airbyte_secret: true`: without it the value is stored and shown in clear";
             examination.note(Severity::Suspicious, &declaration, &path, message, hint);
@@ -133,7 +140,10 @@ fn address(examination: &mut Examination<'_>, view: &View<'_>, field: &str) {
     let host = host(&text);
     let from: Vec<&str> = FROM_ANSWERS.into_iter().filter(|word| host.contains(word)).collect();
     if signs && host.contains("{{") && !from.is_empty() {
-        let message = format!("the host of `{field}` comes from `{}`: an answer decides where the secrets of the authenticator go", from.join("`, `"));
+        let message = format!(
+            "the host of `{field}` comes from `{}`: an answer decides where the secrets of the authenticator go",
+            from.join("`, `")
+        );
         examination.suspect(view, field, message, "write the host out, and take only the path from answers");
     }
 }
@@ -178,10 +188,14 @@ pub(super) fn settings(examination: &mut Examination<'_>) {
                 members
                     .iter()
                     .filter(|(name, _)| !["definitions", "schema", "spec", "metadata"].contains(&&**name))
-                    .map(|(name, child)| (Arc::clone(child), if path.is_empty() { name.to_string() } else { format!("{path}.{name}") })),
+                    .map(|(name, child)| {
+                        (Arc::clone(child), if path.is_empty() { name.to_string() } else { format!("{path}.{name}") })
+                    }),
             ),
             Data::List(items) => {
-                todo.extend(items.iter().enumerate().map(|(index, item)| (Arc::clone(item), format!("{path}[{index}]"))));
+                todo.extend(
+                    items.iter().enumerate().map(|(index, item)| (Arc::clone(item), format!("{path}[{index}]"))),
+                );
             }
             Data::Text(text) if text.contains("config") => {
                 for setting in used(text).into_iter().filter(|setting| !setting.is_optional) {
@@ -190,7 +204,9 @@ pub(super) fn settings(examination: &mut Examination<'_>) {
                         continue;
                     }
                     let meant = vocabulary::nearest(&name, names.iter().map(String::as_str));
-                    let hint = meant.map_or("declare it in `connection_specification`".to_owned(), |meant| format!("did you mean `{meant}`?"));
+                    let hint = meant.map_or("declare it in `connection_specification`".to_owned(), |meant| {
+                        format!("did you mean `{meant}`?")
+                    });
                     let message = format!("the template uses the setting `{name}`, which `spec` does not have");
                     examination.note(Severity::Suspicious, &node, &path, message, &hint);
                 }

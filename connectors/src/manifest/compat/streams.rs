@@ -38,7 +38,8 @@ fn stream(examination: &mut Examination<'_>, view: &View<'_>) {
 fn strict(examination: &mut Examination<'_>, view: &View<'_>) {
     let is_on = |name: &str| view.field(name).is_some_and(|node| !node.is_falsy());
     if is_on("is_compare_strictly") && !is_on("lookback_window") {
-        let message = "strict comparison without look-back: a record that gets the time of the last state later is missed";
+        let message =
+            "strict comparison without look-back: a record that gets the time of the last state later is missed";
         let hint = "add a `lookback_window`; to read a record again costs nothing";
         examination.suspect(view, "is_compare_strictly", message.to_owned(), hint);
     }
@@ -60,11 +61,13 @@ pub(super) fn check(examination: &mut Examination<'_>) {
     };
     let Data::List(items) = &named.data else { return };
     for (index, item) in items.iter().enumerate() {
-        let Some(name) = scalar_text(item).filter(|name| !has_others && !names.iter().any(|own| **own == **name)) else {
+        let Some(name) = scalar_text(item).filter(|name| !has_others && !names.iter().any(|own| **own == **name))
+        else {
             continue;
         };
         let meant = vocabulary::nearest(&name, names.iter().map(String::as_str));
-        let hint = meant.map_or_else(|| format!("name one of: {}", names.join(", ")), |meant| format!("did you mean `{meant}`?"));
+        let hint = meant
+            .map_or_else(|| format!("name one of: {}", names.join(", ")), |meant| format!("did you mean `{meant}`?"));
         let path = format!("{}[{index}]", check.path_of("stream_names"));
         let message = format!("`check` names the stream `{name}`, which does not exist: no connection passes it");
         examination.note(Severity::Unsupported, item, &path, message, &hint);

@@ -6,18 +6,26 @@ const HEAD: &str = "version: 6.0.0\ntype: DeclarativeSource\n";
 const SPEC: &str = "spec:\n  type: Spec\n  connection_specification:\n    type: object\n    properties:\n      key: {type: string}\n      url: {type: string}\n";
 
 fn manifest_of(check: &str, stream: &str) -> String {
-    format!("{HEAD}check: {{type: CheckStream, stream_names: {check}}}\nstreams:\n  - type: DeclarativeStream\n    name: things\n{stream}{SPEC}")
+    format!(
+        "{HEAD}check: {{type: CheckStream, stream_names: {check}}}\nstreams:\n  - type: DeclarativeStream\n    name: things\n{stream}{SPEC}"
+    )
 }
 
 /// What is told of `text`: severity, line and message.
 fn told(text: &str) -> Vec<(Severity, u32, String, String)> {
-    compat("m.yaml", text).findings.into_iter().map(|found| (found.severity, found.line, found.message, found.hint)).collect()
+    compat("m.yaml", text)
+        .findings
+        .into_iter()
+        .map(|found| (found.severity, found.line, found.message, found.hint))
+        .collect()
 }
 
 #[track_caller]
 fn assert_told(text: &str, severity: Severity, line: u32, words: &str, hint: &str) {
     let all = told(text);
-    let has = all.iter().any(|found| found.0 == severity && found.1 == line && found.2.contains(words) && found.3.contains(hint));
+    let has = all
+        .iter()
+        .any(|found| found.0 == severity && found.1 == line && found.2.contains(words) && found.3.contains(hint));
     assert!(has, "line {line}, {words:?}, {hint:?} is not among {all:#?}");
 }
 
@@ -52,14 +60,23 @@ fn types_and_fields_that_the_language_lacks_are_named_with_what_was_meant_and_al
     assert_told(&text, Severity::Unsupported, 3, "`thngs`, which does not exist", "did you mean `things`?");
     assert_told(&text, Severity::Suspicious, 8, "`primery_key` is no field", "did you mean `primary_key`?");
     assert_told(&text, Severity::Suspicious, 14, "`pth` is no field", "did you mean `path`?");
-    assert_told(&text, Severity::Unsupported, 15, "no component `BearerAuthentcator`", "did you mean `BearerAuthenticator`?");
+    assert_told(
+        &text,
+        Severity::Unsupported,
+        15,
+        "no component `BearerAuthentcator`",
+        "did you mean `BearerAuthenticator`?",
+    );
     assert_told(&text, Severity::Unsupported, 17, "no component `SoapPages`", "use a component");
     assert!(!compat("m.yaml", &text).runs);
 }
 
 #[test]
 fn a_key_that_is_not_marked_as_secret_is_suspicious_where_it_is_declared() {
-    let stream = GOOD.replace("path: /x", "path: /x, authenticator: {type: BearerAuthenticator, api_token: \"{{ config['key'] }}\"}");
+    let stream = GOOD.replace(
+        "path: /x",
+        "path: /x, authenticator: {type: BearerAuthenticator, api_token: \"{{ config['key'] }}\"}",
+    );
     let text = manifest_of("[things]", &stream);
     assert_told(&text, Severity::Suspicious, 17, "`key` signs requests", "airbyte_secret: true");
     let marked = text.replace("key: {type: string}", "key: {type: string, airbyte_secret: true}");
@@ -91,7 +108,10 @@ fn streams_without_key_and_checks_without_stream_are_suspicious() {
 fn pages_without_end_and_answers_that_read_as_empty_are_suspicious() {
     let pages = |strategy: &str| {
         let option = "page_token_option: {type: RequestOption, inject_into: request_parameter, field_name: p}";
-        manifest_of("[things]", &format!("{GOOD}      paginator: {{type: DefaultPaginator, {option}, pagination_strategy: {strategy}}}\n"))
+        manifest_of(
+            "[things]",
+            &format!("{GOOD}      paginator: {{type: DefaultPaginator, {option}, pagination_strategy: {strategy}}}\n"),
+        )
     };
     assert_told(&pages("{type: PageIncrement}"), Severity::Suspicious, 12, "only at an empty page", "page_size");
     let still = pages("{type: CursorPagination, cursor_value: \"{{ config['key'] }}\"}");

@@ -30,7 +30,9 @@ pub(super) fn has_type(kind: &str) -> bool {
 pub(super) fn has_field(kind: &str, field: &str) -> bool {
     let is_extension = field.starts_with('$') || field.starts_with("x-");
     let fields = words().get(kind);
-    is_extension || ANYWHERE.contains(&field) || fields.is_none_or(|fields| fields.iter().any(|own| [field, "*"].contains(own)))
+    is_extension
+        || ANYWHERE.contains(&field)
+        || fields.is_none_or(|fields| fields.iter().any(|own| [field, "*"].contains(own)))
 }
 
 /// The type that was probably meant.
@@ -46,7 +48,11 @@ pub(super) fn nearest_field(kind: &str, field: &str) -> Option<&'static str> {
 /// The closest of `words`, if it is close enough to be a slip.
 pub(super) fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     let most = SLIP_MAX.min(word.chars().count() / 3);
-    words.map(|candidate| (distance(word, candidate), candidate)).filter(|(far, _)| *far <= most).min().map(|found| found.1)
+    words
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(far, _)| *far <= most)
+        .min()
+        .map(|found| found.1)
 }
 
 /// How many letters must be changed, added or left out, case aside; letters that changed places count once.

@@ -61,8 +61,7 @@ impl Examination<'_> {
 /// Everything that the walk finds. `loads` says that the loader refuses nothing.
 pub(super) fn examine(source: &View<'_>, loads: bool) -> Vec<Finding> {
     let read = source.loader().fields_read();
-    let mut examination =
-        Examination { findings: Vec::new(), seen: HashSet::new(), source: source.clone(), loads };
+    let mut examination = Examination { findings: Vec::new(), seen: HashSet::new(), source: source.clone(), loads };
     examination.component(source, &read);
     streams::check(&mut examination);
     secrets::settings(&mut examination);
@@ -115,7 +114,8 @@ impl Examination<'_> {
         if !vocabulary::has_type(kind) {
             if view.node().get("class_name").is_none() {
                 let meant = vocabulary::nearest_type(kind).map(|meant| format!("did you mean `{meant}`?"));
-                let hint = meant.unwrap_or_else(|| "use a component of the language, or plug it in by `class_name`".into());
+                let hint =
+                    meant.unwrap_or_else(|| "use a component of the language, or plug it in by `class_name`".into());
                 let message = format!("the language has no component `{kind}`");
                 self.note(Severity::Unsupported, view.node(), view.path(), message, &hint);
             }
@@ -130,7 +130,11 @@ impl Examination<'_> {
                 let hint = meant.unwrap_or_else(|| "nothing reads it: take it out, or look its name up".into());
                 let message = format!("`{name}` is no field of this component");
                 self.note(Severity::Suspicious, node, &path, message, &hint);
-            } else if self.loads && is_used && is_telling(kind, name, node) && !read.contains(&(address, name.to_string())) {
+            } else if self.loads
+                && is_used
+                && is_telling(kind, name, node)
+                && !read.contains(&(address, name.to_string()))
+            {
                 let message = format!("`{name}` of `{kind}` has no effect here");
                 self.note(Severity::Suspicious, node, &path, message, "the manifest runs as if it were not there");
             }
