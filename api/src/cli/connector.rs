@@ -38,6 +38,17 @@ pub struct Args {
     action: Action,
 }
 
+impl Args {
+    /// True when the one JSON document was asked for.
+    pub fn wants_json(&self) -> bool {
+        match &self.action {
+            Action::Compat { json, .. } => *json,
+            Action::Test(args) => args.json,
+            Action::New { .. } | Action::Check { .. } | Action::Discover { .. } | Action::Read { .. } => false,
+        }
+    }
+}
+
 #[derive(Subcommand)]
 enum Action {
     /// Write a manifest to start from: NAME.yaml, which reads the sandbox.

@@ -50,6 +50,8 @@ pub enum Fault {
     SameForEver,
     /// From this answer on always this answer without its records, with its link to the next page.
     EmptyForEver,
+    /// The first record after the last; once.
+    Late,
     /// The first record once more, after the last; once.
     Repeated,
     /// A field in every record that no schema knows; once.
@@ -198,7 +200,7 @@ impl Injector {
                 let stuck = state.stuck.as_ref()?;
                 answer_of(stuck.status, &stuck.headers, stuck.body.clone())
             }
-            Fault::Cut | Fault::Repeated | Fault::Drift => return None,
+            Fault::Cut | Fault::Late | Fault::Repeated | Fault::Drift => return None,
         })
     }
 
@@ -241,6 +243,7 @@ impl Injector {
             }
             Fault::SameForEver => Some(answer.body.clone()),
             Fault::EmptyForEver => changed(&answer.body, &|records| records.clear()),
+            Fault::Late => changed(&answer.body, &|records| records.rotate_left(1)),
             Fault::Repeated => changed(&answer.body, &|records| records.extend(records.first().cloned())),
             Fault::Drift => changed(&answer.body, &|records| {
                 for record in records.iter_mut().filter_map(Value::as_object_mut) {

@@ -213,7 +213,7 @@ impl Reader {
         let body = if no_content { Bytes::from_static(b"[]") } else { response.body };
         let page = extract::extract(body.clone(), &bound.plan)
             .and_then(|page| told_error::refuse(&page, &bound.plan).map(|()| page))
-            .and_then(|page| self.repeated.note(body, page.records.len()).map(|()| page))
+            .and_then(|page| self.repeated.note(&body, page.records.len()).map(|()| page))
             .map_err(|error| error.with("url", crate::http::redact_url(&response.url)))?;
         let found = page.records.len();
         let (body, kept) = self.select(bound, &page)?;

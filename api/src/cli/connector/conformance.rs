@@ -28,7 +28,7 @@ pub struct Args {
     stream: Vec<String>,
     /// Print one JSON document
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// Tries the connector and prints a grade for each line of the contract.
