@@ -36,7 +36,8 @@ fn examined(path: &PathBuf) -> Result<Report> {
 }
 
 fn print(report: &Report) {
-    let count = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
+    let all = gathered(&report.findings);
+    let count = |severity| all.iter().filter(|same| same.iter().any(|finding| finding.severity == severity)).count();
     let verdict = if report.runs { "runs unmodified" } else { "does not run" };
     let told: Vec<String> = [Severity::Unsupported, Severity::Suspicious]
         .into_iter()
@@ -45,7 +46,7 @@ fn print(report: &Report) {
         .collect();
     let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) };
     output::line(&format!("{}: {verdict}{told}", report.file));
-    for same in gathered(&report.findings) {
+    for same in &all {
         let Some(first) = same.first() else { continue };
         let path = if first.path.is_empty() { String::new() } else { format!(" {}", first.path) };
         let place = format!("{}:{}:{}{path}", report.file, first.line, first.column);

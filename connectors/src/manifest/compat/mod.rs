@@ -6,6 +6,7 @@
 mod pages;
 mod secrets;
 mod streams;
+mod templates;
 mod vocabulary;
 mod walk;
 

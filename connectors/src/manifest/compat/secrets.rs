@@ -12,7 +12,9 @@ use super::{
         load::{View, scalar_text},
         yaml::{Data, Node},
     },
-    Severity, vocabulary,
+    Severity,
+    templates::texts,
+    vocabulary,
     walk::Examination,
 };
 
@@ -177,41 +179,20 @@ pub(super) fn settings(examination: &mut Examination<'_>) {
     if let Some(Data::Map(members)) = schema.get("properties").map(|own| &own.data) {
         names.extend(members.iter().map(|(name, _)| name.to_string()));
     }
-    let mut todo: Vec<(Arc<Node>, String)> = vec![(Arc::clone(source.node()), String::new())];
-    let (mut seen, mut told) = (BTreeSet::new(), BTreeSet::new());
-    while let Some((node, path)) = todo.pop() {
-        if !seen.insert(Arc::as_ptr(&node)) {
-            continue;
-        }
-        match &node.data {
-            Data::Map(members) => todo.extend(
-                members
-                    .iter()
-                    .filter(|(name, _)| !["definitions", "schema", "spec", "metadata"].contains(&&**name))
-                    .map(|(name, child)| {
-                        (Arc::clone(child), if path.is_empty() { name.to_string() } else { format!("{path}.{name}") })
-                    }),
-            ),
-            Data::List(items) => {
-                todo.extend(
-                    items.iter().enumerate().map(|(index, item)| (Arc::clone(item), format!("{path}[{index}]"))),
-                );
+    let mut told = BTreeSet::new();
+    for (node, path, text) in texts(&source).into_iter().filter(|(_, _, text)| text.contains("config")) {
+        for setting in used(&text).into_iter().filter(|setting| !setting.is_optional) {
+            let name = setting.path[0].clone();
+            if !declared(&schema, &setting.path[..1]).is_empty() || !told.insert(name.clone()) {
+                continue;
             }
-            Data::Text(text) if text.contains("config") => {
-                for setting in used(text).into_iter().filter(|setting| !setting.is_optional) {
-                    let name = setting.path[0].clone();
-                    if !declared(&schema, &setting.path[..1]).is_empty() || !told.insert(name.clone()) {
-                        continue;
-                    }
-                    let meant = vocabulary::nearest(&name, names.iter().map(String::as_str));
-                    let hint = meant.map_or("declare it in `connection_specification`".to_owned(), |meant| {
-                        format!("did you mean `{meant}`?")
-                    });
-                    let message = format!("the template uses the setting `{name}`, which `spec` does not have");
-                    examination.note(Severity::Suspicious, &node, &path, message, &hint);
-                }
-            }
-            _ => {}
+            let meant = vocabulary::nearest(&name, names.iter().map(String::as_str));
+            let hint = meant.map_or_else(
+                || "declare it in `connection_specification`".to_owned(),
+                |meant| format!("did you mean `{meant}`?"),
+            );
+            let message = format!("the template uses the setting `{name}`, which `spec` does not have");
+            examination.note(Severity::Suspicious, &node, &path, message, &hint);
         }
     }
 }

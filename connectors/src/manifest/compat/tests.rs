@@ -145,3 +145,19 @@ fn settings_that_nobody_can_fill_in_are_named() {
     let text = manifest_of("[things]", &GOOD.replace("'https://a.example'", "\"{{ config['urll'] }}\""));
     assert_told(&text, Severity::Suspicious, 10, "`urll`, which `spec` does not have", "did you mean `url`?");
 }
+
+#[test]
+fn filters_and_tests_that_do_not_exist_are_named_before_they_are_used() {
+    let text = manifest_of(
+        "[things]",
+        &GOOD.replace("path: /x", "path: \"/{{ config['url'] | lowwer }}/{{ 1 is tiny }}/{{ 'a|b' }}\""),
+    );
+    assert_told(&text, Severity::Unsupported, 10, "filter `lowwer`", "another");
+    assert_told(&text, Severity::Unsupported, 10, "test `tiny`", "another");
+    assert_eq!(told(&text).len(), 2, "{:#?}", told(&text));
+    let text = manifest_of(
+        "[things]",
+        &GOOD.replace("path: /x", "path: \"/{{ config['url'] | lower | hash('md5') }}{{ 1 is not none }}\""),
+    );
+    assert!(told(&text).is_empty(), "{:#?}", told(&text));
+}

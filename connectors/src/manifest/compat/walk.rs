@@ -7,7 +7,7 @@ use super::{
         load::View,
         yaml::{Data, Node},
     },
-    Finding, Severity, pages, secrets, streams, vocabulary,
+    Finding, Severity, pages, secrets, streams, templates, vocabulary,
 };
 
 /// Fields that hold plain data, or what is not examined as components.
@@ -65,6 +65,7 @@ pub(super) fn examine(source: &View<'_>, loads: bool) -> Vec<Finding> {
     examination.component(source, &read);
     streams::check(&mut examination);
     secrets::settings(&mut examination);
+    templates::examine(&mut examination);
     examination.findings
 }
 
