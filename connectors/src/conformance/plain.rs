@@ -89,7 +89,7 @@ impl Trial<'_> {
             self.ledger.note(20, second.is_full == end.is_full, &format!("{name}: is_full of two reads"));
         }
         self.go_on(stream, plain, end).await;
-        self.from_state(stream, end).await;
+        self.after_state(stream, end).await;
     }
 
     /// Lines 16 and 17.
@@ -120,7 +120,7 @@ impl Trial<'_> {
     }
 
     /// Line 19. A recording may not hold these requests: then nothing is seen.
-    async fn from_state(&self, stream: &Arc<StreamSpec>, end: &ReadEnd) {
+    async fn after_state(&self, stream: &Arc<StreamSpec>, end: &ReadEnd) {
         let Some(state) = &end.state else { return };
         let next = self.read(&self.watcher(None), stream, Some(state.clone()), None).await;
         let Some(later) = next.end().and_then(|end| end.state.as_ref()) else { return };

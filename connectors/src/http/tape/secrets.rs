@@ -37,18 +37,18 @@ impl Secrets {
         collect(schema, settings, "", &mut found);
         let secrets = Self(Mutex::default());
         for (name, value) in found {
-            secrets.add(format!("SECRET-{name}"), &value);
+            secrets.add(&format!("SECRET-{name}"), &value);
         }
         secrets
     }
 
     /// One more. What is known keeps its word.
-    pub fn add(&self, word: String, value: &str) {
+    pub fn add(&self, word: &str, value: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if value.is_empty() || value.starts_with("SECRET-") || known.iter().any(|(_, held)| held == value) {
             return;
         }
-        known.push((word.clone(), value.to_owned()));
+        known.push((word.to_owned(), value.to_owned()));
         if value.len() >= INSIDE_MIN_BYTES {
             known.push((format!("{word}-BASE64"), STANDARD.encode(value)));
         }
@@ -59,7 +59,7 @@ impl Secrets {
     /// A secret that came along: from a header, or an answer.
     fn add_found(&self, value: &str) {
         let number = self.0.lock().unwrap_or_else(PoisonError::into_inner).len() + 1;
-        self.add(format!("SECRET-token-{number}"), value);
+        self.add(&format!("SECRET-token-{number}"), value);
     }
 
     /// Every value that is known, with its word.

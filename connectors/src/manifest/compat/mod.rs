@@ -78,7 +78,7 @@ pub fn compat(file: &str, text: &str) -> Report {
             merged(problems.iter().map(|problem| refused(file, problem)).collect(), found)
         }
     };
-    findings.sort_by(|one, other| (one.line, one.column).cmp(&(other.line, other.column)));
+    findings.sort_by_key(|finding| (finding.line, finding.column));
     findings.dedup();
     let runs = findings.iter().all(|finding| finding.severity != Severity::Unsupported);
     Report { file: file.to_owned(), runs, findings }
