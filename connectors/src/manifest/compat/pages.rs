@@ -28,7 +28,8 @@ fn paginator(examination: &mut Examination<'_>, view: &View<'_>) {
     let counts = matches!(strategy.kind(), "PageIncrement" | "OffsetIncrement");
     if counts && strategy.field("page_size").is_none() {
         let message = format!("`{}` without `page_size` ends only at an empty page", strategy.kind());
-        let hint = "set `page_size` where the product has one: a product that repeats its last page is asked for ever";
+        let hint =
+            "set `page_size` where the product has one: a product that repeats its last page is never read to its end";
         examination.suspect(&strategy, "page_size", message, hint);
     }
     // Elsewhere templates may use `next_page_token`: only a counter without any place to go is sure to be lost.

@@ -161,3 +161,24 @@ fn filters_and_tests_that_do_not_exist_are_named_before_they_are_used() {
     );
     assert!(told(&text).is_empty(), "{:#?}", told(&text));
 }
+
+/// Real published manifests, when they lie beside the checkout: kinds of suspicion that one of them may rouse.
+const SUSPICIONS_MAX: usize = 4;
+
+#[test]
+fn published_manifests_that_load_are_said_to_run_and_rouse_few_suspicions() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/manifests/dev");
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        println!("skipped: no published manifests beside the checkout");
+        return;
+    };
+    for path in entries.flatten().map(|entry| entry.path().join("manifest.yaml")).filter(|path| path.is_file()) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let report = compat("m.yaml", &text);
+        let loads = crate::manifest::parse("m", "m.yaml", &text);
+        assert_eq!(report.runs, loads.is_ok(), "{}: {:?}", path.display(), loads.err().map(|error| error.to_string()));
+        let suspicious = report.findings.iter().filter(|finding| finding.severity == Severity::Suspicious);
+        let kinds: std::collections::BTreeSet<_> = suspicious.map(|finding| &finding.message).collect();
+        assert!(kinds.len() <= SUSPICIONS_MAX, "{}: {kinds:#?}", path.display());
+    }
+}
