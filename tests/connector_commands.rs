@@ -41,3 +41,85 @@ async fn states_that_cannot_be_read_are_wrong_input_whoever_notices() {
     std::fs::write(&file, "[]").expect("a file");
     assert_eq!(read(&product.url(), &file).await.0, 0);
 }
+
+/// `listbackup connector …` in a folder: exit code, standard output, standard error.
+async fn connector(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(binary());
+    command.arg("connector").args(arguments).current_dir(folder).kill_on_drop(true);
+    let output = command.output().await.expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().expect("a code"), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test]
+async fn a_new_manifest_reads_the_sandbox_as_it_is_and_is_never_written_over() {
+    let (product, folder) = (sandbox(20, 0), tempfile::tempdir().expect("a folder"));
+    let base = format!("base_url={}", product.url());
+    assert_eq!(connector(folder.path(), &["new", "my-shop"]).await.0, 0);
+    let (code, said, _) = connector(folder.path(), &["compat", "my-shop.yaml"]).await;
+    assert_eq!((code, said.trim()), (0, "my-shop.yaml: runs unmodified"));
+    let settings = ["--manifest", "my-shop.yaml", "--set", &base, "--set", "api_key=sandbox-key"];
+    let (code, said, told) = connector(folder.path(), &[&["read"], &settings[..]].concat()).await;
+    assert_eq!((code, said.matches("\"RECORD\"").count()), (0, 20), "{told}");
+    let (code, _, told) = connector(folder.path(), &["new", "my-shop"]).await;
+    assert!(code == 2 && told.contains("there already"), "{told}");
+}
+
+#[tokio::test]
+async fn what_a_manifest_lacks_is_told_with_its_place_and_as_json() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(connector(folder.path(), &["new", "shop"]).await.0, 0);
+    let file = folder.path().join("shop.yaml");
+    let text = std::fs::read_to_string(&file).expect("a manifest");
+    std::fs::write(&file, text.replace("BearerAuthenticator", "BearerAuthentikator")).expect("a file");
+    let (code, said, _) = connector(folder.path(), &["compat", "shop.yaml"]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("shop.yaml:17:20 streams[0].retriever.requester.authenticator"), "{said}");
+    assert!(said.contains("did you mean `BearerAuthenticator`?"), "{said}");
+    let (code, said, _) = connector(folder.path(), &["compat", "--json", "shop.yaml"]).await;
+    let report: serde_json::Value = serde_json::from_str(&said).expect("one JSON document");
+    assert_eq!((code, &report["manifests"][0]["findings"][0]["line"]), (1, &serde_json::json!(17)), "{report}");
+}
+
+#[tokio::test]
+async fn a_recording_stands_in_for_the_product_and_holds_no_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(connector(folder.path(), &["new", "shop"]).await.0, 0);
+    let product = sandbox(250, 0);
+    let base = format!("base_url={}", product.url());
+    let settings = ["--manifest", "shop.yaml", "--set", &base, "--set", "api_key=sandbox-key"];
+    let records = |said: &str| {
+        let lines = said.lines().filter(|line| line.contains("\"RECORD\""));
+        lines.map(|line| line.split("\"emitted_at\"").next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let (code, first, told) =
+        connector(folder.path(), &[&["read", "--record-http", "kept"], &settings[..]].concat()).await;
+    assert_eq!((code, records(&first).len()), (0, 250), "{told}");
+    drop(product);
+    let other = ["--manifest", "shop.yaml", "--set", &base, "--set", "api_key=another"];
+    let (code, again, told) =
+        connector(folder.path(), &[&["read", "--replay-http", "kept"], &other[..]].concat()).await;
+    assert_eq!((code, records(&again)), (0, records(&first)), "{told}");
+    for file in std::fs::read_dir(folder.path().join("kept")).expect("a recording").flatten() {
+        let text = std::fs::read_to_string(file.path()).expect("a file");
+        assert!(!text.contains("sandbox-key"), "{}", file.path().display());
+    }
+    let (code, _, told) = connector(
+        folder.path(),
+        &[
+            "check",
+            "--manifest",
+            "shop.yaml",
+            "--set",
+            "api_key=x",
+            "--set",
+            "base_url=http://127.0.0.1:9",
+            "--replay-http",
+            "kept",
+        ],
+    )
+    .await;
+    assert!(code == 2 && told.contains("no answer to GET http://127.0.0.1:9/contacts"), "{told}");
+    let (code, said, told) = connector(folder.path(), &[&["test", "--replay-http", "kept"], &other[..]].concat()).await;
+    assert!(code == 0 && said.contains("full marks"), "{said}{told}");
+}

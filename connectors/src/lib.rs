@@ -6,6 +6,7 @@
 pub mod attachment;
 pub mod catalog;
 mod clock;
+pub mod conformance;
 pub mod connector;
 pub mod error;
 pub mod http;

@@ -1,5 +1,10 @@
 //! `listbackup connector`: try a connector without storing anything.
 
+mod compat;
+mod conformance;
+mod new;
+mod tape;
+
 use std::{collections::BTreeMap, fmt, fs, path::PathBuf, sync::Arc};
 
 use clap::Subcommand;
@@ -16,6 +21,7 @@ use serde::{
 use serde_json::{Value, json, value::RawValue};
 use tokio::sync::mpsc;
 
+use self::tape::Tape;
 use super::{
     exit::{Done, Outcome},
     output,
@@ -32,25 +38,59 @@ pub struct Args {
     action: Action,
 }
 
+impl Args {
+    /// True when the one JSON document was asked for.
+    pub fn wants_json(&self) -> bool {
+        match &self.action {
+            Action::Compat { json, .. } => *json,
+            Action::Test(args) => args.json,
+            Action::New { .. } | Action::Check { .. } | Action::Discover { .. } | Action::Read { .. } => false,
+        }
+    }
+}
+
 #[derive(Subcommand)]
 enum Action {
+    /// Write a manifest to start from: NAME.yaml, which reads the sandbox.
+    #[command(after_help = "Example: listbackup connector new my-shop")]
+    New {
+        /// The connector's name: lower case letters, digits and `-`
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Say what of manifests is unsupported or suspicious, before anything runs. Exit code 0: they run unmodified.
+    #[command(after_help = "Example: listbackup connector compat shop.yaml crm.yaml")]
+    Compat {
+        /// Low-code manifests (YAML)
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
     /// Try the connection.
     #[command(after_help = "Example: listbackup connector check --manifest shop.yaml --set api_key=…")]
     Check {
         #[command(flatten)]
         product: Product,
+        #[command(flatten)]
+        tape: Tape,
     },
     /// List the streams.
     #[command(after_help = "Example: listbackup connector discover --integration sandbox --config sandbox.json")]
     Discover {
         #[command(flatten)]
         product: Product,
+        #[command(flatten)]
+        tape: Tape,
     },
     /// Print records and state as protocol messages, one JSON object a line.
     #[command(after_help = "Example: listbackup connector read --manifest shop.yaml --config shop.json --limit 10")]
     Read {
         #[command(flatten)]
         product: Product,
+        #[command(flatten)]
+        tape: Tape,
         /// Streams to read, as a configured catalog [default: all]
         #[arg(long, value_name = "FILE")]
         catalog: Option<PathBuf>,
@@ -61,22 +101,30 @@ enum Action {
         #[arg(long, value_name = "N")]
         limit: Option<u64>,
     },
+    /// Read with faults on the way, and grade each line of the contract that shows. Exit code 0: none is broken.
+    #[command(
+        after_help = "Example: listbackup connector test --manifest shop.yaml --config shop.json --replay-http ./recorded"
+    )]
+    Test(conformance::Args),
 }
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
     match args.action {
-        Action::Check { product } => {
-            product.choose()?.connect()?.check().await?;
+        Action::New { name } => new::run(&name),
+        Action::Test(args) => conformance::run(args).await,
+        Action::Compat { files, json } => compat::run(&files, json),
+        Action::Check { product, tape } => {
+            tape.connect(&product)?.check().await?;
             output::line("the connection works");
             Ok(Done::Whole)
         }
-        Action::Discover { product } => {
-            output::json(&product.choose()?.connect()?.discover().await?);
+        Action::Discover { product, tape } => {
+            output::json(&tape.connect(&product)?.discover().await?);
             Ok(Done::Whole)
         }
-        Action::Read { product, catalog, state, limit } => {
-            let connector = product.choose()?.connect()?;
+        Action::Read { product, tape, catalog, state, limit } => {
+            let connector = tape.connect(&product)?;
             let selected = selected(connector.discover().await?.streams, catalog.as_ref())?;
             let states = state.as_ref().map(read_states).transpose()?.unwrap_or_default();
             read_all(&connector, selected, &states, limit).await

@@ -129,7 +129,8 @@ impl Command {
             Self::Hold(args) => args.mark.json,
             Self::Unpin(args) | Self::Release(args) => args.json,
             Self::Keys(args) => args.wants_json(),
-            Self::Up(_) | Self::Sandbox(_) | Self::Connector(_) | Self::Cat(_) => false,
+            Self::Connector(args) => args.wants_json(),
+            Self::Up(_) | Self::Sandbox(_) | Self::Cat(_) => false,
         }
     }
 

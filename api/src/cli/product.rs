@@ -6,14 +6,16 @@ use clap::Args;
 use listbackup_engine::{
     Error, ErrorKind, Result,
     connectors::{
-        Connector, Integration, Link, Settings, http::AddressGuard, manifest, oauth::MemoryCredentials,
+        Connector, Integration, Link, Settings,
+        http::{AddressGuard, HttpClientBuilder, Wire},
+        manifest,
+        oauth::MemoryCredentials,
         registry::Registry,
     },
 };
 use serde_json::Value;
 
 use super::settings;
-use crate::worker;
 
 /// Which product, with which settings.
 #[derive(Args, Clone, Debug)]
@@ -67,9 +69,17 @@ impl Chosen {
     /// # Errors
     /// `Invalid` with every setting that is missing or wrong. No request is sent.
     pub fn connect(&self) -> Result<Arc<dyn Connector>> {
+        self.connect_over(Wire::default())
+    }
+
+    /// The same, with answers that come from elsewhere or are written down.
+    ///
+    /// # Errors
+    /// As for [`Chosen::connect`].
+    pub fn connect_over(&self, wire: Wire) -> Result<Arc<dyn Connector>> {
         let link = Link {
             settings: Settings::new(self.settings.clone()),
-            http: worker::http_client(AddressGuard::person())?,
+            http: HttpClientBuilder { wire, ..HttpClientBuilder::new(AddressGuard::person()) }.build()?,
             credentials: Arc::new(MemoryCredentials::empty()),
         };
         Ok(self.integration.connect(link)?)

@@ -11,6 +11,7 @@ use super::{
     body,
     budget::RateBudget,
     redact_url, redirect,
+    wire::Wire,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -52,13 +53,15 @@ pub struct HttpClientBuilder {
     pub budget: Option<RateBudget>,
     /// The `User-Agent` of requests that set none.
     pub user_agent: String,
+    /// Where answers come from: the network, unless a recording is made or replayed, or faults are tried.
+    pub wire: Wire,
 }
 
 impl HttpClientBuilder {
     /// The usual limits, no budget, the product's name and version as `User-Agent`.
     pub fn new(guard: AddressGuard) -> Self {
         let user_agent = concat!("ListBackup/", env!("CARGO_PKG_VERSION")).to_owned();
-        Self { guard, limits: Limits::default(), budget: None, user_agent }
+        Self { guard, limits: Limits::default(), budget: None, user_agent, wire: Wire::default() }
     }
 
     /// Builds the client with its own pool of connections.
@@ -81,7 +84,7 @@ impl HttpClientBuilder {
                 Error::new(ErrorKind::Invalid, format!("the HTTP client cannot be built: {}", innermost(&error)))
             })?;
         Ok(HttpClient {
-            inner: Arc::new(Inner { client, guard: self.guard, limits: self.limits }),
+            inner: Arc::new(Inner { client, guard: self.guard, limits: self.limits, wire: self.wire }),
             budget: self.budget,
         })
     }
@@ -98,6 +101,7 @@ struct Inner {
     client: reqwest::Client,
     guard: AddressGuard,
     limits: Limits,
+    wire: Wire,
 }
 
 /// Why one attempt failed, before it is told with its place.
@@ -197,6 +201,19 @@ impl HttpClient {
 
     /// One request until its answer begins.
     pub(super) async fn begin(&self, request: &Request) -> Result<reqwest::Response> {
+        let wire = &self.inner.wire;
+        if let Some(answer) = wire.answer(request) {
+            return answer;
+        }
+        let answer = self.begin_over_network(request).await?;
+        if !wire.wants_whole() {
+            return Ok(answer);
+        }
+        let whole = self.collected(request, answer).await?;
+        wire.pass(request, whole)
+    }
+
+    async fn begin_over_network(&self, request: &Request) -> Result<reqwest::Response> {
         let Inner { client, limits, .. } = &*self.inner;
         let mut outgoing = reqwest::Request::new(request.method.clone(), request.url.clone());
         *outgoing.headers_mut() = request.headers.clone();

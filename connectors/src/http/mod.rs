@@ -7,10 +7,13 @@ pub mod address;
 mod body;
 pub mod budget;
 pub mod client;
+pub mod injector;
 pub mod network;
 pub mod open;
 mod redirect;
 pub mod retry;
+pub mod tape;
+mod wire;
 
 use std::fmt;
 
@@ -28,6 +31,7 @@ pub use self::{
     network::Network,
     open::Opened,
     retry::{RetryPolicy, classify, failure, retry_after},
+    wire::Wire,
 };
 
 /// One request. Built by connectors, sent by [`HttpClient`].

@@ -65,7 +65,7 @@ impl Answer {
         Self::open(response, decoder)
     }
 
-    fn at(&self, error: crate::Error) -> crate::Error {
+    pub(crate) fn at(&self, error: crate::Error) -> crate::Error {
         error.with("url", redact_url(&self.url))
     }
 

@@ -6,7 +6,7 @@ mod view;
 
 use std::{
     cell::RefCell,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     rc::Rc,
     sync::Arc,
 };
@@ -44,6 +44,8 @@ pub(crate) struct Later {
     file: String,
     extra_names: BTreeSet<String>,
     components: Components,
+    /// Fields that were asked for, by their component; `None` where nobody wants to know.
+    read: Option<RefCell<HashSet<(*const Node, String)>>>,
 }
 
 /// A stream's state while its manifest is loaded.
@@ -73,6 +75,7 @@ impl Loader {
             extra_names,
             streams: RefCell::default(),
             held: RefCell::default(),
+            read: None,
         };
         Ok((loader, root))
     }
@@ -92,6 +95,7 @@ impl Loader {
             extra_names: later.extra_names.clone(),
             streams: RefCell::default(),
             held: RefCell::default(),
+            read: None,
         }
     }
 
@@ -104,6 +108,24 @@ impl Loader {
     pub(crate) fn with(mut self, components: &Components) -> Self {
         self.components = components.clone();
         self
+    }
+
+    /// The same, noting which fields are asked for.
+    pub(crate) fn noting_reads(mut self) -> Self {
+        self.read = Some(RefCell::default());
+        self
+    }
+
+    /// Notes that the field called `name` was asked for.
+    pub(crate) fn note_read(&self, node: &Arc<Node>, name: &str) {
+        if let Some(read) = &self.read {
+            read.borrow_mut().insert((Arc::as_ptr(node), name.to_owned()));
+        }
+    }
+
+    /// The fields that were asked for so far, by their component.
+    pub(crate) fn fields_read(&self) -> HashSet<(*const Node, String)> {
+        self.read.as_ref().map(|read| read.borrow().clone()).unwrap_or_default()
     }
 
     /// The manifest as a component.

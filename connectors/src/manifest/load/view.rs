@@ -153,12 +153,19 @@ impl<'l> View<'l> {
         Self { node: Arc::clone(node), path: self.path_of(name), ..self.clone() }
     }
 
-    fn path_of(&self, name: &str) -> String {
+    /// Where in the tree it stands; empty for the manifest itself.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Where the field called `name` stands.
+    pub(crate) fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
     /// A field's value; `None` when it is missing or null.
     pub(crate) fn field(&self, name: &str) -> Option<Arc<Node>> {
+        self.loader.note_read(&self.node, name);
         let own = self.node.get(name);
         if own.is_none_or(|node| node.is_falsy())
             && !self.kind.is_empty()

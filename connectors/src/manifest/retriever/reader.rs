@@ -22,6 +22,7 @@ use super::{
         stream::{Bound, Stream},
         template::{Python, values::Lazy},
         time::Moment,
+        told_error,
     },
     Batch,
     again::Effort,
@@ -52,6 +53,7 @@ pub(crate) struct Reader {
     pub(super) ignored: Option<StatusCode>,
     pub(super) failed: Option<String>,
     pub(super) seen: HashSet<u64>,
+    pub(super) repeated: told_error::Repeated,
     pub(super) latest: Option<Moment>,
     pub(super) from: Option<Moment>,
 }
@@ -78,6 +80,7 @@ impl Reader {
             ignored: None,
             failed: None,
             seen: HashSet::new(),
+            repeated: told_error::Repeated::default(),
             latest: None,
             from: None,
         }
@@ -245,6 +248,9 @@ impl Reader {
         let Some(mut answer) = self.answer.take() else { return Ok(Batch::waiting(self.latest)) };
         let received = answer.take_received();
         let page = answer.piece(&bound.plan)?;
+        told_error::refuse(&page, &bound.plan)
+            .and_then(|()| self.repeated.note(&page.source, page.records.len()))
+            .map_err(|error| answer.at(error))?;
         let (body, kept) = self.select(bound, &page)?;
         let (kept, has_old) = self.observe(bound, &body, kept);
         answer.kept += kept.len();

@@ -209,6 +209,21 @@ impl Compiler {
         }
     }
 
+    /// True when there is no filter of that name.
+    pub(crate) fn lacks_filter(&self, name: &str) -> bool {
+        self.lacks(&format!("{{{{ 1|{name} }}}}"))
+    }
+
+    /// True when there is no test of that name.
+    pub(crate) fn lacks_test(&self, name: &str) -> bool {
+        self.lacks(&format!("{{{{ 1 is {name} }}}}"))
+    }
+
+    fn lacks(&self, probe: &str) -> bool {
+        let outcome = self.env.borrow().render_str(probe, ());
+        outcome.is_err_and(|error| matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest))
+    }
+
     /// Ends the loading.
     pub(crate) fn finish(self) -> Engine {
         Engine { env: self.env.into_inner() }
