@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{connector::Integration, error::Result, manifest};
 
 /// Our own manifests, by name.
-const MANIFESTS: &[(&str, &str)] = &[("sandbox", include_str!("../manifests/sandbox.yaml"))];
+const MANIFESTS: &[(&str, &str)] = &[
+    ("sandbox", include_str!("../manifests/sandbox.yaml")),
+    ("stripe", include_str!("../manifests/stripe.yaml")),
+];
 
 /// Integrations by name.
 pub struct Registry(BTreeMap<String, Arc<dyn Integration>>);
