@@ -7,6 +7,7 @@ use crate::{connector::Integration, error::Result, manifest};
 /// Our own manifests, by name.
 const MANIFESTS: &[(&str, &str)] = &[
     ("sandbox", include_str!("../manifests/sandbox.yaml")),
+    ("hubspot", include_str!("../manifests/hubspot.yaml")),
     ("stripe", include_str!("../manifests/stripe.yaml")),
 ];
 
