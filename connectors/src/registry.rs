@@ -8,6 +8,7 @@ use crate::{connector::Integration, error::Result, manifest};
 const MANIFESTS: &[(&str, &str)] = &[
     ("sandbox", include_str!("../manifests/sandbox.yaml")),
     ("hubspot", include_str!("../manifests/hubspot.yaml")),
+    ("keap", include_str!("../manifests/keap.yaml")),
     ("stripe", include_str!("../manifests/stripe.yaml")),
 ];
 
