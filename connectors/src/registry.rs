@@ -10,6 +10,7 @@ const MANIFESTS: &[(&str, &str)] = &[
     ("hubspot", include_str!("../manifests/hubspot.yaml")),
     ("keap", include_str!("../manifests/keap.yaml")),
     ("stripe", include_str!("../manifests/stripe.yaml")),
+    ("zendesk", include_str!("../manifests/zendesk.yaml")),
 ];
 
 /// Integrations by name.
