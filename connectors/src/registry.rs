@@ -9,6 +9,7 @@ const MANIFESTS: &[(&str, &str)] = &[
     ("sandbox", include_str!("../manifests/sandbox.yaml")),
     ("hubspot", include_str!("../manifests/hubspot.yaml")),
     ("keap", include_str!("../manifests/keap.yaml")),
+    ("mailchimp", include_str!("../manifests/mailchimp.yaml")),
     ("shopify", include_str!("../manifests/shopify.yaml")),
     ("stripe", include_str!("../manifests/stripe.yaml")),
     ("zendesk", include_str!("../manifests/zendesk.yaml")),
