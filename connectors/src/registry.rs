@@ -7,6 +7,8 @@ use crate::{connector::Integration, error::Result, manifest};
 /// Our own manifests, by name.
 const MANIFESTS: &[(&str, &str)] = &[
     ("sandbox", include_str!("../manifests/sandbox.yaml")),
+    ("activecampaign", include_str!("../manifests/activecampaign.yaml")),
+    ("gohighlevel", include_str!("../manifests/gohighlevel.yaml")),
     ("hubspot", include_str!("../manifests/hubspot.yaml")),
     ("keap", include_str!("../manifests/keap.yaml")),
     ("mailchimp", include_str!("../manifests/mailchimp.yaml")),
