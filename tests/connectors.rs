@@ -6,6 +6,8 @@ mod attachments;
 mod failures;
 #[path = "connectors/kit.rs"]
 mod kit;
+#[path = "connectors/ours.rs"]
+mod ours;
 #[path = "connectors/pages.rs"]
 mod pages;
 #[path = "connectors/published.rs"]
