@@ -92,17 +92,8 @@ async fn a_stripe_account_is_backed_up_whole_and_its_changes_are_seen() {
 /// Our own integration, on those of its streams that localstripe serves as Stripe does.
 #[tokio::test]
 async fn the_stripe_integration_backs_an_account_up_whole_and_sees_its_changes() {
-    const STREAMS: &[(&str, &str)] = &[
-        ("charges", "charges"),
-        ("coupons", "coupons"),
-        ("customers", "customers"),
-        ("events", "events"),
-        ("invoice_items", "invoiceitems"),
-        ("invoices", "invoices"),
-        ("products", "products"),
-        ("refunds", "refunds"),
-        ("subscriptions", "subscriptions"),
-    ];
+    // It filters no other list than events by time.
+    const STREAMS: &[&str] = &["coupons", "customers", "events", "products", "subscriptions"];
     if let Err(reason) = localstripe::installed() {
         return println!("skipped: {reason}");
     }
@@ -112,36 +103,34 @@ async fn the_stripe_integration_backs_an_account_up_whole_and_sees_its_changes()
     for number in 0..70 {
         stripe.post("customers", &[("email", format!("more{number}@example.com").as_str())]).await;
     }
-    for customer in &customers[..4] {
-        let item = [("customer", customer.as_str()), ("amount", "4200"), ("currency", "eur")];
-        stripe.post("invoiceitems", &item).await;
-    }
-    stripe.post("invoices", &[("customer", customers[0].as_str())]).await;
+    let plans = stripe.list("plans").await;
+    let plan = plans.keys().next().unwrap();
+    let form = [("customer", customers[0].as_str()), ("items[0][plan]", plan), ("trial_period_days", "30")];
+    stripe.post("subscriptions", &form).await;
     let program = Program::new();
     let folder = tempfile::tempdir().unwrap();
     let manifest = folder.path().join("stripe.yaml");
     let ours = std::fs::read_to_string("connectors/manifests/stripe.yaml").unwrap();
     std::fs::write(&manifest, ours.replace("https://api.stripe.com", &stripe.url())).unwrap();
     let settings = [format!("api_key={}", localstripe::API_KEY), "start_date=2020-01-01T00:00:00Z".to_owned()];
-    let names: Vec<_> = STREAMS.iter().map(|(name, _)| *name).collect();
     let content = async || {
         let mut content = Content::new();
-        for (name, path) in STREAMS {
-            content.insert(name, stripe.list(path).await);
+        for name in STREAMS {
+            content.insert(name, stripe.list(name).await);
         }
         content
     };
 
     let before = content().await;
-    assert!(before["customers"].len() > 100 && before["invoices"].len() == 1 && !before["invoice_items"].is_empty());
-    let first = program.backup_of(&manifest, &settings, &names).await;
+    assert!(before["customers"].len() > 100 && before["subscriptions"].len() == 1);
+    let first = program.backup_of(&manifest, &settings, STREAMS).await;
     assert_backed_up(&program, &first, &Content::new(), &before).await;
 
     stripe.post(&format!("customers/{}", customers[3]), &[("name", "Renamed")]).await;
     stripe.delete(&format!("customers/{}", customers[7])).await;
     stripe.delete("coupons/coupon-1").await;
     let after = content().await;
-    let second = program.backup_of(&manifest, &settings, &names).await;
+    let second = program.backup_of(&manifest, &settings, STREAMS).await;
     assert_backed_up(&program, &second, &before, &after).await;
     assert_holds(&program, &first, &before).await;
 }
