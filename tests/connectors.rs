@@ -9,6 +9,8 @@ mod dynamic;
 mod failures;
 #[path = "connectors/kit.rs"]
 mod kit;
+#[path = "connectors/ours.rs"]
+mod ours;
 #[path = "connectors/pages.rs"]
 mod pages;
 #[path = "connectors/plug_ins.rs"]

@@ -89,6 +89,52 @@ async fn a_stripe_account_is_backed_up_whole_and_its_changes_are_seen() {
     assert_holds(&program, &first, &before).await;
 }
 
+/// Our own integration, on those of its streams that localstripe serves as Stripe does.
+#[tokio::test]
+async fn the_stripe_integration_backs_an_account_up_whole_and_sees_its_changes() {
+    // It filters no other list than events by time.
+    const STREAMS: &[&str] = &["coupons", "customers", "events", "products", "subscriptions"];
+    if let Err(reason) = localstripe::installed() {
+        return println!("skipped: {reason}");
+    }
+    let stripe = LocalStripe::start();
+    let customers = fill_account(&stripe).await;
+    // More customers than fit one page of a hundred.
+    for number in 0..70 {
+        stripe.post("customers", &[("email", format!("more{number}@example.com").as_str())]).await;
+    }
+    let plans = stripe.list("plans").await;
+    let plan = plans.keys().next().unwrap();
+    let form = [("customer", customers[0].as_str()), ("items[0][plan]", plan), ("trial_period_days", "30")];
+    stripe.post("subscriptions", &form).await;
+    let program = Program::new();
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = folder.path().join("stripe.yaml");
+    let ours = std::fs::read_to_string("connectors/manifests/stripe.yaml").unwrap();
+    std::fs::write(&manifest, ours.replace("https://api.stripe.com", &stripe.url())).unwrap();
+    let settings = [format!("api_key={}", localstripe::API_KEY), "start_date=2020-01-01T00:00:00Z".to_owned()];
+    let content = async || {
+        let mut content = Content::new();
+        for name in STREAMS {
+            content.insert(name, stripe.list(name).await);
+        }
+        content
+    };
+
+    let before = content().await;
+    assert!(before["customers"].len() > 100 && before["subscriptions"].len() == 1);
+    let first = program.backup_of(&manifest, &settings, STREAMS).await;
+    assert_backed_up(&program, &first, &Content::new(), &before).await;
+
+    stripe.post(&format!("customers/{}", customers[3]), &[("name", "Renamed")]).await;
+    stripe.delete(&format!("customers/{}", customers[7])).await;
+    stripe.delete("coupons/coupon-1").await;
+    let after = content().await;
+    let second = program.backup_of(&manifest, &settings, STREAMS).await;
+    assert_backed_up(&program, &second, &before, &after).await;
+    assert_holds(&program, &first, &before).await;
+}
+
 /// More of everything than fits one page of the manifest's requests.
 async fn fill_wiki(wiki: &mut MediaWiki) {
     for page in 0..23 {

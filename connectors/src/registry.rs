@@ -5,7 +5,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{connector::Integration, error::Result, manifest};
 
 /// Our own manifests, by name.
-const MANIFESTS: &[(&str, &str)] = &[("sandbox", include_str!("../manifests/sandbox.yaml"))];
+const MANIFESTS: &[(&str, &str)] = &[
+    ("sandbox", include_str!("../manifests/sandbox.yaml")),
+    ("activecampaign", include_str!("../manifests/activecampaign.yaml")),
+    ("gohighlevel", include_str!("../manifests/gohighlevel.yaml")),
+    ("hubspot", include_str!("../manifests/hubspot.yaml")),
+    ("keap", include_str!("../manifests/keap.yaml")),
+    ("mailchimp", include_str!("../manifests/mailchimp.yaml")),
+    ("shopify", include_str!("../manifests/shopify.yaml")),
+    ("stripe", include_str!("../manifests/stripe.yaml")),
+    ("zendesk", include_str!("../manifests/zendesk.yaml")),
+];
 
 /// Integrations by name.
 pub struct Registry(BTreeMap<String, Arc<dyn Integration>>);

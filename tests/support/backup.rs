@@ -37,9 +37,16 @@ pub struct StreamReport {
 impl Program {
     /// Backs a product up; `settings` are `name=value`.
     pub async fn backup(&self, manifest: &str, settings: &[String]) -> Report {
-        let manifest = Path::new("tests/fixtures").join(manifest);
+        self.backup_of(&Path::new("tests/fixtures").join(manifest), settings, &[]).await
+    }
+
+    /// Backs up these streams by a manifest at any place; all of them when none is named.
+    pub async fn backup_of(&self, manifest: &Path, settings: &[String], streams: &[&str]) -> Report {
         let mut command = self.command("backup");
         command.arg("--json").arg("--manifest").arg(manifest);
+        if !streams.is_empty() {
+            command.arg("--streams").arg(streams.join(","));
+        }
         for setting in settings {
             command.args(["--set", setting]);
         }

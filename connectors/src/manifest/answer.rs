@@ -65,6 +65,7 @@ impl Answer {
         Self::open(response, decoder)
     }
 
+    /// Says in an error which answer it is about.
     pub(crate) fn at(&self, error: crate::Error) -> crate::Error {
         error.with("url", redact_url(&self.url))
     }

@@ -50,9 +50,7 @@ impl LocalStripe {
     pub async fn records(&self) -> BTreeMap<&'static str, Records> {
         let mut streams = BTreeMap::new();
         for name in ["customers", "products", "plans", "coupons", "tax_rates", "events"] {
-            let answer = self.send(self.http.get(self.address(name)).query(&[("limit", 10_000)])).await;
-            assert_eq!(answer["has_more"], false);
-            streams.insert(name, by_key(answer["data"].as_array().cloned().unwrap_or_default(), "id"));
+            streams.insert(name, self.list(name).await);
         }
         let tax_ids: Vec<Value> = streams["customers"]
             .values()
@@ -60,6 +58,13 @@ impl LocalStripe {
             .collect();
         streams.insert("tax_ids", by_key(tax_ids, "id"));
         streams
+    }
+
+    /// What the account says is in a list, in one answer; `path` is below `/v1/`.
+    pub async fn list(&self, path: &str) -> Records {
+        let answer = self.send(self.http.get(self.address(path)).query(&[("limit", 10_000)])).await;
+        assert_eq!(answer["has_more"], false);
+        by_key(answer["data"].as_array().cloned().unwrap_or_default(), "id")
     }
 
     fn address(&self, path: &str) -> String {
