@@ -60,7 +60,7 @@ pub(crate) fn refuse(page: &Extracted, plan: &Plan) -> Result<()> {
         return Ok(());
     }
     let tells =
-        |range: &std::ops::Range<usize>| page.body.get(range.clone()).is_some_and(|text| !NOTHING.contains(&text));
+        |range: &std::ops::Range<usize>| page.source.get(range.clone()).is_some_and(|text| !NOTHING.contains(&text));
     let told = members.iter().find(|(name, range)| NAMES.contains(&&**name) && tells(range));
     let Some((name, _)) = told else { return Ok(()) };
     let message = format!(

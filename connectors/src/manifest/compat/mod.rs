@@ -12,7 +12,7 @@ mod walk;
 
 use serde::Serialize;
 
-use super::{load::Loader, manifest, spec};
+use super::{load::Loader, manifest, normalization::Normalization, spec};
 use crate::Problem;
 
 /// Everything there is to say of one manifest.
@@ -71,7 +71,9 @@ pub fn compat(file: &str, text: &str) -> Report {
             let loader = loader.noting_reads();
             let found = {
                 let source = loader.root(&root);
-                let loads = spec::load(&source, "manifest").is_ok() & manifest(&source).is_ok();
+                let loads = spec::load(&source, "manifest").is_ok()
+                    & manifest(&source).is_ok()
+                    & Normalization::load(&source).is_ok();
                 walk::examine(&source, loads)
             };
             let (_, problems) = loader.into_parts();

@@ -36,6 +36,8 @@ pub(crate) struct Loader {
     streams: RefCell<HashMap<*const Node, Rc<Loaded>>>,
     /// Nodes that no tree holds: an address must not be used again while it is known.
     held: RefCell<Vec<Arc<Node>>>,
+    /// Fields that were asked for, by their component; `None` where nobody wants to know.
+    read: Option<RefCell<HashSet<(*const Node, String)>>>,
 }
 
 /// What it takes to load parts of a manifest after the rest: its file, and the names that parents give.
@@ -44,8 +46,6 @@ pub(crate) struct Later {
     file: String,
     extra_names: BTreeSet<String>,
     components: Components,
-    /// Fields that were asked for, by their component; `None` where nobody wants to know.
-    read: Option<RefCell<HashSet<(*const Node, String)>>>,
 }
 
 /// A stream's state while its manifest is loaded.
