@@ -16,3 +16,5 @@ mod published;
 mod refusals;
 #[path = "connectors/slices.rs"]
 mod slices;
+#[path = "connectors/stand_ins.rs"]
+mod stand_ins;
