@@ -28,3 +28,5 @@ mod reference;
 mod refusals;
 #[path = "connectors/slices.rs"]
 mod slices;
+#[path = "connectors/stand_ins.rs"]
+mod stand_ins;

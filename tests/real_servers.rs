@@ -104,7 +104,7 @@ async fn the_stripe_integration_backs_an_account_up_whole_and_sees_its_changes()
         stripe.post("customers", &[("email", format!("more{number}@example.com").as_str())]).await;
     }
     let plans = stripe.list("plans").await;
-    let plan = plans.keys().next().unwrap();
+    let plan = plans.values().next().unwrap()["id"].as_str().unwrap();
     let form = [("customer", customers[0].as_str()), ("items[0][plan]", plan), ("trial_period_days", "30")];
     stripe.post("subscriptions", &form).await;
     let program = Program::new();

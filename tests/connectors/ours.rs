@@ -1,22 +1,16 @@
-//! The integrations that ship with the program, each against answers in the shapes that its vendor documents.
-//!
-//! `connectors/fixtures/NAME/` holds the exchanges of a product, a file for each stream, and the records that must come.
-//! A manifest names the vendor's hosts: here `https://` becomes the address of the product's stand-in, so that the host
-//! is the first step of every path it is asked for.
+//! The integrations that ship with the program, each against answers in the shapes that its vendor documents: a file for
+//! each stream in `connectors/fixtures/NAME/`, and the records that must come.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::TryStreamExt;
-use listbackup_connectors::{AttachmentRequest, Connector, Deletions, registry::Registry};
+use listbackup_connectors::{AttachmentRequest, Deletions, registry::Registry};
 use serde_json::{Value, json};
-use wiremock::{MockServer, Request, ResponseTemplate};
 
-use crate::kit::{Reading, connect, product, read};
+use crate::{
+    kit::{Reading, read},
+    stand_ins::{Answers, Product, at, exchanges, in_order, json_of},
+};
 
 /// What a customer would miss after a loss, by integration.
 const PROMISED: &[(&str, &str)] = &[
@@ -55,169 +49,6 @@ const PROMISED: &[(&str, &str)] = &[
 /// Streams that a run reads from where the last one ended. In every other one a deletion shows by absence alone.
 const INCREMENTAL: &[(&str, &str)] =
     &[("shopify", "events fulfillments transactions"), ("stripe", "events"), ("zendesk", "comments tickets users")];
-
-/// Files that hold no answers.
-const NO_ANSWERS: &[&str] = &["settings.json", "settings-other.json", "errors.json"];
-
-fn at(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("connectors/fixtures").join(name)
-}
-
-fn text(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn json_of(path: &Path) -> Value {
-    serde_json::from_str(&text(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Which request it is: method, host and path, query in any order, body.
-type Asked = (String, String, Vec<(String, String)>, Option<String>);
-
-/// `body` with its members in order, so that equal ones are equal texts.
-fn in_order(body: &Value) -> Value {
-    match body {
-        Value::Object(members) => {
-            let sorted: BTreeMap<_, _> = members.iter().map(|(name, value)| (name.clone(), in_order(value))).collect();
-            sorted.into_iter().collect()
-        }
-        Value::Array(items) => items.iter().map(in_order).collect(),
-        other => other.clone(),
-    }
-}
-
-fn asked(method: &str, url: &url::Url, path: String, body: Option<Value>) -> Asked {
-    let mut query: Vec<_> = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
-    query.sort();
-    (method.to_owned(), path, query, body.map(|body| in_order(&body).to_string()))
-}
-
-fn asked_by(request: &Request) -> Asked {
-    let is_json = request.headers.get("content-type").is_some_and(|kind| kind.as_bytes().ends_with(b"json"));
-    let body = match &*request.body {
-        [] => None,
-        body if is_json => Some(serde_json::from_slice(body).unwrap()),
-        body => {
-            Some(url::form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), json!(value))).collect())
-        }
-    };
-    asked(request.method.as_str(), &request.url, request.url.path().to_owned(), body)
-}
-
-/// A file's exchange that was not asked for, a request that no file knows: both are told with what there is.
-#[derive(Default)]
-struct Answers {
-    /// The answers to each request, in the order in which they come; the last one stays.
-    by_request: BTreeMap<Asked, Vec<Value>>,
-    /// How often each was asked for.
-    times: BTreeMap<Asked, usize>,
-    unknown: Vec<Asked>,
-}
-
-impl Answers {
-    fn add(&mut self, exchange: &Value) -> Asked {
-        let request = &exchange["request"];
-        let url = url::Url::parse(request["url"].as_str().unwrap()).unwrap();
-        let path = format!("/{}{}", url.host_str().unwrap(), url.path());
-        let asked = asked(request["method"].as_str().unwrap(), &url, path, request.get("body").cloned());
-        self.by_request.entry(asked.clone()).or_default().push(exchange["response"].clone());
-        asked
-    }
-
-    fn answer(&mut self, request: &Request) -> ResponseTemplate {
-        let asked = asked_by(request);
-        let Some(answers) = self.by_request.get(&asked) else {
-            self.unknown.push(asked);
-            return ResponseTemplate::new(404);
-        };
-        let times = self.times.entry(asked).or_default();
-        let answer = &answers[(*times).min(answers.len() - 1)];
-        *times += 1;
-        let home = format!("http://{}/", request.headers["host"].to_str().unwrap());
-        let body = answer["body"].as_str().map_or_else(|| answer["body"].to_string(), str::to_owned);
-        let mut template = ResponseTemplate::new(u16::try_from(answer["status"].as_u64().unwrap()).unwrap());
-        let mut media_type = "application/json";
-        for (name, value) in answer["headers"].as_object().unwrap() {
-            let value = value.as_str().unwrap();
-            if name == "content-type" {
-                media_type = value;
-            } else {
-                template = template.insert_header(name.as_str(), value.replace("https://", &home));
-            }
-        }
-        template.set_body_raw(body.replace("https://", &home), media_type)
-    }
-}
-
-/// A product's stand-in, and a connector that is bound to it.
-struct Product {
-    name: &'static str,
-    server: MockServer,
-    answers: Arc<Mutex<Answers>>,
-    connector: Arc<dyn Connector>,
-}
-
-impl Product {
-    async fn start(name: &'static str, settings: &str, answers: Answers) -> Self {
-        let answers = Arc::new(Mutex::new(answers));
-        let shared = Arc::clone(&answers);
-        let server = product(move |request| shared.lock().unwrap().answer(request)).await;
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("connectors/manifests/{name}.yaml"));
-        let manifest = text(&manifest).replace("https://", &format!("{}/", server.uri()));
-        let connector = connect(&manifest, json_of(&at(name).join(settings))).unwrap();
-        Self { name, server, answers, connector }
-    }
-
-    /// With every answer there is.
-    async fn whole(name: &'static str, settings: &str) -> Self {
-        let mut answers = Answers::default();
-        for exchanges in exchanges(name).values() {
-            exchanges.as_array().unwrap().iter().for_each(|exchange| drop(answers.add(exchange)));
-        }
-        Self::start(name, settings, answers).await
-    }
-
-    async fn read(&self, stream: &str, state: Option<Value>) -> Reading {
-        let reading = read(&self.connector, stream, state, None).await;
-        let end = reading.end.as_ref().map(|end| &end.failed_items);
-        assert!(end.as_ref().is_ok_and(|failed| failed.is_empty()), "{} {stream}: {end:?}", self.name);
-        self.assert_all_known();
-        reading
-    }
-
-    fn assert_all_known(&self) {
-        let unknown = std::mem::take(&mut self.answers.lock().unwrap().unknown);
-        assert!(unknown.is_empty(), "{}: no file of fixtures knows {unknown:#?}", self.name);
-    }
-
-    /// The records that a stream must bring.
-    fn expected(&self, stream: &str) -> Vec<Value> {
-        let lines = text(&at(self.name).join("expected").join(format!("{stream}.jsonl")));
-        let lines = lines.replace("https://", &format!("{}/", self.server.uri()));
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// Exchanges of the files that `is_meant` that nobody asked for.
-    fn never_asked(&self, is_meant: impl Fn(&str) -> bool) -> Vec<Asked> {
-        let mut never = Vec::new();
-        for (file, exchanges) in exchanges(self.name).into_iter().filter(|(file, _)| is_meant(file)) {
-            let mut of_file = Answers::default();
-            let asked: BTreeSet<_> = exchanges.as_array().unwrap().iter().map(|each| of_file.add(each)).collect();
-            assert!(!asked.is_empty(), "{file} is empty");
-            let times = &self.answers.lock().unwrap().times;
-            never.extend(asked.into_iter().filter(|asked| !times.contains_key(asked)));
-        }
-        never
-    }
-}
-
-/// The exchanges of an integration, by file.
-fn exchanges(name: &str) -> BTreeMap<String, Value> {
-    let files = fs::read_dir(at(name)).unwrap().map(|entry| entry.unwrap().path());
-    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-    let named = files.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path));
-    named.filter(|(file, _)| !NO_ANSWERS.contains(&file.as_str())).map(|(file, path)| (file, json_of(&path))).collect()
-}
 
 fn sorted(records: &[Value]) -> Vec<String> {
     let mut sorted: Vec<_> = records.iter().map(|record| in_order(record).to_string()).collect();
