@@ -3,6 +3,9 @@
 //! A small crate: it builds in seconds and knows nothing of storage, actors or the cloud. Authors start at
 //! [`connector`] (the contract) and `connectors/README.md`.
 
+// Reading is futures within futures, from a connection's check down to the socket; the compiler's own limit is 128.
+#![recursion_limit = "256"]
+
 pub mod attachment;
 pub mod catalog;
 mod clock;
