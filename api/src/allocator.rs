@@ -16,9 +16,9 @@ pub fn bound() {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let arenas = libc::c_int::try_from(cores.max(2)).unwrap_or(libc::c_int::MAX);
         for (parameter, value) in [(libc::M_MMAP_THRESHOLD, GIVEN_BACK_BYTES), (libc::M_ARENA_MAX, arenas)] {
-            // SAFETY: `mallopt` takes two numbers and no pointer, and no other thread is there yet. There is no safe way to say it.
-            // A refusal (0) leaves things as they were.
-            #[allow(unsafe_code)]
+            // SAFETY: `mallopt` takes two numbers and no pointer, and no other thread is there yet. A refusal (0) leaves things as
+            // they were.
+            #[expect(unsafe_code, reason = "the C library has no other way to say it")]
             unsafe {
                 libc::mallopt(parameter, value);
             }
