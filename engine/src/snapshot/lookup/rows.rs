@@ -1,15 +1,14 @@
-//! The fingerprints of many segments in bounded memory: what was read first and not used since gives way to what is read
-//! now, and goes to a scratch file, from where the rows of one block are read when they are needed again.
+//! The fingerprints of many segments in bounded memory: what was not used for longest gives way to what is read now, and goes to a scratch file, from where the rows of one block are read when they are needed again.
 //!
-//! What is still in use stays (the clock algorithm), and what is read often comes back: when records come in key order, most
-//! segments are of use for a moment only, but one that was merged from parts of a long stretch of keys is asked again and
-//! again while others come and go.
+//! What is in use stays, and what is read often comes back: when records come in key order, most segments are of use for a
+//! moment only, but one that was merged from parts of a long stretch of keys is asked again and again while others come and
+//! go.
 //!
 //! Not a memory map: mapped pages count as the process's memory as long as the kernel keeps them, a failing disk would
 //! end the process, and a map needs unsafe code. A read of one block's rows from the page cache takes about 2
 //! microseconds.
 
-use std::{collections::VecDeque, ops::Range};
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -28,8 +27,9 @@ type Row = [u8; FINGERPRINT_BYTES];
 /// Rows of fingerprints, by segment and chunk.
 pub(crate) struct Rows {
     tables: Vec<Vec<Slot>>,
-    /// Chunks in memory, in the order in which they came.
-    resident: VecDeque<(usize, usize)>,
+    /// Chunks in memory; some hundreds at most.
+    resident: Vec<(usize, usize)>,
+    questions: u64,
     resident_bytes: usize,
     resident_max_bytes: usize,
     scratch: Scratch,
@@ -48,8 +48,8 @@ enum Slot {
 #[derive(Clone)]
 struct Resident {
     rows: FingerprintTable,
-    /// True when it was asked since its turn to give way came last.
-    is_used: bool,
+    /// How many questions there had been when it was asked last.
+    used_at: u64,
     /// Where it lies in the scratch file, if it ever gave way.
     offset: Option<u64>,
 }
@@ -68,7 +68,8 @@ impl Rows {
     pub(crate) fn new(resident_max_bytes: usize, scratch: Scratch) -> Self {
         Self {
             tables: Vec::new(),
-            resident: VecDeque::new(),
+            resident: Vec::new(),
+            questions: 0,
             resident_bytes: 0,
             resident_max_bytes,
             scratch,
@@ -126,24 +127,26 @@ impl Rows {
     /// Puts a chunk into memory; others give way.
     fn hold(&mut self, table: usize, chunk: usize, rows: FingerprintTable, offset: Option<u64>) -> Result<()> {
         self.resident_bytes += rows.as_bytes().len();
-        self.tables[table][chunk] = Slot::Resident(Resident { rows, is_used: true, offset });
-        self.resident.push_back((table, chunk));
+        self.tables[table][chunk] = Slot::Resident(Resident { rows, used_at: self.questions, offset });
+        self.resident.push((table, chunk));
         while self.resident_bytes > self.resident_max_bytes && self.resident.len() > 1 {
             self.spill_oldest()?;
         }
         Ok(())
     }
 
-    /// Spills the oldest chunk, or, when it was used since it was last looked at, lets it go round once more.
+    /// Spills the chunk that was not used for longest.
     fn spill_oldest(&mut self) -> Result<()> {
-        let Some((table, chunk)) = self.resident.pop_front() else { return Ok(()) };
+        let used_at = |(table, chunk): &(usize, usize)| match &self.tables[*table][*chunk] {
+            Slot::Resident(resident) => resident.used_at,
+            Slot::Unread | Slot::Spilled(_) => 0,
+        };
+        let Some(oldest) = (0..self.resident.len()).min_by_key(|at| used_at(&self.resident[*at])) else {
+            return Ok(());
+        };
+        let (table, chunk) = self.resident.remove(oldest);
         let slot = &mut self.tables[table][chunk];
         let Slot::Resident(resident) = slot else { return Ok(()) };
-        if resident.is_used {
-            resident.is_used = false;
-            self.resident.push_back((table, chunk));
-            return Ok(());
-        }
         let bytes = resident.rows.as_bytes();
         let offset = match resident.offset {
             Some(offset) => offset,
@@ -176,7 +179,8 @@ impl Rows {
         }
         match self.tables[table].get_mut(chunk) {
             Some(Slot::Resident(resident)) => {
-                resident.is_used = true;
+                self.questions += 1;
+                resident.used_at = self.questions;
                 Ok(resident.rows.rows().get(range))
             }
             _ => Ok(None),
