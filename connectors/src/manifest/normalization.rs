@@ -6,6 +6,7 @@ use super::{
     load::{Take, View},
     settings,
     template::{Engine, Only, Python, Scope, Template, values},
+    transform::value_type,
     yaml::Data,
 };
 use crate::{Error, Problem, Result};
@@ -183,14 +184,7 @@ impl Change {
 
 impl Added {
     fn load(view: &View<'_>) -> Take<Self> {
-        let only = match view.text("value_type")?.as_deref() {
-            None => Only::Any,
-            Some("string") => Only::Text,
-            Some("integer") => Only::Integer,
-            Some("number") => Only::Number,
-            Some("boolean") => Only::Boolean,
-            Some(other) => return Err(view.problem(format!("`value_type` cannot be `{other}`"))),
-        };
+        let only = value_type(view)?;
         let path = view.texts("path")?.filter(|path| !path.is_empty());
         let path = path.ok_or_else(|| view.problem("an added field needs a `path`"))?;
         Ok(Self { path, value: view.required_template("value")?, only })

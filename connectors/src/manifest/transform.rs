@@ -235,16 +235,21 @@ pub(crate) fn load_paths(view: &View<'_>, name: &str) -> Take<Vec<Vec<String>>> 
     paths.iter().map(|node| path(node).ok_or_else(wrong)).collect()
 }
 
+/// `value_type`: what the text of a template may become.
+pub(crate) fn value_type(view: &View<'_>) -> Take<Only> {
+    match view.text("value_type")?.as_deref() {
+        None => Ok(Only::Any),
+        Some("string") => Ok(Only::Text),
+        Some("integer") => Ok(Only::Integer),
+        Some("number") => Ok(Only::Number),
+        Some("boolean") => Ok(Only::Boolean),
+        Some(other) => Err(view.problem(format!("`value_type` cannot be `{other}`"))),
+    }
+}
+
 impl AddedField {
     fn load(view: &View<'_>) -> Take<Self> {
-        let only = match view.text("value_type")?.as_deref() {
-            None => Only::Any,
-            Some("string") => Only::Text,
-            Some("integer") => Only::Integer,
-            Some("number") => Only::Number,
-            Some("boolean") => Only::Boolean,
-            Some(other) => return Err(view.problem(format!("`value_type` cannot be `{other}`"))),
-        };
+        let only = value_type(view)?;
         let path = view.texts("path")?.unwrap_or_default();
         if path.is_empty() {
             return Err(view.problem("an added field needs a `path`"));

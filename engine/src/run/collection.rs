@@ -1,8 +1,6 @@
 //! Collecting the segments of a source, and the packs of an account, that nothing refers to: what the store needs to know of
 //! runs, and the event that tells of it. How it works and why it is safe beside live runs stands in [`crate::snapshot::retain`].
 
-use std::collections::BTreeMap;
-
 use futures::future::BoxFuture;
 use serde_json::{Map, json};
 
@@ -10,23 +8,18 @@ use super::{
     RunContext,
     checkpoint::Checkpoint,
     event::{self, Subject, event},
-    order::LIVE_SHARD,
-    sources,
+    order, sources,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{ActivityKind, Run, RunStatus, Source, SourceId, scope::AccountScope},
-    ports::{Query, SortRange},
     snapshot::{
         SourceStore,
         retain::{Collectable, Collected, Collection, CollectionState, LiveLook, LiveRuns},
     },
     store::key,
-    tables::RUNS,
 };
 
-/// Rows of one read.
-const PAGE: usize = 200;
 /// A live run may replace its checkpoints under the eyes of who looks, but not this often in a row.
 const LOOKS_MAX: usize = 32;
 
@@ -157,19 +150,9 @@ pub async fn live_runs(ctx: &RunContext, scope: &AccountScope, target: Target) -
 }
 
 async fn begun_runs(ctx: &RunContext, scope: &AccountScope, target: Target) -> Result<Vec<Run>> {
-    let query = Query {
-        table: &RUNS,
-        index: Some("live"),
-        partition: LIVE_SHARD.to_owned(),
-        sort: SortRange::All,
-        descending: false,
-        limit: PAGE,
-        after: None,
-    };
-    let runs = ctx.store.all::<Run>(scope, query).await?.into_iter();
-    let begun = runs.filter(|run| target.concerns(run.source_id) && run.status == RunStatus::Running);
-    // By id: a run that is moved on in the index while this reads may come twice.
-    Ok(begun.map(|run| (run.run_id, run)).collect::<BTreeMap<_, _>>().into_values().collect())
+    let mut runs = order::live_runs_of(&ctx.store, scope).await?;
+    runs.retain(|run| target.concerns(run.source_id) && run.status == RunStatus::Running);
+    Ok(runs)
 }
 
 /// Notes what a run's checkpoints name.

@@ -81,7 +81,7 @@ async fn stand_still(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result
         .await?;
         paused += 1;
     }
-    let live = order::live_runs_of(&ctx.store, &ctx.system, scope).await?;
+    let live = order::live_runs_of(&ctx.store, scope).await?;
     for run in &live {
         order::cancel_run(&ctx.ports, scope, run.job_id, run.run_id, by).await?;
     }

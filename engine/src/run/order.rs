@@ -1,6 +1,8 @@
 //! Orders: one row in `runs`, then one message in the job queue. The row is the truth; a message that is lost is sent
 //! again by [`resend_lost`], and one that comes twice finds the run taken or ended.
 
+use std::collections::BTreeMap;
+
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -229,11 +231,11 @@ pub fn end(run: &mut Run, status: RunStatus, error: Option<RunError>, now: Times
     run.lease_expires_ms = None;
 }
 
-/// The account's runs that have not ended.
+/// The account's runs that have not ended, each once: one that is moved on in the index meanwhile may come twice from it.
 ///
 /// # Errors
 /// `Retry` when the store cannot be reached.
-pub(super) async fn live_runs_of(store: &Store, system: &SystemScope, scope: &AccountScope) -> Result<Vec<Run>> {
+pub(super) async fn live_runs_of(store: &Store, scope: &AccountScope) -> Result<Vec<Run>> {
     let query = Query {
         table: &RUNS,
         index: Some("live"),
@@ -243,8 +245,9 @@ pub(super) async fn live_runs_of(store: &Store, system: &SystemScope, scope: &Ac
         limit: SWEEP_MAX,
         after: None,
     };
-    let is_own = |run: &Run| std::future::ready(run.account_id == scope.account_id());
-    store.rows::<Run>(system, query).try_filter(is_own).try_collect().await
+    let runs: BTreeMap<RunId, Run> =
+        store.rows::<Run>(scope, query).map_ok(|run| (run.run_id, run)).try_collect().await?;
+    Ok(runs.into_values().collect())
 }
 
 /// Live runs that nobody looks after: queued ones whose message may be lost, running ones whose lease has ended.

@@ -14,6 +14,7 @@ use super::{
     session::Session,
     stream::Stream,
     template::{Only, Python, Template, values},
+    transform::value_type,
     yaml::{self, Node},
 };
 use crate::{Error, ErrorKind, Result};
@@ -114,14 +115,7 @@ impl DynamicStreams {
 
 impl Mapping {
     fn load(view: &View<'_>) -> Take<Self> {
-        let only = match view.text("value_type")?.as_deref() {
-            None => Only::Any,
-            Some("string") => Only::Text,
-            Some("integer") => Only::Integer,
-            Some("number") => Only::Number,
-            Some("boolean") => Only::Boolean,
-            Some(other) => return Err(view.problem(format!("`value_type` cannot be `{other}`"))),
-        };
+        let only = value_type(view)?;
         Ok(Self {
             path: view.templates("field_path")?.unwrap_or_default(),
             value: view.required_template("value")?,
