@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     Block, FingerprintTable, Footer, SegmentId, SegmentRef, TRAILER_BYTES,
     footer::Trailer,
+    unpack::unpack,
     writer::{id_hasher, place},
 };
 use crate::{
@@ -260,12 +261,12 @@ impl SegmentFile {
             .key
             .open(Section::Block, number as u32, &self.place, sealed.into())
             .ok_or_else(|| corrupt("a block was altered or belongs elsewhere"))?;
-        let raw = zstd::bulk::decompress(&text, info.raw_bytes as usize)
+        let raw = unpack(&text, info.raw_bytes as usize)
             .map_err(|error| corrupt("a block does not decompress").caused_by(error))?;
         if raw.len() != info.raw_bytes as usize {
             return Err(corrupt("a block has another size than the index says"));
         }
-        let block = Block::decode(Bytes::from(raw))?;
+        let block = Block::decode(raw)?;
         if block.len() != info.entries as usize {
             return Err(corrupt("a block holds another number of records than the index says"));
         }

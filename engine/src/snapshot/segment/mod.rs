@@ -8,6 +8,7 @@ mod check;
 mod file;
 mod fingerprints;
 mod footer;
+mod unpack;
 mod writer;
 
 use std::{fmt, str::FromStr};
