@@ -4,15 +4,12 @@ use std::{
     io::{self, Read},
     path::Path,
     process::{Command, Stdio},
-    time::Instant,
 };
 
 /// What one process cost, with the children that it waited for.
 pub struct Cost {
     /// User and system time.
     pub cpu_seconds: f64,
-    /// From its start to its end.
-    pub wall_seconds: f64,
     /// The most memory it held at once, in KiB.
     pub peak_rss_kib: u64,
     /// What it printed.
@@ -27,43 +24,24 @@ pub fn run(command: &mut Command) -> io::Result<Cost> {
     Ok(watched(command, |_| Ok(()))?.0)
 }
 
-/// Runs `command`, throws away what it prints, and measures it.
-///
-/// # Errors
-/// Those of [`run`].
-pub fn run_silent(command: &mut Command) -> io::Result<Cost> {
-    Ok(start(command, Stdio::null(), |_| Ok(()))?.0)
-}
-
 /// Runs `command` and measures it, and asks `at_end` about the process, by its id, when it has printed all.
 ///
 /// # Errors
 /// Those of [`run`], and of `at_end`.
 pub fn watched<T>(command: &mut Command, at_end: impl FnOnce(u32) -> io::Result<T>) -> io::Result<(Cost, T)> {
-    start(command, Stdio::piped(), at_end)
-}
-
-fn start<T>(
-    command: &mut Command,
-    output_to: Stdio,
-    at_end: impl FnOnce(u32) -> io::Result<T>,
-) -> io::Result<(Cost, T)> {
-    let begun = Instant::now();
-    let mut child = command.stdin(Stdio::null()).stdout(output_to).spawn()?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut output = Vec::new();
     if let Some(mut stdout) = child.stdout.take() {
         stdout.read_to_end(&mut output)?;
     }
     let seen = at_end(child.id())?;
     let (status, usage) = wait(child.id())?;
-    let wall_seconds = begun.elapsed().as_secs_f64();
     if status != 0 {
         return Err(io::Error::other(format!("{command:?} ended with status {status:#x}")));
     }
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     let cost = Cost {
         cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
-        wall_seconds,
         peak_rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
         output,
     };

@@ -22,14 +22,14 @@ use crate::{
 
 const FILES_STREAM: &str = "contacts@attachments";
 
-fn bytes(seed: u8, len: usize) -> Vec<u8> {
+pub fn bytes(seed: u8, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new_keyed(&[seed; 32]).finalize_xof().fill(&mut bytes);
     bytes
 }
 
 /// What the head holds: record, id, bytes.
-async fn held(world: &World, worker: &Arc<RunContext>) -> Vec<(String, String, Vec<u8>)> {
+pub async fn held(world: &World, worker: &Arc<RunContext>) -> Vec<(String, String, Vec<u8>)> {
     let store = worker.snapshots.source(&world.scope, world.source_id).await.unwrap();
     let head = world.source().await.head.expect("a head").snapshot_id;
     let reader = store.reader(&store.load(head).await.unwrap().manifest);
@@ -44,7 +44,7 @@ async fn held(world: &World, worker: &Arc<RunContext>) -> Vec<(String, String, V
     held
 }
 
-fn item(record: &str, id: &str, bytes: &[u8]) -> (String, String, Vec<u8>) {
+pub fn item(record: &str, id: &str, bytes: &[u8]) -> (String, String, Vec<u8>) {
     (record.to_owned(), id.to_owned(), bytes.to_vec())
 }
 

@@ -42,7 +42,7 @@ async fn told(world: &World, run: &Run, kind: ActivityKind) {
     }
 }
 
-async fn drained(engine: &Addr<Engine>) {
+pub async fn drained(engine: &Addr<Engine>) {
     engine.send(Drain).await.expect("the root answers");
 }
 

@@ -32,19 +32,24 @@ use serde_json::{Value, json};
 
 use crate::scripted::{self, Product};
 
-/// Moves only when a test moves it.
-pub struct ManualClock(AtomicI64);
+/// Moves when a test moves it, and in a simulation also with tokio's paused clock.
+pub struct ManualClock {
+    moved_ms: AtomicI64,
+    simulated_since: Option<tokio::time::Instant>,
+}
 
 impl ManualClock {
     /// Moves on.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_millis()).expect("a short time"), Ordering::SeqCst);
+        self.moved_ms.fetch_add(i64::try_from(by.as_millis()).expect("a short time"), Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.0.load(Ordering::SeqCst)).expect("a time of our days")
+        let simulated = self.simulated_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let simulated_ms = i64::try_from(simulated.as_millis()).expect("a short time");
+        Timestamp::from_millisecond(self.moved_ms.load(Ordering::SeqCst) + simulated_ms).expect("a time of our days")
     }
 }
 
@@ -72,7 +77,8 @@ pub struct World {
     pub job: Job,
     /// The product behind the source.
     pub product: Product,
-    settings: RunSettings,
+    /// Of its workers.
+    pub settings: RunSettings,
     /// Removed with the world.
     _data_dir: tempfile::TempDir,
 }
@@ -80,8 +86,17 @@ pub struct World {
 impl World {
     /// A world whose randomness comes from `seed`. Every page is checkpointed; nothing waits.
     pub async fn new(seed: u64, product: Product) -> Self {
+        Self::with_clock(seed, product, None).await
+    }
+
+    /// The same for a runtime whose clock is paused: time passes as its tasks wait.
+    pub async fn simulated(seed: u64, product: Product) -> Self {
+        Self::with_clock(seed, product, Some(tokio::time::Instant::now())).await
+    }
+
+    async fn with_clock(seed: u64, product: Product, simulated_since: Option<tokio::time::Instant>) -> Self {
         let data_dir = tempfile::tempdir().expect("a place for files");
-        let clock = Arc::new(ManualClock(AtomicI64::new(1_790_000_000_000)));
+        let clock = Arc::new(ManualClock { moved_ms: AtomicI64::new(1_790_000_000_000), simulated_since });
         let random = Arc::new(SeededRandom(Mutex::new(StdRng::seed_from_u64(seed))));
         let stores = EmbeddedStores::open_with(data_dir.path().join("data"), OpenMode::Write, clock.clone(), random)
             .expect("a fresh data directory opens");
@@ -110,16 +125,21 @@ impl World {
 
     /// Another worker over the same stores.
     pub fn worker(&self) -> Arc<RunContext> {
+        self.worker_with(self.ports.clone())
+    }
+
+    /// Another worker, which meets the same stores in its own way.
+    pub fn worker_with(&self, ports: Ports) -> Arc<RunContext> {
         let registry = Registry::of(vec![Arc::new(self.product.clone())]);
         Arc::new(RunContext {
-            store: Store::new(self.ports.tables.clone()),
+            store: Store::new(ports.tables.clone()),
             system: self.system,
-            snapshots: SnapshotStore::new(self.ports.blobs.clone(), self.ports.keys.clone(), StoreSettings::default()),
+            snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
             registry: Arc::new(registry),
             http: HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client"),
             settings: self.settings.clone(),
-            worker_id: WorkerId::new(&*self.ports.clock, &*self.ports.random),
-            ports: self.ports.clone(),
+            worker_id: WorkerId::new(&*ports.clock, &*ports.random),
+            ports,
         })
     }
 

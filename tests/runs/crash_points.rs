@@ -1,0 +1,197 @@
+//! Every external effect of a run, from the due time to the indexed snapshot, with the worker dying just before it and just
+//! after it: the next worker finds the backup to do, and makes it once, whole and verified.
+
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use listbackup_engine::{
+    actors::{Engine, Roles},
+    model::{ActivityEvent, ActivityKind, FileEntry, Job, Run, RunStatus, job::Schedule},
+    ports::{Condition, Query, QueueName, SortRange},
+    run::due,
+    store::{self, Store},
+    tables::{ACTIVITY, FILES, RUNS, TableSchema},
+};
+
+use crate::{
+    attachments::{bytes, held, item},
+    mortal::{Life, Side},
+    rules::STREAM,
+    scripted::{File, Product},
+    supervision::drained,
+    world::World,
+};
+
+const OTHER_STREAM: &str = "deals";
+const PERIOD: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often it is looked whether all is done.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Enough for what a repeated order leaves behind.
+const AFTERMATH: Duration = Duration::from_secs(120);
+/// Longer than anything takes that another worker has to wait for, by far.
+const QUIET_DEADLINE: Duration = Duration::from_secs(3600);
+/// What a dead worker may have read beyond its last checkpoint of a stream: pages that wait, and one on each end.
+const PAGES_AGAIN_MAX: usize = 6;
+
+fn product() -> Product {
+    let product = Product::new(10);
+    product.put(STREAM, 1..=35, "first");
+    product.put(OTHER_STREAM, 1..=15, "first");
+    product.attach(3, "a", File::new(1, bytes(1, 100)));
+    product.attach(12, "b", File::new(1, bytes(2, 20_000)));
+    product
+}
+
+/// A world whose job is due. Progress is told at checkpoints only: no effect depends on how fast we are.
+async fn world(seed: u64) -> World {
+    let mut world = World::simulated(seed, product()).await;
+    world.settings.progress_every = PERIOD;
+    world.settings.tick = Duration::from_secs(5);
+    let mut job = Job { schedule: Schedule::Interval { every_seconds: PERIOD.as_secs() }, ..world.job.clone() };
+    due::reschedule(&mut job, world.job.created_at).expect("a schedule");
+    let put = store::put(&job, Condition::Any).expect("a row");
+    Store::new(world.ports.tables.clone()).transact(&world.scope, vec![put]).await.expect("the job is written");
+    world.clock.advance(PERIOD);
+    world
+}
+
+async fn rows<R: listbackup_engine::tables::Row>(
+    world: &World,
+    table: &'static TableSchema,
+    index: Option<&'static str>,
+    partition: String,
+) -> Vec<R> {
+    let query = Query { table, index, partition, sort: SortRange::All, descending: false, limit: 1000, after: None };
+    Store::new(world.ports.tables.clone()).all(&world.scope, query).await.expect("rows")
+}
+
+async fn runs(world: &World) -> Vec<Run> {
+    rows(world, &RUNS, None, world.job.job_id.to_string()).await
+}
+
+async fn events(world: &World) -> Vec<ActivityEvent> {
+    rows(world, &ACTIVITY, Some("by-account"), world.scope.account_id().to_string()).await
+}
+
+/// So many runs have ended, their snapshots can be browsed, and everybody was told.
+async fn is_quiet(world: &World, run_count: usize) -> bool {
+    let runs = runs(world).await;
+    if runs.len() < run_count || runs.iter().any(|run| !run.status.has_ended()) {
+        return false;
+    }
+    let files: Vec<FileEntry> = rows(world, &FILES, Some("by-account"), world.scope.account_id().to_string()).await;
+    let is_indexed = |run: &Run| files.iter().any(|file| Some(file.snapshot_id) == run.snapshot_id);
+    runs.iter().all(is_indexed) && events(world).await.iter().all(|event| event.outbox_shard.is_none())
+}
+
+/// A worker, until it dies or until there is nothing left to do; true when it lives.
+async fn live(world: &World, life: &Life, run_count: usize) -> bool {
+    let engine = Engine::start(world.worker_with(life.ports(&world.ports)), Roles::Worker);
+    let quiet = async {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        while !is_quiet(world, run_count).await {
+            looks.tick().await;
+        }
+    };
+    tokio::select! {
+        _ = life.end() => false,
+        quiet = tokio::time::timeout(QUIET_DEADLINE, quiet) => {
+            assert!(quiet.is_ok(), "not done within an hour: {:?}, {:?}", runs(world).await, life.effects());
+            tokio::time::sleep(AFTERMATH).await;
+            drained(&engine).await;
+            true
+        }
+    }
+}
+
+/// One dies at that effect and another one comes; true when the first one survived because it has no such effect.
+async fn crash_and_recover(before: &str, ends_at: (u64, Side), runs_before: usize) -> bool {
+    let world = world(1).await;
+    if runs_before > 0 {
+        assert!(live(&world, &Life::new(None), 1).await);
+        world.product.put(STREAM, [7, 20, 100], "second");
+        world.product.remove(STREAM, [3, 30, 35]);
+        world.product.put(OTHER_STREAM, 16..=18, "second");
+        world.clock.advance(PERIOD);
+    }
+    world.product.forget_served();
+    let life = Life::new(Some(ends_at));
+    let run_count = runs_before + 1;
+    if live(&world, &life, run_count).await {
+        return true;
+    }
+    assert!(live(&world, &Life::new(None), run_count).await);
+    let place = format!("{before}, dead {:?} effect {} of {:?}", ends_at.1, ends_at.0, life.effects());
+    assert_once_and_whole(&world, run_count, &place).await;
+    false
+}
+
+async fn assert_once_and_whole(world: &World, run_count: usize, place: &str) {
+    let runs = runs(world).await;
+    assert_eq!(runs.len(), run_count, "one run for each due time: {place}");
+    let source = world.source().await;
+    assert!(source.lease.owner.is_none(), "the lease is free: {place}");
+    let worker = world.worker();
+    let stored = worker.snapshots.source(&world.scope, world.source_id).await.expect("the source's store");
+    let snapshots = stored.list(None, 100).await.expect("a listing");
+    assert_eq!(snapshots.len(), run_count, "one snapshot for each run: {place}");
+    let mut told: BTreeMap<_, usize> = BTreeMap::new();
+    for event in events(world).await.iter().filter(|event| event.kind == ActivityKind::RunSucceeded) {
+        *told.entry(event.run_id).or_default() += 1;
+    }
+    for run in &runs {
+        assert_eq!(run.status, RunStatus::Succeeded, "{:?}: {place}", run.error);
+        assert!(run.snapshot_id.is_some_and(|snapshot| snapshots.contains(&snapshot)), "{place}");
+        assert_eq!(told.get(&Some(run.run_id)), Some(&1), "its end is told once: {place}");
+    }
+    let newest = runs.iter().max_by_key(|run| run.created_at).and_then(|run| run.snapshot_id);
+    assert_eq!(source.head.map(|head| head.snapshot_id), newest, "the head: {place}");
+    for stream in [STREAM, OTHER_STREAM] {
+        assert_eq!(world.head_records(stream).await, world.product.truth(stream), "{stream}: {place}");
+        let mut served = world.product.pages_served(stream);
+        let asked = served.len();
+        served.sort_unstable();
+        served.dedup();
+        assert!(asked - served.len() <= PAGES_AGAIN_MAX, "{stream} is read again from its checkpoint: {place}");
+    }
+    let mut attachments = vec![item("12", "b", &bytes(2, 20_000))];
+    if run_count == 1 {
+        attachments.push(item("3", "a", &bytes(1, 100)));
+    }
+    assert_eq!(held(world, &worker).await, attachments, "attachments: {place}");
+    world.clock.advance(PERIOD);
+    let left = world.ports.queue.receive(QueueName::Jobs, 10, Duration::ZERO, Duration::ZERO).await.expect("a queue");
+    assert!(left.is_empty(), "no order is left over: {place}");
+    let dead = world.ports.queue.dead_letters(QueueName::Jobs, None, 10).await.expect("a queue");
+    assert!(dead.is_empty(), "no order was given up: {place}");
+}
+
+/// Actors on a clock that jumps to the next thing to do whenever nobody has anything to do now.
+fn simulate<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    actix::System::with_tokio_rt(|| runtime.expect("a runtime")).block_on(test)
+}
+
+/// Goes through all effects of the run after `runs_before` others, on both sides of each.
+fn at_every_effect(what: &str, runs_before: usize) {
+    let mut points = 0;
+    for side in [Side::Before, Side::After] {
+        for number in 1.. {
+            if simulate(crash_and_recover(what, (number, side), runs_before)) {
+                break;
+            }
+            points += 1;
+        }
+    }
+    println!("{what}: {points} crash points");
+    assert!(points > 40, "a run has more effects than that: {points}");
+}
+
+#[test]
+fn a_first_backup_is_made_once_and_whole_wherever_its_worker_dies() {
+    at_every_effect("first backup", 0);
+}
+
+#[test]
+fn a_later_backup_is_made_once_and_whole_wherever_its_worker_dies() {
+    at_every_effect("later backup", 1);
+}
