@@ -1,7 +1,7 @@
 //! Every external effect of a run, from the due time to the indexed snapshot, with the worker dying just before it and just
 //! after it: the next worker finds the backup to do, and makes it once, whole and verified.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use listbackup_engine::{
     actors::{Engine, Roles},
@@ -14,9 +14,11 @@ use listbackup_engine::{
 
 use crate::{
     attachments::{bytes, held, item},
+    meddled::Fate,
     mortal::{Life, Side},
     rules::STREAM,
     scripted::{File, Product},
+    simulation::simulate,
     supervision::drained,
     world::World,
 };
@@ -54,7 +56,8 @@ async fn world(seed: u64) -> World {
     world
 }
 
-async fn rows<R: listbackup_engine::tables::Row>(
+/// Rows of the account, typed.
+pub async fn rows<R: listbackup_engine::tables::Row>(
     world: &World,
     table: &'static TableSchema,
     index: Option<&'static str>,
@@ -85,7 +88,7 @@ async fn is_quiet(world: &World, run_count: usize) -> bool {
 
 /// A worker, until it dies or until there is nothing left to do; true when it lives.
 async fn live(world: &World, life: &Life, run_count: usize) -> bool {
-    let engine = Engine::start(world.worker_with(life.ports(&world.ports)), Roles::Worker);
+    let engine = Engine::start(world.worker_with(Fate::Mortal(life.clone()).ports(&world.ports)), Roles::Worker);
     let quiet = async {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         while !is_quiet(world, run_count).await {
@@ -163,12 +166,6 @@ async fn assert_once_and_whole(world: &World, run_count: usize, place: &str) {
     assert!(left.is_empty(), "no order is left over: {place}");
     let dead = world.ports.queue.dead_letters(QueueName::Jobs, None, 10).await.expect("a queue");
     assert!(dead.is_empty(), "no order was given up: {place}");
-}
-
-/// Actors on a clock that jumps to the next thing to do whenever nobody has anything to do now.
-fn simulate<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-    actix::System::with_tokio_rt(|| runtime.expect("a runtime")).block_on(test)
 }
 
 /// Goes through all effects of the run after `runs_before` others, on both sides of each.

@@ -3,11 +3,14 @@
 mod attachments;
 mod crash_points;
 mod destroyed;
+mod faults;
 mod guard;
+mod meddled;
 mod mortal;
 mod retention;
 mod rules;
 mod scripted;
+mod simulation;
 mod supervision;
 mod upkeep;
 mod world;

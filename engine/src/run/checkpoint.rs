@@ -120,9 +120,25 @@ pub async fn save(session: &Session, stream: &str, checkpoint: &Checkpoint) -> R
 /// # Errors
 /// `Retry` when the store cannot be reached. A damaged checkpoint is reported and read as none: the stream starts over.
 pub async fn load(session: &Session, stream: &str) -> Result<Option<Checkpoint>> {
-    let Some(path) = session.claim.run.checkpoints.get(stream) else {
-        return Ok(None);
-    };
+    match session.claim.run.checkpoints.get(stream) {
+        Some(path) => load_at(session, stream, path).await,
+        None => Ok(None),
+    }
+}
+
+/// The newest checkpoint of a stream and its path, as the run's row has them now.
+///
+/// # Errors
+/// `Fenced` when another worker owns the run; those of [`load`].
+pub async fn newest(session: &Session, stream: &str) -> Result<(Option<String>, Option<Checkpoint>)> {
+    let claim = &session.claim;
+    let run = session.ctx.store.get::<Run>(&claim.scope, key(claim.order.job_id, claim.order.run_id)).await?.row;
+    check_run(&run, claim.epoch)?;
+    let Some(path) = run.checkpoints.get(stream) else { return Ok((None, None)) };
+    Ok((Some(path.clone()), load_at(session, stream, path).await?))
+}
+
+async fn load_at(session: &Session, stream: &str, path: &str) -> Result<Option<Checkpoint>> {
     match session.source_store.load_checkpoint::<Checkpoint>(path).await {
         Ok(checkpoint) if checkpoint.parent == session.parent_id() && checkpoint.reading == session.reading => {
             Ok(Some(checkpoint))

@@ -32,6 +32,7 @@ pub mod lease;
 pub mod order;
 pub mod pipeline;
 pub mod progress;
+mod reader;
 pub mod rebuild;
 pub mod restore;
 pub mod retention;

@@ -8,13 +8,13 @@ use listbackup_connectors::{self as connectors, Deletions, FailedItem, Page, Rea
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
-    task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
 
 use super::{
     attachments::Attachments,
     checkpoint::{self, Changes, Checkpoint, Stage},
+    reader::Reader,
     session::{Session, StreamPlan},
     stop::Stop,
 };
@@ -86,7 +86,40 @@ impl From<Error> for Interrupted {
     }
 }
 
+/// Reads a stream. When a store could not be reached, what is durable is gone on with.
 async fn read(session: &Session, plan: &StreamPlan) -> Result<FinishedStream, Interrupted> {
+    let settings = &session.ctx.settings;
+    let mut plan = plan.clone();
+    let mut durable = session.claim.run.checkpoints.get(&plan.spec.name).cloned();
+    let mut attempt = 1;
+    loop {
+        let error = match Box::pin(read_on(session, &plan)).await {
+            Err(Interrupted::Error(error)) if error.kind() == ErrorKind::Retry => error,
+            end => return end,
+        };
+        attempt += 1;
+        if attempt > settings.stream_attempts_max {
+            return Err(Interrupted::Error(error));
+        }
+        let wait = backoff(session, attempt, &error);
+        tracing::warn!(%error, stream = plan.spec.name, ?wait, "a store failed; the stream goes on from its checkpoint");
+        tokio::select! {
+            () = sleep(wait) => {}
+            stop = session.stop.stopped() => return Err(Interrupted::Stop(stop)),
+        }
+        match checkpoint::newest(session, &plan.spec.name).await {
+            Ok((path, resume)) => {
+                attempt = if path == durable { attempt } else { 1 };
+                (durable, plan.resume) = (path, resume);
+            }
+            // The next attempt finds the same, or writes over it.
+            Err(error) if error.kind() == ErrorKind::Retry => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn read_on(session: &Session, plan: &StreamPlan) -> Result<FinishedStream, Interrupted> {
     let mut stream = match plan.resume.clone() {
         Some(Checkpoint { stage: Stage::Done { finished }, .. }) => return Ok(*finished),
         resume => StreamRead::open(session, plan, resume).await?,
@@ -115,7 +148,6 @@ struct StreamRead<'a> {
 struct Saved {
     at: Instant,
     records: u64,
-    bytes_stored: u64,
 }
 
 impl<'a> StreamRead<'a> {
@@ -136,7 +168,8 @@ impl<'a> StreamRead<'a> {
         };
         let writer = session.source_store.stream_writer(spec).await?;
         let bytes_stored = attachments.figures().unwrap_or_default().bytes_stored + writer.figures().bytes_stored;
-        let saved = Saved { at: Instant::now(), records: writer.figures().records, bytes_stored };
+        session.progress.stored(&plan.spec.name, bytes_stored);
+        let saved = Saved { at: Instant::now(), records: writer.figures().records };
         Ok(Self { session, plan, writer, attachments, began_at, position, changes, saved })
     }
 
@@ -184,7 +217,7 @@ impl<'a> StreamRead<'a> {
                 ErrorKind::RateLimited => error.retry_after().unwrap_or(settings.retry_cap),
                 ErrorKind::Retry if attempt < settings.stream_attempts_max => {
                     attempt += 1;
-                    self.backoff(attempt, &error)
+                    backoff(self.session, attempt, &error)
                 }
                 _ => return Err(Interrupted::Product(error)),
             };
@@ -194,16 +227,6 @@ impl<'a> StreamRead<'a> {
                 stop = self.session.stop.stopped() => return self.stop(stop).await,
             }
         }
-    }
-
-    /// Doubling waits with jitter, so that streams that failed together do not come back together.
-    fn backoff(&self, attempt: u32, error: &Error) -> Duration {
-        let settings = &self.session.ctx.settings;
-        let doubled = settings.retry_base.saturating_mul(1 << attempt.saturating_sub(2).min(16));
-        let mut byte = [0];
-        self.session.ctx.ports.random.fill(&mut byte);
-        let jittered = doubled.mul_f64(0.5 + f64::from(byte[0]) / 512.0);
-        jittered.min(settings.retry_cap).max(error.retry_after().unwrap_or_default())
     }
 
     /// One read of the connector; the inner error is the connector's own.
@@ -307,7 +330,7 @@ impl<'a> StreamRead<'a> {
         // Parts that failed may hold records that were not seen: nothing can be said to be gone then.
         let is_full = end.is_full && end.failed_items.is_empty();
         let ended_at = self.session.ctx.ports.clock.now();
-        let Self { session, plan, writer, attachments, began_at, saved, .. } = self;
+        let Self { session, plan, writer, attachments, began_at, .. } = self;
         let keeps_absent = plan.spec.deletions == Deletions::Never;
         // An attachment that is missing comes again only with its record.
         let state = if attachments.holds_state() { plan.state.clone() } else { end.state };
@@ -316,7 +339,7 @@ impl<'a> StreamRead<'a> {
         let mut finished = writer.finish(end).await?;
         finished.attachments = attachments.map(Box::new);
         let bytes_stored = finished.with_attachments().map(|finished| finished.figures.bytes_stored).sum();
-        session.progress.change_stored(saved.bytes_stored, bytes_stored);
+        session.progress.stored(&plan.spec.name, bytes_stored);
         session.progress.stream(&plan.spec.name, |stream| tell_end(stream, &finished));
         let stage = Stage::Done { finished: Box::new(finished.clone()) };
         let checkpoint = session.checkpoint(began_at, stage);
@@ -329,13 +352,22 @@ impl<'a> StreamRead<'a> {
         let figures = self.writer.figures();
         let attachments = self.attachments.figures();
         let bytes_stored = figures.bytes_stored + attachments.unwrap_or_default().bytes_stored;
-        self.session.progress.change_stored(self.saved.bytes_stored, bytes_stored);
-        self.saved.bytes_stored = bytes_stored;
+        self.session.progress.stored(&self.plan.spec.name, bytes_stored);
         self.session.progress.stream(&self.plan.spec.name, |stream| tell(stream, &figures));
         if let Some(attachments) = attachments {
             self.session.progress.stream(self.attachments.stream(), |stream| tell(stream, &attachments));
         }
     }
+}
+
+/// Doubling waits with jitter, so that streams that failed together do not come back together.
+fn backoff(session: &Session, attempt: u32, error: &Error) -> Duration {
+    let settings = &session.ctx.settings;
+    let doubled = settings.retry_base.saturating_mul(1 << attempt.saturating_sub(2).min(16));
+    let mut byte = [0];
+    session.ctx.ports.random.fill(&mut byte);
+    let jittered = doubled.mul_f64(0.5 + f64::from(byte[0]) / 512.0);
+    jittered.min(settings.retry_cap).max(error.retry_after().unwrap_or_default())
 }
 
 fn tell(stream: &mut StreamProgress, figures: &StreamFigures) {
@@ -352,32 +384,4 @@ fn tell_end(stream: &mut StreamProgress, finished: &FinishedStream) {
     tell(stream, &finished.figures);
     stream.records = finished.state.records;
     stream.unchanged = stream.records.saturating_sub(stream.added + stream.changed);
-}
-
-/// The connector's task; ends with its owner.
-struct Reader(Option<JoinHandle<connectors::Result<ReadEnd>>>);
-
-impl Reader {
-    fn start(session: &Session, request: ReadRequest, pages: mpsc::Sender<Page>) -> Self {
-        let connector = session.connector.clone();
-        Self(Some(tokio::spawn(async move { connector.read(request, pages).await })))
-    }
-
-    /// How the read ended; a panic inside a connector is an error like any other.
-    async fn end(&mut self) -> connectors::Result<ReadEnd> {
-        let Some(task) = self.0.take() else {
-            return Err(connectors::Error::new(connectors::ErrorKind::Bug, "the reader was asked twice"));
-        };
-        task.await.unwrap_or_else(|error| {
-            Err(connectors::Error::new(connectors::ErrorKind::Bug, format!("the connector broke off: {error}")))
-        })
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
-    }
 }

@@ -1,7 +1,10 @@
 //! Figures of a live run: gathered in memory by its streams, written to the run's row with each checkpoint and at least
 //! once a `progress_every`, published to live followers.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use serde_json::{Map, json};
 
@@ -15,7 +18,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
-        ActivityKind, Run,
+        ActivityKind, RestoreFigures, Run,
         run::{Progress, StreamProgress},
     },
     store::key,
@@ -23,41 +26,53 @@ use crate::{
 
 /// The figures, shared by the streams of one run.
 #[derive(Debug, Default)]
-pub struct LiveProgress(Mutex<Progress>);
+pub struct LiveProgress(Mutex<Figures>);
+
+#[derive(Debug, Default)]
+struct Figures {
+    told: Progress,
+    /// What the total of bytes stored counts of each stream.
+    stored_bytes: BTreeMap<String, u64>,
+}
 
 impl LiveProgress {
     /// Goes on from what an earlier attempt wrote.
     pub fn starting_from(progress: Progress) -> Self {
-        Self(Mutex::new(progress))
+        Self(Mutex::new(Figures { told: progress, stored_bytes: BTreeMap::new() }))
+    }
+
+    fn figures(&self) -> MutexGuard<'_, Figures> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The figures now.
     pub fn now(&self) -> Progress {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.figures().told.clone()
     }
 
     /// Changes one stream's figures.
     pub fn stream(&self, name: &str, change: impl FnOnce(&mut StreamProgress)) {
-        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(progress.streams.entry(name.to_owned()).or_default());
+        change(self.figures().told.streams.entry(name.to_owned()).or_default());
     }
 
     /// Replaces the figures of a restore.
-    pub fn restored(&self, figures: std::collections::BTreeMap<String, crate::model::RestoreFigures>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).restored = figures;
+    pub fn restored(&self, figures: BTreeMap<String, RestoreFigures>) {
+        self.figures().told.restored = figures;
     }
 
     /// Adds to the run's totals.
     pub fn add(&self, bytes_read: u64, requests: u64) {
-        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.bytes_read += bytes_read;
-        progress.requests += requests;
+        let mut figures = self.figures();
+        figures.told.bytes_read += bytes_read;
+        figures.told.requests += requests;
     }
 
-    /// Brings the bytes stored up by what one stream's grew, or down: what was made for checkpoints is removed at the end.
-    pub fn change_stored(&self, before: u64, now: u64) {
-        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.bytes_stored = (progress.bytes_stored + now).saturating_sub(before);
+    /// Says how much of a stream is stored. It may be less than before: what was made for checkpoints is removed at the end, and
+    /// what came after the last one is lost when a store fails. The first time it is what an earlier attempt told already.
+    pub fn stored(&self, stream: &str, bytes: u64) {
+        let mut figures = self.figures();
+        let before = figures.stored_bytes.insert(stream.to_owned(), bytes).unwrap_or(bytes);
+        figures.told.bytes_stored = (figures.told.bytes_stored + bytes).saturating_sub(before);
     }
 }
 
