@@ -133,13 +133,16 @@ impl OAuth {
         }
     }
 
-    /// Gets another access token than the present one; false when there is no way to.
+    /// Gets another access token than the refused one, or than the present one; false when there is no way to.
     ///
     /// # Errors
     /// As for [`OAuth::access_token`].
-    pub(crate) async fn renew(&self, session: &Session) -> Result<bool> {
+    pub(crate) async fn renew(&self, session: &Session, refused: Option<SecretString>) -> Result<bool> {
         let Some(source) = self.source(session)? else { return Ok(false) };
-        let refused = source.access_token().await?;
+        let refused = match refused {
+            Some(refused) => refused,
+            None => source.access_token().await?,
+        };
         source.after_unauthorised(&refused).await?;
         Ok(true)
     }
