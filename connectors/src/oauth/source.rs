@@ -319,6 +319,10 @@ mod tests {
             }
             self.inner.rotate(tokens).await
         }
+
+        fn place(self: Arc<Self>, _: crate::connector::TokenPlace) -> Arc<dyn CredentialStore> {
+            self
+        }
     }
 
     async fn held(source: &TokenSource) -> String {
