@@ -1,6 +1,6 @@
 //! oidc-provider, a certified OAuth 2 server, with a small product beside it that takes its tokens.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, path::PathBuf, process::Command, time::Duration};
 
 use reqwest::{
     StatusCode, Url,
@@ -8,8 +8,12 @@ use reqwest::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{Records, by_key, cache, process::Server};
+
+/// Longest wait for what must come.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The OAuth clients that it knows: id and secret.
 pub const CLIENTS: [(&str, &str); 2] = [
@@ -173,9 +177,9 @@ impl OidcProvider {
         self.tell("hold", json!({ "place": place })).await;
     }
 
-    /// Waits until an answer is held back.
+    /// Waits until an answer is held back, which must come.
     pub async fn held(&self) {
-        self.tell("held", json!({})).await;
+        timeout(PATIENCE, self.tell("held", json!({}))).await.expect("there is something to hold");
     }
 
     /// Lets them go.
