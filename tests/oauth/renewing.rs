@@ -25,6 +25,19 @@ async fn many_streams_renew_a_token_ahead_of_its_end_by_one_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_ends_within_a_minute_is_not_begun_with() {
+    let Some((site, source)) = Site::start().await else { return };
+    site.provider.say_tokens_last(Some(45.0)).await;
+    site.sign_in(&source).await.expect(200);
+    site.provider.say_tokens_last(None).await;
+    assert_eq!(site.run(&source).await["status"], "succeeded");
+    let refreshes = refreshes(site.provider.token_requests().await);
+    assert_eq!(refreshes.len(), 1, "{refreshes:?}");
+    let product = site.provider.product_requests().await;
+    assert!(product.iter().all(|asked| asked.access_token == refreshes[0].access_token), "{product:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_the_product_ends_early_is_renewed_once_for_all_streams() {
     let Some((site, source, _)) = Site::backed_up().await else { return };
     site.provider.end_access_tokens().await;
