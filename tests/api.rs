@@ -8,6 +8,8 @@ mod attachments;
 mod bodies;
 #[path = "api/comparing.rs"]
 mod comparing;
+#[path = "api/connecting.rs"]
+mod connecting;
 #[path = "api/data.rs"]
 mod data;
 #[path = "api/data_keys.rs"]

@@ -27,7 +27,7 @@ pub enum SignIn {
     /// Keys, passwords or tokens that the person enters as settings.
     Settings,
     /// OAuth 2: authorization code with PKCE S256.
-    OAuth2(OAuth2SignIn),
+    OAuth2(Box<OAuth2SignIn>),
 }
 
 /// What the authorization-code flow needs to know. URLs may hold templates over the settings.
@@ -49,6 +49,36 @@ pub struct OAuth2SignIn {
     pub refresh_token_path: Vec<String>,
     /// Settings field that receives the access token's expiry (RFC 3339), by path.
     pub expires_at_path: Vec<String>,
+    /// Settings field, by path, and its value where the person chooses this way to sign in among others.
+    pub chosen_by: Option<(Vec<String>, String)>,
+}
+
+impl OAuth2SignIn {
+    /// True when settings choose OAuth. Many products take a key too; whoever names an OAuth client wants OAuth, unless
+    /// another field says what they want.
+    pub fn is_chosen(&self, settings: &Value) -> bool {
+        let is_wanted = self.chosen_by.as_ref().is_none_or(|(path, value)| text_at(settings, path) == Some(value));
+        is_wanted && has_text(settings, &self.client_id_path)
+    }
+
+    /// True when settings choose OAuth and hold nothing that a sign-in brings.
+    pub fn is_awaited(&self, settings: &Value) -> bool {
+        self.is_chosen(settings) && self.tokens_in(settings) == [None, None]
+    }
+
+    /// The refresh token and the access token that settings hold.
+    pub fn tokens_in<'a>(&self, settings: &'a Value) -> [Option<&'a str>; 2] {
+        [&self.refresh_token_path, &self.access_token_path]
+            .map(|path| text_at(settings, path).filter(|text| !text.is_empty()))
+    }
+}
+
+fn has_text(settings: &Value, path: &[String]) -> bool {
+    text_at(settings, path).is_some_and(|text| !text.is_empty())
+}
+
+fn text_at<'a>(settings: &'a Value, path: &[String]) -> Option<&'a str> {
+    path.iter().try_fold(settings, |value, name| value.get(name))?.as_str()
 }
 
 /// The streams of a connector.

@@ -212,6 +212,19 @@ pub trait CredentialStore: Send + Sync {
     /// # Errors
     /// `Retry` when another owner rotated first (load again) or the store cannot be reached.
     async fn rotate(&self, tokens: &Tokens) -> Result<()>;
+
+    /// A place beside this one in the same credential, for products that are signed in to more than once.
+    fn place(self: Arc<Self>, place: TokenPlace) -> Arc<dyn CredentialStore>;
+}
+
+/// Where in a credential the tokens of one sign-in are, when it is not the one that a person makes in the browser.
+#[derive(Clone, Debug)]
+pub struct TokenPlace {
+    /// Tells the sign-ins of a credential apart; the same from run to run.
+    pub name: String,
+    /// True for the one sign-in of a credential that goes on with the tokens without a place, which is where they were
+    /// kept before there were places. Its first rotation moves them.
+    pub inherits: bool,
 }
 
 /// Finds the records of an answer: a `CustomRecordExtractor` of a manifest.

@@ -24,7 +24,7 @@ pub use catalog::{Catalog, Deletions, OAuth2SignIn, Reference, SignIn, Spec, Str
 pub use connector::{
     Authenticator, BackoffStrategy, BodyDecoder, Connector, CredentialStore, FailedItem, Integration, Link, PageEnd,
     PaginationStrategy, PartitionRouter, ReadEnd, ReadRequest, RecordExtractor, RecordFilter, RecordTransformation,
-    RecordWriter, SchemaSource, Settings, StateMigration, Tokens, WriteAction, WriteRequest, WrittenRecord,
+    RecordWriter, SchemaSource, Settings, StateMigration, TokenPlace, Tokens, WriteAction, WriteRequest, WrittenRecord,
 };
 pub use error::{Error, ErrorKind, Problem, Result};
 pub use page::{KeySlices, Page, PageProgress, RecordSlice};

@@ -17,7 +17,7 @@ pub async fn product() -> Sandbox {
     Sandbox::start(SandboxSettings { records: 120, ..SandboxSettings::default() }).await.unwrap()
 }
 
-fn by_oauth(product: &Sandbox) -> Value {
+pub fn by_oauth(product: &Sandbox) -> Value {
     let settings = SandboxSettings::default();
     json!({ "base_url": product.url(), "credentials": { "auth_type": "oauth", "client_id": settings.client_id,
         "client_secret": settings.client_secret } })
@@ -37,7 +37,7 @@ pub fn id(thing: &Value) -> &str {
 }
 
 /// Begins a sign-in and approves it at the product: the callback's path and query.
-async fn approved(of: &Person, source: &Value) -> String {
+pub async fn approved(of: &Person, source: &Value) -> String {
     let body = json!({ "source_id": source["id"] });
     let started = of.caller.post("/integrations/sandbox/oauth/start", &body).await;
     let authorize = started.expect(200)["authorize_url"].as_str().unwrap().to_owned();

@@ -119,7 +119,7 @@ impl Sinner {
             "properties": {"base_url": {"type": "string"}, "key": key},
         });
         let sign_in = match sin {
-            Some(Sin::KeepsTokensToItself) => SignIn::OAuth2(OAuth2SignIn {
+            Some(Sin::KeepsTokensToItself) => SignIn::OAuth2(Box::new(OAuth2SignIn {
                 authorize_url: String::new(),
                 token_url: String::new(),
                 scopes: Vec::new(),
@@ -128,7 +128,8 @@ impl Sinner {
                 access_token_path: Vec::new(),
                 refresh_token_path: Vec::new(),
                 expires_at_path: Vec::new(),
-            }),
+                chosen_by: None,
+            })),
             _ => SignIn::Settings,
         };
         let (title, description) = ("Sinner".to_owned(), String::new());

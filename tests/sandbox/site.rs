@@ -113,6 +113,7 @@ impl Site {
             access_token_path: path("access_token"),
             refresh_token_path: path("refresh_token"),
             expires_at_path: path("token_expiry_date"),
+            chosen_by: None,
         };
         self.flow_by(&sign_in, client_secret)
     }

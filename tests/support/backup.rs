@@ -1,5 +1,7 @@
 //! `listbackup backup`, run as a user runs it, and what it reports.
 
+#![allow(dead_code, reason = "each test binary uses a part of the kit")]
+
 use std::path::Path;
 
 use serde::Deserialize;

@@ -36,8 +36,13 @@ pub struct Running {
 impl Running {
     /// `listbackup up` over the program's data directory, on a free port.
     pub fn up(program: &Program) -> Self {
+        Self::up_with(program, &[])
+    }
+
+    /// The same, with further arguments.
+    pub fn up_with(program: &Program, arguments: &[&str]) -> Self {
         let mut command = Command::new(binary());
-        command.arg("up").arg("--data-dir").arg(program.data_dir());
+        command.arg("up").arg("--data-dir").arg(program.data_dir()).args(arguments);
         command.args(["--listen", "127.0.0.1:0", "--allow-network", "127.0.0.1/32"]);
         let mut running = Self::start(command);
         running.key = std::fs::read_to_string(program.data_dir().join("access-key")).expect("the owner's key");
@@ -58,6 +63,11 @@ impl Running {
     /// Its address, without a slash at the end.
     pub fn url(&self) -> String {
         self.url.clone()
+    }
+
+    /// The owner's access key.
+    pub fn key(&self) -> String {
+        self.key.clone()
     }
 
     /// Its API, as its owner.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use listbackup_engine::{
     Error, ErrorKind, Result,
     actors::{Deliver, Drain, Engine, Roles},
-    connectors::Spec,
+    connectors::{SignIn, Spec},
     model::{
         ActivityKind, Job, Run, RunStatus, Source, SourceId, SourceState, run::Trigger, scope::AccountScope,
         source::Lease,
@@ -84,6 +84,7 @@ pub async fn run(args: Args) -> Outcome {
 /// Those of the stores and of the run.
 pub async fn back_up(worker: &Worker, chosen: Chosen, options: Options) -> Outcome {
     let began = Instant::now();
+    let signs_in_by_browser = matches!(chosen.integration.spec().sign_in, SignIn::OAuth2(_));
     let local = local::ensure(&worker.ctx.ports, &worker.ctx.system).await?;
     let source = source(&worker.ctx, &local.scope, chosen, &options).await?;
     let job = job_of(&worker.ctx, &local.scope, &source).await?;
@@ -99,7 +100,15 @@ pub async fn back_up(worker: &Worker, chosen: Chosen, options: Options) -> Outco
         output::note("interrupted; the next backup goes on from the last checkpoint");
         return Ok(Done::Interrupted);
     }
-    Ok(done(&run))
+    let done = done(&run);
+    if matches!(done, Done::SignInAgain) && signs_in_by_browser {
+        output::note(&format!(
+            "to sign in: start `listbackup up` on this data directory, POST /sources/{}/reconnect, and open the address in \
+             its answer in a browser",
+            source.source_id
+        ));
+    }
+    Ok(done)
 }
 
 fn done(run: &Run) -> Done {
@@ -141,6 +150,7 @@ struct Wanted {
 impl Wanted {
     async fn make(self, ctx: &RunContext, scope: &AccountScope, spec: &Spec, settings: Value) -> Result<Source> {
         let source_id = SourceId::new(&*ctx.ports.clock, &*ctx.ports.random);
+        let state = state_with(spec, &settings);
         let (settings, credential) = connect::seal_settings(&ctx.ports, scope, spec, source_id, settings).await?;
         let now = ctx.ports.clock.now();
         let source = Source {
@@ -152,7 +162,7 @@ impl Wanted {
             settings,
             credential_id: credential.as_ref().map(|credential| credential.key_id),
             streams: self.streams,
-            state: SourceState::Active,
+            state,
             head: None,
             lease: Lease::default(),
             retention: None,
@@ -195,6 +205,8 @@ impl Wanted {
                 .with("source", &source.name)
                 .with("integration", &source.integration));
         }
+        let full = connect::full_settings(&ctx.ports, scope, spec, &source, settings.clone()).await?;
+        source.state = state_with(spec, full.expose());
         let mut writes = Vec::new();
         source.settings = match source.credential_id {
             Some(key_id) => {
@@ -214,11 +226,18 @@ impl Wanted {
         };
         source.manifest_digest = self.manifest_digest;
         source.streams = self.streams;
-        source.state = SourceState::Active;
         source.updated_at = ctx.ports.clock.now();
         writes.push(store::put(&source, Condition::Version(version))?);
         ctx.store.transact(scope, writes).await?;
         Ok(source)
+    }
+}
+
+/// A source that nobody signed in waits for that; one whose grant ended is tried again.
+fn state_with(spec: &Spec, settings: &Value) -> SourceState {
+    match &spec.sign_in {
+        SignIn::OAuth2(sign_in) if sign_in.is_awaited(settings) => SourceState::NeedsAuthorisation,
+        _ => SourceState::Active,
     }
 }
 

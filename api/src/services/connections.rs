@@ -139,7 +139,8 @@ pub async fn accept(
     let given = wanted.settings.clone();
     let (settings, credential) = seal_settings(&state.ports, caller.scope(), spec, source_id, given).await?;
     // Settings that hold all that a connection takes (a key instead of a sign-in, say) are ready as they are.
-    let first_state = if connector.is_some() { SourceState::Active } else { SourceState::NeedsAuthorisation };
+    let is_ready = connector.is_some() && !waits_for_sign_in(&spec.sign_in, &wanted.settings);
+    let first_state = if is_ready { SourceState::Active } else { SourceState::NeedsAuthorisation };
     Ok((settings, credential, first_state))
 }
 
@@ -229,26 +230,19 @@ fn connect(state: &AppState, integration: &dyn Integration, settings: Settings) 
 
 /// True when settings choose OAuth and nobody has signed in with them yet.
 fn waits_for_sign_in(sign_in: &SignIn, settings: &Value) -> bool {
-    let SignIn::OAuth2(oauth) = sign_in else { return false };
-    let tokens = [&oauth.access_token_path, &oauth.refresh_token_path];
-    chooses_oauth(sign_in, settings) && !tokens.into_iter().any(|path| has_text(settings, path))
+    matches!(sign_in, SignIn::OAuth2(oauth) if oauth.is_awaited(settings))
 }
 
-/// Many products take a key too; whoever names an OAuth client wants OAuth.
 fn chooses_oauth(sign_in: &SignIn, settings: &Value) -> bool {
-    matches!(sign_in, SignIn::OAuth2(oauth) if has_text(settings, &oauth.client_id_path))
+    matches!(sign_in, SignIn::OAuth2(oauth) if oauth.is_chosen(settings))
 }
 
-fn has_text(settings: &Value, path: &[String]) -> bool {
-    let found = path.iter().try_fold(settings, |value, name| value.get(name));
-    found.and_then(Value::as_str).is_some_and(|text| !text.is_empty())
-}
-
-/// New settings end the wait for a sign-in unless they choose OAuth again, and begin one when they choose it anew.
+/// New settings end the wait for a sign-in unless they choose OAuth again without bringing a token, and begin one when
+/// they choose it anew.
 fn state_after(present: SourceState, sign_in: &SignIn, full: &Value, given: &Value) -> Option<SourceState> {
     match present {
         _ if chooses_oauth(sign_in, given) && waits_for_sign_in(sign_in, full) => Some(SourceState::NeedsAuthorisation),
-        SourceState::NeedsAuthorisation if !chooses_oauth(sign_in, given) => Some(SourceState::Active),
+        SourceState::NeedsAuthorisation if !waits_for_sign_in(sign_in, given) => Some(SourceState::Active),
         SourceState::Active | SourceState::Paused | SourceState::NeedsAuthorisation => None,
     }
 }

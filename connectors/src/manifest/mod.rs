@@ -130,6 +130,7 @@ impl Integration for ManifestIntegration {
         }
         let settings = self.normalization.finish(&self.engine, settings)?;
         let mut session = Session::new(Arc::clone(&self.engine), link, settings);
+        session.sign_in_by(&self.spec.sign_in);
         if let Some(rates) = &self.manifest.call_rates {
             session.keep_within(rates.bind(&session.engine, session.scope())?);
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use minijinja::Value;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     template::{Engine, Scope, values},
 };
 use crate::{
-    CredentialStore, Link, Result, Settings,
+    CredentialStore, Link, Result, Settings, SignIn,
     http::{HttpClient, Opened, Request, Response},
     oauth::TokenSource,
 };
@@ -36,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) http: HttpClient,
     /// How many requests the manifest says are allowed.
     budget: Option<Arc<Budget>>,
+    /// The refresh token that the sign-in in the browser brought; empty before it, `None` where there is no such sign-in.
+    browser_grant: Option<SecretString>,
     scope: Scope,
     requests: Arc<AtomicU64>,
     /// Owners of tokens by what they sign in to, so that streams share them.
@@ -59,6 +61,7 @@ impl Session {
         Self {
             engine,
             budget: None,
+            browser_grant: None,
             scope: Scope::new(&config),
             settings: Arc::new(settings),
             credentials: link.credentials,
@@ -97,6 +100,24 @@ impl Session {
     /// The same without the owners of tokens, for one of them to hold.
     pub(crate) fn apart(&self) -> Self {
         Self { tokens: Arc::default(), logins: Arc::default(), pools: Arc::default(), ..self.clone() }
+    }
+
+    /// Knows the sign-in in the browser, whose tokens have the credential's first place.
+    pub(crate) fn sign_in_by(&mut self, sign_in: &SignIn) {
+        let SignIn::OAuth2(sign_in) = sign_in else { return };
+        let found = sign_in.refresh_token_path.iter().try_fold(&*self.settings, |value, name| value.get(name));
+        self.browser_grant = Some(found.and_then(serde_json::Value::as_str).unwrap_or_default().into());
+    }
+
+    /// True when people sign in in the browser. Tokens without a place come from there then.
+    pub(crate) fn has_browser(&self) -> bool {
+        self.browser_grant.is_some()
+    }
+
+    /// True when a refresh token from the settings is the one of the sign-in in the browser.
+    pub(crate) fn is_of_browser(&self, refresh_token: Option<&str>) -> bool {
+        let grant = self.browser_grant.as_ref().map(ExposeSecret::expose_secret);
+        grant.is_some_and(|grant| grant == refresh_token.unwrap_or_default())
     }
 
     /// Lets no more requests out than `budget` has.

@@ -25,7 +25,7 @@ pub(crate) fn load(source: &View<'_>, name: &str) -> Take<Spec> {
         .field("connection_specification")
         .map_or_else(|| json!({"type": "object", "properties": {}}), |node| node.to_json());
     let sign_in = match view.child("advanced_auth").and_then(|auth| oauth(&auth.node().to_json())) {
-        Some(oauth) => SignIn::OAuth2(oauth),
+        Some(oauth) => SignIn::OAuth2(Box::new(oauth)),
         None if has_secrets(&schema) => SignIn::Settings,
         None => SignIn::None,
     };
@@ -39,6 +39,13 @@ fn titled(name: &str) -> String {
     let words = name.trim_start_matches("source-").replace(['-', '_'], " ");
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// The field by which a person chooses this way to sign in.
+fn choice(auth: &Value) -> Option<(Vec<String>, String)> {
+    let path = auth.get("predicate_key")?.as_array()?.iter().map(|step| step.as_str().map(str::to_owned));
+    let value = auth.get("predicate_value")?.as_str()?;
+    path.collect::<Option<Vec<_>>>().filter(|path| !path.is_empty()).map(|path| (path, value.to_owned()))
 }
 
 /// The declarative OAuth block; `None` for the kind that needs another program.
@@ -75,5 +82,6 @@ fn oauth(auth: &Value) -> Option<OAuth2SignIn> {
         access_token_path: output("access_token").unwrap_or_default(),
         refresh_token_path: output("refresh_token").unwrap_or_default(),
         expires_at_path: output("token_expiry_date").or_else(|| output("expires_in")).unwrap_or_default(),
+        chosen_by: choice(auth),
     })
 }

@@ -1,22 +1,28 @@
 //! Tokens kept in memory: for one-shot commands that bring their tokens along.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 
 use crate::{
-    connector::{CredentialStore, Tokens},
+    connector::{CredentialStore, TokenPlace, Tokens},
     error::{Error, ErrorKind, Result},
 };
 
 /// A credential store that ends with the process. What it holds last can be read back with [`CredentialStore::load`].
 #[derive(Default)]
-pub struct MemoryCredentials(Mutex<Option<Tokens>>);
+pub struct MemoryCredentials {
+    held: Mutex<Option<Tokens>>,
+    places: Mutex<HashMap<String, Arc<MemoryCredentials>>>,
+}
 
 impl MemoryCredentials {
     /// Holds `tokens`.
     pub fn new(tokens: Tokens) -> Self {
-        Self(Mutex::new(Some(tokens)))
+        Self { held: Mutex::new(Some(tokens)), places: Mutex::default() }
     }
 
     /// Holds nothing: for grants that need no sign-in by a person.
@@ -28,11 +34,11 @@ impl MemoryCredentials {
 #[async_trait]
 impl CredentialStore for MemoryCredentials {
     async fn load(&self) -> Result<Option<Tokens>> {
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        Ok(self.held.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     async fn rotate(&self, tokens: &Tokens) -> Result<()> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let version = held.as_ref().map_or(0, |held| held.version);
         if tokens.version != version + 1 {
             let message = format!("the tokens of version {version} cannot become version {}", tokens.version);
@@ -40,5 +46,13 @@ impl CredentialStore for MemoryCredentials {
         }
         *held = Some(tokens.clone());
         Ok(())
+    }
+
+    fn place(self: Arc<Self>, place: TokenPlace) -> Arc<dyn CredentialStore> {
+        if place.inherits {
+            return self;
+        }
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(places.entry(place.name).or_default()) as Arc<dyn CredentialStore>
     }
 }

@@ -130,14 +130,22 @@ fn bearing(request: Request, token: &SecretString) -> Result<Request> {
 }
 
 impl Usable {
+    /// As they came from the product.
     fn new(tokens: Tokens) -> Self {
-        let now = clock::now();
-        let refresh_from = tokens.expires_at.map(|end| {
-            let life = Duration::try_from(end.duration_since(now)).unwrap_or_default();
-            // A token that lives shorter than two minutes is used for half of its life.
-            let ahead = AHEAD_MIN.max(life / 10).min(life / 2);
-            end.checked_sub(ahead).unwrap_or(end)
-        });
+        let life =
+            tokens.expires_at.map(|end| Duration::try_from(end.duration_since(clock::now())).unwrap_or_default());
+        // A token that lives shorter than two minutes is used for half of its life.
+        let ahead = life.map_or(AHEAD_MIN, |life| AHEAD_MIN.max(life / 10).min(life / 2));
+        Self::until(tokens, ahead)
+    }
+
+    /// As they were found in the store: of their life only the rest is known.
+    fn found(tokens: Tokens) -> Self {
+        Self::until(tokens, AHEAD_MIN)
+    }
+
+    fn until(tokens: Tokens, ahead: Duration) -> Self {
+        let refresh_from = tokens.expires_at.map(|end| end.checked_sub(ahead).unwrap_or(end));
         Self { tokens, refresh_from }
     }
 
@@ -164,7 +172,7 @@ impl Inner {
         }
         match state.unstored.take() {
             Some(tokens) => self.keep(&mut state, tokens).await?,
-            None => state.current = self.store.load().await?.map(Usable::new),
+            None => state.current = self.store.load().await?.map(Usable::found),
         }
         if let Some(token) = state.current.as_ref().and_then(|current| current.serving(&need)) {
             return Ok(token);
@@ -318,6 +326,10 @@ mod tests {
                 return Err(Error::new(ErrorKind::Retry, "the store is out of reach"));
             }
             self.inner.rotate(tokens).await
+        }
+
+        fn place(self: Arc<Self>, _: crate::connector::TokenPlace) -> Arc<dyn CredentialStore> {
+            self
         }
     }
 

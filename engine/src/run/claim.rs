@@ -86,9 +86,9 @@ enum Verdict {
 }
 
 fn judge(ctx: &RunContext, source: Option<&Source>, run: &Run, now: Timestamp) -> Verdict {
-    let failed = |status, message: &str| {
-        Verdict::End(status, Some(RunError::from(&Error::new(ErrorKind::Invalid, message.to_owned()))))
-    };
+    let ended =
+        |status, kind, message: &str| Verdict::End(status, Some(RunError::from(&Error::new(kind, message.to_owned()))));
+    let failed = |status, message: &str| ended(status, ErrorKind::Invalid, message);
     let Some(source) = source else {
         return failed(RunStatus::Failed, "the source was deleted");
     };
@@ -106,7 +106,9 @@ fn judge(ctx: &RunContext, source: Option<&Source>, run: &Run, now: Timestamp) -
     match source.state {
         SourceState::Active => Verdict::Take,
         SourceState::Paused => failed(unable, "the source is paused; resume it first"),
-        SourceState::NeedsAuthorisation => failed(unable, "the source must be signed in again; reconnect it"),
+        SourceState::NeedsAuthorisation => {
+            ended(unable, ErrorKind::Reauthorise, "the source must be signed in first; reconnect it")
+        }
     }
 }
 

@@ -2,44 +2,25 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use jiff::Timestamp;
 use listbackup_connectors::{
-    self as connectors, Connector, CredentialStore, Integration, Link, Settings, Spec, Tokens,
+    self as connectors, Connector, Integration, Link, Settings, Spec, Tokens,
     http::{HttpClient, RateBudget},
     registry::Registry,
 };
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::update::{Decision, update};
+use super::{
+    credential::{Secrets, StoredTokens, open, read_credential, seal},
+    source_tokens::SourceTokens,
+    update::ATTEMPTS_MAX,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{AccountId, Credential, KeyId, Source, SourceId, SourceState, scope::AccountScope},
+    model::{Credential, KeyId, Source, SourceId, SourceState, scope::AccountScope},
     ports::{Condition, Ports, Write},
-    secret,
     snapshot::paths,
-    store::{self, Store, Versioned, key1},
+    store::{self, Store, Versioned},
 };
-
-/// What a credential's seal holds.
-#[derive(Default, Serialize, Deserialize)]
-struct Secrets {
-    /// The secret settings, in the settings' own shape.
-    #[serde(default)]
-    settings: Value,
-    /// Tokens of the OAuth grant.
-    #[serde(default)]
-    tokens: Option<StoredTokens>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredTokens {
-    access_token: String,
-    refresh_token: Option<String>,
-    expires_at: Option<Timestamp>,
-}
 
 /// The integration of a source: one of ours, or the account's own manifest.
 ///
@@ -91,7 +72,7 @@ pub async fn connect_source(
     source: &Source,
 ) -> Result<Arc<dyn Connector>> {
     let integration = integration_of(ports, registry, scope, source).await?;
-    let credentials = SourceCredentials { ports: ports.clone(), scope: *scope, key_id: source.credential_id };
+    let credentials = SourceTokens::new(ports, scope, source.credential_id);
     let spec = integration.spec();
     let settings = full_settings(ports, scope, spec, source, source.settings.clone()).await?;
     // A pause that the product asks of one stream holds for all that share the credential.
@@ -152,7 +133,7 @@ pub async fn seal_settings(
         return Ok((settings, None));
     }
     let key_id = KeyId::new(&*ports.clock, &*ports.random);
-    let secrets = Secrets { settings: secrets.unwrap_or_default(), tokens: None };
+    let secrets = Secrets { settings: secrets.unwrap_or_default(), ..Secrets::default() };
     let mut credential = Credential {
         key_id,
         account_id: scope.account_id(),
@@ -166,7 +147,7 @@ pub async fn seal_settings(
     Ok((settings, Some(credential)))
 }
 
-/// The credential of a source with other secret settings; its tokens stay.
+/// The credential of a source with other secret settings; its tokens stay, unless the settings bring others.
 ///
 /// # Errors
 /// As [`seal_settings`]; `NotFound` when the credential is gone.
@@ -181,6 +162,9 @@ pub async fn reseal_settings(
     let mut secrets = open(ports, scope.account_id(), &row).await?;
     // A secret that was not sent again keeps its value: people cannot read it back to send it.
     if let Some(given) = take_secrets(&spec.settings_schema, &mut settings) {
+        if brings_another_grant(&spec.sign_in, &given, &secrets.settings) {
+            (secrets.tokens, row.token_version, row.expires_at) = (None, 0, None);
+        }
         merge(&mut secrets.settings, given);
     }
     row.sealed = seal(ports, &row, &secrets).await?;
@@ -188,7 +172,14 @@ pub async fn reseal_settings(
     Ok((settings, store::put(&row, Condition::Version(version))?))
 }
 
-/// Keeps the tokens of a new OAuth sign-in and makes the source ready.
+/// True when a person enters a token that they got by themselves, where the sign-in in the browser would put it.
+fn brings_another_grant(sign_in: &connectors::SignIn, given: &Value, before: &Value) -> bool {
+    let connectors::SignIn::OAuth2(sign_in) = sign_in else { return false };
+    let (given, before) = (sign_in.tokens_in(given), sign_in.tokens_in(before));
+    given.iter().zip(&before).any(|(given, before)| given.is_some() && given != before)
+}
+
+/// Keeps the tokens of a new OAuth sign-in. A source that waited for it is ready; one that a person paused stays so.
 ///
 /// # Errors
 /// `Invalid` for a source without OAuth; `Retry` from the stores.
@@ -197,53 +188,30 @@ pub async fn keep_tokens(ports: &Ports, scope: &AccountScope, source: &Source, t
         Error::new(ErrorKind::Invalid, "the source has no credential to sign in").with("source", source.source_id)
     })?;
     let store = Store::new(ports.tables.clone());
-    let Versioned { mut row, version } = read_credential(ports, scope, key_id).await?;
-    let mut secrets = open(ports, scope.account_id(), &row).await?;
-    secrets.tokens = Some(stored(tokens));
-    row.sealed = seal(ports, &row, &secrets).await?;
-    row.token_version += 1;
-    row.expires_at = tokens.expires_at;
-    row.updated_at = ports.clock.now();
-    let write = store::put(&row, Condition::Version(version))?;
     let key = store::key(source.account_id, source.source_id);
-    update(&store, scope, key, |mut source: Source| {
-        source.state = SourceState::Active;
+    for _ in 0..ATTEMPTS_MAX {
+        // Both anew each time: a run may be rotating tokens, and the code that brought these works once.
+        let Versioned { mut row, version } = read_credential(ports, scope, key_id).await?;
+        let mut secrets = open(ports, scope.account_id(), &row).await?;
+        secrets.tokens = Some(StoredTokens::of(tokens));
+        row.sealed = seal(ports, &row, &secrets).await?;
+        row.token_version += 1;
+        row.expires_at = tokens.expires_at;
+        row.updated_at = ports.clock.now();
+        let credential = store::put(&row, Condition::Version(version))?;
+        let Versioned { row: mut source, version } = store.get::<Source>(scope, key.clone()).await?;
+        if source.state == SourceState::NeedsAuthorisation {
+            source.state = SourceState::Active;
+        }
         source.updated_at = ports.clock.now();
-        Ok(Decision::Write(source.clone(), vec![write.clone()], source))
-    })
-    .await
-}
-
-async fn read_credential(ports: &Ports, scope: &AccountScope, key_id: KeyId) -> Result<Versioned<Credential>> {
-    Store::new(ports.tables.clone()).get(scope, key1(key_id)).await
-}
-
-/// What the seal of a credential is bound to.
-pub(super) fn context(account_id: AccountId, key_id: KeyId) -> String {
-    format!("account={account_id};credential={key_id}")
-}
-
-async fn seal(ports: &Ports, credential: &Credential, secrets: &Secrets) -> Result<String> {
-    let plain = zeroize::Zeroizing::new(
-        serde_json::to_vec(secrets).map_err(|_| Error::new(ErrorKind::Bug, "secrets do not serialise"))?,
-    );
-    secret::seal(&*ports.keys, &context(credential.account_id, credential.key_id), &plain).await
-}
-
-async fn open(ports: &Ports, account_id: AccountId, credential: &Credential) -> Result<Secrets> {
-    let plain = secret::open(&*ports.keys, &context(account_id, credential.key_id), &credential.sealed).await?;
-    // The error of serde_json may quote what it read: not passed on.
-    serde_json::from_slice(&plain).map_err(|_| {
-        Error::new(ErrorKind::Corrupt, "a credential does not have its shape").with("key", credential.key_id)
-    })
-}
-
-fn stored(tokens: &Tokens) -> StoredTokens {
-    StoredTokens {
-        access_token: tokens.access_token.expose_secret().to_owned(),
-        refresh_token: tokens.refresh_token.as_ref().map(|token| token.expose_secret().to_owned()),
-        expires_at: tokens.expires_at,
+        let writes = vec![credential, store::put(&source, Condition::Version(version))?];
+        match store.transact(scope, writes).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            done => return done.map(|()| source),
+        }
     }
+    Err(Error::new(ErrorKind::Conflict, "the source changed under every attempt to keep its sign-in")
+        .with("source", source.source_id))
 }
 
 /// Moves every field that the schema calls secret out of `settings`.
@@ -281,68 +249,4 @@ fn merge(base: &mut Value, over: Value) {
         }
         (base, over) => *base = over,
     }
-}
-
-/// Tokens of a source, in its credential's seal.
-struct SourceCredentials {
-    ports: Ports,
-    scope: AccountScope,
-    key_id: Option<KeyId>,
-}
-
-impl SourceCredentials {
-    async fn read(&self) -> Result<Option<(Versioned<Credential>, Secrets)>> {
-        let Some(key_id) = self.key_id else { return Ok(None) };
-        let credential = read_credential(&self.ports, &self.scope, key_id).await?;
-        let secrets = open(&self.ports, self.scope.account_id(), &credential.row).await?;
-        Ok(Some((credential, secrets)))
-    }
-
-    async fn write(&self, tokens: &Tokens) -> Result<()> {
-        let lost = || Error::new(ErrorKind::Retry, "another owner has rotated the tokens; load them again");
-        let (Versioned { mut row, version }, mut secrets) = self.read().await?.ok_or_else(lost)?;
-        if row.token_version + 1 != tokens.version {
-            return Err(lost());
-        }
-        secrets.tokens = Some(stored(tokens));
-        row.sealed = seal(&self.ports, &row, &secrets).await?;
-        row.token_version = tokens.version;
-        row.expires_at = tokens.expires_at;
-        row.updated_at = self.ports.clock.now();
-        let write = store::put(&row, Condition::Version(version))?;
-        match Store::new(self.ports.tables.clone()).transact(&self.scope, vec![write]).await {
-            Err(error) if error.kind() == ErrorKind::Conflict => Err(lost()),
-            done => done,
-        }
-    }
-}
-
-#[async_trait]
-impl CredentialStore for SourceCredentials {
-    async fn load(&self) -> connectors::Result<Option<Tokens>> {
-        let read = self.read().await.map_err(|error| for_connector(&error))?;
-        Ok(read.and_then(|(credential, secrets)| {
-            secrets.tokens.map(|tokens| Tokens {
-                access_token: SecretString::from(tokens.access_token),
-                refresh_token: tokens.refresh_token.map(SecretString::from),
-                expires_at: tokens.expires_at,
-                version: credential.row.token_version,
-            })
-        }))
-    }
-
-    async fn rotate(&self, tokens: &Tokens) -> connectors::Result<()> {
-        self.write(tokens).await.map_err(|error| for_connector(&error))
-    }
-}
-
-/// The connector can only wait or give up.
-fn for_connector(error: &Error) -> connectors::Error {
-    let kind = match error.kind() {
-        ErrorKind::Retry | ErrorKind::Conflict | ErrorKind::RateLimited | ErrorKind::Exhausted => {
-            connectors::ErrorKind::Retry
-        }
-        _ => connectors::ErrorKind::Bug,
-    };
-    connectors::Error::new(kind, format!("the credential's store: {error}"))
 }

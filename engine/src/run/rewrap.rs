@@ -4,7 +4,7 @@ use futures::TryStreamExt;
 use serde_json::Map;
 
 use super::{
-    RunContext, connect,
+    RunContext, credential,
     event::{self, Subject, event},
 };
 use crate::{
@@ -37,7 +37,7 @@ pub async fn wrap_anew(ctx: &RunContext, scope: &AccountScope, new: &dyn Keys) -
     let data_keys = ctx.snapshots.wrap_keys_anew(scope, new).await?;
     let mut credentials = 0;
     for credential in credentials_of(ctx, scope).await? {
-        let (old, context) = (&*ctx.ports.keys, connect::context(credential.account_id, credential.key_id));
+        let (old, context) = (&*ctx.ports.keys, credential::context(credential.account_id, credential.key_id));
         let changed = secret::wrap_anew(old, new, &context, &credential.sealed).await?;
         credentials += usize::from(write(ctx, scope, credential, changed).await?);
     }
@@ -51,7 +51,7 @@ pub async fn wrap_anew(ctx: &RunContext, scope: &AccountScope, new: &dyn Keys) -
 pub async fn finish(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result<Rewrapped> {
     let mut changes = Vec::new();
     for credential in credentials_of(ctx, scope).await? {
-        let context = connect::context(credential.account_id, credential.key_id);
+        let context = credential::context(credential.account_id, credential.key_id);
         let changed = secret::without_other_forms(&*ctx.ports.keys, &context, &credential.sealed).await?;
         changes.push((credential, changed));
     }

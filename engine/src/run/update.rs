@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Writers of one row that lose this often in a row are not racing, something is wrong.
-const ATTEMPTS_MAX: u32 = 32;
+pub(super) const ATTEMPTS_MAX: u32 = 32;
 
 /// What a decision wants written.
 pub enum Decision<R, T> {

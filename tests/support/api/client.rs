@@ -1,5 +1,7 @@
 //! A caller of the API, and what it is answered.
 
+#![allow(dead_code, reason = "each test binary uses a part of the kit")]
+
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use serde_json::Value;
 

@@ -8,6 +8,7 @@ pub mod localstripe;
 pub mod mediawiki;
 #[cfg(feature = "aws")]
 pub mod ministack;
+pub mod oidc_provider;
 mod process;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -22,12 +23,17 @@ pub fn by_key(records: impl IntoIterator<Item = Value>, key: &str) -> Records {
     records.into_iter().map(|record| (record[key].to_string(), record)).collect()
 }
 
-/// Python with the packages of `tests/requirements.txt`, where `tests/run` puts it.
-fn python() -> Result<PathBuf, String> {
+/// Where `tests/run` puts what tests need.
+fn cache() -> Result<PathBuf, String> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
         .ok_or("neither XDG_CACHE_HOME nor HOME is set")?;
-    let python = cache.join("listbackup/venv/bin/python");
+    Ok(cache.join("listbackup"))
+}
+
+/// Python with the packages of `tests/requirements.txt`.
+fn python() -> Result<PathBuf, String> {
+    let python = cache()?.join("venv/bin/python");
     if python.exists() { Ok(python) } else { Err("the Python packages for tests are missing: run tests/run".into()) }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Loader {
     streams: RefCell<HashMap<*const Node, Rc<Loaded>>>,
     /// Nodes that no tree holds: an address must not be used again while it is known.
     held: RefCell<Vec<Arc<Node>>>,
+    /// What tells the first OAuth authenticator with a grant of a person from others.
+    first_grant: RefCell<Option<String>>,
     /// Fields that were asked for, by their component; `None` where nobody wants to know.
     read: Option<RefCell<HashSet<(*const Node, String)>>>,
 }
@@ -75,6 +77,7 @@ impl Loader {
             extra_names,
             streams: RefCell::default(),
             held: RefCell::default(),
+            first_grant: RefCell::default(),
             read: None,
         };
         Ok((loader, root))
@@ -95,8 +98,14 @@ impl Loader {
             extra_names: later.extra_names.clone(),
             streams: RefCell::default(),
             held: RefCell::default(),
+            first_grant: RefCell::default(),
             read: None,
         }
+    }
+
+    /// True for the first grant that is loaded, each time that it is met.
+    pub(crate) fn is_first_grant(&self, grant: &str) -> bool {
+        *self.first_grant.borrow_mut().get_or_insert_with(|| grant.to_owned()) == grant
     }
 
     /// Keeps `node` as long as the loader.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     super::{
@@ -148,13 +148,13 @@ impl Auth {
         })
     }
 
-    /// After the product refused the present token: gets another one.
+    /// After the product refused a token (the present one, when it is not known which): gets another one.
     ///
     /// # Errors
     /// As for [`Auth::sign`].
-    pub(crate) async fn renew(&self, session: &Session) -> Result<bool> {
+    pub(crate) async fn renew(&self, session: &Session, refused: Option<SecretString>) -> Result<bool> {
         match self.chosen(session)? {
-            Self::Grant(oauth) => oauth.renew(session).await,
+            Self::Grant(oauth) => oauth.renew(session, refused).await,
             _ => Ok(false),
         }
     }

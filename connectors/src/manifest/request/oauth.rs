@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::{FutureExt as _, future::BoxFuture};
 use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     super::{
@@ -18,7 +20,7 @@ use super::{
     url::{encode, push_pairs},
 };
 use crate::{
-    Error, ErrorKind, Result, Tokens, clock,
+    CredentialStore, Error, ErrorKind, Result, TokenPlace, Tokens, clock,
     http::{self, HttpClient, Method, Request, RetryPolicy},
     oauth::{MemoryCredentials, TokenSource},
 };
@@ -44,6 +46,8 @@ pub(crate) struct OAuth {
     in_query: bool,
     /// A token that we sign takes the place of a refresh token, where the condition holds.
     assertion: Option<(Template, Arc<Jwt>)>,
+    /// True for the manifest's first grant of a person.
+    is_first_grant: bool,
 }
 
 /// `RefreshTokenUpdater`: rotated tokens go to the credential store; the settings hold the first one.
@@ -117,6 +121,7 @@ impl OAuth {
             body: Inputs::load(view, "refresh_request_body")?,
             headers: Inputs::load(view, "refresh_request_headers")?,
             in_query: view.flag("send_refresh_request_as_query_params")?.unwrap_or(false),
+            is_first_grant: is_first_grant(view),
         })
     }
 
@@ -133,13 +138,16 @@ impl OAuth {
         }
     }
 
-    /// Gets another access token than the present one; false when there is no way to.
+    /// Gets another access token than the refused one, or than the present one; false when there is no way to.
     ///
     /// # Errors
     /// As for [`OAuth::access_token`].
-    pub(crate) async fn renew(&self, session: &Session) -> Result<bool> {
+    pub(crate) async fn renew(&self, session: &Session, refused: Option<SecretString>) -> Result<bool> {
         let Some(source) = self.source(session)? else { return Ok(false) };
-        let refused = source.access_token().await?;
+        let refused = match refused {
+            Some(refused) => refused,
+            None => source.access_token().await?,
+        };
         source.after_unauthorised(&refused).await?;
         Ok(true)
     }
@@ -162,17 +170,36 @@ impl OAuth {
         // Tokens by client credentials need no sign-in by a person and are never rotated; a manifest may have several.
         let grant_type = self.text(session, self.grant_type.as_ref(), "refresh_token")?;
         let is_own = configured.is_none() && grant_type == "client_credentials";
+        let store = if is_own {
+            Arc::new(MemoryCredentials::empty()) as Arc<dyn CredentialStore>
+        } else {
+            self.place(session, &exchange.url, configured.as_deref())?
+        };
         let make = || {
             let refresh: crate::oauth::Refresh = Arc::new(move |old: Tokens| -> BoxFuture<'static, Result<Tokens>> {
                 let (exchange, http, configured) = (exchange.clone(), http.clone(), configured.clone());
                 async move { exchange.refresh(&http, &old, configured).await }.boxed()
             });
-            if is_own {
-                return TokenSource::issuing(Arc::new(MemoryCredentials::empty()), refresh);
-            }
-            TokenSource::issuing(Arc::clone(&session.credentials), refresh)
+            TokenSource::issuing(store, refresh)
         };
         Ok(Some(session.tokens(what, make)))
+    }
+
+    /// Where the tokens of a grant are kept. A grant that the settings bring has a place of its own, named after what it
+    /// began with: two in one manifest stay apart, and another refresh token in the settings begins anew.
+    fn place(&self, session: &Session, endpoint: &url::Url, grant: Option<&str>) -> Result<Arc<dyn CredentialStore>> {
+        let credentials = Arc::clone(&session.credentials);
+        if session.is_of_browser(grant) {
+            return Ok(credentials);
+        }
+        let client = self.text(session, self.client_id.as_ref(), "")?;
+        let mut digest = Sha256::new();
+        for part in [endpoint.as_str(), &client, grant.unwrap_or_default()] {
+            digest.update(part.len().to_le_bytes());
+            digest.update(part);
+        }
+        let name = URL_SAFE_NO_PAD.encode(&digest.finalize()[..16]);
+        Ok(credentials.place(TokenPlace { name, inherits: self.is_first_grant && !session.has_browser() }))
     }
 
     fn text(&self, session: &Session, template: Option<&Template>, default: &str) -> Result<String> {
@@ -288,6 +315,16 @@ impl Exchange {
             version: old.version + 1,
         })
     }
+}
+
+/// True for the manifest's first authenticator with a grant of a person; clients that sign in for themselves keep nothing.
+fn is_first_grant(view: &View<'_>) -> bool {
+    let text = |name: &str| view.field(name).map(|node| node.to_json().to_string());
+    let grant = [text("refresh_token"), text("refresh_token_updater")];
+    let is_of_client = text("grant_type").is_some_and(|kind| kind == r#""client_credentials""#);
+    let is_grant = !is_of_client || grant.iter().any(Option::is_some);
+    let identity = [text("token_refresh_endpoint"), text("client_id")];
+    is_grant && view.loader().is_first_grant(&format!("{identity:?}{grant:?}"))
 }
 
 /// A refused refresh means that a person must sign in again.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use secrecy::SecretString;
 
 pub(crate) use super::call::{Again, Call, Sent, Tried};
 use super::{
@@ -99,6 +100,7 @@ impl Requester {
         loop {
             attempt += 1;
             let request = self.build(session, call).await?;
+            let signed_with = bearer(&request);
             let sent = self.exchange(session, request).await;
             let (error, response) = match sent {
                 Err(error) if error.kind() == ErrorKind::Retry => (error, None),
@@ -117,7 +119,7 @@ impl Requester {
                             if !has_renewed && may_renew(&response, resolution.action) =>
                         {
                             has_renewed = true;
-                            if self.auth.renew(session).await? {
+                            if self.auth.renew(session, signed_with).await? {
                                 continue;
                             }
                         }
@@ -166,6 +168,7 @@ impl Requester {
                 check_home("the attachment", home, &request.url)?;
             }
             request.headers.extend(headers.iter().cloned());
+            let signed_with = bearer(&request);
             let (error, response) = match session.open(request).await {
                 Err(error) if error.kind() == ErrorKind::Retry => (error, None),
                 Err(error) => return Err(error),
@@ -176,7 +179,7 @@ impl Requester {
                     let may_renew = !has_renewed && may_renew(&opened.head, action);
                     if may_renew {
                         has_renewed = true;
-                        if self.auth.renew(session).await? {
+                        if self.auth.renew(session, signed_with).await? {
                             continue;
                         }
                     }
@@ -307,6 +310,11 @@ fn load_body(view: &View<'_>) -> Take<(Inputs, Option<Tree>)> {
         "RequestBodyJsonObject" | "RequestBodyGraphQL" => Ok((Inputs::None, Tree::load(&body, "value")?)),
         _ => Err(body.unsupported("request body")),
     }
+}
+
+/// The token that a request carries: while its answer was under way, others may have renewed it already.
+fn bearer(request: &Request) -> Option<SecretString> {
+    request.headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ").map(SecretString::from)
 }
 
 /// A refused token is renewed once: products end tokens before their time.

@@ -1,0 +1,108 @@
+//! The tokens of a source's sign-ins, in its credential's seal, as connectors load and rotate them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use listbackup_connectors::{self as connectors, CredentialStore, TokenPlace, Tokens};
+
+use super::credential::{PlacedTokens, Secrets, StoredTokens, open, read_credential, seal};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{Credential, KeyId, scope::AccountScope},
+    ports::{Condition, Ports},
+    store::{self, Store, Versioned},
+};
+
+/// Tokens of one sign-in of a source.
+pub(super) struct SourceTokens {
+    ports: Ports,
+    scope: AccountScope,
+    key_id: Option<KeyId>,
+    /// `None` is the sign-in that a person makes in the browser.
+    place: Option<TokenPlace>,
+}
+
+impl SourceTokens {
+    /// Those of the sign-in in the browser; a source without credential has none.
+    pub fn new(ports: &Ports, scope: &AccountScope, key_id: Option<KeyId>) -> Self {
+        Self { ports: ports.clone(), scope: *scope, key_id, place: None }
+    }
+
+    async fn read(&self) -> Result<Option<(Versioned<Credential>, Secrets)>> {
+        let Some(key_id) = self.key_id else { return Ok(None) };
+        let credential = read_credential(&self.ports, &self.scope, key_id).await?;
+        let secrets = open(&self.ports, self.scope.account_id(), &credential.row).await?;
+        Ok(Some((credential, secrets)))
+    }
+
+    /// The present tokens of this sign-in.
+    fn held(&self, row: &Credential, secrets: &Secrets) -> Option<Tokens> {
+        let unplaced = || secrets.tokens.as_ref().map(|tokens| tokens.opened(row.token_version));
+        let Some(place) = &self.place else { return unplaced() };
+        match secrets.places.get(&place.name) {
+            Some(placed) => Some(placed.tokens.opened(placed.version)),
+            None if place.inherits => unplaced(),
+            None => None,
+        }
+    }
+
+    async fn write(&self, tokens: &Tokens) -> Result<()> {
+        let lost = || Error::new(ErrorKind::Retry, "another owner has rotated the tokens; load them again");
+        loop {
+            let (Versioned { mut row, version }, mut secrets) = self.read().await?.ok_or_else(lost)?;
+            let nothing_yet = if self.place.is_none() { row.token_version } else { 0 };
+            let present = self.held(&row, &secrets).map_or(nothing_yet, |held| held.version);
+            if present + 1 != tokens.version {
+                return Err(lost());
+            }
+            match &self.place {
+                None => {
+                    secrets.tokens = Some(StoredTokens::of(tokens));
+                    row.token_version = tokens.version;
+                    row.expires_at = tokens.expires_at;
+                }
+                Some(place) => {
+                    let placed = PlacedTokens { version: tokens.version, tokens: StoredTokens::of(tokens) };
+                    if secrets.places.insert(place.name.clone(), placed).is_none() && place.inherits {
+                        secrets.tokens = None;
+                    }
+                }
+            }
+            row.sealed = seal(&self.ports, &row, &secrets).await?;
+            row.updated_at = self.ports.clock.now();
+            let write = store::put(&row, Condition::Version(version))?;
+            match Store::new(self.ports.tables.clone()).transact(&self.scope, vec![write]).await {
+                // Perhaps another sign-in of the same credential: looked at again. Each time somebody has got on.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl CredentialStore for SourceTokens {
+    async fn load(&self) -> connectors::Result<Option<Tokens>> {
+        let read = self.read().await.map_err(|error| for_connector(&error))?;
+        Ok(read.and_then(|(credential, secrets)| self.held(&credential.row, &secrets)))
+    }
+
+    async fn rotate(&self, tokens: &Tokens) -> connectors::Result<()> {
+        self.write(tokens).await.map_err(|error| for_connector(&error))
+    }
+
+    fn place(self: Arc<Self>, place: TokenPlace) -> Arc<dyn CredentialStore> {
+        Arc::new(Self { ports: self.ports.clone(), scope: self.scope, key_id: self.key_id, place: Some(place) })
+    }
+}
+
+/// The connector can only wait or give up.
+fn for_connector(error: &Error) -> connectors::Error {
+    let kind = match error.kind() {
+        ErrorKind::Retry | ErrorKind::Conflict | ErrorKind::RateLimited | ErrorKind::Exhausted => {
+            connectors::ErrorKind::Retry
+        }
+        _ => connectors::ErrorKind::Bug,
+    };
+    connectors::Error::new(kind, format!("the credential's store: {error}"))
+}
