@@ -124,6 +124,18 @@ pub struct Deliver {
     pub done: Option<oneshot::Sender<Result<Run>>>,
 }
 
+impl Deliver {
+    /// An order that nobody gave: a run that has to go on before another one of its source.
+    pub(super) fn of_our_own(order: RunOrder) -> Self {
+        Self { order, delivery: None, done: None }
+    }
+
+    /// True when somebody gave the order and it takes a slot.
+    pub(super) fn is_given(&self) -> bool {
+        self.delivery.is_some() || self.done.is_some()
+    }
+}
+
 impl Handler<Deliver> for Engine {
     type Result = ();
 

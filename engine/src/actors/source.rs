@@ -16,6 +16,7 @@ use crate::{
     run::{
         RunContext,
         claim::{self, Claim, Claimed},
+        order::RunOrder,
         stop::Stop,
     },
 };
@@ -58,7 +59,7 @@ impl Source {
         }
         if self.stopping.is_some() {
             // Their messages become visible by themselves when the deliveries drop.
-            let orders = self.waiting.drain(..).count();
+            let orders = self.waiting.drain(..).filter(Deliver::is_given).count();
             self.tell_done(orders);
             return;
         }
@@ -77,6 +78,7 @@ impl Source {
     /// The order in hand is over; `result` goes to whoever waits for it.
     fn finish(&mut self, result: Result<Run>, is_settled: bool, ctx: &mut Context<Self>) {
         if let Some(Current { deliver, .. }) = self.current.take() {
+            let orders = usize::from(deliver.is_given());
             if let Some(done) = deliver.done {
                 // Who waited may have given up.
                 let _gone = done.send(result);
@@ -89,7 +91,7 @@ impl Source {
                     Some(delivery) => delivery.give_back().await,
                     None => {}
                 }
-                engine.do_send(OrdersDone { source_id, orders: 1 });
+                engine.do_send(OrdersDone { source_id, orders });
             });
         }
         self.next(ctx);
@@ -114,6 +116,18 @@ impl Source {
                 actor.current = Some(Current { work, ..current });
             }
         });
+    }
+
+    /// Lets a run go on before the order in hand, which then comes again.
+    fn go_on_with(&mut self, order: RunOrder, ctx: &mut Context<Self>) {
+        if let Some(Current { deliver, .. }) = self.current.take() {
+            self.waiting.push_front(deliver);
+        }
+        // Its own message may be here already.
+        let place = self.waiting.iter().position(|waiting| waiting.order == order);
+        let first = place.and_then(|place| self.waiting.remove(place));
+        self.waiting.push_front(first.unwrap_or_else(|| Deliver::of_our_own(order)));
+        self.next(ctx);
     }
 
     fn run(&mut self, claim: Box<Claim>, ctx: &mut Context<Self>) {
@@ -200,6 +214,7 @@ impl Handler<ClaimEnded> for Source {
             Ok(Claimed::Ours(claim)) => self.run(claim, ctx),
             Ok(Claimed::Over(run)) => self.finish(Ok(*run), true, ctx),
             Ok(Claimed::Busy(wait)) => self.claim_later(wait.min(BUSY_MAX), ctx),
+            Ok(Claimed::First(order)) => self.go_on_with(order, ctx),
             Err(error) if error.kind() == ErrorKind::Retry => {
                 tracing::warn!(%error, "a claim is tried again");
                 self.claim_later(CLAIM_RETRY, ctx);

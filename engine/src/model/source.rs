@@ -97,7 +97,7 @@ pub struct Lease {
     /// The worker, while there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<WorkerId>,
-    /// The run that it is for.
+    /// The run that it is for, or that has to go on before any other begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
     /// When others may take it.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     RunContext,
     event::{self, Subject, event},
-    lease,
+    index, lease,
     order::{self, RunOrder},
     update::{Decision, update},
 };
@@ -47,6 +47,9 @@ pub enum Claimed {
     Over(Box<Run>),
     /// Somebody else works on the source; ask again after this.
     Busy(Duration),
+    /// Another run of the source was begun and has not ended: it goes on first. Its checkpoints, and a manifest that it may
+    /// have stored, belong to the head of today.
+    First(RunOrder),
 }
 
 /// Takes the run of an order, or says why not.
@@ -68,7 +71,10 @@ pub async fn claim(ctx: &RunContext, order: &RunOrder) -> Result<Claimed> {
             (Verdict::End(status, error), _) => {
                 end_unbegun(ctx, &scope, run, status, error).await.map(|run| Claimed::Over(Box::new(run)))
             }
-            (Verdict::Take, Some(source)) => take(ctx, &scope, order, source, run, now).await,
+            (Verdict::Take, Some(source)) => match begun_before(ctx, &scope, &source.row, order).await? {
+                Some(first) => return Ok(Claimed::First(first)),
+                None => take(ctx, &scope, order, source, run, now).await,
+            },
             (Verdict::Take, None) => Err(Error::new(ErrorKind::Bug, "a run without source was to be taken")),
         };
         match attempt {
@@ -110,6 +116,18 @@ fn judge(ctx: &RunContext, source: Option<&Source>, run: &Run, now: Timestamp) -
             ended(unable, ErrorKind::Reauthorise, "the source must be signed in first; reconnect it")
         }
     }
+}
+
+/// The run that a worker began and left, when it is not the one of `order`.
+async fn begun_before(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    source: &Source,
+    order: &RunOrder,
+) -> Result<Option<RunOrder>> {
+    let Some(run_id) = source.lease.run_id.filter(|run_id| *run_id != order.run_id) else { return Ok(None) };
+    let begun = index::find_run(ctx, scope, run_id).await?.map(|found| found.row);
+    Ok(begun.filter(|run| !run.status.has_ended()).map(|run| RunOrder::of(&run)))
 }
 
 async fn take(
@@ -250,7 +268,7 @@ pub async fn end_without_snapshot(ctx: &RunContext, claim: &Claim, ending: Endin
 /// `Fenced` when another worker owns the source by now.
 pub async fn hand_back(ctx: &RunContext, claim: &Claim) -> Result<()> {
     change_both(ctx, claim, |source, run| {
-        source.lease = lease::released(&source.lease, claim.epoch)?;
+        source.lease = lease::handed_back(&source.lease, claim.epoch)?;
         // Going down in good order is no failed attempt.
         run.attempts = run.attempts.saturating_sub(1);
         run.lease_expires_ms = Some(ctx.ports.clock.now().as_millisecond());

@@ -91,6 +91,10 @@ async fn publish(
     let progress = session.progress.now();
     let has_failed_items = progress.streams.values().any(|stream| !stream.failed_items.is_empty());
     let status = if failures.is_some() || has_failed_items { RunStatus::Partial } else { RunStatus::Succeeded };
+    if stored.manifest.parent.as_ref().map(|parent| parent.snapshot_id) != session.parent_id() {
+        let message = "this run stored its snapshot before another one made the newest; order the backup again";
+        return Err(Error::new(crate::ErrorKind::Invalid, message).with("snapshot", stored.manifest.snapshot_id));
+    }
     change_both(ctx, &session.claim, |source, run| {
         let parent = source.head.as_ref().map(|head| head.snapshot_id);
         if parent != session.parent_id() {

@@ -40,6 +40,14 @@ pub fn released(lease: &Lease, epoch: u64) -> Result<Lease> {
     Ok(Lease { epoch, owner: None, run_id: None, expires_at: None })
 }
 
+/// The lease after its owner hands the run back: free, and that run's before any other's.
+///
+/// # Errors
+/// `Fenced` when the epoch is not the lease's.
+pub fn handed_back(lease: &Lease, epoch: u64) -> Result<Lease> {
+    Ok(Lease { run_id: lease.run_id, ..released(lease, epoch)? })
+}
+
 /// The fence.
 ///
 /// # Errors
