@@ -28,5 +28,9 @@ mod reference;
 mod refusals;
 #[path = "connectors/slices.rs"]
 mod slices;
+#[path = "connectors/malicious.rs"]
+mod malicious;
 #[path = "connectors/stand_ins.rs"]
 mod stand_ins;
+#[path = "connectors/stuck.rs"]
+mod stuck;

@@ -191,37 +191,46 @@ impl ManifestConnector {
 impl Connector for ManifestConnector {
     async fn check(&self) -> Result<()> {
         let overrides = &self.manifest.checked.overrides;
-        if overrides.is_empty() {
-            return self.try_streams().await;
-        }
-        let session = Arc::new(self.session.with_settings(overrides));
-        Self::new(Arc::clone(&self.manifest), session)?.try_streams().await
+        let checked = if overrides.is_empty() {
+            self.try_streams().await
+        } else {
+            let session = Arc::new(self.session.with_settings(overrides));
+            match Self::new(Arc::clone(&self.manifest), session) {
+                Ok(connector) => connector.try_streams().await,
+                Err(error) => Err(error),
+            }
+        };
+        checked.map_err(|error| self.session.clean(error))
     }
 
     async fn discover(&self) -> Result<Catalog> {
         let mut streams = Vec::new();
-        for (stream, session) in self.streams().await? {
+        for (stream, session) in self.streams().await.map_err(|error| self.session.clean(error))? {
             let described = stream.describe(&session).await;
-            streams.push(described.map_err(|error| error.with("stream", stream.name.clone()))?);
+            streams.push(described.map_err(|error| session.clean(error.with("stream", stream.name.clone())))?);
         }
         Ok(Catalog { streams })
     }
 
     async fn read(&self, request: ReadRequest, pages: mpsc::Sender<Page>) -> Result<ReadEnd> {
-        let (stream, session) = self.stream(&request.stream.name).await?;
+        let found = self.stream(&request.stream.name).await;
+        let (stream, session) = found.map_err(|error| self.session.clean(error))?;
         let name = stream.name.clone();
-        let in_stream = |error: Error| error.with("stream", name.clone());
-        let concurrency = self.concurrency()?;
+        let in_stream = |error: Error| self.session.clean(error.with("stream", name.clone()));
+        let concurrency = self.concurrency().map_err(in_stream)?;
         let _turns = self.turns.wait(&name, &pages).await.map_err(in_stream)?;
         let (stream, state) = stream.for_state(&session, request.state).map_err(in_stream)?;
         let state = stream.migrated(&session, state).map_err(in_stream)?;
         let run = Run::new(stream, session, state, request.position, concurrency).map_err(in_stream)?;
-        run.read(pages).await.map_err(in_stream)
+        let mut end = run.read(pages).await.map_err(in_stream)?;
+        end.failed_items = end.failed_items.into_iter().map(|failed| self.session.clean_item(failed)).collect();
+        Ok(end)
     }
 
     async fn open_attachment(&self, request: AttachmentRequest) -> Result<AttachmentBody> {
-        let (stream, session) = self.stream(&request.stream.name).await?;
-        let in_stream = |error: Error| error.with("stream", stream.name.clone());
+        let found = self.stream(&request.stream.name).await;
+        let (stream, session) = found.map_err(|error| self.session.clean(error))?;
+        let in_stream = |error: Error| self.session.clean(error.with("stream", stream.name.clone()));
         match &stream.attachments {
             Some(attachments) => attachments.open(&session, &stream, &request).await.map_err(in_stream),
             None => Err(in_stream(Error::new(ErrorKind::Invalid, "the manifest no longer names attachments"))),
@@ -250,12 +259,12 @@ impl RecordWriter for ManifestConnector {
     async fn read_one(&self, stream: &StreamSpec, key: &[String]) -> Result<Option<Bytes>> {
         let (stream, writing) = self.writing(&stream.name)?;
         let found = writing.read_one(&self.session, stream, key).await;
-        found.map_err(|error| error.with("stream", stream.name.clone()))
+        found.map_err(|error| self.session.clean(error.with("stream", stream.name.clone())))
     }
 
     async fn write(&self, stream: &StreamSpec, request: &WriteRequest) -> Result<WrittenRecord> {
         let (stream, writing) = self.writing(&stream.name)?;
         let written = writing.write(&self.session, stream, request).await;
-        written.map_err(|error| error.with("stream", stream.name.clone()))
+        written.map_err(|error| self.session.clean(error.with("stream", stream.name.clone())))
     }
 }

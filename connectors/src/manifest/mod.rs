@@ -64,9 +64,9 @@ use self::{
     load::{Loader, Take, View},
     normalization::Normalization,
     session::Session,
-    template::Engine,
+    template::{Engine, Template},
 };
-use crate::{Connector, Error, Integration, Link, Result, Spec};
+use crate::{Connector, Error, Integration, Link, Result, Spec, http::tape::Secrets};
 
 /// Loads a manifest; see [`ManifestIntegration::parse`].
 ///
@@ -82,6 +82,8 @@ pub struct ManifestIntegration {
     manifest: Arc<Manifest>,
     normalization: Normalization,
     engine: Arc<Engine>,
+    /// The addresses that requests go to by the manifest's or the settings' own word.
+    declared: Vec<Template>,
 }
 
 impl ManifestIntegration {
@@ -107,10 +109,12 @@ impl ManifestIntegration {
             let spec = spec::load(&source, name);
             (spec, manifest(&source), Normalization::load(&source))
         };
+        let declared = loader.declared();
         let (compiler, problems) = loader.into_parts();
         match loaded {
             (Ok(spec), Ok(manifest), Ok(normalization)) if problems.is_empty() => {
-                Ok(Self { spec, manifest: Arc::new(manifest), normalization, engine: Arc::new(compiler.finish()) })
+                let (manifest, engine) = (Arc::new(manifest), Arc::new(compiler.finish()));
+                Ok(Self { spec, manifest, normalization, engine, declared })
             }
             _ => Err(refused(problems)),
         }
@@ -123,6 +127,13 @@ impl Integration for ManifestIntegration {
     }
 
     fn connect(&self, link: Link) -> Result<Arc<dyn Connector>> {
+        let secrets = Secrets::of_settings(&self.spec.settings_schema, link.settings.expose());
+        self.bind(link).map_err(|error| error.reworded(|text| secrets.hide(text)))
+    }
+}
+
+impl ManifestIntegration {
+    fn bind(&self, link: Link) -> Result<Arc<dyn Connector>> {
         let settings = self.normalization.migrate(&self.engine, link.settings.expose().clone())?;
         let problems = settings::check(&self.spec.settings_schema, &settings);
         if !problems.is_empty() {
@@ -130,6 +141,8 @@ impl Integration for ManifestIntegration {
         }
         let settings = self.normalization.finish(&self.engine, settings)?;
         let mut session = Session::new(Arc::clone(&self.engine), link, settings);
+        session.hide(&self.spec.settings_schema);
+        session.declare(&self.declared);
         if let Some(rates) = &self.manifest.call_rates {
             session.keep_within(rates.bind(&session.engine, session.scope())?);
         }

@@ -30,6 +30,7 @@ pub mod index;
 pub mod keys;
 pub mod lease;
 pub mod order;
+pub mod pauses;
 pub mod pipeline;
 pub mod progress;
 pub mod rebuild;

@@ -19,7 +19,7 @@ use super::super::json::write_text;
 /// What is not a template, or a statement that the language does not have.
 pub(super) fn lower(source: &str) -> Result<String, String> {
     let parsed = parse(source, "template", SyntaxConfig::default()).map_err(|error| syntax_message(&error))?;
-    let mut printer = Printer { out: String::with_capacity(source.len() + 32) };
+    let mut printer = Printer { out: String::with_capacity(source.len() + 32), namespaces: Vec::new() };
     printer.statement(&parsed)?;
     Ok(printer.out)
 }
@@ -28,8 +28,13 @@ fn syntax_message(error: &Error) -> String {
     error.detail().map_or_else(|| error.to_string(), str::to_owned)
 }
 
+/// The function that makes values with attributes that can be set.
+const NAMESPACE: &str = "namespace";
+
 struct Printer {
     out: String,
+    /// Names of namespaces. Only their attributes can be used: one that holds itself would never be freed.
+    namespaces: Vec<String>,
 }
 
 type Printed = Result<(), String>;
@@ -71,7 +76,7 @@ impl Printer {
                 self.put("{% set ")?;
                 self.target(&found.target)?;
                 self.put(" = ")?;
-                self.expression(&found.expr)?;
+                self.assigned(&found.target, &found.expr)?;
                 self.put(" %}")
             }
             ast::Stmt::SetBlock(found) => {
@@ -100,6 +105,39 @@ impl Printer {
         self.put("{% else %}")?;
         self.block(&found.else_body)?;
         self.put("{% endfor %}")
+    }
+
+    /// What a name is set to: alone here it may be a namespace.
+    fn assigned(&mut self, target: &ast::Expr<'_>, value: &ast::Expr<'_>) -> Printed {
+        if let (ast::Expr::Var(name), ast::Expr::Call(call)) = (target, value)
+            && is_namespace(call)
+        {
+            self.namespaces.push(name.id.to_owned());
+            return self.namespace(call);
+        }
+        self.expression(value)
+    }
+
+    fn namespace(&mut self, call: &ast::Call<'_>) -> Printed {
+        self.put(NAMESPACE)?;
+        self.arguments(&call.args)
+    }
+
+    /// A name that stands for a value.
+    fn name(&mut self, name: &str) -> Printed {
+        if name == NAMESPACE || self.namespaces.iter().any(|known| known == name) {
+            return Err(format!("`{name}`: a namespace is made by `set`, and only its attributes can be used"));
+        }
+        self.put(name)
+    }
+
+    /// What something is looked up in.
+    fn owner(&mut self, owner: &ast::Expr<'_>) -> Printed {
+        match owner {
+            ast::Expr::Var(name) if name.id != NAMESPACE => self.put(name.id),
+            ast::Expr::Call(call) if is_namespace(call) => self.namespace(call),
+            other => self.operand(other),
+        }
     }
 
     /// What a value is put into: a name, or several for its parts.
@@ -132,7 +170,7 @@ impl Printer {
 
     fn expression(&mut self, expression: &ast::Expr<'_>) -> Printed {
         match expression {
-            ast::Expr::Var(var) => self.put(var.id),
+            ast::Expr::Var(var) => self.name(var.id),
             ast::Expr::Const(constant) => self.constant(&constant.value),
             ast::Expr::Slice(slice) => {
                 self.operand(&slice.expr)?;
@@ -157,12 +195,12 @@ impl Printer {
             ast::Expr::Filter(filter) => self.filter(filter),
             ast::Expr::Test(test) => self.test(test),
             ast::Expr::GetAttr(found) => {
-                self.operand(&found.expr)?;
+                self.owner(&found.expr)?;
                 self.put(".")?;
                 self.put(found.name)
             }
             ast::Expr::GetItem(found) => {
-                self.operand(&found.expr)?;
+                self.owner(&found.expr)?;
                 self.put("[")?;
                 self.expression(&found.subscript_expr)?;
                 self.put("]")
@@ -171,8 +209,8 @@ impl Printer {
                 self.operand(&call.expr)?;
                 self.arguments(&call.args)
             }
-            ast::Expr::List(list) => self.items("[", &list.items, "]"),
-            ast::Expr::Tuple(tuple) => self.items("(", &tuple.items, if tuple.items.len() == 1 { ",)" } else { ")" }),
+            ast::Expr::List(list) => self.items("__list(", &list.items, ")"),
+            ast::Expr::Tuple(tuple) => self.items("__tuple(", &tuple.items, ")"),
             ast::Expr::Map(map) => self.map(map),
         }
     }
@@ -215,14 +253,14 @@ impl Printer {
     }
 
     fn map(&mut self, map: &ast::Map<'_>) -> Printed {
-        self.put("{")?;
+        self.put("__map(")?;
         for (index, (key, value)) in map.keys.iter().zip(&map.values).enumerate() {
             self.put(if index > 0 { ", " } else { "" })?;
             self.expression(key)?;
-            self.put(": ")?;
+            self.put(", ")?;
             self.expression(value)?;
         }
-        self.put("}")
+        self.put(")")
     }
 
     /// An expression that something is appended to: numbers and conditions need parentheses there.
@@ -338,6 +376,10 @@ impl Printer {
         }
         Ok(())
     }
+}
+
+fn is_namespace(call: &ast::Call<'_>) -> bool {
+    matches!(&call.expr, ast::Expr::Var(function) if function.id == NAMESPACE)
 }
 
 fn function_of(kind: ast::BinOpKind) -> &'static str {

@@ -9,6 +9,7 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 use crate::{Error, ErrorKind as Kind, Result};
 
 mod arguments;
+mod bounds;
 mod expressions;
 mod filters;
 mod lists;
@@ -153,9 +154,12 @@ impl Compiler {
             {
                 return Ok(());
             }
-            out.write_str(&values::text(value)).map_err(|_| minijinja::Error::from(ErrorKind::WriteFailure))
+            let text = values::text(value);
+            bounds::allow_text(text.len())?;
+            out.write_str(&text).map_err(|_| minijinja::Error::from(ErrorKind::WriteFailure))
         });
         env.set_unknown_method_callback(methods::call);
+        bounds::register(&mut env);
         operators::register(&mut env);
         macros::register(&mut env);
         filters::register(&mut env);
@@ -252,6 +256,11 @@ impl Template {
     /// True when the template uses `name`.
     pub(crate) fn uses(&self, name: &str) -> bool {
         self.names.contains(name)
+    }
+
+    /// True when what it gives follows from the manifest and the settings alone, and from no answer.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.names.iter().all(|name| matches!(name.as_str(), "config" | "parameters"))
     }
 
     /// The value; something missing is an empty text where it is printed and an error where it is looked into.
