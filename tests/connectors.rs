@@ -9,6 +9,8 @@ mod dynamic;
 mod failures;
 #[path = "connectors/kit.rs"]
 mod kit;
+#[path = "connectors/malicious.rs"]
+mod malicious;
 #[path = "connectors/ours.rs"]
 mod ours;
 #[path = "connectors/pages.rs"]
@@ -28,8 +30,6 @@ mod reference;
 mod refusals;
 #[path = "connectors/slices.rs"]
 mod slices;
-#[path = "connectors/malicious.rs"]
-mod malicious;
 #[path = "connectors/stand_ins.rs"]
 mod stand_ins;
 #[path = "connectors/stuck.rs"]

@@ -35,7 +35,8 @@ fn stream(name: &str, requester: Value, retriever: Value) -> Value {
 /// One child of each record of a parent, at what `place` of the parent says.
 fn child(place: &str, more: Value) -> Value {
     let parent = stream("parents", requester(json!({"path": "parents"})), json!({}));
-    let config = json!({"type": "ParentStreamConfig", "parent_key": place, "partition_field": "place", "stream": parent});
+    let config =
+        json!({"type": "ParentStreamConfig", "parent_key": place, "partition_field": "place", "stream": parent});
     let router = json!({"type": "SubstreamPartitionRouter", "parent_stream_configs": [config]});
     stream("things", requester(more), json!({ "partition_router": router }))
 }
@@ -71,11 +72,9 @@ async fn received(server: &MockServer) -> String {
     requests.iter().map(shown).collect()
 }
 
-#[tokio::test]
-async fn a_secret_goes_to_no_host_that_only_an_answer_names() {
-    let evil = elsewhere().await;
-    let (address, other) = (evil.uri(), evil.uri());
-    let server = product(move |request| match request.url.path() {
+/// A product whose answers lead to `address`.
+async fn product_that_leads_to(address: String) -> MockServer {
+    product(move |request| match request.url.path() {
         "/parents" => json_answer(json!({"data": [{"id": 1, "home": address, "page": format!("{address}/x")}]})),
         "/moved" => ResponseTemplate::new(307).insert_header("location", format!("{address}/moved").as_str()),
         "/components" => json_answer(json!({"data": [
@@ -83,11 +82,17 @@ async fn a_secret_goes_to_no_host_that_only_an_answer_names() {
         ]})),
         _ => json_answer(json!({"data": [{"id": 1}], "next": format!("{address}/next")})),
     })
-    .await;
-    let by_link = json!({"paginator": {"type": "DefaultPaginator", "page_token_option": {"type": "RequestPath"},
-        "pagination_strategy": {"type": "CursorPagination", "cursor_value": "{{ response.next }}"}}});
-    let told = |more: Value| child("home", with(json!({"url_base": "{{ stream_partition.place }}"}), more));
-    let made = json!({"dynamic_streams": [{
+    .await
+}
+
+/// A stream whose address is what the product says.
+fn told(more: Value) -> Value {
+    child("home", with(json!({"url_base": "{{ stream_partition.place }}"}), more))
+}
+
+/// Streams that the product describes, with their address.
+fn described() -> Value {
+    json!({"dynamic_streams": [{
         "type": "DynamicDeclarativeStream", "name": "made", "stream_template": stream("things", requester(json!({})), json!({})),
         "components_resolver": {
             "type": "HttpComponentsResolver", "retriever": {
@@ -99,35 +104,81 @@ async fn a_secret_goes_to_no_host_that_only_an_answer_names() {
                 "value": "{{ components_values['home'] }}",
             }],
         },
-    }]});
-    for (what, streams, more) in [
-        ("a next page", json!([stream("things", requester(bearer()), by_link)]), json!({})),
-        ("a host from a record", json!([told(bearer())]), json!({})),
-        ("the same, and a header", json!([told(json!({"request_headers": {"X": "{{ config.api_key }}"}}))]), json!({})),
-        ("the same, and a query", json!([told(json!({"request_parameters": {"k": "{{ config.api_key }}"}}))]), json!({})),
-        ("the same, and a body", json!([told(json!({"http_method": "POST", "request_body_json": {"k": "{{ config.api_key }}"}}))]), json!({})),
-        ("the same, and the path", json!([told(json!({"path": "{{ config.api_key }}"}))]), json!({})),
-        ("an address from a record", json!([child("page", with(bearer(), json!({"path": "{{ stream_partition.place }}"})))]), json!({})),
-        ("a body that is redirected", json!([stream("things", requester(with(bearer(), json!({"path": "moved", "http_method": "POST", "request_body_json": {"k": "{{ config.api_key }}"}}))), json!({}))]), json!({})),
-        ("a stream that the product describes", json!([]), made),
-    ] {
-        let text = manifest(streams, more);
-        let text = if what.ends_with("describes") { text.replace("\"streams\":[],", "") } else { text };
+    }]})
+}
+
+/// Streams that would carry the secret away.
+fn carriers() -> Vec<(&'static str, Value)> {
+    let key = "{{ config.api_key }}";
+    let body = json!({"http_method": "POST", "request_body_json": { "k": key }});
+    let by_link = json!({"paginator": {"type": "DefaultPaginator", "page_token_option": {"type": "RequestPath"},
+        "pagination_strategy": {"type": "CursorPagination", "cursor_value": "{{ response.next }}"}}});
+    let moved = with(with(bearer(), body.clone()), json!({"path": "moved"}));
+    vec![
+        ("a next page", stream("things", requester(bearer()), by_link)),
+        ("a host from a record", told(bearer())),
+        ("the same, and a header", told(json!({"request_headers": { "X": key }}))),
+        ("the same, and a query", told(json!({"request_parameters": { "k": key }}))),
+        ("the same, and a body", told(body)),
+        ("the same, and the path", told(json!({ "path": key }))),
+        ("an address from a record", child("page", with(bearer(), json!({"path": "{{ stream_partition.place }}"})))),
+        ("a body that is redirected", stream("things", requester(moved), json!({}))),
+    ]
+}
+
+#[tokio::test]
+async fn a_secret_goes_to_no_host_that_only_an_answer_names() {
+    let evil = elsewhere().await;
+    let server = product_that_leads_to(evil.uri()).await;
+    let described = manifest(json!([]), described()).replace("\"streams\":[],", "");
+    let texts = carriers().into_iter().map(|(what, stream)| (what, manifest(json!([stream]), json!({}))));
+    for (what, text) in texts.chain([("a stream that the product describes", described)]) {
         let connector = connect(&text, settings(&server)).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let end = read(&connector, "things", None, None).await.end;
-        let error = end.map(drop).expect_err(what);
+        let error = read(&connector, "things", None, None).await.end.map(drop).expect_err(what);
         assert_eq!(error.kind(), ErrorKind::Denied, "{what}: {error}");
         assert!(!error.to_string().contains(CANARY), "{what}: {error}");
         assert_eq!(received(&evil).await, "", "{what}");
     }
     // A redirect is followed, without what signs; and so is a host from an answer where nothing of the settings is sent.
     let moved = stream("things", requester(with(bearer(), json!({"path": "moved"}))), json!({}));
-    for streams in [json!([moved]), json!([told(json!({}))])] {
-        let connector = connect(&manifest(streams, json!({})), settings(&server)).unwrap();
+    for stream in [moved, told(json!({}))] {
+        let connector = connect(&manifest(json!([stream]), json!({})), settings(&server)).unwrap();
         assert_eq!(read(&connector, "things", None, None).await.ids(), ["9"]);
     }
     let sent = received(&evil).await;
-    assert!(sent.contains(&other) && !sent.contains(CANARY), "{sent}");
+    assert!(sent.contains(&evil.address().to_string()) && !sent.contains(CANARY), "{sent}");
+}
+
+/// Streams that put the secret into an error.
+fn talkers() -> Vec<(&'static str, Value)> {
+    let rule = |action: &str, message: &str| {
+        json!({"error_handler": {"type": "DefaultErrorHandler", "max_retries": 0, "response_filters": [
+            {"type": "HttpResponseFilter", "action": action, "http_codes": [403], "error_message": message},
+        ]}})
+    };
+    let login = json!({"authenticator": {
+        "type": "SessionTokenAuthenticator", "login_requester": requester(json!({"path": "login"})), "session_token_path": ["token"],
+        "request_authentication": {"type": "Bearer"},
+    }});
+    let list = |values: &str| json!({"partition_router": {"type": "ListPartitionRouter", "values": values, "cursor_field": "p"}});
+    let size = json!({"paginator": {"type": "DefaultPaginator", "page_size_option":
+        {"type": "RequestOption", "inject_into": "request_parameter", "field_name": "n"},
+        "pagination_strategy": {"type": "PageIncrement", "page_size": "{{ config['api_key'] }}"}}});
+    let (echo, fine) = (rule("FAIL", "{{ response.echo }}"), json!({"path": "fine"}));
+    let host = with(json!({"url_base": "http://{{ config['api_key'] }}.invalid"}), rule("FAIL", ""));
+    let none = json!({});
+    [
+        ("a message", rule("FAIL", "{{ config['api_key'] }} is refused"), none.clone()),
+        ("an answer that repeats the header", with(bearer(), echo.clone()), none.clone()),
+        ("an answer that repeats a login's token", with(login, echo), none.clone()),
+        ("a path", json!({"path": "bot{{ config['api_key'] }}/things"}), none.clone()),
+        ("a host", host, none),
+        ("a list that is none", fine.clone(), list("{{ config['api_key'] }}")),
+        ("a size that is none", fine, size),
+        ("a part that is left out", rule("IGNORE", ""), list("{{ [config['api_key']] }}")),
+    ]
+    .map(|(what, more, retriever)| (what, stream("things", requester(more), retriever)))
+    .to_vec()
 }
 
 #[tokio::test]
@@ -141,32 +192,8 @@ async fn no_error_holds_a_secret_whatever_the_manifest_puts_into_it() {
         }
     })
     .await;
-    let rule = |action: &str, message: &str| {
-        json!({"error_handler": {"type": "DefaultErrorHandler", "response_filters": [
-            {"type": "HttpResponseFilter", "action": action, "http_codes": [403], "error_message": message},
-        ]}})
-    };
-    let login = json!({"authenticator": {
-        "type": "SessionTokenAuthenticator", "login_requester": requester(json!({"path": "login"})), "session_token_path": ["token"],
-        "request_authentication": {"type": "Bearer"},
-    }});
-    let wrong_list = json!({"partition_router": {"type": "ListPartitionRouter", "values": "{{ config['api_key'] }}", "cursor_field": "p"}});
-    let secret_list = json!({"partition_router": {"type": "ListPartitionRouter", "values": "{{ [config['api_key']] }}", "cursor_field": "p"}});
-    let wrong_size = json!({"paginator": {"type": "DefaultPaginator", "page_size_option":
-        {"type": "RequestOption", "inject_into": "request_parameter", "field_name": "n"},
-        "pagination_strategy": {"type": "PageIncrement", "page_size": "{{ config['api_key'] }}"}}});
-    for (what, requester, retriever) in [
-        ("a message", requester(rule("FAIL", "{{ config['api_key'] }} is refused")), json!({})),
-        ("an answer that repeats the header", requester(with(bearer(), rule("FAIL", "{{ response.echo }}"))), json!({})),
-        ("an answer that repeats a login's token", requester(with(login, rule("FAIL", "{{ response.echo }}"))), json!({})),
-        ("a path", requester(json!({"path": "bot{{ config['api_key'] }}/things"})), json!({})),
-        ("a host", requester(json!({"url_base": "http://{{ config['api_key'] }}.invalid"})), json!({})),
-        ("a list that is none", requester(json!({"path": "fine"})), wrong_list),
-        ("a size that is none", requester(json!({"path": "fine"})), wrong_size),
-        ("a part that is left out", requester(rule("IGNORE", "")), secret_list),
-    ] {
-        let text = manifest(json!([stream("things", requester, retriever)]), json!({}));
-        let connector = connect(&text, settings(&server)).unwrap_or_else(|error| panic!("{what}: {error}"));
+    for (what, stream) in talkers() {
+        let connector = connect(&manifest(json!([stream]), json!({})), settings(&server)).unwrap();
         let told = match read(&connector, "things", None, None).await.end {
             Err(error) => format!("{error} {error:?}"),
             Ok(end) => format!("{:?}", end.failed_items),
@@ -187,7 +214,10 @@ fn a_manifest_that_grows_without_end_is_refused() {
     let references = growing(&|n| format!("  l{}: [\"#/definitions/l{n}\", \"#/definitions/l{n}\"]\n", n + 1));
     let aliases = growing(&|n| format!("  l{0}: &l{0} [*l{n}, *l{n}]\n", n + 1));
     let handlers = growing(&|n| {
-        format!("  h{}: {{type: CompositeErrorHandler, error_handlers: [\"#/definitions/h{n}\", \"#/definitions/h{n}\"]}}\n", n + 1)
+        format!(
+            "  h{}: {{type: CompositeErrorHandler, error_handlers: [\"#/definitions/h{n}\", \"#/definitions/h{n}\"]}}\n",
+            n + 1
+        )
     });
     let rest = |handler: &str| {
         format!(
@@ -206,8 +236,12 @@ fn a_manifest_that_grows_without_end_is_refused() {
             format!("definitions:\n  h0: {{type: DefaultErrorHandler}}\n{handlers}{}", rest("\"#/definitions/h30\"")),
             "grows without end",
         ),
-        ("depth", format!("{deep}{}", rest("{}")), "deeper than 200 levels"),
-        ("a circle", format!("definitions:\n  a: \"#/definitions/b\"\n  b: \"#/definitions/a\"\n{}", rest("{}")), "back to itself"),
+        ("depth", format!("{deep}{}", rest("{}")), "recursion limit"),
+        (
+            "a circle",
+            format!("definitions:\n  a: \"#/definitions/b\"\n  b: \"#/definitions/a\"\n{}", rest("{}")),
+            "back to itself",
+        ),
     ] {
         assert!(refusal(&text).contains(told), "{what}: {}", refusal(&text));
     }
@@ -224,11 +258,13 @@ async fn a_product_of_lists_is_read_from_its_beginning_however_long_it_is() {
     };
     // A quadrillion of combinations.
     let routers: Vec<Value> = ["a", "b", "c", "d", "e"].map(router).to_vec();
-    let text = manifest(json!([stream("things", requester(json!({})), json!({ "partition_router": routers }))]), json!({}));
+    let text =
+        manifest(json!([stream("things", requester(json!({})), json!({ "partition_router": routers }))]), json!({}));
     let connector = connect(&text, settings(&server)).unwrap();
     let stream = Arc::new(connector.discover().await.unwrap().streams.remove(0));
     let (to, mut from) = mpsc::channel(2);
-    let task = tokio::spawn(async move { connector.read(ReadRequest { stream, state: None, position: None }, to).await });
+    let task =
+        tokio::spawn(async move { connector.read(ReadRequest { stream, state: None, position: None }, to).await });
     for _ in 0..100 {
         assert!(from.recv().await.is_some());
     }
@@ -238,7 +274,8 @@ async fn a_product_of_lists_is_read_from_its_beginning_however_long_it_is() {
 
 #[tokio::test]
 async fn settings_make_ten_thousand_streams_and_no_more() {
-    let lists: Vec<Value> = ["a", "b", "c"].map(|name| json!({"type": "StreamConfig", "configs_pointer": [name]})).to_vec();
+    let lists: Vec<Value> =
+        ["a", "b", "c"].map(|name| json!({"type": "StreamConfig", "configs_pointer": [name]})).to_vec();
     let made = json!({"dynamic_streams": [{
         "type": "DynamicDeclarativeStream", "name": "made", "stream_template": stream("things", requester(json!({})), json!({})),
         "components_resolver": {"type": "ConfigComponentsResolver", "stream_config": lists, "components_mapping": [{
@@ -247,7 +284,8 @@ async fn settings_make_ten_thousand_streams_and_no_more() {
     }]});
     let text = manifest(json!([]), made).replace("\"streams\":[],", "");
     let many: Vec<u32> = (0..200).collect();
-    let connector: Arc<dyn Connector> = connect(&text, json!({"base_url": "http://127.0.0.1", "a": many, "b": many, "c": many})).unwrap();
+    let connector: Arc<dyn Connector> =
+        connect(&text, json!({"base_url": "http://127.0.0.1", "a": many, "b": many, "c": many})).unwrap();
     let error = connector.discover().await.unwrap_err().to_string();
     assert!(error.contains("more than 10000 streams"), "{error}");
 }

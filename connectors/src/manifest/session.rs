@@ -145,7 +145,7 @@ impl Session {
     }
 
     /// The same for a part that could not be read.
-    pub(crate) fn clean_item(&self, failed: FailedItem) -> FailedItem {
+    pub(crate) fn clean_item(&self, failed: &FailedItem) -> FailedItem {
         FailedItem { item: self.secrets.hide(&failed.item), reason: self.secrets.hide(&failed.reason) }
     }
 

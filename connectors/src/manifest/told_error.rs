@@ -177,7 +177,8 @@ mod tests {
         let empty_between = |number| format!(r#"{{"data": [{}]}}"#, if number % 2 == 0 { "" } else { r#"{"id": 1}"# });
         assert_eq!(taken(true, empty_between), 5);
         assert_eq!(taken(true, |number| format!(r#"{{"data": [{{"id": {number}}}]}}"#)), 9_999);
-        let new_one = |number: usize| if number.is_multiple_of(4_000) { format!(r#"{{"id": {number}}}"#) } else { String::new() };
+        let new_one =
+            |number: usize| if number.is_multiple_of(4_000) { format!(r#"{{"id": {number}}}"#) } else { String::new() };
         let rarely_something = |number| format!(r#"{{"data": [{}]}}"#, new_one(number));
         assert_eq!(taken(true, rarely_something), 9_999);
     }

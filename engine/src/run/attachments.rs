@@ -1,7 +1,7 @@
 //! The attachments of one stream while it is read: those that changed are downloaded, a bounded number at a time, straight
 //! into the store.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use listbackup_connectors::{Attachment, AttachmentRequest, FailedItem, Page, RecordSlice, ResumeAt};

@@ -120,6 +120,8 @@ impl Secrets {
             let quoted = Value::String(value.clone()).to_string();
             for form in [
                 value.clone(),
+                // As a part of a host's name.
+                value.to_lowercase(),
                 url::form_urlencoded::byte_serialize(value.as_bytes()).collect(),
                 quoted[1..quoted.len() - 1].to_owned(),
             ] {

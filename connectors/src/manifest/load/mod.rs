@@ -35,6 +35,8 @@ pub(crate) struct Loader {
     file: String,
     /// With line and column.
     problems: RefCell<Vec<((u32, u32), Problem)>>,
+    /// Those of single streams, which the others can be read without.
+    aside: RefCell<Vec<((u32, u32), Problem)>>,
     /// Names that parents give to the templates of their children.
     extra_names: BTreeSet<String>,
     /// Streams loaded already, by the node they come from: parents are shared by their children.
@@ -83,6 +85,7 @@ impl Loader {
             components: Components::new(),
             file: file.to_owned(),
             problems: RefCell::default(),
+            aside: RefCell::default(),
             extra_names,
             streams: RefCell::default(),
             declared: RefCell::default(),
@@ -106,6 +109,7 @@ impl Loader {
             components: later.components.clone(),
             file: later.file.clone(),
             problems: RefCell::default(),
+            aside: RefCell::default(),
             extra_names: later.extra_names.clone(),
             streams: RefCell::default(),
             declared: RefCell::default(),
@@ -198,6 +202,25 @@ impl Loader {
         if !problems.contains(&problem) {
             problems.push(problem);
         }
+    }
+
+    /// How many problems there are, for [`Loader::set_aside`].
+    pub(crate) fn count(&self) -> usize {
+        self.problems.borrow().len()
+    }
+
+    /// Sets the problems after the first `count` aside: they are one stream's own.
+    pub(crate) fn set_aside(&self, count: usize) -> Vec<Problem> {
+        let mut own = self.problems.borrow_mut().split_off(count);
+        own.sort_by_key(|(place, _)| *place);
+        let problems = own.iter().map(|(_, problem)| problem.clone()).collect();
+        self.aside.borrow_mut().append(&mut own);
+        problems
+    }
+
+    /// Takes back what was set aside: no stream is left to be read without.
+    pub(crate) fn take_back(&self) {
+        self.problems.borrow_mut().append(&mut self.aside.borrow_mut());
     }
 
     /// The stream loaded from `node`, if it was met before.

@@ -28,19 +28,16 @@ fn syntax_message(error: &Error) -> String {
     error.detail().map_or_else(|| error.to_string(), str::to_owned)
 }
 
-/// The function that makes values with attributes that can be set.
-const NAMESPACE: &str = "namespace";
-
-struct Printer {
+pub(super) struct Printer {
     out: String,
     /// Names of namespaces. Only their attributes can be used: one that holds itself would never be freed.
-    namespaces: Vec<String>,
+    pub(super) namespaces: Vec<String>,
 }
 
-type Printed = Result<(), String>;
+pub(super) type Printed = Result<(), String>;
 
 impl Printer {
-    fn put(&mut self, text: &str) -> Printed {
+    pub(super) fn put(&mut self, text: &str) -> Printed {
         self.out.push_str(text);
         Ok(())
     }
@@ -107,39 +104,6 @@ impl Printer {
         self.put("{% endfor %}")
     }
 
-    /// What a name is set to: alone here it may be a namespace.
-    fn assigned(&mut self, target: &ast::Expr<'_>, value: &ast::Expr<'_>) -> Printed {
-        if let (ast::Expr::Var(name), ast::Expr::Call(call)) = (target, value)
-            && is_namespace(call)
-        {
-            self.namespaces.push(name.id.to_owned());
-            return self.namespace(call);
-        }
-        self.expression(value)
-    }
-
-    fn namespace(&mut self, call: &ast::Call<'_>) -> Printed {
-        self.put(NAMESPACE)?;
-        self.arguments(&call.args)
-    }
-
-    /// A name that stands for a value.
-    fn name(&mut self, name: &str) -> Printed {
-        if name == NAMESPACE || self.namespaces.iter().any(|known| known == name) {
-            return Err(format!("`{name}`: a namespace is made by `set`, and only its attributes can be used"));
-        }
-        self.put(name)
-    }
-
-    /// What something is looked up in.
-    fn owner(&mut self, owner: &ast::Expr<'_>) -> Printed {
-        match owner {
-            ast::Expr::Var(name) if name.id != NAMESPACE => self.put(name.id),
-            ast::Expr::Call(call) if is_namespace(call) => self.namespace(call),
-            other => self.operand(other),
-        }
-    }
-
     /// What a value is put into: a name, or several for its parts.
     fn target(&mut self, target: &ast::Expr<'_>) -> Printed {
         let parts = match target {
@@ -168,7 +132,7 @@ impl Printer {
         self.put("{% endwith %}")
     }
 
-    fn expression(&mut self, expression: &ast::Expr<'_>) -> Printed {
+    pub(super) fn expression(&mut self, expression: &ast::Expr<'_>) -> Printed {
         match expression {
             ast::Expr::Var(var) => self.name(var.id),
             ast::Expr::Const(constant) => self.constant(&constant.value),
@@ -264,7 +228,7 @@ impl Printer {
     }
 
     /// An expression that something is appended to: numbers and conditions need parentheses there.
-    fn operand(&mut self, expression: &ast::Expr<'_>) -> Printed {
+    pub(super) fn operand(&mut self, expression: &ast::Expr<'_>) -> Printed {
         if matches!(expression, ast::Expr::Const(_)) {
             self.put("(")?;
             self.expression(expression)?;
@@ -292,7 +256,7 @@ impl Printer {
         self.put(")")
     }
 
-    fn arguments(&mut self, arguments: &[ast::CallArg<'_>]) -> Printed {
+    pub(super) fn arguments(&mut self, arguments: &[ast::CallArg<'_>]) -> Printed {
         self.put("(")?;
         for (index, argument) in arguments.iter().enumerate() {
             self.put(if index > 0 { ", " } else { "" })?;
@@ -376,10 +340,6 @@ impl Printer {
         }
         Ok(())
     }
-}
-
-fn is_namespace(call: &ast::Call<'_>) -> bool {
-    matches!(&call.expr, ast::Expr::Var(function) if function.id == NAMESPACE)
 }
 
 fn function_of(kind: ast::BinOpKind) -> &'static str {

@@ -16,6 +16,8 @@ mod lists;
 mod lower;
 mod macros;
 mod methods;
+mod namespaces;
+mod only;
 mod operators;
 mod printf;
 pub(crate) mod python;
@@ -23,6 +25,7 @@ mod scope;
 pub(crate) mod values;
 
 pub(crate) use expressions::expression;
+pub(crate) use only::Only;
 pub(crate) use python::Python;
 use scope::Names;
 pub(crate) use scope::Scope;
@@ -97,36 +100,6 @@ pub(crate) struct Template {
     parameters: Value,
     /// Where it stands, for errors.
     place: Arc<str>,
-}
-
-/// The kinds of value that a literal may become; any other stays text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Only {
-    /// No restriction.
-    Any,
-    /// Text or a list.
-    TextOrList,
-    /// Text.
-    Text,
-    /// A whole number.
-    Integer,
-    /// A number with a point.
-    Number,
-    /// A truth value.
-    Boolean,
-}
-
-impl Only {
-    fn allows(self, value: &Python) -> bool {
-        match self {
-            Self::Any => true,
-            Self::TextOrList => matches!(value, Python::Text(_) | Python::List(_)),
-            Self::Text => matches!(value, Python::Text(_)),
-            Self::Integer => matches!(value, Python::Int(_) | Python::BigInt(_) | Python::Bool(_)),
-            Self::Number => matches!(value, Python::Float(_)),
-            Self::Boolean => matches!(value, Python::Bool(_)),
-        }
-    }
 }
 
 /// What rendering gave.

@@ -199,20 +199,38 @@ const BOMBS: &[(&str, &str)] = &[
     ("{{ [1] | batch(10 ** 12, 'x') | list }}", "100000 items"),
     ("{{ [1] | slice(10 ** 12) | list }}", "100000 items"),
     ("{{ 1.5 | round(10 ** 9) }}", ""),
-    ("{% set a = [1] * 10 %}{% set b = [a] * 10 %}{% set c = [b] * 10 %}{% set d = [c] * 10 %}{% set e = [d] * 10 %}\
-      {% set f = [e] * 10 %}{% set g = [f] * 10 %}{% set h = [g] * 10 %}{{ h }}", "80 MiB"),
-    ("{% set a = ['x'] %}{% set b = [a, a, a, a, a, a, a, a] %}{% set c = [b, b, b, b, b, b, b, b] %}\
+    (
+        "{% set a = [1] * 10 %}{% set b = [a] * 10 %}{% set c = [b] * 10 %}{% set d = [c] * 10 %}{% set e = [d] * 10 %}\
+      {% set f = [e] * 10 %}{% set g = [f] * 10 %}{% set h = [g] * 10 %}{{ h }}",
+        "80 MiB",
+    ),
+    (
+        "{% set a = ['x'] %}{% set b = [a, a, a, a, a, a, a, a] %}{% set c = [b, b, b, b, b, b, b, b] %}\
       {% set d = [c, c, c, c, c, c, c, c] %}{% set e = [d, d, d, d, d, d, d, d] %}{% set f = [e, e, e, e, e, e, e, e] %}\
       {% set g = [f, f, f, f, f, f, f, f] %}{% set h = [g, g, g, g, g, g, g, g] %}{% set i = [h, h, h, h, h, h, h, h] %}\
-      {{ i == i | list }}", "80 MiB"),
-    ("{% set a = {'k': 'x' * 9999} %}{% set b = {'k': a, 'l': a, 'm': a} %}{% set c = dict(k=b, l=b, m=b) %}\
+      {{ i == i | list }}",
+        "80 MiB",
+    ),
+    (
+        "{% set a = {'k': 'x' * 9999} %}{% set b = {'k': a, 'l': a, 'm': a} %}{% set c = dict(k=b, l=b, m=b) %}\
       {% set d = (c, c, c, c, c, c, c, c) %}{% set e = [d, d, d, d, d, d, d, d] %}{% set f = [e, e, e, e, e, e, e] %}\
-      {% set g = [f, f, f, f, f, f, f] %}{{ g | tojson | length }}", "80 MiB"),
-    ("{% set n = namespace(a='x') %}{% for i in 'x' * 60 %}{% set n.a = n.a ~ n.a %}{% endfor %}{{ n.a | length }}", "16 MiB"),
-    ("{% set n = namespace(a='x') %}{% for i in 'x' * 60 %}{% set n.a = n.a + n.a %}{% endfor %}{{ n.a | length }}", "16 MiB"),
+      {% set g = [f, f, f, f, f, f, f] %}{{ g | tojson | length }}",
+        "80 MiB",
+    ),
+    (
+        "{% set n = namespace(a='x') %}{% for i in 'x' * 60 %}{% set n.a = n.a ~ n.a %}{% endfor %}{{ n.a | length }}",
+        "16 MiB",
+    ),
+    (
+        "{% set n = namespace(a='x') %}{% for i in 'x' * 60 %}{% set n.a = n.a + n.a %}{% endfor %}{{ n.a | length }}",
+        "16 MiB",
+    ),
     ("{% set n = namespace(a=[1]) %}{% for i in 'x' * 99999 %}{% set n.a = [n.a] %}{% endfor %}{{ 1 }}", "100 levels"),
     ("{% set n = namespace(a=[1]) %}{% for i in 'x' * 60 %}{% set n.a = n.a + n.a %}{% endfor %}{{ 1 }}", ""),
-    ("{% set n = namespace(a=[1]) %}{% for i in 'x' * 9999 %}{% set n.a = n.a | batch(1) | list %}{% endfor %}{{ 1 }}", "100 levels"),
+    (
+        "{% set n = namespace(a=[1]) %}{% for i in 'x' * 9999 %}{% set n.a = n.a | batch(1) | list %}{% endfor %}{{ 1 }}",
+        "100 levels",
+    ),
     ("{% set n = namespace() %}{% set n.me = n %}{{ 1 }}", "only its attributes"),
     ("{% set n = namespace() %}{% set n.all = [n] %}{{ 1 }}", "only its attributes"),
     ("{{ namespace(a=1) }}", "only its attributes"),
