@@ -271,7 +271,10 @@ impl HttpClient {
 fn told(fault: &Fault, limits: &Limits) -> Error {
     let error = match fault {
         Fault::TooLarge => {
-            let message = format!("the answer is larger than {} bytes after decompression", limits.body_max_bytes);
+            let message = format!(
+                "the answer is larger than {} bytes after decompression: ask for smaller pages, or for a shorter time",
+                limits.body_max_bytes
+            );
             return Error::new(ErrorKind::BadAnswer, message);
         }
         Fault::Transport(error) => error,
