@@ -123,3 +123,74 @@ async fn a_recording_stands_in_for_the_product_and_holds_no_key() {
     let (code, said, told) = connector(folder.path(), &[&["test", "--replay-http", "kept"], &other[..]].concat()).await;
     assert!(code == 0 && said.contains("full marks"), "{said}{told}");
 }
+
+/// Answers by the path of each request, for ever: a page of two records, empty pages that name another one, a gibibyte.
+async fn hostile_product() -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((mut peer, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut asked, mut number) = (vec![0; 8192], 0_u64);
+                while peer.read(&mut asked).await.is_ok_and(|read| read > 0) {
+                    number += 1;
+                    if asked.starts_with(b"GET /huge") {
+                        peer.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"data\": [\"").await?;
+                        for _ in 0..1 << 14 {
+                            peer.write_all(&[b'x'; 1 << 16]).await?;
+                        }
+                        return Ok(());
+                    }
+                    let body = if asked.starts_with(b"GET /endless") {
+                        format!("{{\"data\": [], \"next\": {number}}}")
+                    } else {
+                        "{\"data\": [{\"id\": 1}, {\"id\": 2}]}".to_owned()
+                    };
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                    peer.write_all((head + &body).as_bytes()).await?;
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    base
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hostile_product_costs_a_backup_its_streams_and_neither_memory_nor_the_others() {
+    let (base, folder) = (hostile_product().await, tempfile::tempdir().expect("a folder"));
+    let stream = |name: &str| {
+        format!(
+            "  - type: DeclarativeStream\n    name: {name}\n    primary_key: id\n    retriever:\n      type: SimpleRetriever\n      \
+             requester: {{type: HttpRequester, url_base: '{base}', path: /{name}}}\n      record_selector: {{type: RecordSelector, \
+             extractor: {{type: DpathExtractor, field_path: [data]}}}}\n      paginator:\n        type: DefaultPaginator\n        \
+             page_token_option: {{type: RequestOption, inject_into: request_parameter, field_name: page}}\n        \
+             pagination_strategy: {{type: CursorPagination, cursor_value: \"{{{{ response.next }}}}\"}}\n"
+        )
+    };
+    let broken = stream("broken").replace("response.next", "resonse.next");
+    let manifest = format!(
+        "version: 7.0.0\ntype: DeclarativeSource\ncheck: {{type: CheckStream, stream_names: [fine]}}\nstreams:\n{}{}{}{broken}",
+        stream("fine"),
+        stream("huge"),
+        stream("endless"),
+    );
+    std::fs::write(folder.path().join("shop.yaml"), manifest).expect("a file");
+    // A body that were held whole, or pages that were kept, would not fit.
+    let line = format!("ulimit -v 1500000; exec '{}' backup --manifest shop.yaml --data-dir data", binary().display());
+    let mut command = Command::new("sh");
+    let output =
+        command.arg("-c").arg(line).current_dir(folder.path()).kill_on_drop(true).output().await.expect("it runs");
+    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    for part in [
+        "larger than 67108864 bytes",
+        "nothing new is on them",
+        "warning: the stream broken cannot be read",
+        "shop.yaml:48:",
+        "nothing is called `resonse` here",
+    ] {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+}

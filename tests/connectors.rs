@@ -9,6 +9,8 @@ mod dynamic;
 mod failures;
 #[path = "connectors/kit.rs"]
 mod kit;
+#[path = "connectors/malicious.rs"]
+mod malicious;
 #[path = "connectors/ours.rs"]
 mod ours;
 #[path = "connectors/pages.rs"]
@@ -30,3 +32,5 @@ mod refusals;
 mod slices;
 #[path = "connectors/stand_ins.rs"]
 mod stand_ins;
+#[path = "connectors/stuck.rs"]
+mod stuck;

@@ -5,3 +5,8 @@
 pub fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
+
+/// So long from now; the last moment there is where that is beyond it.
+pub fn after(wait: std::time::Duration) -> jiff::Timestamp {
+    now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX)
+}

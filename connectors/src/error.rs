@@ -103,6 +103,17 @@ impl Error {
         self
     }
 
+    /// The same with all its words passed through `change`.
+    #[must_use]
+    pub(crate) fn reworded(mut self, change: impl Fn(&str) -> String) -> Self {
+        self.message = change(&self.message);
+        self.context.iter_mut().for_each(|(_, value)| *value = change(value));
+        for problem in &mut self.problems {
+            problem.message = change(&problem.message);
+        }
+        self
+    }
+
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind

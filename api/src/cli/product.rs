@@ -15,7 +15,7 @@ use listbackup_engine::{
 };
 use serde_json::Value;
 
-use super::settings;
+use super::{output, settings};
 
 /// Which product, with which settings.
 #[derive(Args, Clone, Debug)]
@@ -94,6 +94,10 @@ fn from_file(path: &PathBuf) -> Result<Found> {
     })?;
     let name = path.file_stem().map_or_else(|| "manifest".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let integration = manifest::parse(&name, &path.display().to_string(), &text)?;
+    for (stream, problems) in integration.broken() {
+        let problems: Vec<_> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+        output::note(&format!("warning: the stream {stream} cannot be read, the others can:{}", problems.concat()));
+    }
     Ok((name, Some(text), Arc::new(integration)))
 }
 

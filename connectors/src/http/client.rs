@@ -11,6 +11,7 @@ use super::{
     body,
     budget::RateBudget,
     redact_url, redirect,
+    tape::Secrets,
     wire::Wire,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -86,6 +87,7 @@ impl HttpClientBuilder {
         Ok(HttpClient {
             inner: Arc::new(Inner { client, guard: self.guard, limits: self.limits, wire: self.wire }),
             budget: self.budget,
+            secrets: None,
         })
     }
 }
@@ -95,6 +97,7 @@ impl HttpClientBuilder {
 pub struct HttpClient {
     inner: Arc<Inner>,
     budget: Option<RateBudget>,
+    secrets: Option<Arc<Secrets>>,
 }
 
 struct Inner {
@@ -124,6 +127,19 @@ impl HttpClient {
         self
     }
 
+    /// The same client, with `secrets` kept out of what it logs: a credential may stand in a path.
+    #[must_use]
+    pub(crate) fn hiding(mut self, secrets: Arc<Secrets>) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// An address fit for logs.
+    pub(super) fn shown(&self, url: &url::Url) -> String {
+        let url = redact_url(url);
+        self.secrets.as_ref().map_or_else(|| url.clone(), |secrets| secrets.hide(&url))
+    }
+
     /// The budget that requests of this client wait for.
     pub fn budget(&self) -> Option<&RateBudget> {
         self.budget.as_ref()
@@ -142,9 +158,10 @@ impl HttpClient {
     pub async fn send_once(&self, request: Request) -> Result<Response> {
         let first_url = request.url.clone();
         let mut request = request;
+        let mut left = self.inner.limits.total_timeout;
         for _ in 0..=self.inner.limits.redirects_max {
             self.before(&request).await?;
-            let response = self.exchange(&request).await?;
+            let response = self.exchange(&request, &mut left).await?;
             match self.after(&request, response.status, &response.headers)? {
                 Some(next) => request = next,
                 None => return Ok(response),
@@ -175,17 +192,18 @@ impl HttpClient {
         Error::new(ErrorKind::BadAnswer, message).with("url", redact_url(first_url))
     }
 
-    /// One request, one answer, under the time-outs.
-    async fn exchange(&self, request: &Request) -> Result<Response> {
+    /// One request, one answer, under the time-outs; takes its time from what is `left` for all redirects.
+    async fn exchange(&self, request: &Request, left: &mut Duration) -> Result<Response> {
         let limits = &self.inner.limits;
         let started = tokio::time::Instant::now();
-        let outcome = timeout(limits.total_timeout, self.exchange_untimed(request)).await.unwrap_or_else(|_| {
+        let outcome = timeout(*left, self.exchange_untimed(request)).await.unwrap_or_else(|_| {
             let message = format!("the answer was not complete after {}", seconds(limits.total_timeout));
             Err(Error::new(ErrorKind::Retry, message))
         });
+        *left = left.saturating_sub(started.elapsed());
         tracing::debug!(
             method = %request.method,
-            url = redact_url(&request.url),
+            url = self.shown(&request.url),
             status = outcome.as_ref().ok().map(|response| response.status.as_u16()),
             bytes = outcome.as_ref().ok().map(|response| response.body.len()),
             elapsed_ms = started.elapsed().as_millis() as u64,
@@ -253,7 +271,10 @@ impl HttpClient {
 fn told(fault: &Fault, limits: &Limits) -> Error {
     let error = match fault {
         Fault::TooLarge => {
-            let message = format!("the answer is larger than {} bytes after decompression", limits.body_max_bytes);
+            let message = format!(
+                "the answer is larger than {} bytes after decompression: ask for smaller pages, or for a shorter time",
+                limits.body_max_bytes
+            );
             return Error::new(ErrorKind::BadAnswer, message);
         }
         Fault::Transport(error) => error,

@@ -30,7 +30,7 @@ impl HttpClient {
             self.before(&request).await?;
             let told = |error: Error| error.with("url", redact_url(&request.url));
             let answer = self.begin(&request).await.map_err(told)?;
-            tracing::debug!(url = redact_url(&request.url), status = answer.status().as_u16(), "opened");
+            tracing::debug!(url = self.shown(&request.url), status = answer.status().as_u16(), "opened");
             if let Some(next) = self.after(&request, answer.status(), answer.headers())? {
                 request = next;
                 continue;

@@ -9,6 +9,8 @@ use reqwest::{
     header::{HeaderMap, RETRY_AFTER},
 };
 
+use tokio::time::Instant;
+
 use super::{HttpClient, Request, Response, redact_url};
 use crate::{
     clock,
@@ -24,7 +26,7 @@ pub struct RetryPolicy {
     pub first_wait: Duration,
     /// Longest wait that we choose ourselves.
     pub wait_max: Duration,
-    /// All waits of one request together, those that the product asks for included.
+    /// All waits of one request together, those that the product asks for included, and the time of its tries.
     pub total_wait_max: Duration,
     /// Seed of the random part; `None` draws one.
     pub seed: Option<u64>,
@@ -61,11 +63,15 @@ impl RetryPolicy {
         let mut waits = self.waits();
         let mut retries_left = self.retries_max;
         let mut waited = Duration::ZERO;
+        let mut made = 0;
         loop {
+            let began = Instant::now();
             let error = match attempt().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
+            made += 1;
+            waited = waited.saturating_add(began.elapsed());
             match error.kind() {
                 // A pause that the product asks for is no attempt.
                 ErrorKind::RateLimited => {}
@@ -76,8 +82,9 @@ impl RetryPolicy {
                 (ErrorKind::RateLimited, Some(asked)) => asked.max(self.first_wait),
                 (_, asked) => waits.next().unwrap_or(self.wait_max).max(asked.unwrap_or_default()),
             };
-            waited += wait;
-            if waited > self.total_wait_max {
+            waited = waited.saturating_add(wait);
+            // What took long is tried again once all the same: its time may have gone in waiting for a turn.
+            if wait > self.total_wait_max || (made > 1 && waited > self.total_wait_max) {
                 return Err(error);
             }
             tracing::debug!(%error, wait_ms = wait.as_millis() as u64, "waiting before the next attempt");
@@ -151,8 +158,6 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use tokio::time::Instant;
 
     use super::*;
 

@@ -22,9 +22,21 @@ pub struct Wire {
     replay: Option<Arc<Replay>>,
     recorder: Option<Arc<Recorder>>,
     injector: Option<Arc<Injector>>,
+    #[cfg(test)]
+    script: Option<Arc<Script>>,
 }
 
+/// Answers made up by a test.
+#[cfg(test)]
+pub(crate) type Script = dyn Fn(&Request) -> (StatusCode, HeaderMap, Vec<u8>) + Send + Sync;
+
 impl Wire {
+    /// Answers by a function.
+    #[cfg(test)]
+    pub(crate) fn scripted(script: Arc<Script>) -> Self {
+        Self { script: Some(script), ..Self::default() }
+    }
+
     /// Answers from a recording; no connection is ever opened.
     #[must_use]
     pub fn replaying(mut self, replay: Replay) -> Self {
@@ -50,6 +62,11 @@ impl Wire {
     pub(super) fn answer(&self, request: &Request) -> Option<Result<reqwest::Response>> {
         if let Some(fault) = self.injector.as_ref().and_then(|injector| injector.before(request)) {
             return Some(Ok(fault));
+        }
+        #[cfg(test)]
+        if let Some(script) = &self.script {
+            let (status, headers, body) = script(request);
+            return Some(Ok(answer_of(status, &headers, body)));
         }
         let replay = self.replay.as_ref()?;
         Some(replay.answer(request).and_then(|answer| self.pass(request, answer)))

@@ -21,6 +21,7 @@ pub(crate) struct Answer {
     /// The piece after the last one taken: it tells whether there is one.
     next: Option<Bytes>,
     is_opaque: bool,
+    is_begun: bool,
     /// Bytes received that no piece has told yet.
     received: u64,
     /// Records found so far, before any was left out.
@@ -43,6 +44,7 @@ impl Answer {
             pieces: Box::new(std::iter::empty()),
             next: Some(Bytes::from_static(b"[]")),
             is_opaque: decoder.is_opaque(),
+            is_begun: false,
             received,
             found: 0,
             kept: 0,
@@ -93,6 +95,11 @@ impl Answer {
             page.response = Shown::Empty;
         }
         Ok(page)
+    }
+
+    /// True at the first call: what one answer holds several times is no page that came again.
+    pub(crate) fn begins(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_begun, true)
     }
 
     /// Bytes received since the last call.

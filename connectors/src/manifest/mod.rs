@@ -61,12 +61,12 @@ use self::{
     connector::{Listed, Manifest, ManifestConnector},
     dynamic::DynamicStreams,
     groups::Groups,
-    load::{Loader, Take, View},
+    load::{Loader, Skip, Take, View},
     normalization::Normalization,
     session::Session,
-    template::Engine,
+    template::{Engine, Template},
 };
-use crate::{Connector, Error, Integration, Link, Result, Spec};
+use crate::{Connector, Error, Integration, Link, Problem, Result, Spec, http::tape::Secrets};
 
 /// Loads a manifest; see [`ManifestIntegration::parse`].
 ///
@@ -82,6 +82,8 @@ pub struct ManifestIntegration {
     manifest: Arc<Manifest>,
     normalization: Normalization,
     engine: Arc<Engine>,
+    /// The addresses that requests go to by the manifest's or the settings' own word.
+    declared: Vec<Template>,
 }
 
 impl ManifestIntegration {
@@ -89,9 +91,16 @@ impl ManifestIntegration {
     /// `file`, such as `shop.yaml:12:5`.
     ///
     /// # Errors
-    /// `Invalid` with every problem: what is not YAML, what is missing, what is not supported, templates that cannot work.
+    /// `Invalid` with every problem: what is not YAML, what is missing, what is not supported, templates that cannot work. A
+    /// problem of one stream among sound ones is that stream's alone: see [`ManifestIntegration::broken`].
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Self> {
         Self::parse_with(name, file, text, &Components::new())
+    }
+
+    /// What is wrong with single streams, each with its name. They are in the catalog, and reading them fails.
+    pub fn broken(&self) -> impl Iterator<Item = (&str, &[Problem])> {
+        let entries = self.manifest.streams.iter().map(|listed| &listed.stream);
+        entries.filter(|entry| entry.sound().is_none()).map(|entry| (entry.name(), entry.problems()))
     }
 
     /// Loads a manifest some of whose components (`class_name`) are Rust types; see `connectors/README.md`.
@@ -107,10 +116,12 @@ impl ManifestIntegration {
             let spec = spec::load(&source, name);
             (spec, manifest(&source), Normalization::load(&source))
         };
+        let declared = loader.declared();
         let (compiler, problems) = loader.into_parts();
         match loaded {
             (Ok(spec), Ok(manifest), Ok(normalization)) if problems.is_empty() => {
-                Ok(Self { spec, manifest: Arc::new(manifest), normalization, engine: Arc::new(compiler.finish()) })
+                let (manifest, engine) = (Arc::new(manifest), Arc::new(compiler.finish()));
+                Ok(Self { spec, manifest, normalization, engine, declared })
             }
             _ => Err(refused(problems)),
         }
@@ -123,6 +134,13 @@ impl Integration for ManifestIntegration {
     }
 
     fn connect(&self, link: Link) -> Result<Arc<dyn Connector>> {
+        let secrets = Secrets::of_settings(&self.spec.settings_schema, link.settings.expose());
+        self.bind(link).map_err(|error| error.reworded(|text| secrets.hide(text)))
+    }
+}
+
+impl ManifestIntegration {
+    fn bind(&self, link: Link) -> Result<Arc<dyn Connector>> {
         let settings = self.normalization.migrate(&self.engine, link.settings.expose().clone())?;
         let problems = settings::check(&self.spec.settings_schema, &settings);
         if !problems.is_empty() {
@@ -131,6 +149,8 @@ impl Integration for ManifestIntegration {
         let settings = self.normalization.finish(&self.engine, settings)?;
         let mut session = Session::new(Arc::clone(&self.engine), link, settings);
         session.sign_in_by(&self.spec.sign_in);
+        session.hide(&self.spec.settings_schema);
+        session.declare(&self.declared);
         if let Some(rates) = &self.manifest.call_rates {
             session.keep_within(rates.bind(&session.engine, session.scope())?);
         }
@@ -162,8 +182,14 @@ fn manifest(source: &View<'_>) -> Take<Manifest> {
         return Err(source.problem("the manifest has no `streams`"));
     }
     unique(source, &streams)?;
-    let all: Vec<_> = streams.iter().map(|listed| Arc::clone(&listed.stream)).collect();
-    write::check_references(source, &all)?;
+    let all: Vec<_> = streams.iter().filter_map(|listed| listed.stream.sound().cloned()).collect();
+    if all.is_empty() && dynamic.is_empty() {
+        source.loader().take_back();
+        return Err(Skip);
+    }
+    let broken: Vec<_> =
+        streams.iter().filter(|listed| listed.stream.sound().is_none()).map(|it| it.stream.name()).collect();
+    write::check_references(source, &all, &broken)?;
     let call_rates = CallRates::load(source);
     let jobs_max = source.template("max_concurrent_async_job_count")?;
     Ok(Manifest {
@@ -180,7 +206,7 @@ fn manifest(source: &View<'_>) -> Take<Manifest> {
 /// Two streams of one name would be read into one.
 fn unique(source: &View<'_>, streams: &[Listed]) -> Take<()> {
     let mut names = BTreeSet::new();
-    let certain = streams.iter().filter(|listed| listed.condition.is_none()).map(|listed| &listed.stream.name);
+    let certain = streams.iter().filter(|listed| listed.condition.is_none()).map(|listed| listed.stream.name());
     let twice: Vec<_> = certain.filter(|name| !names.insert(*name)).collect();
     match twice.as_slice() {
         [] => Ok(()),

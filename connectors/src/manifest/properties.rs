@@ -174,10 +174,10 @@ impl List {
             Self::Fixed(names) => return Ok(Arc::new(names.clone())),
             Self::Endpoint { source, path } => (source, path),
         };
-        let mut known = session.properties.lock().await;
         // A source lives as long as its manifest, and so does its address.
-        let place = Arc::as_ptr(source) as usize;
-        if let Some(names) = known.get(&place) {
+        let place = session.properties(Arc::as_ptr(source) as usize);
+        let mut known = place.lock().await;
+        if let Some(names) = &*known {
             return Ok(Arc::clone(names));
         }
         let path = path.iter().map(|step| step.text(&session.engine, session.scope())).collect::<Result<Vec<_>>>()?;
@@ -189,7 +189,7 @@ impl List {
         });
         Box::pin(read).await?;
         let names = Arc::new(names);
-        known.insert(place, Arc::clone(&names));
+        *known = Some(Arc::clone(&names));
         Ok(names)
     }
 }

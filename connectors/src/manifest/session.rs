@@ -11,17 +11,27 @@ use std::{
 use minijinja::Value;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use url::Url;
 
 use super::{
     call_rate::Budget,
-    request::token_pool::SharedCounters,
-    template::{Engine, Scope, values},
+    request::{
+        token_pool::SharedCounters,
+        url::{is_at_home, join},
+    },
+    template::{Engine, Scope, Template, values},
 };
 use crate::{
-    CredentialStore, Link, Result, Settings, SignIn,
-    http::{HttpClient, Opened, Request, Response},
+    CredentialStore, Error, FailedItem, Link, Result, Settings, SignIn,
+    http::{HttpClient, Opened, Request, Response, tape::Secrets},
     oauth::TokenSource,
 };
+
+/// A token and its end. Each has a lock of its own: a login may need another one.
+pub(crate) type Login = tokio::sync::Mutex<Option<(SecretString, jiff::Timestamp)>>;
+
+/// What the product listed. Each has a lock of its own, for the same reason.
+pub(crate) type Properties = tokio::sync::Mutex<Option<Arc<Vec<String>>>>;
 
 /// Shared by all streams of one connector.
 #[derive(Clone)]
@@ -39,15 +49,19 @@ pub(crate) struct Session {
     /// The refresh token that the sign-in in the browser brought; empty before it, `None` where there is no such sign-in.
     browser_grant: Option<SecretString>,
     scope: Scope,
+    /// Where requests go by the word of the manifest and the settings.
+    homes: Arc<Vec<Url>>,
+    /// What must not stand in an error.
+    secrets: Arc<Secrets>,
     requests: Arc<AtomicU64>,
     /// Owners of tokens by what they sign in to, so that streams share them.
     tokens: Arc<Mutex<HashMap<String, TokenSource>>>,
     /// Reports that the product may be making at once.
     jobs: Arc<Semaphore>,
-    /// Tokens from login requests, with their ends, by the login.
-    pub(crate) logins: Arc<tokio::sync::Mutex<HashMap<String, (SecretString, jiff::Timestamp)>>>,
+    /// Tokens from login requests, by the login.
+    logins: Arc<Mutex<HashMap<String, Arc<Login>>>>,
     /// Properties that the product listed, by where the manifest asks for them.
-    pub(crate) properties: Arc<tokio::sync::Mutex<HashMap<usize, Arc<Vec<String>>>>>,
+    properties: Arc<Mutex<HashMap<usize, Arc<Properties>>>>,
     /// What is left of the quotas of tokens, by their component.
     pools: Arc<Mutex<HashMap<String, SharedCounters>>>,
     /// Schemas that the product described, by the stream's name.
@@ -66,6 +80,8 @@ impl Session {
             settings: Arc::new(settings),
             credentials: link.credentials,
             http: link.http,
+            homes: Arc::default(),
+            secrets: Arc::default(),
             requests: Arc::default(),
             tokens: Arc::default(),
             logins: Arc::default(),
@@ -118,6 +134,40 @@ impl Session {
     pub(crate) fn is_of_browser(&self, refresh_token: Option<&str>) -> bool {
         let grant = self.browser_grant.as_ref().map(ExposeSecret::expose_secret);
         grant.is_some_and(|grant| grant == refresh_token.unwrap_or_default())
+    }
+
+    /// Lets settings and credentials go to the hosts that `addresses` name.
+    pub(crate) fn declare(&mut self, addresses: &[Template]) {
+        // One that cannot be evaluated is told when a request needs it.
+        let homes =
+            addresses.iter().filter_map(|address| join(&address.text(&self.engine, &self.scope).ok()?, "").ok());
+        self.homes = Arc::new(homes.collect());
+    }
+
+    /// True when the manifest or the settings name the host of `url`, or another one of its registered domain.
+    pub(crate) fn is_declared(&self, url: &Url) -> bool {
+        self.homes.iter().any(|home| is_at_home(home, url))
+    }
+
+    /// Keeps what `schema` calls secret out of errors and logs.
+    pub(crate) fn hide(&mut self, schema: &serde_json::Value) {
+        self.secrets = Arc::new(Secrets::of_settings(schema, &self.settings));
+        self.http = self.http.clone().hiding(Arc::clone(&self.secrets));
+    }
+
+    /// Keeps a token that the product gave out of errors and logs.
+    pub(crate) fn hide_token(&self, token: &str) {
+        self.secrets.add_found(token);
+    }
+
+    /// An error without secrets: a setting may stand in an address, or in what a template gives.
+    pub(crate) fn clean(&self, error: Error) -> Error {
+        error.reworded(|text| self.secrets.hide(text))
+    }
+
+    /// The same for a part that could not be read.
+    pub(crate) fn clean_item(&self, failed: &FailedItem) -> FailedItem {
+        FailedItem { item: self.secrets.hide(&failed.item), reason: self.secrets.hide(&failed.reason) }
     }
 
     /// Lets no more requests out than `budget` has.
@@ -176,6 +226,18 @@ impl Session {
     /// Requests sent so far.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// The place of the token that `login` gives.
+    pub(crate) fn login(&self, login: String) -> Arc<Login> {
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(logins.entry(login).or_default())
+    }
+
+    /// The place of the properties that are listed at `place`.
+    pub(crate) fn properties(&self, place: usize) -> Arc<Properties> {
+        let mut properties = self.properties.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(properties.entry(place).or_default())
     }
 
     /// The counters of the component that `key` tells.

@@ -81,16 +81,34 @@ fn sorted(value: &Python) -> Python {
     }
 }
 
-/// Every combination, the last list fastest. Where names meet, the first list's value stays.
-pub(crate) fn product(lists: &[Vec<Slice>]) -> Vec<Slice> {
-    lists.iter().fold(vec![Slice::default()], |combinations, list| {
-        let join = |one: &Slice, other: &Slice| Slice {
-            partition: joined(&one.partition, &other.partition),
-            window: joined(&one.window, &other.window),
-            extra: joined(&one.extra, &other.extra),
-        };
-        combinations.iter().flat_map(|one| list.iter().map(move |other| join(one, other))).collect()
+/// Every combination, the last list fastest. Where names meet, the first list's value stays. Each is made when it is asked
+/// for: a few lists of a thousand would fill the memory.
+pub(crate) fn product(lists: &[Vec<Slice>]) -> impl Iterator<Item = Slice> + '_ {
+    let join = |one: Slice, other: &Slice| Slice {
+        partition: joined(&one.partition, &other.partition),
+        window: joined(&one.window, &other.window),
+        extra: joined(&one.extra, &other.extra),
+    };
+    let mut places = lists.iter().all(|list| !list.is_empty()).then(|| vec![0; lists.len()]);
+    std::iter::from_fn(move || {
+        let chosen = places.take()?;
+        let parts = lists.iter().zip(&chosen).map(|(list, at)| &list[*at]);
+        let combination = parts.fold(Slice::default(), join);
+        places = following(chosen, lists);
+        Some(combination)
     })
+}
+
+/// The places after `places`; `None` after the last ones.
+fn following(mut places: Vec<usize>, lists: &[Vec<Slice>]) -> Option<Vec<usize>> {
+    for (at, list) in places.iter_mut().zip(lists).rev() {
+        *at += 1;
+        if *at < list.len() {
+            return Some(places);
+        }
+        *at = 0;
+    }
+    None
 }
 
 fn joined(first: &Named, second: &Named) -> Named {
@@ -136,6 +154,24 @@ impl Object for Shown {
 #[cfg(test)]
 mod tests {
     use super::{super::template::python, *};
+
+    #[test]
+    fn combinations_come_one_at_a_time_the_last_list_fastest() {
+        let list = |name: &str, count: i128| -> Vec<Slice> {
+            let slice = |value| Slice { partition: vec![(name.to_owned(), Python::Int(value))], ..Slice::default() };
+            (0..count).map(slice).collect()
+        };
+        let shown = |lists: &[Vec<Slice>]| product(lists).map(|slice| slice.partition_key()).collect::<Vec<_>>();
+        assert_eq!(
+            shown(&[list("a", 2), list("b", 2)]).join(" "),
+            r#"{"a":0,"b":0} {"a":0,"b":1} {"a":1,"b":0} {"a":1,"b":1}"#
+        );
+        assert!(shown(&[list("a", 2), list("b", 0)]).is_empty());
+        assert_eq!(shown(&[]), ["{}"]);
+        // A quadrillion of them.
+        let lists = ["a", "b", "c", "d", "e"].map(|name| list(name, 1_000));
+        assert_eq!(product(&lists).take(1_001).last().unwrap().partition_key(), r#"{"a":0,"b":0,"c":0,"d":1,"e":0}"#);
+    }
 
     #[test]
     fn a_partition_has_one_key_whatever_the_order_of_its_fields() {

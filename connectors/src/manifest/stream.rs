@@ -209,7 +209,7 @@ fn load_migration(view: &View<'_>) -> Take<Option<Plugged<dyn StateMigration>>> 
 }
 
 /// A name, a list of names, or a list of paths.
-fn primary_key(view: &View<'_>) -> Take<Vec<Vec<String>>> {
+pub(crate) fn primary_key(view: &View<'_>) -> Take<Vec<Vec<String>>> {
     let Some(node) = view.field("primary_key") else { return Ok(Vec::new()) };
     let wrong = || view.problem("`primary_key` must be a name, a list of names, or a list of paths");
     let text = |node: &Arc<super::yaml::Node>| node.as_text().map(|text| text.to_string());

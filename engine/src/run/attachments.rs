@@ -1,14 +1,17 @@
 //! The attachments of one stream while it is read: those that changed are downloaded, a bounded number at a time, straight
 //! into the store.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use listbackup_connectors::{Attachment, AttachmentRequest, FailedItem, Page, RecordSlice, ResumeAt};
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
-use super::session::{Session, StreamPlan};
+use super::{
+    pauses::Pauses,
+    session::{Session, StreamPlan},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::run::StreamState as ReadState,
@@ -299,7 +302,7 @@ impl Download<'_> {
         let settings = &self.session.ctx.settings;
         let _turn = self.session.downloads.acquire().await;
         let mut begun = Begun { sink: writer.sink(), validator: None, media_type: None };
-        let mut attempt = 1;
+        let (mut attempt, mut pauses) = (1, Pauses::default());
         loop {
             let error = match self.attempt(writer, &mut begun).await {
                 Ok(()) => {
@@ -310,15 +313,17 @@ impl Download<'_> {
                 Err(fault) => return Err(fault),
             };
             let wait = match error.kind() {
-                ErrorKind::RateLimited => error.retry_after().unwrap_or(settings.retry_cap),
+                ErrorKind::RateLimited => pauses.next(error.retry_after(), settings),
                 ErrorKind::Retry if attempt < settings.stream_attempts_max => {
                     attempt += 1;
-                    settings.retry_base.saturating_mul(1 << (attempt - 2).min(16)).min(settings.retry_cap)
+                    let own = settings.retry_base.saturating_mul(1 << (attempt - 2).min(16)).min(settings.retry_cap);
+                    pauses.next(Some(own.max(error.retry_after().unwrap_or_default())), settings)
                 }
-                _ => return Err(Fault::Product(error)),
+                _ => None,
             };
+            let Some(wait) = wait else { return Err(Fault::Product(error)) };
             tracing::info!(%error, id = self.wanted.attachment.id, ?wait, "a download is tried again");
-            sleep(wait.max(error.retry_after().unwrap_or(Duration::ZERO))).await;
+            sleep(wait).await;
         }
     }
 

@@ -84,7 +84,12 @@ pub enum Verdict {
 pub fn judge(error: &Error, attempt: u32, settings: &RunSettings) -> Verdict {
     match error.kind() {
         ErrorKind::Fenced => Verdict::LetGo,
-        ErrorKind::RateLimited => Verdict::TryAgain(error.retry_after().unwrap_or(settings.retry_cap)),
+        ErrorKind::RateLimited => {
+            // Every attempt so far waited as long, or nearly so.
+            let wait = error.retry_after().unwrap_or(settings.retry_cap).max(settings.retry_base);
+            let is_too_long = wait.saturating_mul(attempt) > settings.pauses_max;
+            if is_too_long { Verdict::Fail } else { Verdict::TryAgain(wait) }
+        }
         ErrorKind::Retry | ErrorKind::Conflict if attempt < settings.run_attempts_max => {
             let doubled = settings.retry_base.saturating_mul(1 << attempt.saturating_sub(1).min(16));
             Verdict::TryAgain(doubled.min(settings.retry_cap))

@@ -31,6 +31,7 @@ pub mod index;
 pub mod keys;
 pub mod lease;
 pub mod order;
+pub mod pauses;
 pub mod pipeline;
 pub mod progress;
 mod reader;

@@ -14,6 +14,7 @@ use tokio::{
 use super::{
     attachments::Attachments,
     checkpoint::{self, Changes, Checkpoint, Stage},
+    pauses::Pauses,
     reader::Reader,
     session::{Session, StreamPlan},
     stop::Stop,
@@ -203,7 +204,7 @@ impl<'a> StreamRead<'a> {
     /// Reads until the connector reaches the end; a passing fault is tried again from the last page.
     async fn read_with_retries(&mut self) -> Result<ReadEnd, Interrupted> {
         let settings = &self.session.ctx.settings;
-        let mut attempt = 1;
+        let (mut attempt, mut pauses) = (1, Pauses::default());
         loop {
             let before = self.writer.figures().records;
             let error = match self.read_once().await? {
@@ -211,16 +212,17 @@ impl<'a> StreamRead<'a> {
                 Err(error) => Error::from(error),
             };
             if self.writer.figures().records > before {
-                attempt = 1;
+                (attempt, pauses) = (1, Pauses::default());
             }
             let wait = match error.kind() {
-                ErrorKind::RateLimited => error.retry_after().unwrap_or(settings.retry_cap),
+                ErrorKind::RateLimited => pauses.next(error.retry_after(), settings),
                 ErrorKind::Retry if attempt < settings.stream_attempts_max => {
                     attempt += 1;
-                    backoff(self.session, attempt, &error)
+                    pauses.next(Some(backoff(self.session, attempt, &error)), settings)
                 }
-                _ => return Err(Interrupted::Product(error)),
+                _ => None,
             };
+            let Some(wait) = wait else { return Err(Interrupted::Product(error)) };
             tracing::warn!(%error, stream = self.plan.spec.name, ?wait, "a read is tried again");
             tokio::select! {
                 () = sleep(wait) => {}

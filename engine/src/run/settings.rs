@@ -31,6 +31,8 @@ pub struct RunSettings {
     pub retry_base: Duration,
     /// Longest wait between tries.
     pub retry_cap: Duration,
+    /// Longest time that pauses which the product asks for may take while nothing new comes; then a stream has failed.
+    pub pauses_max: Duration,
     /// How often one worker tries a run before it has failed.
     pub run_attempts_max: u32,
     /// How often a run is begun without reaching a checkpoint before it has failed: high, since a process may be killed
@@ -70,6 +72,7 @@ impl Default for RunSettings {
             stream_attempts_max: 5,
             retry_base: Duration::from_secs(1),
             retry_cap: Duration::from_secs(60),
+            pauses_max: Duration::from_secs(24 * 60 * 60),
             run_attempts_max: 3,
             claims_max: 25,
             slots: 4,

@@ -10,6 +10,9 @@ const INSIDE_MIN_BYTES: usize = 6;
 /// A text of a sign-in's answer that is at least this long and has no space looks like a token.
 const TOKEN_MIN_BYTES: usize = 12;
 
+/// So many are kept: a product may give a new one with every answer.
+const FOUND_MAX: usize = 1_000;
+
 /// Members of answers that are always secret.
 const SECRET_NAMES: [&str; 12] = [
     "access_token",
@@ -28,6 +31,7 @@ const SECRET_NAMES: [&str; 12] = [
 
 /// Live secrets by the word that stands for each. Words are the same in a recording and when it is replayed, although the
 /// secrets may be others then.
+#[derive(Default)]
 pub struct Secrets(Mutex<Vec<(String, String)>>);
 
 impl Secrets {
@@ -57,9 +61,11 @@ impl Secrets {
     }
 
     /// A secret that came along: from a header, or an answer.
-    fn add_found(&self, value: &str) {
+    pub(crate) fn add_found(&self, value: &str) {
         let number = self.0.lock().unwrap_or_else(PoisonError::into_inner).len() + 1;
-        self.add(&format!("SECRET-token-{number}"), value);
+        if number <= FOUND_MAX {
+            self.add(&format!("SECRET-token-{number}"), value);
+        }
     }
 
     /// Every value that is known, with its word.
@@ -104,7 +110,7 @@ impl Secrets {
     }
 
     /// `text` with every secret in it replaced by its word.
-    pub(super) fn hide(&self, text: &str) -> String {
+    pub(crate) fn hide(&self, text: &str) -> String {
         let known = self.values();
         if let Some((word, _)) = known.iter().find(|(_, value)| value == text) {
             return word.clone();
@@ -114,6 +120,8 @@ impl Secrets {
             let quoted = Value::String(value.clone()).to_string();
             for form in [
                 value.clone(),
+                // As a part of a host's name.
+                value.to_lowercase(),
                 url::form_urlencoded::byte_serialize(value.as_bytes()).collect(),
                 quoted[1..quoted.len() - 1].to_owned(),
             ] {

@@ -47,7 +47,7 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// The manifest does not run because of it.
+    /// The manifest, or the stream that it stands in, does not run because of it.
     Unsupported,
     /// It runs; this is probably not what was meant.
     Suspicious,
@@ -76,6 +76,7 @@ pub fn compat(file: &str, text: &str) -> Report {
                     & Normalization::load(&source).is_ok();
                 walk::examine(&source, loads)
             };
+            loader.take_back();
             let (_, problems) = loader.into_parts();
             merged(problems.iter().map(|problem| refused(file, problem)).collect(), found)
         }

@@ -153,6 +153,7 @@ fn load(filled: &[(&DynamicStreams, Arc<Node>)], session: &Arc<Session>, known: 
     let loader = Loader::again(&first.later);
     let mut streams = Vec::with_capacity(filled.len());
     for (dynamic, node) in filled {
+        loader.tell(!dynamic.resolver.reads_yaml());
         let view = dynamic.template.view(&loader, node);
         streams.push((dynamic.name.clone(), Stream::load(&view)));
     }

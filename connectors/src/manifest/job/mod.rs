@@ -16,6 +16,9 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 
+/// Longest wait before a report that failed is asked for again: nobody hears of the stream meanwhile.
+const FAILED_WAIT_MAX: Duration = Duration::from_secs(600);
+
 /// What the product's word for a job's state means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -102,11 +105,11 @@ impl Jobs {
 
     /// How long a job may run: an hour when the manifest does not say.
     fn timeout(&self, session: &Session) -> Result<Duration> {
-        Ok(Duration::from_secs(60 * whole(session, self.timeout_minutes.as_ref())?.unwrap_or(60)))
+        Ok(Duration::from_secs(whole(session, self.timeout_minutes.as_ref())?.unwrap_or(60).saturating_mul(60)))
     }
 
     fn failed_wait(&self, session: &Session) -> Result<Duration> {
-        Ok(Duration::from_secs(whole(session, self.failed_wait_s.as_ref())?.unwrap_or(0)))
+        Ok(Duration::from_secs(whole(session, self.failed_wait_s.as_ref())?.unwrap_or(0)).min(FAILED_WAIT_MAX))
     }
 }
 

@@ -5,21 +5,26 @@ mod refs;
 mod view;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeSet, HashMap, HashSet},
     rc::Rc,
     sync::Arc,
 };
 
+use minijinja::Value;
+use view::Members;
 pub(crate) use view::{Kept, Skip, Take, View, scalar_text};
 
 use super::{
     components::Components,
     stream::Stream,
-    template::Compiler,
+    template::{Compiler, Template},
     yaml::{self, Data, Node},
 };
 use crate::Problem;
+
+/// Parameters of components that are kept while they may be asked for again.
+const PARAMETERS_KEPT: usize = 32;
 
 /// What loading needs in every corner: the template compiler and the list of problems.
 pub(crate) struct Loader {
@@ -30,10 +35,18 @@ pub(crate) struct Loader {
     file: String,
     /// With line and column.
     problems: RefCell<Vec<((u32, u32), Problem)>>,
+    /// Those of single streams, which the others can be read without.
+    aside: RefCell<Vec<((u32, u32), Problem)>>,
     /// Names that parents give to the templates of their children.
     extra_names: BTreeSet<String>,
     /// Streams loaded already, by the node they come from: parents are shared by their children.
     streams: RefCell<HashMap<*const Node, Rc<Loaded>>>,
+    /// The addresses that requests go to by the manifest's or the settings' own word.
+    declared: RefCell<Vec<Template>>,
+    /// True while parts are loaded that hold what an answer said.
+    is_told: Cell<bool>,
+    /// The parameters of components as templates see them, made once for all that share them.
+    parameters: RefCell<Vec<(Arc<Members>, Value)>>,
     /// Nodes that no tree holds: an address must not be used again while it is known.
     held: RefCell<Vec<Arc<Node>>>,
     /// What tells the first OAuth authenticator with a grant of a person from others.
@@ -74,8 +87,12 @@ impl Loader {
             components: Components::new(),
             file: file.to_owned(),
             problems: RefCell::default(),
+            aside: RefCell::default(),
             extra_names,
             streams: RefCell::default(),
+            declared: RefCell::default(),
+            is_told: Cell::new(false),
+            parameters: RefCell::default(),
             held: RefCell::default(),
             first_grant: RefCell::default(),
             read: None,
@@ -95,8 +112,12 @@ impl Loader {
             components: later.components.clone(),
             file: later.file.clone(),
             problems: RefCell::default(),
+            aside: RefCell::default(),
             extra_names: later.extra_names.clone(),
             streams: RefCell::default(),
+            declared: RefCell::default(),
+            is_told: Cell::new(false),
+            parameters: RefCell::default(),
             held: RefCell::default(),
             first_grant: RefCell::default(),
             read: None,
@@ -142,6 +163,40 @@ impl Loader {
         View::root(self, node)
     }
 
+    /// Says whether what is loaded from now on holds what an answer said.
+    pub(crate) fn tell(&self, is_told: bool) {
+        self.is_told.set(is_told);
+    }
+
+    /// Notes the address of a requester; false when it is the word of an answer.
+    pub(crate) fn declare(&self, address: &Template) -> bool {
+        let is_declared = address.is_settled() && !self.is_told.get();
+        if is_declared {
+            self.declared.borrow_mut().push(address.clone());
+        }
+        is_declared
+    }
+
+    /// The addresses noted so far.
+    pub(crate) fn declared(&self) -> Vec<Template> {
+        self.declared.borrow().clone()
+    }
+
+    /// The parameters as templates see them.
+    fn shown_parameters(&self, parameters: &Arc<Members>, make: impl FnOnce() -> Value) -> Value {
+        // Components beside each other share theirs: the last ones are those asked for again.
+        let mut known = self.parameters.borrow_mut();
+        if let Some((_, value)) = known.iter().rev().find(|(known, _)| Arc::ptr_eq(known, parameters)) {
+            return value.clone();
+        }
+        let value = make();
+        if known.len() >= PARAMETERS_KEPT {
+            known.clear();
+        }
+        known.push((Arc::clone(parameters), value.clone()));
+        value
+    }
+
     /// Notes a problem at `node`.
     pub(crate) fn note(&self, node: &Node, path: &str, message: String) {
         let place = format!(
@@ -156,6 +211,25 @@ impl Loader {
         if !problems.contains(&problem) {
             problems.push(problem);
         }
+    }
+
+    /// How many problems there are, for [`Loader::set_aside`].
+    pub(crate) fn count(&self) -> usize {
+        self.problems.borrow().len()
+    }
+
+    /// Sets the problems after the first `count` aside: they are one stream's own.
+    pub(crate) fn set_aside(&self, count: usize) -> Vec<Problem> {
+        let mut own = self.problems.borrow_mut().split_off(count);
+        own.sort_by_key(|(place, _)| *place);
+        let problems = own.iter().map(|(_, problem)| problem.clone()).collect();
+        self.aside.borrow_mut().append(&mut own);
+        problems
+    }
+
+    /// Takes back what was set aside: no stream is left to be read without.
+    pub(crate) fn take_back(&self) {
+        self.problems.borrow_mut().append(&mut self.aside.borrow_mut());
     }
 
     /// The stream loaded from `node`, if it was met before.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::super::yaml::{Data, Node};
+use super::super::yaml::{Data, MAX_DEPTH, Node};
 use crate::Problem;
 
 /// The tree with all references resolved.
@@ -15,11 +15,23 @@ pub(super) fn resolve(root: &Arc<Node>) -> Result<Arc<Node>, Vec<Problem>> {
         done: HashMap::new(),
         targets: HashMap::new(),
         open: Vec::new(),
+        level: 0,
         problems: Vec::new(),
     };
     let resolved = resolver.node(root);
+    if resolver.problems.is_empty() && resolved.size > MAX_NODES {
+        let message = format!(
+            "references and aliases make more than {MAX_NODES} parts of this manifest: one that names itself several times \
+             over and over grows without end"
+        );
+        resolver.problem(root, message);
+    }
     if resolver.problems.is_empty() { Ok(resolved) } else { Err(resolver.problems) }
 }
+
+/// Parts that a manifest may have once every reference is written out. They are shared, but some are copied later on: the
+/// largest published manifests come to a tenth of it.
+const MAX_NODES: u64 = 5_000_000;
 
 struct Resolver {
     root: Arc<Node>,
@@ -29,6 +41,8 @@ struct Resolver {
     targets: HashMap<Arc<str>, Arc<Node>>,
     /// References being resolved, outermost first.
     open: Vec<Arc<str>>,
+    /// Nodes being resolved inside each other.
+    level: u32,
     problems: Vec<Problem>,
 }
 
@@ -37,6 +51,22 @@ impl Resolver {
         if let Some(done) = self.done.get(&Arc::as_ptr(node)) {
             return Arc::clone(done);
         }
+        self.level += 1;
+        let resolved = if self.level > MAX_DEPTH { self.too_deep(node) } else { self.resolved(node) };
+        self.level -= 1;
+        // A chain of references can be as long as it likes where the parts that it leads through are done already.
+        if resolved.depth > MAX_DEPTH { self.too_deep(node) } else { resolved }
+    }
+
+    fn too_deep(&mut self, node: &Node) -> Arc<Node> {
+        let message = format!("its references lead through more than {MAX_DEPTH} levels");
+        if self.problems.is_empty() {
+            self.problem(node, message);
+        }
+        Node::new(Data::Null, node.place)
+    }
+
+    fn resolved(&mut self, node: &Arc<Node>) -> Arc<Node> {
         let resolved = match &node.data {
             Data::Text(text) if text.starts_with("#/") => return self.reference(text, node),
             Data::List(items) => {
@@ -46,10 +76,8 @@ impl Resolver {
             Data::Map(members) => self.map(node, members),
             _ => Arc::clone(node),
         };
-        // Inside a cycle the result is a stand-in that must not be kept.
-        if self.problems.is_empty() {
-            self.done.insert(Arc::as_ptr(node), Arc::clone(&resolved));
-        }
+        // Stand-ins are kept as well: with a problem nothing comes of it, and to look again and again would take for ever.
+        self.done.insert(Arc::as_ptr(node), Arc::clone(&resolved));
         resolved
     }
 
@@ -97,9 +125,7 @@ impl Resolver {
         self.open.push(Arc::clone(reference));
         let target = self.node(&raw);
         self.open.pop();
-        if self.problems.is_empty() {
-            self.targets.insert(Arc::clone(reference), Arc::clone(&target));
-        }
+        self.targets.insert(Arc::clone(reference), Arc::clone(&target));
         target
     }
 
@@ -165,6 +191,29 @@ mod tests {
         assert_eq!(resolved("a: 1\nb: '#/c'").unwrap_err(), "2:4: there is nothing at `#/c`");
         assert!(resolved("a: '#/b'\nb: '#/a'").unwrap_err().contains("leads back to itself: #/b -> #/a -> #/b"));
         assert!(resolved("a: {b: {$ref: '#/a'}}").unwrap_err().contains("leads back to itself"));
+    }
+
+    #[test]
+    fn a_manifest_that_grows_without_end_is_refused() {
+        let level = |number: usize| format!("l{}: [{}]\n", number + 1, vec![format!("'#/l{number}'"); 10].join(", "));
+        let references: String = (0..12).map(level).collect();
+        assert!(resolved(&format!("l0: x\n{references}")).unwrap_err().contains("grows without end"));
+        let level =
+            |number: usize| format!("l{0}: &l{0} [{1}]\n", number + 1, vec![format!("*l{number}"); 10].join(", "));
+        let aliases: String = (0..12).map(level).collect();
+        assert!(resolved(&format!("l0: &l0 x\n{aliases}")).unwrap_err().contains("grows without end"));
+    }
+
+    #[test]
+    fn references_that_lead_deeper_and_deeper_are_refused() {
+        let chain = |numbers: &mut dyn Iterator<Item = usize>| -> String {
+            numbers.map(|number| format!("l{}: {{x: '#/l{number}'}}\n", number + 1)).collect()
+        };
+        for text in [chain(&mut (0..2_000)), chain(&mut (0..2_000).rev())] {
+            assert!(resolved(&format!("{text}l0: x\n")).unwrap_err().contains("more than 200 levels"));
+        }
+        let aliases: String = (0..20_000).map(|number| format!("l{0}: &l{0} [*l{number}]\n", number + 1)).collect();
+        assert!(yaml::parse(&format!("l0: &l0 x\n{aliases}")).unwrap_err().message.contains("200 levels"));
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Kept {
     }
 }
 
-type Members = Vec<(Arc<str>, Arc<Node>)>;
+pub(super) type Members = Vec<(Arc<str>, Arc<Node>)>;
 
 /// One component. Parameters flow down: a field that is missing or empty takes the value of the parameter of its name.
 #[derive(Clone)]
@@ -332,9 +332,11 @@ impl<'l> View<'l> {
 
     /// The parameters as templates see them.
     fn parameters_value(&self) -> Value {
-        Value::from_pairs(
-            self.parameters.iter().map(|(name, node)| (name.to_string(), values::from_json(&node.to_json()))),
-        )
+        self.loader.shown_parameters(&self.parameters, || {
+            Value::from_pairs(
+                self.parameters.iter().map(|(name, node)| (name.to_string(), values::from_json(&node.to_json()))),
+            )
+        })
     }
 
     /// A list of texts as written; `None` when the field is missing.

@@ -92,6 +92,15 @@ impl Inputs {
         }
     }
 
+    /// True when a template of it uses `name`.
+    pub(crate) fn uses(&self, name: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Text(template) => template.uses(name),
+            Self::Map(pairs) => pairs.iter().any(|(key, value)| key.uses(name) || value.uses(name)),
+        }
+    }
+
     /// True without any.
     pub(crate) fn is_none(&self) -> bool {
         matches!(self, Self::None)

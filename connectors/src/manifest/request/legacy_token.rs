@@ -64,9 +64,9 @@ impl LegacyToken {
     }
 
     async fn kept(&self, session: &Session, header: &str) -> Result<String> {
-        let mut logins = session.logins.lock().await;
-        let what = format!("{:?}", self);
-        if let Some((token, until)) = logins.get(&what)
+        let login = session.login(format!("{self:?}"));
+        let mut kept = login.lock().await;
+        if let Some((token, until)) = &*kept
             && clock::now() < *until
         {
             return Ok(token.expose_secret().to_owned());
@@ -77,7 +77,7 @@ impl LegacyToken {
         } else {
             self.log_in(session).await?
         };
-        logins.insert(what, (SecretString::from(token.clone()), clock::now() + LOGIN_LASTS));
+        *kept = Some((SecretString::from(token.clone()), clock::after(LOGIN_LASTS)));
         Ok(token)
     }
 
@@ -110,7 +110,10 @@ impl LegacyToken {
         let key = text(session, self.response_key.as_ref())?;
         let answer = std::str::from_utf8(&response.body).ok().and_then(|text| Slice::parse(text).ok());
         let token = answer.and_then(|answer| answer.get(&key)).map(|token| Python::from_json(token).text());
-        token.ok_or_else(|| Error::new(ErrorKind::BadAnswer, format!("the login answer has no `{key}`")))
+        let token =
+            token.ok_or_else(|| Error::new(ErrorKind::BadAnswer, format!("the login answer has no `{key}`")))?;
+        session.hide_token(&token);
+        Ok(token)
     }
 
     fn address(&self, session: &Session, path: &Template) -> Result<url::Url> {

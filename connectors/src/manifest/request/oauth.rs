@@ -131,7 +131,11 @@ impl OAuth {
     /// `Reauthorise` when a person must sign in again, `Retry` when the product cannot be reached.
     pub(crate) async fn access_token(&self, session: &Session) -> Result<String> {
         match self.source(session)? {
-            Some(source) => Ok(source.access_token().await?.expose_secret().to_owned()),
+            Some(source) => {
+                let token = source.access_token().await?;
+                session.hide_token(token.expose_secret());
+                Ok(token.expose_secret().to_owned())
+            }
             None => self
                 .fixed(session)?
                 .ok_or_else(|| Error::new(ErrorKind::Reauthorise, "there is no access token: sign in first")),
@@ -309,9 +313,9 @@ impl Exchange {
         Ok(Tokens {
             access_token: token.into(),
             refresh_token: rotated.or_else(|| old.refresh_token.clone()),
-            expires_at: Some(
-                clock::now() + found(&self.expires_in_name).and_then(lifetime).unwrap_or(Duration::from_secs(3600)),
-            ),
+            expires_at: Some(clock::after(
+                found(&self.expires_in_name).and_then(lifetime).unwrap_or(Duration::from_secs(3600)),
+            )),
             version: old.version + 1,
         })
     }

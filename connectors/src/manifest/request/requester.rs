@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 pub(crate) use super::call::{Again, Call, Sent, Tried};
 use super::{
@@ -25,13 +26,16 @@ use crate::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, Opened, Request, Response},
 };
 
-/// All waits of one request together; then the error goes up and the run tries again later.
+/// All waits of one request together, and the time of tries without an answer; then the error goes up and the run tries again
+/// later. A run gives up a page that takes fifteen minutes.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
 /// `HttpRequester`.
 #[derive(Debug)]
 pub(crate) struct Requester {
     base: Template,
+    /// Where requests go is the word of an answer.
+    is_told: bool,
     path: Option<Template>,
     method: Method,
     parameters: Inputs,
@@ -52,6 +56,7 @@ impl Requester {
         }
         let properties = QueryProperties::load(view);
         let base = load_base(view);
+        let is_told = base.as_ref().is_ok_and(|base| !view.loader().declare(base));
         let path = view.template("path");
         let method = view.text("http_method")?.unwrap_or_else(|| "GET".into());
         let method =
@@ -61,6 +66,7 @@ impl Requester {
         let body = load_body(view);
         let (form, json) = body?;
         Ok(Self {
+            is_told,
             base: base?,
             path: path?,
             method: method?,
@@ -101,9 +107,13 @@ impl Requester {
             attempt += 1;
             let request = self.build(session, call).await?;
             let signed_with = bearer(&request);
+            let began = Instant::now();
             let sent = self.exchange(session, request).await;
             let (error, response) = match sent {
-                Err(error) if error.kind() == ErrorKind::Retry => (error, None),
+                Err(error) if error.kind() == ErrorKind::Retry => {
+                    waited += began.elapsed();
+                    (error, None)
+                }
                 Err(error) => return Err(error),
                 Ok(response) => {
                     let mut resolution = self.errors.interpret(session, &response)?;
@@ -132,7 +142,7 @@ impl Requester {
                 }
             };
             let wait = self.errors.wait(session, response.as_ref(), attempt)?;
-            if attempt > max_retries || waited + wait > MAX_WAIT {
+            if is_over(attempt, max_retries, waited, wait) {
                 return Err(given_up(error, attempt).after(wait));
             }
             tracing::info!(reason = error.message(), wait_s = wait.as_secs_f64(), attempt, "trying again");
@@ -169,8 +179,12 @@ impl Requester {
             }
             request.headers.extend(headers.iter().cloned());
             let signed_with = bearer(&request);
+            let began = Instant::now();
             let (error, response) = match session.open(request).await {
-                Err(error) if error.kind() == ErrorKind::Retry => (error, None),
+                Err(error) if error.kind() == ErrorKind::Retry => {
+                    waited += began.elapsed();
+                    (error, None)
+                }
                 Err(error) => return Err(error),
                 Ok(opened) if opened.head.status.as_u16() < 400 => return Ok(opened),
                 Ok(opened) => {
@@ -191,7 +205,7 @@ impl Requester {
                 }
             };
             let wait = self.errors.wait(session, response.as_ref(), attempt)?;
-            if attempt > max_retries || waited + wait > MAX_WAIT {
+            if is_over(attempt, max_retries, waited, wait) {
                 return Err(given_up(error, attempt).after(wait));
             }
             tracing::info!(reason = error.message(), wait_s = wait.as_secs_f64(), attempt, "trying again");
@@ -219,6 +233,18 @@ impl Requester {
         };
         let mut url = join(&home, &path)?;
         check_home("the next page", &home, &url)?;
+        if home.starts_with("https:") && url.scheme() == "http" {
+            // Products behind a proxy name themselves so; a credential does not go there in clear.
+            let _ = url.set_scheme("https");
+        }
+        if self.is_told && self.carries_secrets() && !session.is_declared(&url) {
+            let host = url.host_str().unwrap_or("?").to_owned();
+            let message = format!(
+                "the address of this request comes out of an answer and leads to {host}, which no `url_base` of the manifest \
+                 names: settings and credentials do not go there. Name that host in a requester, or send nothing of them"
+            );
+            return Err(Error::new(ErrorKind::Denied, message));
+        }
         if let Some(home) = call.home.as_deref().filter(|_| !self.auth.is_none()) {
             check_home("the report", home, &url)?;
         }
@@ -240,6 +266,13 @@ impl Requester {
             pool.sign(session, &mut request).await?;
         }
         Ok(request)
+    }
+
+    /// True when a request may hold something of the settings, which are secret in part.
+    fn carries_secrets(&self) -> bool {
+        let in_body = self.json.is_some() || self.form.uses("config");
+        let in_address = self.base.uses("config") || self.path.as_ref().is_some_and(|path| path.uses("config"));
+        !self.auth.is_none() || in_body || in_address || self.parameters.uses("config") || self.headers.uses("config")
     }
 
     fn body(
@@ -320,6 +353,11 @@ fn bearer(request: &Request) -> Option<SecretString> {
 /// A refused token is renewed once: products end tokens before their time.
 fn may_renew(response: &Response, action: Action) -> bool {
     action == Action::RefreshToken || response.status.as_u16() == 401
+}
+
+/// Whether to give up, after `attempt` tries. Time is no reason to after one: it may have gone in waiting for a turn.
+fn is_over(attempt: u32, max_retries: u32, waited: Duration, wait: Duration) -> bool {
+    attempt > max_retries || wait > MAX_WAIT || (attempt > 1 && waited.saturating_add(wait) > MAX_WAIT)
 }
 
 fn given_up(error: Error, attempts: u32) -> Error {

@@ -83,16 +83,16 @@ impl SessionToken {
 
     /// The token, shared by all streams of the session until it ends. The lock makes one login of many.
     async fn kept(&self, session: &Session, lasts: Duration) -> Result<String> {
-        let mut logins = session.logins.lock().await;
-        let what = format!("{:?}", self.login);
-        if let Some((token, until)) = logins.get(&what)
+        let login = session.login(format!("{:?}", self.login));
+        let mut kept = login.lock().await;
+        if let Some((token, until)) = &*kept
             && clock::now() < *until
         {
             return Ok(token.expose_secret().to_owned());
         }
         let token = self.log_in(session).await?;
-        let until = clock::now() + StdDuration::from_micros(lasts.micros.max(0) as u64);
-        logins.insert(what, (SecretString::from(token.clone()), until));
+        let until = clock::after(StdDuration::from_micros(lasts.micros.max(0) as u64));
+        *kept = Some((SecretString::from(token.clone()), until));
         Ok(token)
     }
 
@@ -106,6 +106,8 @@ impl SessionToken {
         let text = std::str::from_utf8(&body).unwrap_or("");
         let answer =
             Slice::parse(text).map_err(|_| Error::new(ErrorKind::BadAnswer, "the login answer is not JSON"))?;
-        Ok(Python::from_json(answer.at(&self.path).ok_or_else(missing)?).text())
+        let token = Python::from_json(answer.at(&self.path).ok_or_else(missing)?).text();
+        session.hide_token(&token);
+        Ok(token)
     }
 }

@@ -9,6 +9,7 @@ use super::{
         request::requester::Again,
         slice::Named,
         time::Duration as Length,
+        told_error::Repeated,
     },
     reader::Reader,
 };
@@ -186,6 +187,7 @@ impl Reader {
         self.slice.window = window;
         self.effort.records = 0;
         self.seen.clear();
+        self.repeated = Repeated::default();
         self.token = self.stream.retriever.paginator.as_ref().and_then(Paginator::first_token);
         self.is_done = false;
     }

@@ -88,6 +88,7 @@ impl Reader {
             }
         }
         let Some((page, mut answer)) = last else { return Ok(None) };
+        self.note(&page).map_err(|error| answer.at(error))?;
         let (body, kept) = extract::rewritten(&merged.into_texts(), &bound.plan)?;
         let (kept, has_old) = self.observe(bound, &body, kept);
         answer.kept = kept.len();

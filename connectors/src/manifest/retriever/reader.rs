@@ -248,9 +248,10 @@ impl Reader {
         let Some(mut answer) = self.answer.take() else { return Ok(Batch::waiting(self.latest)) };
         let received = answer.take_received();
         let page = answer.piece(&bound.plan)?;
-        told_error::refuse(&page, &bound.plan)
-            .and_then(|()| self.repeated.note(&page.source, page.records.len()))
-            .map_err(|error| answer.at(error))?;
+        told_error::refuse(&page, &bound.plan).map_err(|error| answer.at(error))?;
+        if answer.begins() {
+            self.note(&page).map_err(|error| answer.at(error))?;
+        }
         let (body, kept) = self.select(bound, &page)?;
         let (kept, has_old) = self.observe(bound, &body, kept);
         answer.kept += kept.len();
@@ -271,11 +272,17 @@ impl Reader {
         Ok(Batch { body, records, attachments, received, next, has_more: !self.is_done, latest: self.latest })
     }
 
+    /// Notes a page, to find out when pages come for ever.
+    pub(super) fn note(&mut self, page: &Extracted) -> Result<()> {
+        self.repeated.note(page, !self.stream.primary_key.is_empty())
+    }
+
     /// At the end of one part of a report, goes on to the next one.
     fn has_other_target(&mut self) -> bool {
         let Some(targets) = &mut self.targets else { return false };
         targets.pop();
         self.seen.clear();
+        self.repeated = told_error::Repeated::default();
         self.token = self.stream.retriever.paginator.as_ref().and_then(Paginator::first_token);
         !targets.is_empty()
     }
@@ -354,7 +361,8 @@ impl Reader {
         if self.seen.insert(hash(token)) {
             return Ok(());
         }
-        let message = "the product gives the same page token twice: it would send the same pages for ever";
+        let message = "the product gives the same page token twice: it would send the same pages for ever. A manifest whose \
+                       last page names itself needs a `stop_condition`";
         Err(Error::new(ErrorKind::BadAnswer, message))
     }
 }

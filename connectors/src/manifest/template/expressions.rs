@@ -5,28 +5,49 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 /// Compiled expressions kept at once; manifests have a handful.
-const MAX_PATTERNS: usize = 256;
+const MAX_PATTERNS: usize = 64;
+/// Largest compiled expression.
+const MAX_SIZE_BYTES: usize = 4 << 20;
+
+static PATTERNS: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
+
+/// True for an expression that need not be compiled any more.
+pub(super) fn is_compiled(source: &str) -> bool {
+    PATTERNS.lock().unwrap_or_else(PoisonError::into_inner).contains_key(source)
+}
 
 /// Compiles an expression of Python's; without look-around and back references.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn expression(source: &str) -> Result<Regex, String> {
-    static PATTERNS: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
     let mut patterns = PATTERNS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = patterns.get(source) {
         return Ok(known.clone());
     }
-    let compiled = Regex::new(&translated(source))
-        .map_err(|error| format!("`{source}` is not a regular expression that can be used: {error}"))?;
+    let mut builder = RegexBuilder::new(&translated(source));
+    let compiled = builder.size_limit(MAX_SIZE_BYTES).dfa_size_limit(MAX_SIZE_BYTES).build();
+    let compiled = compiled.map_err(|error| {
+        let source: String = source.chars().take(SHOWN_CHARS).collect();
+        format!("`{source}` is not a regular expression that can be used: {}", reason(&error))
+    })?;
     if patterns.len() >= MAX_PATTERNS {
         patterns.clear();
     }
     patterns.insert(source.to_owned(), compiled.clone());
     Ok(compiled)
+}
+
+/// So much of an expression is shown, and of what is wrong with it.
+const SHOWN_CHARS: usize = 200;
+
+/// In one line; the library draws the expression with a mark under it.
+fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    text.lines().last().unwrap_or_default().trim_start_matches("error: ").chars().take(SHOWN_CHARS).collect()
 }
 
 /// What is a plain character in Python and means something here is quoted: braces that count nothing, and brackets and

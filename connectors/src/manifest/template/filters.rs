@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac};
 use minijinja::{
-    Environment, Error, Value,
+    Environment, Error, State, Value,
     value::{Rest, ValueKind, ValueOrKwargs},
 };
 use regex::Regex;
@@ -11,7 +11,8 @@ use sha2::Digest as _;
 
 use super::{
     arguments::Arguments,
-    expressions::expression,
+    bounds,
+    expressions::{expression, is_compiled},
     lists,
     operators::{type_error, value_error},
     values::{text, write_repr},
@@ -31,11 +32,11 @@ pub(super) fn register(env: &mut Environment<'static>) {
     env.add_filter("base64decode", base64_decode);
     // The reference encodes here, despite the name.
     env.add_filter("base64binascii_decode", base64_encode);
-    env.add_filter("regex_search", |given: Rest<ValueOrKwargs>| {
-        regex_search(&Arguments::of(&given.into_values(), &["value", "regex"])?)
+    env.add_filter("regex_search", |state: &State<'_, '_>, given: Rest<ValueOrKwargs>| {
+        regex_search(state, &Arguments::of(&given.into_values(), &["value", "regex"])?)
     });
-    env.add_filter("regex_replace", |given: Rest<ValueOrKwargs>| {
-        regex_replace(&Arguments::of(&given.into_values(), &["value", "regex", "replacement"])?)
+    env.add_filter("regex_replace", |state: &State<'_, '_>, given: Rest<ValueOrKwargs>| {
+        regex_replace(state, &Arguments::of(&given.into_values(), &["value", "regex", "replacement"])?)
     });
     env.add_filter("urlencode", url_encode);
     env.add_filter("int", |given: Rest<ValueOrKwargs>| {
@@ -177,14 +178,20 @@ fn base64_decode(value: &str) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| value_error("base64decode: not text"))
 }
 
-fn pattern(source: &str) -> Result<Regex, Error> {
+/// What compiling an expression costs beside an instruction's one.
+const COMPILING_STEPS: u64 = 20_000;
+
+fn pattern(state: &State<'_, '_>, source: &str) -> Result<Regex, Error> {
+    if !is_compiled(source) {
+        state.consume_fuel(COMPILING_STEPS)?;
+    }
     expression(source).map_err(value_error)
 }
 
 /// The first group of the first match, or nothing.
-fn regex_search(given: &Arguments) -> Result<Value, Error> {
+fn regex_search(state: &State<'_, '_>, given: &Arguments) -> Result<Value, Error> {
     let (value, source) = (given.text(0)?, given.text(1)?);
-    let found = pattern(source)?;
+    let found = pattern(state, source)?;
     let captures = found.captures(value).filter(|captures| captures.len() > 1);
     // A group that takes no part in the match is none.
     Ok(captures
@@ -192,12 +199,17 @@ fn regex_search(given: &Arguments) -> Result<Value, Error> {
 }
 
 /// Replaces every match; the replacement names groups as `\1`.
-fn regex_replace(given: &Arguments) -> Result<String, Error> {
+fn regex_replace(state: &State<'_, '_>, given: &Arguments) -> Result<String, Error> {
     let (value, expression, replacement) = (given.text(0)?, given.text(1)?, given.text(2)?);
-    let groups = pattern(r"\\(\d+)")?;
+    let (groups, wanted) = (pattern(state, r"\\(\d+)")?, pattern(state, expression)?);
+    // What a group holds may come as often as the replacement names it.
+    let names = groups.find_iter(replacement).count();
+    let sizes =
+        wanted.find_iter(value).map(|found| replacement.len().saturating_add(names.saturating_mul(found.len())));
+    bounds::allow_text(sizes.fold(value.len(), usize::saturating_add))?;
     let replacement = replacement.replace('$', "$$");
     let replacement = groups.replace_all(&replacement, "$${$1}");
-    Ok(pattern(expression)?.replace_all(value, replacement.as_ref()).into_owned())
+    Ok(wanted.replace_all(value, replacement.as_ref()).into_owned())
 }
 
 /// Percent-encodes all but letters, digits, `_.-~` and `safe`.
@@ -310,5 +322,5 @@ fn join(given: &Arguments) -> Result<String, Error> {
         Some(name) => item.get_attr(name).map(|found| text(&found)),
         None => Ok(text(&item)),
     });
-    Ok(texts.collect::<Result<Vec<_>, Error>>()?.join(separator.unwrap_or("")))
+    bounds::joined(texts, separator.unwrap_or(""))
 }

@@ -6,6 +6,7 @@ use minijinja::{
 };
 
 use super::{
+    bounds::{allow_items, weighed},
     methods::padded,
     operators::{type_error, value_error},
     values::text,
@@ -43,23 +44,24 @@ fn not_none(value: Value, filter: &str) -> Result<Value, Error> {
 }
 
 fn list(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
-    filters::list(state, not_none(value, "list")?)
+    weighed(state, filters::list(state, not_none(value, "list")?)?)
 }
 
 fn sort(state: &State<'_, '_>, value: Value, options: Kwargs) -> Result<Value, Error> {
-    filters::sort(state, not_none(value, "sort")?, options)
+    // Items are compared as a whole, and so are those of `unique` and of the largest and smallest.
+    filters::sort(state, weighed(state, not_none(value, "sort")?)?, options)
 }
 
 fn unique(state: &State<'_, '_>, value: Value, options: Kwargs) -> Result<Value, Error> {
-    filters::unique(state, not_none(value, "unique")?, options)
+    filters::unique(state, weighed(state, not_none(value, "unique")?)?, options)
 }
 
 fn min(state: &State<'_, '_>, value: Value, options: Kwargs) -> Result<Value, Error> {
-    filters::min(state, not_none(value, "min")?, options)
+    filters::min(state, weighed(state, not_none(value, "min")?)?, options)
 }
 
 fn max(state: &State<'_, '_>, value: Value, options: Kwargs) -> Result<Value, Error> {
-    filters::max(state, not_none(value, "max")?, options)
+    filters::max(state, weighed(state, not_none(value, "max")?)?, options)
 }
 
 fn sum(
@@ -73,7 +75,8 @@ fn sum(
 }
 
 fn batch(state: &State<'_, '_>, value: Value, count: usize, fill: Option<Value>) -> Result<Value, Error> {
-    filters::batch(state, not_none(value, "batch")?, count, fill)
+    allow_items(count)?;
+    weighed(state, filters::batch(state, not_none(value, "batch")?, count, fill)?)
 }
 
 fn reverse(value: &Value) -> Result<Value, Error> {

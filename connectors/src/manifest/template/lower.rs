@@ -19,7 +19,7 @@ use super::super::json::write_text;
 /// What is not a template, or a statement that the language does not have.
 pub(super) fn lower(source: &str) -> Result<String, String> {
     let parsed = parse(source, "template", SyntaxConfig::default()).map_err(|error| syntax_message(&error))?;
-    let mut printer = Printer { out: String::with_capacity(source.len() + 32) };
+    let mut printer = Printer { out: String::with_capacity(source.len() + 32), namespaces: Vec::new() };
     printer.statement(&parsed)?;
     Ok(printer.out)
 }
@@ -28,14 +28,16 @@ fn syntax_message(error: &Error) -> String {
     error.detail().map_or_else(|| error.to_string(), str::to_owned)
 }
 
-struct Printer {
+pub(super) struct Printer {
     out: String,
+    /// Names of namespaces. Only their attributes can be used: one that holds itself would never be freed.
+    pub(super) namespaces: Vec<String>,
 }
 
-type Printed = Result<(), String>;
+pub(super) type Printed = Result<(), String>;
 
 impl Printer {
-    fn put(&mut self, text: &str) -> Printed {
+    pub(super) fn put(&mut self, text: &str) -> Printed {
         self.out.push_str(text);
         Ok(())
     }
@@ -71,7 +73,7 @@ impl Printer {
                 self.put("{% set ")?;
                 self.target(&found.target)?;
                 self.put(" = ")?;
-                self.expression(&found.expr)?;
+                self.assigned(&found.target, &found.expr)?;
                 self.put(" %}")
             }
             ast::Stmt::SetBlock(found) => {
@@ -130,9 +132,9 @@ impl Printer {
         self.put("{% endwith %}")
     }
 
-    fn expression(&mut self, expression: &ast::Expr<'_>) -> Printed {
+    pub(super) fn expression(&mut self, expression: &ast::Expr<'_>) -> Printed {
         match expression {
-            ast::Expr::Var(var) => self.put(var.id),
+            ast::Expr::Var(var) => self.name(var.id),
             ast::Expr::Const(constant) => self.constant(&constant.value),
             ast::Expr::Slice(slice) => {
                 self.operand(&slice.expr)?;
@@ -157,12 +159,12 @@ impl Printer {
             ast::Expr::Filter(filter) => self.filter(filter),
             ast::Expr::Test(test) => self.test(test),
             ast::Expr::GetAttr(found) => {
-                self.operand(&found.expr)?;
+                self.owner(&found.expr)?;
                 self.put(".")?;
                 self.put(found.name)
             }
             ast::Expr::GetItem(found) => {
-                self.operand(&found.expr)?;
+                self.owner(&found.expr)?;
                 self.put("[")?;
                 self.expression(&found.subscript_expr)?;
                 self.put("]")
@@ -171,8 +173,8 @@ impl Printer {
                 self.operand(&call.expr)?;
                 self.arguments(&call.args)
             }
-            ast::Expr::List(list) => self.items("[", &list.items, "]"),
-            ast::Expr::Tuple(tuple) => self.items("(", &tuple.items, if tuple.items.len() == 1 { ",)" } else { ")" }),
+            ast::Expr::List(list) => self.items("__list(", &list.items, ")"),
+            ast::Expr::Tuple(tuple) => self.items("__tuple(", &tuple.items, ")"),
             ast::Expr::Map(map) => self.map(map),
         }
     }
@@ -215,18 +217,18 @@ impl Printer {
     }
 
     fn map(&mut self, map: &ast::Map<'_>) -> Printed {
-        self.put("{")?;
+        self.put("__map(")?;
         for (index, (key, value)) in map.keys.iter().zip(&map.values).enumerate() {
             self.put(if index > 0 { ", " } else { "" })?;
             self.expression(key)?;
-            self.put(": ")?;
+            self.put(", ")?;
             self.expression(value)?;
         }
-        self.put("}")
+        self.put(")")
     }
 
     /// An expression that something is appended to: numbers and conditions need parentheses there.
-    fn operand(&mut self, expression: &ast::Expr<'_>) -> Printed {
+    pub(super) fn operand(&mut self, expression: &ast::Expr<'_>) -> Printed {
         if matches!(expression, ast::Expr::Const(_)) {
             self.put("(")?;
             self.expression(expression)?;
@@ -254,7 +256,7 @@ impl Printer {
         self.put(")")
     }
 
-    fn arguments(&mut self, arguments: &[ast::CallArg<'_>]) -> Printed {
+    pub(super) fn arguments(&mut self, arguments: &[ast::CallArg<'_>]) -> Printed {
         self.put("(")?;
         for (index, argument) in arguments.iter().enumerate() {
             self.put(if index > 0 { ", " } else { "" })?;

@@ -3,6 +3,7 @@
 use minijinja::{Error, ErrorKind, State, Value, value::ValueKind};
 
 use super::{
+    bounds,
     operators::type_error,
     values::{is_list, text},
 };
@@ -51,6 +52,11 @@ fn text_method(own: &str, method: &str, args: &[Value]) -> Option<Result<Value, 
     let first = args.first().and_then(|value| value.as_str());
     let value = match (method, args.len()) {
         ("join", 1) => return Some(join(own, &args[0])),
+        ("replace", 2 | 3) => return replace(own, args),
+        ("format", _) => {
+            let refused = bounds::allow_format(own, args).err()?;
+            return Some(Err(refused));
+        }
         ("split" | "rsplit", 1 | 2) if first == Some("") => {
             return Some(Err(super::operators::value_error("split(): the separator is empty")));
         }
@@ -101,7 +107,17 @@ fn join(separator: &str, items: &Value) -> Result<Value, Error> {
     let texts = items.map(|item| {
         item.as_str().map(str::to_owned).ok_or_else(|| type_error(format!("join() needs texts, found {}", text(&item))))
     });
-    Ok(Value::from(texts.collect::<Result<Vec<_>, Error>>()?.join(separator)))
+    bounds::joined(texts, separator).map(Value::from)
+}
+
+/// `None` for arguments that are of other kinds.
+fn replace(own: &str, args: &[Value]) -> Option<Result<Value, Error>> {
+    let count = match args.get(2) {
+        None => None,
+        // Below zero means each.
+        Some(count) => usize::try_from(count.as_i64()?).ok(),
+    };
+    Some(bounds::replaced(own, args[0].as_str()?, args[1].as_str()?, count).map(Value::from))
 }
 
 fn split_times(own: &str, args: &[Value]) -> Option<Value> {

@@ -9,12 +9,15 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 use crate::{Error, ErrorKind as Kind, Result};
 
 mod arguments;
+mod bounds;
 mod expressions;
 mod filters;
 mod lists;
 mod lower;
 mod macros;
 mod methods;
+mod namespaces;
+mod only;
 mod operators;
 mod printf;
 pub(crate) mod python;
@@ -22,6 +25,7 @@ mod scope;
 pub(crate) mod values;
 
 pub(crate) use expressions::expression;
+pub(crate) use only::Only;
 pub(crate) use python::Python;
 use scope::Names;
 pub(crate) use scope::Scope;
@@ -98,36 +102,6 @@ pub(crate) struct Template {
     place: Arc<str>,
 }
 
-/// The kinds of value that a literal may become; any other stays text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Only {
-    /// No restriction.
-    Any,
-    /// Text or a list.
-    TextOrList,
-    /// Text.
-    Text,
-    /// A whole number.
-    Integer,
-    /// A number with a point.
-    Number,
-    /// A truth value.
-    Boolean,
-}
-
-impl Only {
-    fn allows(self, value: &Python) -> bool {
-        match self {
-            Self::Any => true,
-            Self::TextOrList => matches!(value, Python::Text(_) | Python::List(_)),
-            Self::Text => matches!(value, Python::Text(_)),
-            Self::Integer => matches!(value, Python::Int(_) | Python::BigInt(_) | Python::Bool(_)),
-            Self::Number => matches!(value, Python::Float(_)),
-            Self::Boolean => matches!(value, Python::Bool(_)),
-        }
-    }
-}
-
 /// What rendering gave.
 enum Rendered {
     Text(String),
@@ -153,9 +127,12 @@ impl Compiler {
             {
                 return Ok(());
             }
-            out.write_str(&values::text(value)).map_err(|_| minijinja::Error::from(ErrorKind::WriteFailure))
+            let text = values::text(value);
+            bounds::allow_text(text.len())?;
+            out.write_str(&text).map_err(|_| minijinja::Error::from(ErrorKind::WriteFailure))
         });
         env.set_unknown_method_callback(methods::call);
+        bounds::register(&mut env);
         operators::register(&mut env);
         macros::register(&mut env);
         filters::register(&mut env);
@@ -252,6 +229,11 @@ impl Template {
     /// True when the template uses `name`.
     pub(crate) fn uses(&self, name: &str) -> bool {
         self.names.contains(name)
+    }
+
+    /// True when what it gives follows from the manifest and the settings alone, and from no answer.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.names.iter().all(|name| matches!(name.as_str(), "config" | "parameters"))
     }
 
     /// The value; something missing is an empty text where it is printed and an error where it is looked into.

@@ -2,9 +2,12 @@
 
 use std::cmp::Ordering;
 
-use minijinja::{Environment, Error, ErrorKind, Value, value::ValueKind};
+use minijinja::{Environment, Error, ErrorKind, State, Value, value::ValueKind};
 
-use super::values::{Clock, Length, is_list, text};
+use super::{
+    bounds::{allow_text, weighed},
+    values::{Clock, Length, is_list, text},
+};
 
 /// Texts and lists made by `*` may not grow beyond this.
 const MAX_REPEATED: usize = 100_000;
@@ -22,19 +25,27 @@ pub(super) fn register(env: &mut Environment<'static>) {
         compare(&a, &b, ">=").map(|order| matches!(order, Some(Ordering::Greater | Ordering::Equal)))
     });
     env.add_function("__in", |a: Value, b: Value| contains(&b, &a));
-    env.add_function("__add", |a: Value, b: Value| add(&a, &b));
+    env.add_function("__add", |state: &State<'_, '_>, a: Value, b: Value| made(state, add(&a, &b)?));
     env.add_function("__sub", |a: Value, b: Value| subtract(&a, &b));
-    env.add_function("__mul", |a: Value, b: Value| multiply(&a, &b));
+    env.add_function("__mul", |state: &State<'_, '_>, a: Value, b: Value| made(state, multiply(&a, &b)?));
     env.add_function("__div", |a: Value, b: Value| divide(&a, &b));
     env.add_function("__floordiv", |a: Value, b: Value| floor_divide(&a, &b));
     env.add_function("__mod", |a: Value, b: Value| remainder(&a, &b));
     env.add_function("__pow", |a: Value, b: Value| power(&a, &b));
-    env.add_function("__cat", |a: Value, b: Value| Value::from(text(&a) + &text(&b)));
+    env.add_function("__cat", |a: Value, b: Value| {
+        let (a, b) = (text(&a), text(&b));
+        allow_text(a.len().saturating_add(b.len())).map(|()| Value::from(a + &b))
+    });
     env.add_function("__neg", |a: Value| match Number::of(&a) {
-        Some(Number::Int(value)) => Ok(Value::from(-value)),
+        Some(Number::Int(value)) => value.checked_neg().map(Value::from).ok_or_else(too_large),
         Some(Number::Float(value)) => Ok(Value::from(-value)),
         None => Err(operand_error("-", &a, None)),
     });
+}
+
+/// A list that an operator made is not to be larger than any other.
+fn made(state: &State<'_, '_>, value: Value) -> Outcome {
+    if value.kind() == ValueKind::Seq { weighed(state, value) } else { Ok(value) }
 }
 
 /// A `TypeError`: the reference then takes the template's own text as the value.
@@ -45,6 +56,10 @@ pub(super) fn type_error(message: impl Into<String>) -> Error {
 /// An error that ends the evaluation, such as a `ValueError`.
 pub(super) fn value_error(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("ValueError: {}", message.into()))
+}
+
+fn too_large() -> Error {
+    value_error("the result is too large a number")
 }
 
 fn operand_error(operator: &str, a: &Value, b: Option<&Value>) -> Error {
@@ -143,6 +158,7 @@ fn add(a: &Value, b: &Value) -> Outcome {
         });
     }
     if let (Some(a), Some(b)) = (a.as_str(), b.as_str()) {
+        allow_text(a.len().saturating_add(b.len()))?;
         return Ok(Value::from(format!("{a}{b}")));
     }
     if a.kind() == ValueKind::Seq && b.kind() == ValueKind::Seq && is_list(a) == is_list(b) {
@@ -159,7 +175,10 @@ fn add(a: &Value, b: &Value) -> Outcome {
 }
 
 fn sum(a: super::super::time::Duration, b: super::super::time::Duration) -> super::super::time::Duration {
-    super::super::time::Duration { months: a.months + b.months, micros: a.micros + b.micros }
+    super::super::time::Duration {
+        months: a.months.saturating_add(b.months),
+        micros: a.micros.saturating_add(b.micros),
+    }
 }
 
 fn sequence(items: Vec<Value>, is_list: bool) -> Outcome {
@@ -233,7 +252,10 @@ fn divide(a: &Value, b: &Value) -> Outcome {
 
 fn floor_divide(a: &Value, b: &Value) -> Outcome {
     Ok(match checked("//", a, b)? {
-        (Number::Int(a), Number::Int(b)) => Value::from(a.div_euclid(b) - i128::from(b < 0 && a.rem_euclid(b) != 0)),
+        (Number::Int(a), Number::Int(b)) => {
+            let whole = a.checked_div_euclid(b).ok_or_else(too_large)?;
+            Value::from(whole - i128::from(b < 0 && a.rem_euclid(b) != 0))
+        }
         (a, b) => Value::from((a.as_float() / b.as_float()).floor()),
     })
 }
@@ -244,7 +266,10 @@ fn remainder(a: &Value, b: &Value) -> Outcome {
         return super::printf::format(pattern, b).map(Value::from);
     }
     Ok(match checked("%", a, b)? {
-        (Number::Int(a), Number::Int(b)) => Value::from(((a % b) + b) % b),
+        (Number::Int(a), Number::Int(b)) => {
+            let rest = a.checked_rem(b).ok_or_else(too_large)?;
+            Value::from(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
+        }
         (a, b) => Value::from(a.as_float() - b.as_float() * (a.as_float() / b.as_float()).floor()),
     })
 }
@@ -254,7 +279,7 @@ fn power(a: &Value, b: &Value) -> Outcome {
     if let (Number::Int(base), Number::Int(exponent)) = (a, b)
         && let Ok(exponent) = u32::try_from(exponent)
     {
-        return base.checked_pow(exponent).map(Value::from).ok_or_else(|| value_error("`**` gives too large a number"));
+        return base.checked_pow(exponent).map(Value::from).ok_or_else(too_large);
     }
     Ok(Value::from(a.as_float().powf(b.as_float())))
 }

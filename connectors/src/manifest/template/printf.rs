@@ -3,9 +3,13 @@
 use minijinja::{Error, Value, value::ValueKind};
 
 use super::{
+    bounds::allow_text,
     operators::{type_error, value_error},
     values::{is_list, text, write_repr},
 };
+
+/// Digits behind a point that can be asked for.
+const MAX_DIGITS: usize = 1000;
 
 /// Fills the placeholders of `pattern` with `values`: a tuple's items, a mapping's members, or one value.
 pub(super) fn format(pattern: &str, values: &Value) -> Result<String, Error> {
@@ -31,6 +35,7 @@ pub(super) fn format(pattern: &str, values: &Value) -> Result<String, Error> {
             None => left.next().ok_or_else(|| type_error("not enough arguments for format string"))?,
         };
         out.push_str(&placed(&value, kind, flags)?);
+        allow_text(out.len())?;
     }
     out.push_str(rest);
     let is_used_up = left.next().is_none() || values.kind() == ValueKind::Map;
@@ -61,6 +66,9 @@ fn placed(value: &Value, kind: u8, flags: &str) -> Result<String, Error> {
             Ok(whole) => whole.to_string(),
             Err(_) => format!("{:.0}", number()?.trunc()),
         },
+        b'f' | b'F' if precision.is_some_and(|digits| digits > MAX_DIGITS) => {
+            return Err(value_error(format!("a number may have {MAX_DIGITS} digits behind the point, not more")));
+        }
         b'f' | b'F' => format!("{:.*}", precision.unwrap_or(6), number()?),
         b'x' => format!("{:x}", number()? as i64),
         _ => return Err(value_error(format!("unsupported format character `{}`", char::from(kind)))),

@@ -168,3 +168,100 @@ fn literals_are_kept_from_becoming_other_kinds() {
     assert_eq!(template.value_of(&engine, &scope, Only::Integer).unwrap(), Python::Int(5));
     assert_eq!(template.value_of(&engine, &scope, Only::Boolean).unwrap(), Python::Text("5".into()));
 }
+
+/// Templates that want all of the memory, all of the stack or all of the time: each ends with an error that says why.
+const BOMBS: &[(&str, &str)] = &[
+    ("{{ 'x' * 10 ** 9 }}", "`*` would make"),
+    ("{{ ['x'] * 10 ** 9 }}", "`*` would make"),
+    ("{{ 10 ** 10 ** 10 ** 10 }}", ""),
+    ("{{ 9 ** 99 }}", "too large a number"),
+    ("{{ -(0 - 10 ** 38 - 10 ** 38) }}", "too large a number"),
+    ("{{ (0 - 10 ** 38 - 10 ** 38) // -1 }}", "too large a number"),
+    ("{{ (0 - 10 ** 38 - 10 ** 38) % -1 }}", "too large a number"),
+    ("{{ '%1000000000d' % 5 }}", ""),
+    ("{{ '%.1000000000f' % 1.5 }}", "digits behind the point"),
+    ("{{ ('%(a)s' * 9000) % {'a': 'x' * 99999} }}", "texts of 16 MiB"),
+    ("{{ '{:>1000000000}'.format(1) }}", "three digits"),
+    ("{{ '{:>{}}'.format(1, 10 ** 9) }}", "another field"),
+    ("{{ ('{0}' * 9000).format('x' * 99999) }}", "texts of 16 MiB"),
+    ("{{ ('x' * 99999).replace('x', 'x' * 99999) }}", "texts of 16 MiB"),
+    ("{{ ('x' * 99999) | replace('x', 'x' * 99999) }}", ""),
+    ("{{ ('x' * 99999) | regex_replace('x', 'x' * 99999) }}", "texts of 16 MiB"),
+    ("{{ ('x' * 99999) | regex_replace('(x+)', '\\\\1' * 9000) }}", "texts of 16 MiB"),
+    ("{{ (['x' * 99999] * 9999) | join('y') }}", "80 MiB"),
+    ("{{ 'y'.join(['x' * 99999] * 9999) }}", "80 MiB"),
+    ("{{ ('x' * 99999).join(['y'] * 9999) }}", "texts of 16 MiB"),
+    ("{{ (['y'] * 9999) | join('x' * 99999) }}", "texts of 16 MiB"),
+    ("{{ 'x' | center(10 ** 12) | length }}", ""),
+    ("{{ 'x'.ljust(10 ** 12) | length }}", ""),
+    ("{{ 'x'.zfill(10 ** 12) | length }}", ""),
+    ("{{ 'x' | indent(10 ** 12) }}", ""),
+    ("{{ [1] | batch(10 ** 12, 'x') | list }}", "100000 items"),
+    ("{{ [1] | slice(10 ** 12) | list }}", "100000 items"),
+    ("{{ 1.5 | round(10 ** 9) }}", ""),
+    (
+        "{% set a = [1] * 10 %}{% set b = [a] * 10 %}{% set c = [b] * 10 %}{% set d = [c] * 10 %}{% set e = [d] * 10 %}\
+      {% set f = [e] * 10 %}{% set g = [f] * 10 %}{% set h = [g] * 10 %}{{ h }}",
+        "80 MiB",
+    ),
+    (
+        "{% set a = ['x'] %}{% set b = [a, a, a, a, a, a, a, a] %}{% set c = [b, b, b, b, b, b, b, b] %}\
+      {% set d = [c, c, c, c, c, c, c, c] %}{% set e = [d, d, d, d, d, d, d, d] %}{% set f = [e, e, e, e, e, e, e, e] %}\
+      {% set g = [f, f, f, f, f, f, f, f] %}{% set h = [g, g, g, g, g, g, g, g] %}{% set i = [h, h, h, h, h, h, h, h] %}\
+      {{ i == i | list }}",
+        "80 MiB",
+    ),
+    (
+        "{% set a = {'k': 'x' * 9999} %}{% set b = {'k': a, 'l': a, 'm': a} %}{% set c = dict(k=b, l=b, m=b) %}\
+      {% set d = (c, c, c, c, c, c, c, c) %}{% set e = [d, d, d, d, d, d, d, d] %}{% set f = [e, e, e, e, e, e, e] %}\
+      {% set g = [f, f, f, f, f, f, f] %}{{ g | tojson | length }}",
+        "80 MiB",
+    ),
+    (
+        "{% set n = namespace(a='x') %}{% for i in 'x' * 60 %}{% set n.a = n.a ~ n.a %}{% endfor %}{{ n.a | length }}",
+        "16 MiB",
+    ),
+    (
+        "{% set n = namespace(a='x') %}{% for i in 'x' * 60 %}{% set n.a = n.a + n.a %}{% endfor %}{{ n.a | length }}",
+        "16 MiB",
+    ),
+    ("{% set n = namespace(a=[1]) %}{% for i in 'x' * 99999 %}{% set n.a = [n.a] %}{% endfor %}{{ 1 }}", "100 levels"),
+    ("{% set n = namespace(a=[1]) %}{% for i in 'x' * 60 %}{% set n.a = n.a + n.a %}{% endfor %}{{ 1 }}", ""),
+    (
+        "{% set n = namespace(a=[1]) %}{% for i in 'x' * 9999 %}{% set n.a = n.a | batch(1) | list %}{% endfor %}{{ 1 }}",
+        "100 levels",
+    ),
+    ("{% set n = namespace() %}{% set n.me = n %}{{ 1 }}", "only its attributes"),
+    ("{% set n = namespace() %}{% set n.all = [n] %}{{ 1 }}", "only its attributes"),
+    ("{{ namespace(a=1) }}", "only its attributes"),
+    ("{% for a in 'x' * 9999 %}{% for b in 'x' * 9999 %}{{ a }}{% endfor %}{% endfor %}", ""),
+    ("{% for a in 'x' * 99999 %}{{ 'x' * 99999 }}{% endfor %}", ""),
+    ("{% for a in 'x' * 99999 %}{% if 'y' in 'x' * 99999 %}{% endif %}{% endfor %}", ""),
+    ("{% for a in 'x' * 9999 %}{{ a | regex_search('a{3}(b' ~ loop.index ~ ')') }}{% endfor %}", ""),
+    ("{{ 'a' | regex_search('((((a{1,99}){1,99}){1,99}){1,99})') }}", "regular expression"),
+    ("{{ 'a' | regex_search('(' * 5000 ~ ')' * 5000) }}", "regular expression"),
+    ("{{ ['x'] | zip(['x']) | list }}", "zip"),
+    ("{{ duration('P999999999Y') + duration('P999999999Y') * 9999999999 }}", ""),
+    ("{{ '[' * 99999 }}", "text"),
+];
+
+#[test]
+fn a_template_that_wants_all_there_is_is_stopped() {
+    let mut wrong = Vec::new();
+    for (source, told) in BOMBS {
+        match evaluate(source) {
+            Err(error) if error.to_string().contains(told) => {}
+            Err(error) => wrong.push(format!("{source}: {error}")),
+            Ok(value) if value.text().len() <= 100_000 && (told.is_empty() || *told == "text") => {}
+            Ok(value) => wrong.push(format!("{source}: {} bytes", value.text().len())),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_expression_that_other_engines_take_for_ever_for_is_quick() {
+    let source = "{{ ('a' * 50000 ~ '!') | regex_search('^((a+)+)+$') }}";
+    assert_eq!(evaluate(source).unwrap(), Python::None);
+    assert_eq!(evaluate("{{ ('a' * 50000) | regex_search('(a*)*b') }}").unwrap(), Python::None);
+}

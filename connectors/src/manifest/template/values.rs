@@ -45,6 +45,11 @@ impl Lazy {
         Value::from_object(Self { body: body.clone(), range, members: Some(members) })
     }
 
+    /// How long its text is.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.range.len()
+    }
+
     fn text(&self) -> &str {
         std::str::from_utf8(&self.body[self.range.clone()]).unwrap_or("null")
     }
@@ -192,8 +197,11 @@ pub(super) struct Length(pub(super) Duration);
 impl Clock {
     /// Later by `duration`; a date moves by whole days.
     pub(super) fn plus(&self, duration: Duration) -> Result<Self, String> {
-        let micros =
-            if self.is_date { duration.micros.div_euclid(86_400_000_000) * 86_400_000_000 } else { duration.micros };
+        let micros = if self.is_date {
+            duration.micros.div_euclid(86_400_000_000).saturating_mul(86_400_000_000)
+        } else {
+            duration.micros
+        };
         Ok(Self { moment: self.moment.plus(Duration { micros, ..duration })?, ..self.clone() })
     }
 

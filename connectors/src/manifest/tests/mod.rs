@@ -1,6 +1,7 @@
 //! What the reference does, compared with what this runtime does: tables of `tests/connectors/facts`, which
 //! `make-facts.py` there takes from the reference. Where this runtime differs on purpose, the case is named beside its test.
 
+mod hostile;
 mod mutated;
 mod reading;
 mod templates;

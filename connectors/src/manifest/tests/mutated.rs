@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::super::{ManifestIntegration, session::Session, settings, yaml};
+use super::super::{ManifestIntegration, compat, session::Session, settings, yaml};
 use crate::{
     Link, Settings,
     http::{AddressGuard, HttpClient, HttpClientBuilder},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Changed manifests in a plain run of the tests. `LISTBACKUP_FUZZ_SECONDS` goes on for as long as it says.
-const COUNT: u64 = 150;
+pub(super) const COUNT: u64 = 150;
 
 const FRAGMENTS: [&str; 28] = [
     "{{ config['x'] }}",
@@ -78,21 +78,21 @@ const KINDS: [&str; 20] = [
 ];
 
 /// Numbers that follow from a seed.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self) -> u64 {
+    pub(super) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         (self.roll() % end.max(1) as u64) as usize
     }
 
-    fn one_of<'a>(&mut self, texts: &[&'a str]) -> &'a str {
+    pub(super) fn one_of<'a>(&mut self, texts: &[&'a str]) -> &'a str {
         texts[self.below(texts.len())]
     }
 }
@@ -194,7 +194,7 @@ fn spoil(text: &str, dice: &mut Dice) -> String {
 }
 
 /// The manifests at hand.
-fn texts() -> Vec<(PathBuf, String)> {
+pub(super) fn texts() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["manifests", "../tests/connectors/manifests", "../../shared/manifests/dev"];
     let entries =
@@ -208,7 +208,7 @@ fn texts() -> Vec<(PathBuf, String)> {
     found
 }
 
-fn changed(text: &str, dice: &mut Dice) -> String {
+pub(super) fn changed(text: &str, dice: &mut Dice) -> String {
     if dice.below(4) == 0 {
         return spoil(text, dice);
     }
@@ -234,7 +234,7 @@ fn load(text: &str, http: &HttpClient) -> bool {
         credentials: Arc::new(MemoryCredentials::empty()),
     };
     let session = Arc::new(Session::new(Arc::clone(&integration.engine), link, settings));
-    for stream in integration.manifest.streams.iter().map(|listed| &listed.stream) {
+    for stream in integration.manifest.streams.iter().filter_map(|listed| listed.stream.sound()) {
         // What has to ask the product is left where it begins to.
         let described = Box::pin(stream.describe(&session)).now_or_never();
         let bound = Box::pin(stream.bound(&session)).now_or_never();
@@ -244,27 +244,35 @@ fn load(text: &str, http: &HttpClient) -> bool {
     true
 }
 
-#[test]
+/// Goes through changed manifests, for a moment or for as long as the person says who runs the test; `take` says whether one loads.
 #[expect(clippy::disallowed_methods, reason = "how long to go on is for the person who runs the test")]
-fn no_change_of_a_manifest_makes_loading_it_panic() {
+pub(super) fn for_each(what: &str, count_max: u64, mut take: impl FnMut(&str, &mut Dice) -> bool) {
     let seconds: Option<u64> = std::env::var("LISTBACKUP_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
     let begun = std::time::Instant::now();
     let base = if seconds.is_some() { u64::from(std::process::id()) << 32 } else { 0 };
-    let http = HttpClientBuilder::new(AddressGuard::allowing(Vec::new())).build().unwrap();
     let texts = texts();
     assert!(!texts.is_empty());
     let (mut count, mut loaded) = (0, 0);
-    while seconds.map_or(count < COUNT, |seconds| begun.elapsed() < Duration::from_secs(seconds)) {
+    while seconds.map_or(count < count_max, |seconds| begun.elapsed() < Duration::from_secs(seconds)) {
         let seed = base + count;
         let mut dice = Dice(seed);
         let (path, text) = &texts[dice.below(texts.len())];
-        let text = changed(text, &mut dice);
-        match catch_unwind(AssertUnwindSafe(|| load(&text, &http))) {
+        match catch_unwind(AssertUnwindSafe(|| take(text, &mut dice))) {
             Ok(is_loaded) => loaded += u64::from(is_loaded),
-            Err(_) => panic!("seed {seed} of {} makes it panic", path.display()),
+            Err(_) => panic!("seed {seed} of {} makes {what} panic", path.display()),
         }
         count += 1;
     }
-    println!("{loaded} of {count} changed manifests load (seeds from {base})");
+    println!("{loaded} of {count} manifests load (seeds from {base})");
     assert!(loaded > 0 && loaded < count, "{loaded} of {count} load");
+}
+
+#[test]
+fn no_change_of_a_manifest_makes_loading_it_panic() {
+    let http = HttpClientBuilder::new(AddressGuard::allowing(Vec::new())).build().unwrap();
+    for_each("loading it", COUNT, |text, dice| {
+        let text = changed(text, dice);
+        compat::compat("changed.yaml", &text);
+        load(&text, &http)
+    });
 }

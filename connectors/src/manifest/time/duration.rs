@@ -80,7 +80,7 @@ impl Duration {
 
     /// The same length backwards.
     pub(crate) fn negated(self) -> Self {
-        Self { months: -self.months, micros: -self.micros }
+        Self { months: self.months.saturating_neg(), micros: self.micros.saturating_neg() }
     }
 
     /// As Python prints a timedelta (`1 day, 0:00:00`), or isodate a calendar duration (`1 years, 2 months, 0:00:00`).

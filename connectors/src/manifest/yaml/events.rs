@@ -4,11 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 
-use super::{Data, Node, Place, scalar};
+use super::{Data, MAX_DEPTH, Node, Place, scalar};
 use crate::Problem;
-
-/// Deeper nesting than this is refused.
-const MAX_DEPTH: usize = 200;
 
 /// A list or mapping that is still open.
 enum Open {
@@ -47,6 +44,10 @@ pub(crate) fn parse(text: &str) -> Result<Arc<Node>, Problem> {
 
 fn place(marker: &Marker) -> Place {
     Place { line: marker.line() as u32, column: marker.col() as u32 + 1 }
+}
+
+fn too_deep(place: Place) -> Problem {
+    problem(place, format!("nested deeper than {MAX_DEPTH} levels"))
 }
 
 fn problem(place: Place, message: String) -> Problem {
@@ -92,8 +93,8 @@ impl Builder {
     }
 
     fn start(&mut self, open: Open, at: Place) -> Result<(), Problem> {
-        if self.open.len() >= MAX_DEPTH {
-            return Err(problem(at, format!("nested deeper than {MAX_DEPTH} levels")));
+        if self.open.len() >= MAX_DEPTH as usize {
+            return Err(too_deep(at));
         }
         self.open.push(open);
         Ok(())
@@ -109,6 +110,10 @@ impl Builder {
     }
 
     fn finish(&mut self, node: Arc<Node>, anchor: usize) -> Result<(), Problem> {
+        // Aliases nest as well.
+        if node.depth > MAX_DEPTH {
+            return Err(too_deep(node.place));
+        }
         if anchor != 0 {
             self.anchors.insert(anchor, Arc::clone(&node));
         }

@@ -25,7 +25,15 @@ pub(crate) struct Node {
     pub(crate) data: Data,
     /// Where it stands.
     pub(crate) place: Place,
+    /// Levels of lists and mappings in it.
+    pub(super) depth: u32,
+    /// Parts of it, each counted as often as it is used: aliases and references share them.
+    pub(super) size: u64,
 }
+
+/// Deeper nesting than this is refused, whether it is written out or comes of aliases and references: every reader goes
+/// through it step by step, and the stack has an end.
+pub(super) const MAX_DEPTH: u32 = 200;
 
 /// What a node holds.
 #[derive(Clone, Debug)]
@@ -49,7 +57,14 @@ pub(crate) enum Data {
 impl Node {
     /// A node without a place of its own.
     pub(crate) fn new(data: Data, place: Place) -> Arc<Self> {
-        Arc::new(Self { data, place })
+        let with =
+            |(depth, size): (u32, u64), inner: &Arc<Self>| (depth.max(inner.depth), size.saturating_add(inner.size));
+        let (depth, size) = match &data {
+            Data::List(items) => items.iter().fold((0, 0), with),
+            Data::Map(members) => members.iter().map(|(_, member)| member).fold((0, 0), with),
+            _ => return Arc::new(Self { data, place, depth: 0, size: 1 }),
+        };
+        Arc::new(Self { data, place, depth: depth.saturating_add(1), size: size.saturating_add(1) })
     }
 
     /// The member called `name`.

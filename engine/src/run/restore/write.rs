@@ -11,6 +11,7 @@ use listbackup_connectors::{self as connectors, RecordWriter, WriteAction, Write
 use tokio::time::sleep;
 
 use super::{
+    super::pauses::Pauses,
     Interrupted,
     decide::{Create, Update, writable},
     members,
@@ -164,7 +165,7 @@ impl<'a> Writer<'a> {
         F: Future<Output = connectors::Result<T>>,
     {
         let settings = &self.session.ctx.settings;
-        let mut tries = 0;
+        let (mut tries, mut pauses) = (0, Pauses::default());
         loop {
             let error = match attempt().await {
                 Ok(done) => {
@@ -174,13 +175,20 @@ impl<'a> Writer<'a> {
                 Err(error) => error,
             };
             let wait = match error.kind() {
-                connectors::ErrorKind::RateLimited => error.retry_after().unwrap_or(settings.retry_cap),
+                connectors::ErrorKind::RateLimited => match pauses.next(error.retry_after(), settings) {
+                    Some(wait) => wait,
+                    None => return self.give_up(error),
+                },
                 connectors::ErrorKind::Retry | connectors::ErrorKind::BadAnswer => {
                     tries += 1;
                     if tries >= settings.stream_attempts_max {
                         return self.give_up(error);
                     }
-                    self.backoff(tries).max(error.retry_after().unwrap_or_default())
+                    let own = self.backoff(tries).max(error.retry_after().unwrap_or_default());
+                    match pauses.next(Some(own), settings) {
+                        Some(wait) => wait,
+                        None => return self.give_up(error),
+                    }
                 }
                 connectors::ErrorKind::Reauthorise => return Err(Error::from(error).into()),
                 _ => return Ok(Err(error.to_string())),
