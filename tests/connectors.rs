@@ -3,6 +3,8 @@
 
 #[path = "connectors/attachments.rs"]
 mod attachments;
+#[path = "connectors/budgets.rs"]
+mod budgets;
 #[path = "connectors/dynamic.rs"]
 mod dynamic;
 #[path = "connectors/failures.rs"]
@@ -30,3 +32,5 @@ mod refusals;
 mod slices;
 #[path = "connectors/stand_ins.rs"]
 mod stand_ins;
+#[path = "connectors/tapes.rs"]
+mod tapes;

@@ -103,6 +103,15 @@ impl Error {
         self
     }
 
+    /// The same error with each of its texts changed.
+    #[must_use]
+    pub(crate) fn rewritten(mut self, change: impl Fn(&str) -> String) -> Self {
+        self.message = change(&self.message);
+        self.context.iter_mut().for_each(|(_, value)| *value = change(value));
+        self.problems.iter_mut().for_each(|problem| problem.message = change(&problem.message));
+        self
+    }
+
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -51,8 +51,16 @@ impl Wire {
         if let Some(fault) = self.injector.as_ref().and_then(|injector| injector.before(request)) {
             return Some(Ok(fault));
         }
-        let replay = self.replay.as_ref()?;
-        Some(replay.answer(request).and_then(|answer| self.pass(request, answer)))
+        let answer = self.replay.as_ref()?.answer(request);
+        if let (Err(_), Some(injector)) = (&answer, &self.injector) {
+            injector.note_unrecorded(request);
+        }
+        Some(answer.and_then(|answer| self.pass(request, answer)))
+    }
+
+    /// True when no product is asked.
+    pub(super) fn is_replay(&self) -> bool {
+        self.replay.is_some()
     }
 
     /// True when answers are looked at whole before they go on.

@@ -136,7 +136,7 @@ impl ManifestConnector {
         for (stream, session) in self.checked().await? {
             let name = stream.name.clone();
             let run = Run::new(stream, session, None, None, 1)?;
-            run.try_first_page().await.map_err(|error| error.with("stream", name))?;
+            run.try_first_page().await.map_err(|error| self.session.told(error).with("stream", name))?;
         }
         Ok(())
     }
@@ -200,9 +200,9 @@ impl Connector for ManifestConnector {
 
     async fn discover(&self) -> Result<Catalog> {
         let mut streams = Vec::new();
-        for (stream, session) in self.streams().await? {
+        for (stream, session) in self.streams().await.map_err(|error| self.session.told(error))? {
             let described = stream.describe(&session).await;
-            streams.push(described.map_err(|error| error.with("stream", stream.name.clone()))?);
+            streams.push(described.map_err(|error| self.session.told(error).with("stream", stream.name.clone()))?);
         }
         Ok(Catalog { streams })
     }
@@ -210,7 +210,7 @@ impl Connector for ManifestConnector {
     async fn read(&self, request: ReadRequest, pages: mpsc::Sender<Page>) -> Result<ReadEnd> {
         let (stream, session) = self.stream(&request.stream.name).await?;
         let name = stream.name.clone();
-        let in_stream = |error: Error| error.with("stream", name.clone());
+        let in_stream = |error: Error| self.session.told(error).with("stream", name.clone());
         let concurrency = self.concurrency()?;
         let _turns = self.turns.wait(&name, &pages).await.map_err(in_stream)?;
         let (stream, state) = stream.for_state(&session, request.state).map_err(in_stream)?;
@@ -221,7 +221,7 @@ impl Connector for ManifestConnector {
 
     async fn open_attachment(&self, request: AttachmentRequest) -> Result<AttachmentBody> {
         let (stream, session) = self.stream(&request.stream.name).await?;
-        let in_stream = |error: Error| error.with("stream", stream.name.clone());
+        let in_stream = |error: Error| self.session.told(error).with("stream", stream.name.clone());
         match &stream.attachments {
             Some(attachments) => attachments.open(&session, &stream, &request).await.map_err(in_stream),
             None => Err(in_stream(Error::new(ErrorKind::Invalid, "the manifest no longer names attachments"))),
@@ -250,12 +250,12 @@ impl RecordWriter for ManifestConnector {
     async fn read_one(&self, stream: &StreamSpec, key: &[String]) -> Result<Option<Bytes>> {
         let (stream, writing) = self.writing(&stream.name)?;
         let found = writing.read_one(&self.session, stream, key).await;
-        found.map_err(|error| error.with("stream", stream.name.clone()))
+        found.map_err(|error| self.session.told(error).with("stream", stream.name.clone()))
     }
 
     async fn write(&self, stream: &StreamSpec, request: &WriteRequest) -> Result<WrittenRecord> {
         let (stream, writing) = self.writing(&stream.name)?;
         let written = writing.write(&self.session, stream, request).await;
-        written.map_err(|error| error.with("stream", stream.name.clone()))
+        written.map_err(|error| self.session.told(error).with("stream", stream.name.clone()))
     }
 }

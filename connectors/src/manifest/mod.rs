@@ -66,7 +66,7 @@ use self::{
     session::Session,
     template::Engine,
 };
-use crate::{Connector, Error, Integration, Link, Result, Spec};
+use crate::{Connector, Error, Integration, Link, Result, Spec, http::RateBudget};
 
 /// Loads a manifest; see [`ManifestIntegration::parse`].
 ///
@@ -130,8 +130,10 @@ impl Integration for ManifestIntegration {
         }
         let settings = self.normalization.finish(&self.engine, settings)?;
         let mut session = Session::new(Arc::clone(&self.engine), link, settings);
+        session.keep_secret(&self.spec.settings_schema);
         if let Some(rates) = &self.manifest.call_rates {
-            session.keep_within(rates.bind(&session.engine, session.scope())?);
+            let credential = session.http.budget().cloned().unwrap_or_else(RateBudget::by_server_hints);
+            session.keep_within(rates.bind(&session.engine, session.scope(), &credential)?);
         }
         if let Some(count) = &self.manifest.jobs_max {
             let text = count.text(&session.engine, session.scope())?;

@@ -18,8 +18,8 @@ use super::{
     template::{Engine, Scope, values},
 };
 use crate::{
-    CredentialStore, Link, Result, Settings,
-    http::{HttpClient, Opened, Request, Response},
+    CredentialStore, Error, Link, Result, Settings,
+    http::{HttpClient, Opened, Request, Response, tape::Secrets},
     oauth::TokenSource,
 };
 
@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) credentials: Arc<dyn CredentialStore>,
     /// Sends requests.
     pub(crate) http: HttpClient,
+    /// What no message may hold: a product may repeat it in an answer that a message quotes.
+    secrets: Arc<Secrets>,
     /// How many requests the manifest says are allowed.
     budget: Option<Arc<Budget>>,
     scope: Scope,
@@ -58,6 +60,7 @@ impl Session {
         let config: Value = values::from_json(&settings);
         Self {
             engine,
+            secrets: Arc::default(),
             budget: None,
             scope: Scope::new(&config),
             settings: Arc::new(settings),
@@ -99,6 +102,16 @@ impl Session {
         Self { tokens: Arc::default(), logins: Arc::default(), pools: Arc::default(), ..self.clone() }
     }
 
+    /// Knows which settings are secret, by their schema.
+    pub(crate) fn keep_secret(&mut self, schema: &serde_json::Value) {
+        self.secrets = Arc::new(Secrets::of_settings(schema, &self.settings));
+    }
+
+    /// `error` without the secrets that a product repeated.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        error.rewritten(|text| self.secrets.hide(text))
+    }
+
     /// Lets no more requests out than `budget` has.
     pub(crate) fn keep_within(&mut self, budget: Budget) {
         self.budget = Some(Arc::new(budget));
@@ -129,14 +142,12 @@ impl Session {
     /// # Errors
     /// As for [`HttpClient::send_once`].
     pub(crate) async fn send(&self, request: Request) -> Result<Response> {
-        let Some(budget) = &self.budget else {
-            self.requests.fetch_add(1, Ordering::Relaxed);
-            return self.http.send_once(request).await;
-        };
-        budget.acquire(&request).await?;
+        if let Some(budget) = &self.budget {
+            budget.acquire(&request).await?;
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let response = self.http.send_once(request.clone()).await?;
-        budget.observe(&request, &response);
+        self.observe(&request, &response);
         Ok(response)
     }
 
@@ -149,7 +160,19 @@ impl Session {
             budget.acquire(&request).await?;
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.http.open_once(request).await
+        let opened = self.http.open_once(request.clone()).await?;
+        self.observe(&request, &opened.head);
+        Ok(opened)
+    }
+
+    /// Learns from an answer: what is left to be asked, and of a refusal which credential it may repeat.
+    fn observe(&self, request: &Request, response: &Response) {
+        if let Some(budget) = &self.budget {
+            budget.observe(request, response);
+        }
+        if response.status.as_u16() >= 400 {
+            self.secrets.learn_headers(&request.headers);
+        }
     }
 
     /// Requests sent so far.

@@ -1,6 +1,12 @@
 //! Good answers that are none: without records and with an error instead, or the same page again and again.
 
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+    ops::Range,
+};
+
+use serde_json::value::RawValue;
 
 use super::extract::{Extracted, Plan, Response, Step};
 use crate::{Error, ErrorKind, Result};
@@ -48,26 +54,53 @@ fn mark(body: &[u8]) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one((body.len(), beginning, end))
 }
 
-/// Refuses a page that has nothing at the record path and tells an error: it is no empty page.
+/// Refuses a page that has nothing at the record path and tells an error: it is no empty page. Where the page itself is the
+/// record, one that has nothing of a key and tells an error is none.
 ///
 /// # Errors
 /// `BadAnswer`, with the member that tells the error.
 pub(crate) fn refuse(page: &Extracted, plan: &Plan) -> Result<()> {
-    let (Some(Step::Name(first)), Response::Object(_, members)) = (plan.path.first(), &page.response) else {
-        return Ok(());
-    };
-    if !page.records.is_empty() || members.iter().any(|(name, _)| **name == **first) {
+    match plan.path.first() {
+        Some(Step::Name(first)) => refuse_list(page, first),
+        None => refuse_record(page, plan),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_list(page: &Extracted, first: &str) -> Result<()> {
+    let Response::Object(_, members) = &page.response else { return Ok(()) };
+    if !page.records.is_empty() || members.iter().any(|(name, _)| **name == *first) {
         return Ok(());
     }
-    let tells =
-        |range: &std::ops::Range<usize>| page.source.get(range.clone()).is_some_and(|text| !NOTHING.contains(&text));
-    let told = members.iter().find(|(name, range)| NAMES.contains(&&**name) && tells(range));
-    let Some((name, _)) = told else { return Ok(()) };
+    let tells = |range: &Range<usize>| page.source.get(range.clone()).is_some_and(|text| !NOTHING.contains(&text));
+    match members.iter().find(|(name, range)| NAMES.contains(&&**name) && tells(range)) {
+        Some((name, _)) => Err(told(first, name)),
+        None => Ok(()),
+    }
+}
+
+/// The page is the record: members are looked at only where the key is missing.
+fn refuse_record(page: &Extracted, plan: &Plan) -> Result<()> {
+    let ([field, ..], [record]) = (plan.key.as_slice(), page.records.as_slice()) else { return Ok(()) };
+    if record.slice.key.as_slice().iter().any(|part| !part.is_empty()) {
+        return Ok(());
+    }
+    let members: HashMap<String, &RawValue> = serde_json::from_slice(&page.source).unwrap_or_default();
+    let tells = |name: &&&str| members.get(**name).is_some_and(|value| !NOTHING.contains(&value.get().as_bytes()));
+    match NAMES.iter().find(tells) {
+        Some(name) if !members.keys().any(|member| field.first().is_some_and(|key| key == member)) => {
+            Err(told(&field.join("."), name))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn told(lacking: &str, name: &str) -> Error {
     let message = format!(
-        "the answer has no `{first}` and tells an error in `{name}`: look at it with --record-http, and say in a \
+        "the answer has no `{lacking}` and tells an error in `{name}`: look at it with --record-http, and say in a \
          response filter what to do about it"
     );
-    Err(Error::new(ErrorKind::BadAnswer, message))
+    Error::new(ErrorKind::BadAnswer, message)
 }
 
 #[cfg(test)]
@@ -96,6 +129,16 @@ mod tests {
             assert_eq!(outcome(body, &["data"]).is_ok(), is_page, "{body}");
         }
         assert!(outcome(r#"{"error": "a field of the record"}"#, &[]).is_ok());
+    }
+
+    #[test]
+    fn an_error_in_place_of_the_one_record_is_none() {
+        let plan = Plan { key: vec![vec!["id".to_owned()]], ..Plan::default() };
+        let outcome = |body: &'static str| refuse(&extract(Bytes::from(body), &plan).unwrap(), &plan);
+        assert!(outcome(r#"{"error": {"message": "no"}}"#).is_err());
+        assert!(outcome(r#"{"id": 1, "error": "a field of the record"}"#).is_ok());
+        assert!(outcome(r#"{"name": "a record without key"}"#).is_ok());
+        assert!(outcome(r#"[{"error": "one of several"}]"#).is_ok());
     }
 
     #[test]
