@@ -9,6 +9,8 @@ mod budgets;
 mod dynamic;
 #[path = "connectors/failures.rs"]
 mod failures;
+#[path = "connectors/grades.rs"]
+mod grades;
 #[path = "connectors/kit.rs"]
 mod kit;
 #[path = "connectors/ours.rs"]
