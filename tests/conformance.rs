@@ -1,10 +1,13 @@
 //! The conformance run: our own connector keeps the contract, and each breach of it is caught.
 
+#[path = "conformance/clerk.rs"]
+mod clerk;
 #[path = "conformance/sinner.rs"]
 mod sinner;
 
 use std::sync::Arc;
 
+use clerk::{Clerk, Slip, office};
 use listbackup::sandbox::{Sandbox, SandboxSettings};
 use listbackup_connectors::{
     Integration,
@@ -24,6 +27,7 @@ async fn tried(integration: Arc<dyn Integration>, settings: Value) -> Report {
         guard: AddressGuard::person(),
         credentials: Arc::new(MemoryCredentials::empty()),
         streams: Vec::new(),
+        may_write: true,
     };
     conformance::run(&subject).await.expect("it can be tried")
 }
@@ -46,7 +50,10 @@ async fn the_sandbox_s_own_manifest_gets_full_marks() {
         "credentials": { "auth_type": "api_key", "api_key": "sandbox-key" },
     });
     let report = tried(integration, settings).await;
-    assert_whole(&report, &[1, 2, 3, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 25, 26]);
+    assert_whole(
+        &report,
+        &[1, 2, 3, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 36, 38],
+    );
     sandbox.stop().await.expect("it stops");
 }
 
@@ -73,4 +80,31 @@ async fn each_breach_of_the_contract_is_caught_on_its_line() {
         }
     }
     assert!(missed.is_empty(), "{missed:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_breach_about_files_and_writing_is_caught_on_its_line_and_nothing_else_is_blamed() {
+    let slips = Slip::ALL.map(|(slip, line)| (Some(slip), line)).into_iter().chain([(None, 0)]);
+    let trials = slips.map(|(slip, line)| async move {
+        let server = office().await;
+        (slip, line, tried(Clerk::with(slip), json!({ "base_url": server.uri() })).await)
+    });
+    let mut missed = Vec::new();
+    for (slip, line, report) in futures::future::join_all(trials).await {
+        let broken: Vec<u8> =
+            report.lines.iter().filter(|line| line.grade == Grade::Broken).map(|line| line.number).collect();
+        let expected = match slip {
+            // What a record is after a write is seen by reading it.
+            Some(Slip::ReadsOneOtherwise) => vec![34, line],
+            Some(_) => vec![line],
+            None => Vec::new(),
+        };
+        if broken != expected {
+            missed.push(format!("{slip:?}: {broken:?} instead of {expected:?}"));
+        }
+        if slip.is_none() {
+            assert_whole(&report, &[27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38]);
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
 }

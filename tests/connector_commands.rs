@@ -194,3 +194,55 @@ async fn a_hostile_product_costs_a_backup_its_streams_and_neither_memory_nor_the
         assert!(said.contains(part), "{part} is not in\n{said}");
     }
 }
+
+#[tokio::test]
+async fn a_wrong_input_is_told_with_what_is_wrong_where_and_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(connector(folder.path(), &["new", "shop"]).await.0, 0);
+    let product = sandbox(250, 0);
+    let base = format!("base_url={}", product.url());
+    let settings = ["--manifest", "shop.yaml", "--set", &base, "--set", "api_key=sandbox-key"];
+    let recorded = connector(folder.path(), &[&["read", "--record-http", "kept"], &settings[..]].concat()).await;
+    assert_eq!(recorded.0, 0, "{}", recorded.2);
+    drop(product);
+    let file = |path: &str, text: &str| std::fs::write(folder.path().join(path), text).expect("a file");
+    for name in ["part", "junk", "none"] {
+        std::fs::create_dir(folder.path().join(name)).expect("a folder");
+    }
+    let first = std::fs::read_dir(folder.path().join("kept")).expect("files").flatten().map(|entry| entry.path()).min();
+    std::fs::copy(first.expect("one"), folder.path().join("part/0001.json")).expect("a copy");
+    file("junk/1.json", "{}");
+    file("catalog.json", r#"{"streams": [{"stream": {"name": "contakts"}}]}"#);
+    for (arguments, code, words) in [
+        (
+            &["read", "--catalog", "catalog.json"][..],
+            2,
+            "stream contakts: the connector has no such stream; it has: contacts",
+        ),
+        (&["read", "--catalog", "nowhere.json"], 2, "the file cannot be read"),
+        (&["read", "--record-http", "catalog.json"], 2, "this is a file; name a folder"),
+        (&["read", "--replay-http", "catalog.json"], 2, "name a folder that --record-http wrote"),
+        (&["read", "--replay-http", "none"], 2, "record some with --record-http"),
+        (
+            &["read", "--replay-http", "junk"],
+            2,
+            "junk/1.json: is no recorded exchange, so it does not belong into the folder",
+        ),
+        (&["read", "--replay-http", "part"], 2, "the recording has no answer to GET"),
+        (
+            &["test", "--replay-http", "kept", "--stream", "contakts"],
+            2,
+            "there is no stream `contakts`; there are: contacts",
+        ),
+        (&["test", "--replay-http", "part"], 1, "record the whole stream, without --limit"),
+        (&["test", "--replay-http", "kept", "--write"], 2, "cannot be used with"),
+    ] {
+        let (found, said, told) = connector(folder.path(), &[arguments, &settings[..]].concat()).await;
+        assert!(found == code && format!("{said}{told}").contains(words), "{arguments:?}: {found} {said}{told}");
+    }
+    let (code, _, told) = connector(folder.path(), &["discover"]).await;
+    assert!(code == 2 && told.contains("--integration <NAME>|--manifest <FILE>"), "{told}");
+    let nonsense = ["check", "--manifest", "shop.yaml", "--set", "api_key=x", "--set", "base_url=nonsense"];
+    let (code, _, told) = connector(folder.path(), &nonsense).await;
+    assert!(code == 2 && told.contains("`nonsense` is no address of a product"), "{told}");
+}

@@ -3,10 +3,14 @@
 
 #[path = "connectors/attachments.rs"]
 mod attachments;
+#[path = "connectors/budgets.rs"]
+mod budgets;
 #[path = "connectors/dynamic.rs"]
 mod dynamic;
 #[path = "connectors/failures.rs"]
 mod failures;
+#[path = "connectors/grades.rs"]
+mod grades;
 #[path = "connectors/kit.rs"]
 mod kit;
 #[path = "connectors/malicious.rs"]
@@ -34,3 +38,5 @@ mod slices;
 mod stand_ins;
 #[path = "connectors/stuck.rs"]
 mod stuck;
+#[path = "connectors/tapes.rs"]
+mod tapes;

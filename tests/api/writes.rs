@@ -25,6 +25,24 @@ async fn a_repeat_with_the_same_key_makes_nothing_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_takes_a_share_of_its_product_s_rates_and_gives_it_back() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let path = format!("/sources/{}", app.source(&ada, "Shop").await);
+    for wrong in [0, 101] {
+        let refused = ada.caller.patch(&path, &json!({ "rate_share_percent": wrong })).await;
+        assert_eq!(refused.pointers(), ["/rate_share_percent"], "{wrong}");
+    }
+    let shared = ada.caller.patch(&path, &json!({ "rate_share_percent": 60 })).await;
+    assert_eq!(shared.expect(200)["rate_share_percent"], 60);
+    let kept = ada.caller.patch(&path, &json!({ "name": "Store" })).await;
+    assert_eq!(kept.expect(200)["rate_share_percent"], 60);
+    let whole = ada.caller.patch(&path, &json!({ "rate_share_percent": null })).await;
+    assert!(whole.expect(200)["rate_share_percent"].is_null());
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_order_answers_with_the_first_run() {
     let app = App::start().await;
     let ada = app.person("ada").await;

@@ -192,6 +192,7 @@ fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
         retention: None,
         lock_days: 0,
         guard: Default::default(),
+        rate_share_percent: None,
         upkeep_shard: None,
         upkeep_due_ms: None,
         created_at: ports.clock.now(),

@@ -48,6 +48,9 @@ pub struct Args {
     /// Streams to read [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     streams: Option<Vec<String>>,
+    /// Use so many per cent of the product's rate limits, and leave the rest to others [default: 100]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    rate_share: Option<u8>,
     /// Name of the source; a source keeps its snapshots apart from others [default: the integration's name]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
@@ -64,6 +67,8 @@ pub struct Options {
     pub source: Option<String>,
     /// Streams to read; `None` reads all.
     pub streams: Option<Vec<String>>,
+    /// Per cent of the product's rate limits that are ours; `None` for all of them.
+    pub rate_share_percent: Option<u8>,
     /// Print one JSON document and nothing else.
     pub wants_json: bool,
 }
@@ -73,9 +78,9 @@ pub async fn run(args: Args) -> Outcome {
     // Everything that a person can get wrong is told before anything is written or sent.
     let chosen = args.product.choose()?;
     chosen.connect()?;
-    let Args { source, streams, data_dir, json: wants_json, .. } = args;
+    let Args { source, streams, rate_share: rate_share_percent, data_dir, json: wants_json, .. } = args;
     let worker = data_dir.open_to_write(WorkerSettings::of_a_person())?;
-    back_up(&worker, chosen, Options { source, streams, wants_json }).await
+    back_up(&worker, chosen, Options { source, streams, rate_share_percent, wants_json }).await
 }
 
 /// Backs a product up and tells how it went.
@@ -132,6 +137,7 @@ async fn source(ctx: &RunContext, scope: &AccountScope, chosen: Chosen, options:
         integration: chosen.name,
         manifest_digest,
         streams: options.streams.clone(),
+        rate_share_percent: options.rate_share_percent,
     };
     let spec = chosen.integration.spec();
     match sources::named(&ctx.store, scope, &wanted.name).await? {
@@ -145,6 +151,7 @@ struct Wanted {
     integration: String,
     manifest_digest: Option<String>,
     streams: Option<Vec<String>>,
+    rate_share_percent: Option<u8>,
 }
 
 impl Wanted {
@@ -168,6 +175,7 @@ impl Wanted {
             retention: None,
             lock_days: 0,
             guard: Default::default(),
+            rate_share_percent: self.rate_share_percent,
             upkeep_shard: None,
             upkeep_due_ms: None,
             created_at: now,
@@ -226,6 +234,7 @@ impl Wanted {
         };
         source.manifest_digest = self.manifest_digest;
         source.streams = self.streams;
+        source.rate_share_percent = self.rate_share_percent;
         source.updated_at = ctx.ports.clock.now();
         writes.push(store::put(&source, Condition::Version(version))?);
         ctx.store.transact(scope, writes).await?;

@@ -163,6 +163,7 @@ fn selected(streams: Vec<StreamSpec>, catalog: Option<&PathBuf>) -> Result<Vec<S
             .collect());
     };
     let catalog: ConfiguredCatalog = read_json(path)?;
+    let known: Vec<String> = streams.iter().map(|stream| stream.name.clone()).collect();
     let mut by_name: BTreeMap<String, StreamSpec> =
         streams.into_iter().map(|stream| (stream.name.clone(), stream)).collect();
     let mut selected = Vec::new();
@@ -173,7 +174,7 @@ fn selected(streams: Vec<StreamSpec>, catalog: Option<&PathBuf>) -> Result<Vec<S
                 .push(Selected { stream: Arc::new(stream), is_incremental: configured.sync_mode == "incremental" }),
             None => problems.push(Problem {
                 place: format!("{}: stream {}", path.display(), configured.stream.name),
-                message: "the connector has no such stream".to_owned(),
+                message: format!("the connector has no such stream; it has: {}", known.join(", ")),
             }),
         }
     }
@@ -186,7 +187,7 @@ fn selected(streams: Vec<StreamSpec>, catalog: Option<&PathBuf>) -> Result<Vec<S
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &PathBuf) -> Result<T> {
     let wrong = |message: String| Error::new(ErrorKind::Invalid, message).with("file", path.display());
-    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let text = fs::read_to_string(path).map_err(|error| wrong(format!("the file cannot be read: {error}")))?;
     serde_json::from_str(&text).map_err(|error| wrong(format!("not of the expected form: {error}")))
 }
 

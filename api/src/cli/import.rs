@@ -50,7 +50,12 @@ pub async fn run(args: Args) -> Outcome {
     let chosen = Chosen { name: JsonLines::NAME.to_owned(), manifest: None, integration, settings };
     chosen.connect()?.check().await?;
     // Streams that other files brought stay in the snapshot.
-    let options = Options { source: Some(args.source), streams: Some(vec![args.stream]), wants_json: args.json };
+    let options = Options {
+        source: Some(args.source),
+        streams: Some(vec![args.stream]),
+        rate_share_percent: None,
+        wants_json: args.json,
+    };
     let worker = args.data_dir.open_to_write(WorkerSettings::of_a_person())?;
     backup::back_up(&worker, chosen, options).await
 }

@@ -20,12 +20,13 @@ use super::{output, settings};
 /// Which product, with which settings.
 #[derive(Args, Clone, Debug)]
 #[group(id = "what")]
+#[command(group = clap::ArgGroup::new("product").required(true))]
 pub struct Product {
     /// An integration that ships with the program
-    #[arg(long, value_name = "NAME", required_unless_present = "manifest", conflicts_with = "manifest")]
+    #[arg(long, value_name = "NAME", group = "product")]
     integration: Option<String>,
     /// A low-code manifest (YAML)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "product")]
     manifest: Option<PathBuf>,
     /// Settings: a JSON object
     #[arg(long, value_name = "FILE")]

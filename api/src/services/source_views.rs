@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{guard::GuardSettings, retention::RetentionRules};
-use crate::schemas;
+use crate::{problem::Problem, schemas};
 
 /// A connected product.
 #[derive(Serialize, ToSchema)]
@@ -42,6 +42,9 @@ pub struct SourceView {
     lock_days: u32,
     /// How its reads are watched.
     guard: GuardSettings,
+    /// So many per cent of the product's rate limits are ours; all of them when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_share_percent: Option<u8>,
     /// When it was made.
     created_at: Timestamp,
     /// When a person last changed it.
@@ -82,6 +85,9 @@ pub struct NewSource {
     /// How its reads are watched.
     #[serde(default)]
     pub guard: GuardSettings,
+    /// So many per cent of the product's rate limits are ours, and the rest is left to others; all of them when absent.
+    #[schema(minimum = 1, maximum = 100)]
+    pub rate_share_percent: Option<u8>,
 }
 
 /// Changes to a source.
@@ -109,6 +115,23 @@ pub struct SourceChanges {
     /// How its reads are watched.
     #[serde(default)]
     pub guard: GuardSettings,
+    /// So many per cent of the product's rate limits are ours; `null` for all of them.
+    #[serde(default, deserialize_with = "crate::body::given")]
+    #[schema(value_type = Option<u8>, minimum = 1, maximum = 100)]
+    pub rate_share_percent: Option<Option<u8>>,
+}
+
+/// Checks a share.
+///
+/// # Errors
+/// 422 for one that is not 1 to 100.
+pub fn check_rate_share(percent: Option<u8>) -> Result<(), Problem> {
+    match percent {
+        Some(percent) if !(1..=100).contains(&percent) => {
+            Err(Problem::invalid_field("/rate_share_percent", "must be 1 to 100 per cent"))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl SourceView {
@@ -126,6 +149,7 @@ impl SourceView {
             retention: source.retention.map(RetentionRules::of),
             lock_days: source.lock_days,
             guard: GuardSettings::of(&source.guard),
+            rate_share_percent: source.rate_share_percent,
             created_at: source.created_at,
             updated_at: source.updated_at,
         }

@@ -24,7 +24,7 @@ use utoipa::IntoParams;
 
 use super::{
     Answer, connections, jobs, retention,
-    source_views::{NewSource, SourceChanges, SourceView},
+    source_views::{NewSource, SourceChanges, SourceView, check_rate_share},
 };
 use crate::{
     body::{Body, Params},
@@ -81,6 +81,7 @@ pub async fn create(
     check_name(&state, &caller, &body.value.name, None).await?;
     let retention = retention::accept(&caller, body.value.retention.clone().map(Some), body.value.lock_days)?;
     body.value.guard.check()?;
+    check_rate_share(body.value.rate_share_percent)?;
     let (settings, credential, first_state) = connections::accept(&state, &caller, source_id, &body.value).await?;
     let now = state.now();
     let mut source = Source {
@@ -98,6 +99,7 @@ pub async fn create(
         retention: None,
         lock_days: 0,
         guard: ReadGuard::default(),
+        rate_share_percent: body.value.rate_share_percent,
         upkeep_shard: None,
         upkeep_due_ms: None,
         created_at: now,
@@ -139,9 +141,10 @@ pub async fn update(
 ) -> Result<HttpResponse, Problem> {
     let source = find(&state, &caller, *id).await?;
     if_match.check(&tag(&source))?;
-    let SourceChanges { name, settings, streams, retention, lock_days, guard } = body.value;
+    let SourceChanges { name, settings, streams, retention, lock_days, guard, rate_share_percent } = body.value;
     let retention = retention::accept(&caller, retention, lock_days)?;
     guard.check()?;
+    check_rate_share(rate_share_percent.flatten())?;
     if let Some(name) = &name {
         check_name(&state, &caller, name, Some(*id)).await?;
     }
@@ -157,6 +160,7 @@ pub async fn update(
         source.streams = streams.clone().unwrap_or_else(|| source.streams.clone());
         retention.apply(source);
         guard.apply(source);
+        source.rate_share_percent = rate_share_percent.unwrap_or(source.rate_share_percent);
         let Some(new) = &resettled else { return Ok(Vec::new()) };
         source.settings = new.settings.clone();
         source.credential_id = new.credential_id;

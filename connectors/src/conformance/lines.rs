@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 /// Numbers of `connectors/README.md` and what each line asks, in a few words.
-const LINES: [(u8, &str); 22] = [
+const LINES: [(u8, &str); 34] = [
     (1, "a failure has the kind that helps"),
     (2, "no error holds a secret"),
     (3, "no read panics"),
@@ -31,6 +31,18 @@ const LINES: [(u8, &str); 22] = [
     (24, "every request goes through the client and its caps"),
     (25, "Retry-After is honoured"),
     (26, "credentials in headers are marked"),
+    (27, "a page names every attachment of its records"),
+    (28, "an attachment's id is short, its own, and stays the same"),
+    (29, "an attachment's version changes with its content"),
+    (30, "an attachment's size is exact"),
+    (31, "a download that is cut short is an error, or goes on"),
+    (32, "an attachment that cannot be opened is told as what helps"),
+    (33, "two tries of one write make one record"),
+    (34, "every field that the product sets is read-only"),
+    (35, "references name streams with one key field"),
+    (36, "one record is read in the form in which all are"),
+    (37, "the natural key is shared by no two records"),
+    (38, "a write fails as what helps, with the product's reason"),
 ];
 
 /// What was seen of one line, at most this many things.
@@ -79,6 +91,8 @@ pub struct Report {
     pub integration: String,
     /// The streams that were tried.
     pub streams: Vec<String>,
+    /// Those of them that a recording does not hold whole, each with what is missing: nothing was seen of them.
+    pub unrecorded: Vec<String>,
     /// Lines that were seen and kept.
     pub kept: usize,
     /// Lines that were seen broken.
@@ -90,9 +104,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// True when no line was broken.
+    /// True when no line was broken, and every stream was seen.
     pub fn is_whole(&self) -> bool {
-        self.broken == 0
+        self.broken == 0 && self.unrecorded.is_empty()
     }
 
     /// How a line was kept.
@@ -103,16 +117,24 @@ impl Report {
 
 /// What was seen, by line.
 #[derive(Default)]
-pub(super) struct Ledger(Mutex<BTreeMap<u8, Vec<(bool, String)>>>);
+pub(super) struct Ledger {
+    seen: Mutex<BTreeMap<u8, Vec<(bool, String)>>>,
+    unrecorded: Mutex<Vec<String>>,
+}
 
 impl Ledger {
     /// Notes that a line was kept or broken, with what was seen.
     pub(super) fn note(&self, line: u8, is_kept: bool, seen: &str) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let noted = all.entry(line).or_default();
         if !noted.iter().any(|(kept, words)| *kept == is_kept && words == seen) {
             noted.push((is_kept, seen.to_owned()));
         }
+    }
+
+    /// Notes a stream of which nothing can be seen.
+    pub(super) fn unrecorded(&self, what: String) {
+        self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 
     pub(super) fn kept(&self, line: u8, seen: &str) {
@@ -125,7 +147,7 @@ impl Ledger {
 
     /// The grades.
     pub(super) fn report(self, integration: &str, streams: Vec<String>) -> Report {
-        let noted = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let noted = self.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
         let lines: Vec<Line> = LINES
             .iter()
             .map(|(number, must)| {
@@ -144,6 +166,7 @@ impl Ledger {
         Report {
             integration: integration.to_owned(),
             streams,
+            unrecorded: self.unrecorded.into_inner().unwrap_or_else(PoisonError::into_inner),
             kept: count(Grade::Kept),
             broken: count(Grade::Broken),
             not_observed: count(Grade::NotObserved),

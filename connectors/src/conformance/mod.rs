@@ -2,12 +2,14 @@
 //!
 //! Every stream is read plainly, and then again and again with answers spoilt on the way: pauses asked for, failures, bodies
 //! cut short, the same page for ever, errors in good answers, refused credentials, fields and records that come late or
-//! twice, a body without end. What is seen is held against the MUST lines of `connectors/README.md`, by their numbers.
+//! twice, a body without end. Some attachments are opened, and where it is wanted records are written. What is seen is held against the MUST lines of `connectors/README.md`, by their numbers.
 
+mod attached;
 mod lines;
 mod plain;
 mod reading;
 mod spoilt;
+mod written;
 
 use std::sync::Arc;
 
@@ -20,9 +22,9 @@ use self::{
     reading::{Outcome, Reading},
 };
 use crate::{
-    CredentialStore, Integration, Link, Result, Settings, StreamSpec,
+    CredentialStore, Error, ErrorKind, Integration, Link, Result, Settings, StreamSpec,
     http::{
-        AddressGuard, HttpClientBuilder, Wire,
+        AddressGuard, HttpClientBuilder, RateBudget, Wire,
         injector::{Fault, Injector},
         tape::Secrets,
     },
@@ -51,12 +53,14 @@ pub struct Subject {
     pub credentials: Arc<dyn CredentialStore>,
     /// The streams to try; empty for all.
     pub streams: Vec<String>,
+    /// Whether records may be made and changed in the product.
+    pub may_write: bool,
 }
 
 /// Tries a connector.
 ///
 /// # Errors
-/// When it cannot be tried at all: settings that are not valid, streams that cannot be listed, a recording that cannot be
+/// When it cannot be tried at all: settings that are not valid, streams that cannot be listed or are not there, a recording that cannot be
 /// read.
 pub async fn run(subject: &Subject) -> Result<Report> {
     let trial = Trial::new(subject);
@@ -64,6 +68,12 @@ pub async fn run(subject: &Subject) -> Result<Report> {
     let connector = trial.connect(&trial.watcher(None))?;
     let catalog = connector.discover().await?;
     trial.names(&catalog.streams);
+    trial.references(&catalog.streams);
+    let known: Vec<&str> = catalog.streams.iter().map(|stream| stream.name.as_str()).collect();
+    if let Some(unknown) = subject.streams.iter().find(|name| !known.contains(&name.as_str())) {
+        let message = format!("there is no stream `{unknown}`; there are: {}", known.join(", "));
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
     let chosen = |stream: &StreamSpec| subject.streams.is_empty() || subject.streams.contains(&stream.name);
     let streams: Vec<Arc<StreamSpec>> = catalog.streams.into_iter().filter(chosen).map(Arc::new).collect();
     let names = streams.iter().map(|stream| stream.name.clone()).collect();
@@ -78,13 +88,14 @@ struct Trial<'s> {
     ledger: Ledger,
     /// The secret settings' values.
     secrets: Vec<String>,
+    budget: RateBudget,
 }
 
 impl<'s> Trial<'s> {
     fn new(subject: &'s Subject) -> Self {
         let secrets = Secrets::of_settings(&subject.integration.spec().settings_schema, &subject.settings);
         let secrets = secrets.values().into_iter().map(|(_, value)| value).collect();
-        Self { subject, ledger: Ledger::default(), secrets }
+        Self { subject, ledger: Ledger::default(), secrets, budget: RateBudget::without_pauses() }
     }
 
     /// Watches one reading, and spoils it.
@@ -99,6 +110,8 @@ impl<'s> Trial<'s> {
     fn connect_with(&self, settings: Value, watcher: &Arc<Injector>) -> Result<Arc<dyn crate::Connector>> {
         let wire = (self.subject.wire)()?.injecting(Arc::clone(watcher));
         let http = HttpClientBuilder { wire, ..HttpClientBuilder::new(self.subject.guard.clone()) }.build()?;
+        // All readings of a product together keep to its rates.
+        let http = if http.budget().is_none() { http.with_budget(self.budget.clone()) } else { http };
         let credentials = Arc::clone(&self.subject.credentials);
         self.subject.integration.connect(Link { settings: Settings::new(settings), http, credentials })
     }
@@ -118,7 +131,7 @@ impl<'s> Trial<'s> {
         let named = |name: &&str| error.problems().iter().any(|problem| problem.place == format!("/{name}"));
         let unnamed: Vec<&str> = required.iter().copied().filter(|name| !named(name)).collect();
         let is_silent = watcher.seen().is_empty();
-        let is_kept = error.kind() == crate::ErrorKind::Invalid && unnamed.is_empty() && is_silent;
+        let is_kept = error.kind() == ErrorKind::Invalid && unnamed.is_empty() && is_silent;
         self.ledger.note(
             5,
             is_kept,
@@ -145,6 +158,9 @@ impl<'s> Trial<'s> {
     async fn stream(&self, stream: Arc<StreamSpec>) {
         let watcher = self.watcher(None);
         let plain = self.read(&watcher, &stream, None, None).await;
+        if let Some(place) = watcher.unrecorded() {
+            return self.ledger.unrecorded(format!("{}: the recording has no answer to {place}", stream.name));
+        }
         let Outcome::Ended(end) = &plain.outcome else {
             let message = format!("{}: it cannot be read at all: {}", stream.name, plain.outcome.told());
             return self.ledger.broken(18, &message);
@@ -153,6 +169,8 @@ impl<'s> Trial<'s> {
         self.read_again(&stream, &plain, end).await;
         self.go_away(&stream, &plain).await;
         self.spoil(&stream, &plain, &watcher).await;
+        self.attachments(&stream, &plain).await;
+        self.writing(&stream, &plain).await;
     }
 
     /// One reading, whatever comes of it.
@@ -197,9 +215,13 @@ impl<'s> Trial<'s> {
             }
             Outcome::Panicked | Outcome::Endless(_) => return,
         };
-        if words.is_empty() {
-            return;
+        if !words.is_empty() {
+            self.secrets_among(stream, &words, watcher);
         }
+    }
+
+    /// Line 2, of the words of an error.
+    fn secrets_among(&self, stream: &str, words: &str, watcher: &Injector) {
         let guarded = watcher.guarded();
         let credentials = guarded.iter().filter_map(|value| value.split_whitespace().last());
         let mut live = self.secrets.iter().map(String::as_str).chain(credentials).filter(|secret| secret.len() >= 4);

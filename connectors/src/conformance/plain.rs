@@ -97,10 +97,17 @@ impl Trial<'_> {
         let name = &stream.name;
         let step = plain.positions.len().div_ceil(POSITIONS_MAX).max(1);
         for (count, position) in plain.positions.iter().step_by(step) {
-            let rest = self.read(&self.watcher(None), stream, None, Some(position.clone())).await;
+            let watcher = self.watcher(None);
+            let rest = self.read(&watcher, stream, None, Some(position.clone())).await;
+            if watcher.unrecorded().is_some() {
+                continue;
+            }
             let mut all = plain.records[..*count].to_vec();
             all.extend(rest.records.iter().cloned());
             let missing = missing(&plain.counted(), &counted(&all));
+            if rest.end().is_some() {
+                self.named_after(stream, plain, *count, &rest);
+            }
             let seen = format!("{name}: gone on after {count} records: {}, {missing} missing", rest.outcome.told());
             self.ledger.note(16, rest.end().is_some() && missing == 0, &seen);
             if let Some(resumed) = rest.end() {
@@ -147,12 +154,16 @@ pub(super) fn missing(wanted: &BTreeMap<u64, usize>, found: &BTreeMap<u64, usize
     wanted.iter().map(|(body, count)| count.saturating_sub(found.get(body).copied().unwrap_or(0))).sum()
 }
 
+/// A member of states that is a length of time, and no place.
+const LENGTH: &str = "lookback_window";
+
 /// True when a value anywhere in `later` is less than the one at its place in `earlier`.
 pub(super) fn is_before(later: &Value, earlier: &Value) -> bool {
     match (later, earlier) {
-        (Value::Object(later), Value::Object(earlier)) => {
-            earlier.iter().any(|(name, value)| later.get(name).is_some_and(|later| is_before(later, value)))
-        }
+        (Value::Object(later), Value::Object(earlier)) => earlier
+            .iter()
+            .filter(|(name, _)| *name != LENGTH)
+            .any(|(name, value)| later.get(name).is_some_and(|later| is_before(later, value))),
         (Value::String(later), Value::String(earlier)) => later < earlier,
         (Value::Number(later), Value::Number(earlier)) => later.as_f64() < earlier.as_f64(),
         _ => false,

@@ -10,12 +10,16 @@ use std::{
 use serde_json::Value;
 use tokio::{sync::mpsc, time::timeout};
 
-use crate::{Connector, Error, ErrorKind, Page, ReadEnd, ReadRequest, Result, StreamSpec, http::injector::DRIFTED};
+use crate::{
+    Attachment, Connector, Error, ErrorKind, Page, ReadEnd, ReadRequest, Result, StreamSpec, http::injector::DRIFTED,
+};
 
 /// A reading must end within this time, trying again included.
 const DEADLINE: Duration = Duration::from_secs(150);
 /// Pages that may wait.
 const PAGE_SLOTS: usize = 4;
+/// Texts of records that are kept.
+const SAMPLES_MAX: usize = 3;
 
 /// How a reading ended.
 pub(super) enum Outcome {
@@ -61,12 +65,26 @@ impl Outcome {
 /// A record: a hash of its value, and the texts of its key.
 pub(super) type Record = (u64, Vec<String>);
 
+/// An attachment that a page named.
+pub(super) struct Named {
+    /// How many records had come before its record.
+    pub(super) record: usize,
+    /// Its record, by what it is, and its id.
+    pub(super) identity: (String, String),
+    /// As it was named.
+    pub(super) attachment: Attachment,
+}
+
 /// What one reading sent.
 pub(super) struct Reading {
     /// Every record, in order.
     pub(super) records: Vec<Record>,
-    /// The text of the first record.
-    pub(super) first: Vec<u8>,
+    /// The texts of the first records that are no deletions.
+    pub(super) samples: Vec<Vec<u8>>,
+    /// The natural keys of the records that have one.
+    pub(super) natural_keys: Vec<String>,
+    /// The attachments.
+    pub(super) attachments: Vec<Named>,
     /// True when a record has the field that no schema knows.
     pub(super) has_drifted: bool,
     /// After how many records each position stood.
@@ -86,7 +104,9 @@ impl Reading {
         let outcome = Outcome::Endless("it was not begun".to_owned());
         Self {
             records: Vec::new(),
-            first: Vec::new(),
+            samples: Vec::new(),
+            natural_keys: Vec::new(),
+            attachments: Vec::new(),
             has_drifted: false,
             positions: Vec::new(),
             faults: Vec::new(),
@@ -116,6 +136,7 @@ impl Reading {
 
     fn take(&mut self, page: &Page, stream: &StreamSpec) {
         self.pages += 1;
+        self.attachments_of(page);
         for record in &page.records {
             let length = page.body.len();
             let is_inside = |range: &std::ops::Range<u32>| range.start <= range.end && range.end as usize <= length;
@@ -131,14 +152,31 @@ impl Reading {
             };
             self.deletion(record.is_deletion, &value, stream);
             let key = record.key.as_slice().iter().map(|range| String::from_utf8_lossy(page.slice(range)).into_owned());
-            if self.records.is_empty() {
-                self.first = body.to_vec();
+            if self.samples.len() < SAMPLES_MAX && !record.is_deletion {
+                self.samples.push(body.to_vec());
             }
-            self.has_drifted |= value.get(DRIFTED).is_some();
+            self.natural_keys.extend(natural_key(&value, stream).filter(|_| !record.is_deletion));
+            self.has_drifted |= memchr::memmem::find(body, DRIFTED.as_bytes()).is_some();
             self.records.push((hash(&value), key.collect()));
         }
         if let Some(position) = &page.position {
             self.positions.push((self.records.len(), position.clone()));
+        }
+    }
+
+    fn attachments_of(&mut self, page: &Page) {
+        for attachment in &page.attachments {
+            let Some(record) = page.records.get(attachment.record as usize) else {
+                self.faults.push((27, "an attachment hangs on a record that its page does not have".to_owned()));
+                continue;
+            };
+            let keys: Vec<_> = record.key.as_slice().iter().map(|range| page.slice(range)).collect();
+            let text = if keys.is_empty() { page.record_body(record).to_vec() } else { keys.join(&b' ') };
+            self.attachments.push(Named {
+                record: self.records.len() + attachment.record as usize,
+                identity: (String::from_utf8_lossy(&text).into_owned(), attachment.id.clone()),
+                attachment: attachment.clone(),
+            });
         }
     }
 
@@ -154,6 +192,15 @@ impl Reading {
             self.faults.push((11, "a record's mark and its deletion differ".to_owned()));
         }
     }
+}
+
+/// The natural key of a record, as one text.
+fn natural_key(record: &Value, stream: &StreamSpec) -> Option<String> {
+    let fields = &stream.write.as_ref()?.natural_key;
+    let at = |path: &Vec<String>| path.iter().try_fold(record, |value, step| value.get(step));
+    let values: Option<Vec<&Value>> = fields.iter().map(at).collect();
+    let values = values.filter(|values| !values.is_empty() && values.iter().all(|value| !value.is_null()))?;
+    serde_json::to_string(&values).ok()
 }
 
 /// Of its value: a spoilt answer was written anew.

@@ -92,7 +92,8 @@ impl Trial<'_> {
             let pages_max = plain.pages * 2 + PAGES_SLACK;
             let spoilt = self.read_at_most(&watcher, stream, (None, None), pages_max).await;
             let versions = (before, self.version().await);
-            if watcher.struck() > 0 {
+            // A spoilt answer may lead to requests that a recording does not hold: then nothing is seen.
+            if watcher.struck() > 0 && watcher.unrecorded().is_none() {
                 self.judge(&Case { stream, fault, plain, spoilt, watcher, versions });
             }
         }
@@ -209,7 +210,9 @@ impl Trial<'_> {
         self.ledger.note(18, case.claims_all() && case.missing() <= missing_max, &case.seen(what));
         let states =
             (case.spoilt.end().and_then(|end| end.state.as_ref()), case.plain.end().and_then(|end| end.state.as_ref()));
-        if let (Some(spoilt), Some(plain)) = states {
+        if let (Some(spoilt), Some(plain)) = states
+            && case.missing() == 0
+        {
             self.ledger.note(19, !is_before(spoilt, plain), &case.seen(what));
         }
     }
@@ -236,7 +239,7 @@ impl Trial<'_> {
 /// Where a stream's records come from: the place whose answer holds one of them, else the last place that was asked.
 fn place_of(plain: &Reading, watcher: &Injector) -> Option<String> {
     let seen = watcher.seen();
-    let first = plain.first.as_slice();
+    let first = plain.samples.first().map(Vec::as_slice).unwrap_or_default();
     let holds = |body: &[u8]| !first.is_empty() && memchr::memmem::find(body, first).is_some();
     let with_record = seen.iter().find(|seen| seen.body.as_deref().is_some_and(holds));
     with_record.or(seen.last()).map(|seen| seen.place.clone())

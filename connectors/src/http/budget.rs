@@ -1,6 +1,7 @@
 //! The rate budget of one credential: every request of every stream waits its turn here.
 
 use std::{
+    collections::HashMap,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -39,9 +40,9 @@ pub struct Rate {
 pub struct QuotaHeaders {
     /// Requests left in the present window.
     pub remaining: Option<HeaderName>,
-    /// Requests of a whole window; with it, a share keeps the rest of the quota for others.
+    /// Requests of a whole window, of which a share keeps the rest for others; without it, those of the longest rate.
     pub limit: Option<HeaderName>,
-    /// When the window ends: seconds from now, or seconds since 1970.
+    /// When the window ends: seconds from now, or seconds since 1970; without it, after the longest rate's window.
     pub reset: Option<HeaderName>,
 }
 
@@ -51,13 +52,43 @@ pub struct RateBudget(Arc<Inner>);
 
 struct Inner {
     limiters: Vec<Limiter>,
+    rates: Vec<Rate>,
+    /// False when only pauses count, whatever rates its parts have.
+    has_rates: bool,
+    /// False when only the rates of its parts count.
+    has_pauses: bool,
     headers: QuotaHeaders,
     share: f64,
+    /// Budgets for kinds of requests, by what they are called and allow.
+    parts: Mutex<HashMap<String, RateBudget>>,
     wait_max: Duration,
-    not_before: Mutex<Option<Instant>>,
+    not_before: Pause,
+    /// Of the credential that this is a part of.
+    pause_of_all: Option<Pause>,
     /// Held while waiting: whoever came first goes first.
     turn: tokio::sync::Mutex<()>,
 }
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            limiters: Vec::new(),
+            rates: Vec::new(),
+            has_rates: true,
+            has_pauses: true,
+            headers: QuotaHeaders::default(),
+            share: 1.0,
+            parts: Mutex::default(),
+            wait_max: WAIT_MAX,
+            not_before: Arc::default(),
+            pause_of_all: None,
+            turn: tokio::sync::Mutex::new(()),
+        }
+    }
+}
+
+/// Until when nothing may go out.
+type Pause = Arc<Mutex<Option<Instant>>>;
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>;
 
@@ -89,31 +120,59 @@ impl RateBudget {
             let message = format!("the share of a rate limit must be above 0 and at most 1, not {share}");
             return Err(Error::new(ErrorKind::Invalid, message));
         }
+        Ok(Self(Arc::new(Self::inner(rates, share, headers)?)))
+    }
+
+    fn inner(rates: &[Rate], share: f64, headers: QuotaHeaders) -> Result<Inner> {
         let clock = TokioClock { start: Instant::now() };
-        let limiters = rates
-            .iter()
-            .map(|rate| quota(*rate, share).map(|quota| RateLimiter::direct_with_clock(quota, clock.clone())))
-            .collect::<Result<_>>()?;
-        Ok(Self(Arc::new(Inner {
-            limiters,
-            headers,
-            share,
-            wait_max: WAIT_MAX,
-            not_before: Mutex::new(None),
-            turn: tokio::sync::Mutex::new(()),
-        })))
+        let limiter = |rate: &Rate| Ok(RateLimiter::direct_with_clock(quota(*rate, share)?, clock.clone()));
+        let limiters = rates.iter().map(limiter).collect::<Result<_>>()?;
+        Ok(Inner { limiters, rates: rates.to_vec(), headers, share, ..Inner::default() })
     }
 
     /// A budget without a rate of its own: it only keeps the pauses that the product asks for.
     pub fn by_server_hints() -> Self {
-        Self(Arc::new(Inner {
-            limiters: Vec::new(),
-            headers: QuotaHeaders::default(),
-            share: 1.0,
-            wait_max: WAIT_MAX,
-            not_before: Mutex::new(None),
-            turn: tokio::sync::Mutex::new(()),
-        }))
+        Self(Arc::default())
+    }
+
+    /// As [`RateBudget::by_server_hints`], for what is no product: the rates of its parts do not count.
+    pub fn without_rates() -> Self {
+        Self(Arc::new(Inner { has_rates: false, ..Inner::default() }))
+    }
+
+    /// A budget whose parts keep their rates, and that keeps no pause itself: for seeing whether a connector does.
+    pub(crate) fn without_pauses() -> Self {
+        Self(Arc::new(Inner { has_pauses: false, ..Inner::default() }))
+    }
+
+    /// Which part of the product's limits is ours: above 0, at most 1.
+    pub fn share(&self) -> f64 {
+        self.0.share
+    }
+
+    /// The budget for the kind of requests that `name` stands for, of the same credential and with the same share. Whoever
+    /// asks by the same name for the same rates gets the same one.
+    ///
+    /// # Errors
+    /// `Invalid` for a rate of nothing.
+    pub fn part(&self, name: &str, rates: &[Rate], headers: QuotaHeaders) -> Result<Self> {
+        let mut parts = self.0.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = format!("{name} {rates:?}");
+        if let Some(part) = parts.get(&key) {
+            return Ok(part.clone());
+        }
+        let rates = if self.0.has_rates { rates } else { &[] };
+        // A request that has its turn and then waits for a pause would leave with those of a later window: both are one wait.
+        let pause_of_all = Some(Arc::clone(&self.0.not_before));
+        let part = Inner { pause_of_all, ..Self::inner(rates, self.0.share, headers)? };
+        let part = Self(Arc::new(part));
+        parts.insert(key, part.clone());
+        Ok(part)
+    }
+
+    /// True when nobody else holds it, and nothing waits in it.
+    pub(super) fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.0) == 1 && self.pause_left().is_none()
     }
 
     /// Waits until the next request may go out, in order of arrival.
@@ -122,14 +181,18 @@ impl RateBudget {
     /// `RateLimited`, with the wait, when the product asked for a pause of more than five minutes.
     pub async fn acquire(&self) -> Result<()> {
         let _turn = self.0.turn.lock().await;
-        self.wait_for_pause().await?;
-        for limiter in &self.0.limiters {
-            while let Err(not_yet) = limiter.check() {
-                tokio::time::sleep(not_yet.wait_time_from(limiter.clock().now())).await;
+        loop {
+            self.wait_for_pause().await?;
+            for limiter in &self.0.limiters {
+                while let Err(not_yet) = limiter.check() {
+                    tokio::time::sleep(not_yet.wait_time_from(limiter.clock().now())).await;
+                }
+            }
+            // The product may have asked for a pause meanwhile: then the turn is one of an earlier window, and does not count.
+            if self.pause_left().is_none() {
+                return Ok(());
             }
         }
-        // The product may have asked for a pause while we waited for the rate.
-        self.wait_for_pause().await
     }
 
     async fn wait_for_pause(&self) -> Result<()> {
@@ -145,14 +208,15 @@ impl RateBudget {
 
     /// How long the pause that the product asked for still lasts.
     pub fn pause_left(&self) -> Option<Duration> {
-        let not_before = *self.0.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = |pause: &Pause| *pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let not_before = until(&self.0.not_before).max(self.0.pause_of_all.as_ref().and_then(until));
         let left = not_before?.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 
     /// Lets no request of this credential out for `wait`; never shortens a pause that already stands.
     pub fn pause(&self, wait: Duration) {
-        let Some(until) = Instant::now().checked_add(wait) else { return };
+        let Some(until) = Instant::now().checked_add(wait).filter(|_| self.0.has_pauses) else { return };
         let mut not_before = self.0.not_before.lock().unwrap_or_else(PoisonError::into_inner);
         *not_before = Some(not_before.map_or(until, |standing| standing.max(until)));
     }
@@ -166,17 +230,33 @@ impl RateBudget {
             self.pause(wait);
         }
         if self.quota_is_used(headers)
-            && let Some(wait) = self.until_reset(headers, now)
+            && let Some(wait) = self.until_reset(headers, now).or_else(|| self.longest().map(|rate| rate.window))
         {
             self.pause(wait);
         }
     }
 
+    /// Waits out the shortest window: the product has refused a request for its rate, and says no more.
+    pub fn pause_a_window(&self) {
+        if let Some(wait) = self.windows().map(|rate| rate.window).min() {
+            self.pause(wait);
+        }
+    }
+
+    /// The rates whose windows may be waited for as a whole.
+    fn windows(&self) -> impl Iterator<Item = &Rate> {
+        self.0.rates.iter().filter(|rate| rate.window <= self.0.wait_max)
+    }
+
+    fn longest(&self) -> Option<&Rate> {
+        self.windows().max_by_key(|rate| rate.window)
+    }
+
     fn quota_is_used(&self, headers: &HeaderMap) -> bool {
         let Some(remaining) = number(headers, self.0.headers.remaining.as_ref()) else { return false };
-        let kept_for_others =
-            number(headers, self.0.headers.limit.as_ref()).map_or(0.0, |limit| limit * (1.0 - self.0.share));
-        remaining <= kept_for_others.max(0.0)
+        let limit = number(headers, self.0.headers.limit.as_ref());
+        let limit = limit.or_else(|| self.longest().map(|rate| f64::from(rate.requests)));
+        remaining <= limit.map_or(0.0, |limit| limit * (1.0 - self.0.share)).max(0.0)
     }
 
     fn until_reset(&self, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {

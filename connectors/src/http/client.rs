@@ -1,6 +1,11 @@
 //! [`HttpClient`]: one attempt with every guard on. [`super::retry`] adds the trying again.
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    error::Error as StdError,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use reqwest::redirect::Policy;
 use tokio::time::timeout;
@@ -9,7 +14,7 @@ use super::{
     HeaderMap, Request, Response, StatusCode,
     address::{AddressGuard, Refused},
     body,
-    budget::RateBudget,
+    budget::{QuotaHeaders, RateBudget},
     redact_url, redirect,
     tape::Secrets,
     wire::Wire,
@@ -50,7 +55,7 @@ pub struct HttpClientBuilder {
     pub guard: AddressGuard,
     /// What one request may cost.
     pub limits: Limits,
-    /// The rate budget of the credential, if one is known.
+    /// The rate budget of the credential, if one is known. A recording has none unless one is given.
     pub budget: Option<RateBudget>,
     /// The `User-Agent` of requests that set none.
     pub user_agent: String,
@@ -84,9 +89,16 @@ impl HttpClientBuilder {
             .map_err(|error| {
                 Error::new(ErrorKind::Invalid, format!("the HTTP client cannot be built: {}", innermost(&error)))
             })?;
+        let budget = self.budget.or_else(|| self.wire.is_replay().then(RateBudget::without_rates));
         Ok(HttpClient {
-            inner: Arc::new(Inner { client, guard: self.guard, limits: self.limits, wire: self.wire }),
-            budget: self.budget,
+            inner: Arc::new(Inner {
+                client,
+                guard: self.guard,
+                limits: self.limits,
+                wire: self.wire,
+                budgets: Mutex::default(),
+            }),
+            budget,
             secrets: None,
         })
     }
@@ -105,7 +117,12 @@ struct Inner {
     guard: AddressGuard,
     limits: Limits,
     wire: Wire,
+    /// Budgets by credential.
+    budgets: Mutex<HashMap<String, RateBudget>>,
 }
+
+/// More budgets than this are not kept while nobody uses them.
+const BUDGETS_MAX: usize = 10_000;
 
 /// Why one attempt failed, before it is told with its place.
 pub(super) enum Fault {
@@ -138,6 +155,24 @@ impl HttpClient {
     pub(super) fn shown(&self, url: &url::Url) -> String {
         let url = redact_url(url);
         self.secrets.as_ref().map_or_else(|| url.clone(), |secrets| secrets.hide(&url))
+    }
+
+    /// The same client, waiting its turn in the budget of one credential: whoever connects by the same `credential` in this
+    /// process, one after the other or at once, shares it. `share` (above 0, at most 1) of the product's limits is ours.
+    ///
+    /// # Errors
+    /// `Invalid` for a share out of range.
+    pub fn for_credential(&self, credential: &str, share: f64) -> Result<Self> {
+        let mut budgets = self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(budget) = budgets.get(credential).filter(|budget| budget.share().total_cmp(&share).is_eq()) {
+            return Ok(self.clone().with_budget(budget.clone()));
+        }
+        let budget = RateBudget::new(&[], share, QuotaHeaders::default())?;
+        if budgets.len() >= BUDGETS_MAX {
+            budgets.retain(|_, budget| !budget.is_idle());
+        }
+        budgets.insert(credential.to_owned(), budget.clone());
+        Ok(self.clone().with_budget(budget))
     }
 
     /// The budget that requests of this client wait for.

@@ -94,6 +94,8 @@ struct State {
     stuck: Option<Response>,
     loose_headers: Vec<String>,
     guarded: Vec<String>,
+    /// A request that the recording does not hold.
+    unrecorded: Option<String>,
 }
 
 impl Injector {
@@ -138,6 +140,16 @@ impl Injector {
     /// The values of headers that are guarded as secret.
     pub fn guarded(&self) -> Vec<String> {
         self.state().guarded.clone()
+    }
+
+    /// A request that the recording has no answer to: what comes of it says nothing of the connector.
+    pub fn unrecorded(&self) -> Option<String> {
+        self.state().unrecorded.clone()
+    }
+
+    /// Notes such a request.
+    pub(super) fn note_unrecorded(&self, request: &Request) {
+        self.state().unrecorded.get_or_insert_with(|| place(request));
     }
 
     /// Notes a request; an answer, where a fault needs no product.

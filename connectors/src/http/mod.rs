@@ -20,7 +20,7 @@ use std::fmt;
 use bytes::Bytes;
 pub use reqwest::{
     Method, StatusCode,
-    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use url::Url;
 

@@ -68,8 +68,16 @@ impl Wire {
             let (status, headers, body) = script(request);
             return Some(Ok(answer_of(status, &headers, body)));
         }
-        let replay = self.replay.as_ref()?;
-        Some(replay.answer(request).and_then(|answer| self.pass(request, answer)))
+        let answer = self.replay.as_ref()?.answer(request);
+        if let (Err(_), Some(injector)) = (&answer, &self.injector) {
+            injector.note_unrecorded(request);
+        }
+        Some(answer.and_then(|answer| self.pass(request, answer)))
+    }
+
+    /// True when no product is asked.
+    pub(super) fn is_replay(&self) -> bool {
+        self.replay.is_some()
     }
 
     /// True when answers are looked at whole before they go on.

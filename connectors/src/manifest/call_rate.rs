@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    http::{HeaderName, QuotaHeaders, Rate, RateBudget, Request, Response},
+    http::{HeaderName, QuotaHeaders, RETRY_AFTER, Rate, RateBudget, Request, Response},
 };
 
 /// The component as the manifest writes it.
@@ -66,12 +66,12 @@ impl CallRates {
         }))
     }
 
-    /// The budget for one person's settings, full.
+    /// The budget for one person's settings, as a part of what their credential may do.
     ///
     /// # Errors
     /// `Invalid` when a limit or a weight is no whole number above zero; as for templates.
-    pub(crate) fn bind(&self, engine: &Engine, scope: &Scope) -> Result<Budget> {
-        let policies = self.policies.iter().map(|policy| {
+    pub(crate) fn bind(&self, engine: &Engine, scope: &Scope, credential: &RateBudget) -> Result<Budget> {
+        let policies = self.policies.iter().enumerate().map(|(index, policy)| {
             let headers =
                 QuotaHeaders { remaining: Some(self.remaining.clone()), limit: None, reset: Some(self.reset.clone()) };
             let rates = policy
@@ -79,7 +79,10 @@ impl CallRates {
                 .iter()
                 .map(|(limit, window)| Ok(Rate { requests: positive(limit, engine, scope)?, window: *window }));
             let rates = rates.collect::<Result<Vec<_>>>()?;
-            let budget = if rates.is_empty() { None } else { Some(RateBudget::new(&rates, 1.0, headers)?) };
+            let budget = match rates.as_slice() {
+                [] => None,
+                rates => Some(credential.part(&format!("policy {index}"), rates, headers)?),
+            };
             let matchers = policy.matchers.iter().map(|matcher| {
                 let weight = matcher.weight.as_ref().map(|weight| positive(weight, engine, scope)).transpose()?;
                 Ok((matcher.clone(), weight.unwrap_or(1)))
@@ -238,10 +241,12 @@ impl Budget {
     pub(crate) fn observe(&self, request: &Request, response: &Response) {
         let Some((budget, _)) = self.policy(request) else { return };
         budget.observe(response.status, &response.headers);
-        if self.hit_codes.contains(&response.status.as_u16())
-            && let Some(wait) = until_reset(response, &self.reset)
-        {
-            budget.pause(wait);
+        if self.hit_codes.contains(&response.status.as_u16()) {
+            match until_reset(response, &self.reset) {
+                Some(wait) => budget.pause(wait),
+                None if response.headers.contains_key(RETRY_AFTER) => {}
+                None => budget.pause_a_window(),
+            }
         }
     }
 }
@@ -262,12 +267,16 @@ mod tests {
     use crate::manifest::{load::Loader, template::Scope};
 
     fn budget(text: &str) -> Budget {
+        budget_of(text, &RateBudget::by_server_hints())
+    }
+
+    fn budget_of(text: &str, credential: &RateBudget) -> Budget {
         let (loader, root) = Loader::read("m.yaml", text).unwrap();
         let rates = CallRates::load(&loader.root(&root)).unwrap().unwrap();
         let (compiler, problems) = loader.into_parts();
         assert!(problems.is_empty(), "{problems:?}");
         let settings = super::super::template::values::from_json(&serde_json::json!({"rate": 2}));
-        rates.bind(&compiler.finish(), &Scope::new(&settings)).unwrap()
+        rates.bind(&compiler.finish(), &Scope::new(&settings), credential).unwrap()
     }
 
     fn get(url: &str) -> Request {
@@ -327,5 +336,54 @@ api_budget:
         budget.observe(&request, &response);
         let waited = seconds(&budget, "https://a.example/x", 1).await;
         assert!((29.9..31.0).contains(&waited), "{waited}");
+    }
+
+    fn answer(status: u16, headers: &[(&'static str, &str)]) -> (Request, Response) {
+        let request = get("https://a.example/x");
+        let headers = headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let status = crate::http::StatusCode::from_u16(status).unwrap();
+        let response =
+            Response { status, headers: headers.collect(), body: bytes::Bytes::new(), url: request.url.clone() };
+        (request, response)
+    }
+
+    const TWO_RATES: &str = "api_budget: { type: HTTPAPIBudget, ratelimit_remaining_header: X-Left, policies: [{ type: MovingWindowCallRatePolicy, rates: [{ limit: 10, interval: PT2S }, { limit: 100, interval: PT1M }], matchers: [] }] }";
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_product_does_not_say_follows_from_the_windows() {
+        for (share, status, headers, waits_s) in [
+            // Refused, and no word of when: the shortest window is over then.
+            (1.0, 429, &[][..], 2.0),
+            // Nothing is left: the longest window has to end.
+            (1.0, 200, &[("x-left", "0")][..], 60.0),
+            (1.0, 200, &[("x-left", "1")][..], 0.0),
+            // Of a share of 60 % the last 40 are the others'.
+            (0.6, 200, &[("x-left", "40")][..], 60.0),
+            (0.6, 200, &[("x-left", "41")][..], 0.0),
+            (1.0, 200, &[("x-left", "0"), ("ratelimit-reset", "7")][..], 7.0),
+            (1.0, 429, &[("ratelimit-reset", "7")][..], 7.0),
+            (1.0, 429, &[("retry-after", "9")][..], 9.0),
+        ] {
+            let credential = RateBudget::new(&[], share, QuotaHeaders::default()).unwrap();
+            let budget = budget_of(TWO_RATES, &credential);
+            let (request, response) = answer(status, headers);
+            budget.observe(&request, &response);
+            let waited = seconds(&budget, "https://a.example/x", 1).await;
+            assert!((waits_s - 0.1..waits_s + 0.5).contains(&waited), "{share} {status} {headers:?}: {waited}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_shares_a_credential_shares_what_is_left_and_its_pauses() {
+        let credential = RateBudget::by_server_hints();
+        let [first, second] = [budget_of(TWO_RATES, &credential), budget_of(TWO_RATES, &credential)];
+        let began = Instant::now();
+        seconds(&first, "https://a.example/x", 10).await;
+        seconds(&second, "https://a.example/x", 10).await;
+        assert!(began.elapsed().as_secs_f64() > 3.0, "twenty of ten in two seconds: {:?}", began.elapsed());
+        credential.pause(StdDuration::from_secs(30));
+        assert!(seconds(&second, "https://a.example/x", 1).await > 29.0);
+        let other = budget_of(TWO_RATES, &RateBudget::by_server_hints());
+        assert!(seconds(&other, "https://a.example/x", 1).await < 0.1, "another credential is another budget");
     }
 }

@@ -228,7 +228,7 @@ impl ManifestConnector {
         for (stream, session) in self.checked().await? {
             let name = stream.name.clone();
             let run = Run::new(stream, session, None, None, 1)?;
-            run.try_first_page().await.map_err(|error| error.with("stream", name))?;
+            run.try_first_page().await.map_err(|error| self.session.clean(error.with("stream", name)))?;
         }
         Ok(())
     }

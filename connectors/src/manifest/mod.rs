@@ -66,7 +66,10 @@ use self::{
     session::Session,
     template::{Engine, Template},
 };
-use crate::{Connector, Error, Integration, Link, Problem, Result, Spec, http::tape::Secrets};
+use crate::{
+    Connector, Error, Integration, Link, Problem, Result, Spec,
+    http::{RateBudget, tape::Secrets},
+};
 
 /// Loads a manifest; see [`ManifestIntegration::parse`].
 ///
@@ -152,7 +155,8 @@ impl ManifestIntegration {
         session.hide(&self.spec.settings_schema);
         session.declare(&self.declared);
         if let Some(rates) = &self.manifest.call_rates {
-            session.keep_within(rates.bind(&session.engine, session.scope())?);
+            let credential = session.http.budget().cloned().unwrap_or_else(RateBudget::by_server_hints);
+            session.keep_within(rates.bind(&session.engine, session.scope(), &credential)?);
         }
         if let Some(count) = &self.manifest.jobs_max {
             let text = count.text(&session.engine, session.scope())?;

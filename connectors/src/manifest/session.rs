@@ -200,14 +200,12 @@ impl Session {
     /// # Errors
     /// As for [`HttpClient::send_once`].
     pub(crate) async fn send(&self, request: Request) -> Result<Response> {
-        let Some(budget) = &self.budget else {
-            self.requests.fetch_add(1, Ordering::Relaxed);
-            return self.http.send_once(request).await;
-        };
-        budget.acquire(&request).await?;
+        if let Some(budget) = &self.budget {
+            budget.acquire(&request).await?;
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let response = self.http.send_once(request.clone()).await?;
-        budget.observe(&request, &response);
+        self.observe(&request, &response);
         Ok(response)
     }
 
@@ -220,7 +218,19 @@ impl Session {
             budget.acquire(&request).await?;
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.http.open_once(request).await
+        let opened = self.http.open_once(request.clone()).await?;
+        self.observe(&request, &opened.head);
+        Ok(opened)
+    }
+
+    /// Learns from an answer: what is left to be asked, and of a refusal which credential it may repeat.
+    fn observe(&self, request: &Request, response: &Response) {
+        if let Some(budget) = &self.budget {
+            budget.observe(request, response);
+        }
+        if response.status.as_u16() >= 400 {
+            self.secrets.learn_headers(&request.headers);
+        }
     }
 
     /// Requests sent so far.

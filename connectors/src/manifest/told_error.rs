@@ -182,4 +182,14 @@ mod tests {
         let rarely_something = |number| format!(r#"{{"data": [{}]}}"#, new_one(number));
         assert_eq!(taken(true, rarely_something), 9_999);
     }
+
+    #[test]
+    fn an_error_in_place_of_the_one_record_is_none() {
+        let plan = Plan { key: vec![vec!["id".to_owned()]], ..Plan::default() };
+        let outcome = |body: &'static str| refuse(&extract(Bytes::from(body), &plan).unwrap(), &plan);
+        assert!(outcome(r#"{"error": {"message": "no"}}"#).is_err());
+        assert!(outcome(r#"{"id": 1, "error": "a field of the record"}"#).is_ok());
+        assert!(outcome(r#"{"name": "a record without key"}"#).is_ok());
+        assert!(outcome(r#"[{"error": "one of several"}]"#).is_ok());
+    }
 }

@@ -46,6 +46,9 @@ pub struct Source {
     /// How its reads are watched.
     #[serde(default)]
     pub guard: ReadGuard,
+    /// So many per cent of what the product allows its credential are ours, 1 to 100; all of it when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_share_percent: Option<u8>,
     /// Index shard of sources with snapshots to look after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upkeep_shard: Option<String>,
@@ -56,6 +59,13 @@ pub struct Source {
     pub created_at: Timestamp,
     /// When a person last changed it.
     pub updated_at: Timestamp,
+}
+
+impl Source {
+    /// The part of the product's limits that is ours: above 0, at most 1.
+    pub fn rate_share(&self) -> f64 {
+        f64::from(self.rate_share_percent.unwrap_or(100).clamp(1, 100)) / 100.0
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]

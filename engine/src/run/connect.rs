@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use listbackup_connectors::{
-    self as connectors, Connector, Integration, Link, Settings, Spec, Tokens,
-    http::{HttpClient, RateBudget},
-    registry::Registry,
+    self as connectors, Connector, Integration, Link, Settings, Spec, Tokens, http::HttpClient, registry::Registry,
 };
 use serde_json::{Map, Value};
 
@@ -75,8 +73,9 @@ pub async fn connect_source(
     let credentials = SourceTokens::new(ports, scope, source.credential_id);
     let spec = integration.spec();
     let settings = full_settings(ports, scope, spec, source, source.settings.clone()).await?;
-    // A pause that the product asks of one stream holds for all that share the credential.
-    let http = http.clone().with_budget(RateBudget::by_server_hints());
+    // One budget for all that share the credential, whatever connects: streams, a restore, a person who checks.
+    let credential = source.credential_id.map_or_else(|| source.source_id.to_string(), |key_id| key_id.to_string());
+    let http = http.for_credential(&format!("{} {credential}", source.integration), source.rate_share())?;
     Ok(integration.connect(Link { settings, http, credentials: Arc::new(credentials) })?)
 }
 

@@ -160,6 +160,7 @@ impl App {
             retention: None,
             lock_days: 0,
             guard: Default::default(),
+            rate_share_percent: None,
             upkeep_shard: None,
             upkeep_due_ms: None,
             created_at: now,

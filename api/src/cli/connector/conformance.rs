@@ -26,6 +26,9 @@ pub struct Args {
     /// A stream to try; repeat for more [default: all]
     #[arg(long, value_name = "NAME")]
     stream: Vec<String>,
+    /// Make and change records of the streams that can be written, too: only in a system that is there for tests
+    #[arg(long, conflicts_with = "replay_http")]
+    write: bool,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -46,6 +49,7 @@ pub async fn run(args: Args) -> Outcome {
         guard: AddressGuard::person(),
         credentials: Arc::new(MemoryCredentials::empty()),
         streams: args.stream,
+        may_write: args.write,
     };
     let report = conformance::run(&subject).await?;
     if args.json {
@@ -70,8 +74,15 @@ fn print(report: &Report) {
             output::line(&format!("     {seen}"));
         }
     }
+    for unrecorded in &report.unrecorded {
+        output::line(&format!("not tried: {unrecorded}: record the whole stream, without --limit"));
+    }
     let seen = report.kept + report.broken;
-    let verdict = if report.is_whole() { "full marks" } else { "not kept" };
+    let verdict = match (report.broken, report.unrecorded.len()) {
+        (0, 0) => "full marks",
+        (0, _) => "not all tried",
+        _ => "not kept",
+    };
     output::line(&format!(
         "{verdict}: {} of {seen} observed lines kept, {} not observed",
         report.kept, report.not_observed

@@ -49,6 +49,7 @@ pub async fn run(args: &Args, place: &Path) -> Outcome {
     let options = Options {
         source: Some(manifest.source_name.clone()),
         streams: (!args.stream.is_empty()).then_some(streams),
+        rate_share_percent: None,
         wants_json: args.json,
     };
     let settings = WorkerSettings { further: Some(stored), ..WorkerSettings::of_a_person() };

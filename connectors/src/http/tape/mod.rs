@@ -84,8 +84,8 @@ fn sorted(value: &Value, now: Option<Timestamp>) -> Value {
         Value::Array(items) => items.iter().map(|item| sorted(item, now)).collect(),
         Value::String(text) => Value::String(moments::masked(text, now).into_owned()),
         Value::Number(number) => match moments::masked(&number.to_string(), now) {
-            std::borrow::Cow::Owned(masked) => Value::String(masked),
-            std::borrow::Cow::Borrowed(_) => value.clone(),
+            std::borrow::Cow::Owned(masked) if masked != number.to_string() => Value::String(masked),
+            _ => value.clone(),
         },
         other => other.clone(),
     }

@@ -42,6 +42,11 @@ impl Recorder {
     /// # Errors
     /// `Invalid` when the folder cannot be made or read.
     pub fn new(folder: &Path, secrets: Arc<Secrets>) -> Result<Self> {
+        if folder.is_file() {
+            let message =
+                "the recording cannot be written: this is a file; name a folder, which is made when it is missing";
+            return Err(Error::new(ErrorKind::Invalid, message).with("path", folder.display().to_string()));
+        }
         fs::create_dir_all(folder).map_err(|error| wrong(folder, &error))?;
         let names = super::replay::files(folder)?;
         let last = names.last().and_then(|path| number(path)).unwrap_or(0);

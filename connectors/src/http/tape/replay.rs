@@ -43,7 +43,10 @@ impl Replay {
                     let identity = exchange.request.identity(exchange.at);
                     answers.entry(identity).or_default().push_back(Arc::new(exchange.response));
                 }
-                Err(message) => problems.push(problem(format!("is no recorded exchange: {message}"))),
+                Err(message) => {
+                    let message = format!("is no recorded exchange, so it does not belong into the folder: {message}");
+                    problems.push(problem(message));
+                }
             }
         }
         if files.is_empty() {
@@ -97,7 +100,7 @@ fn response(answer: &Answered, request: &Request) -> Result<Response> {
 /// The files of a recording, in the order of their names.
 pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(|error| {
-        let message = format!("the recording cannot be read: {error}");
+        let message = format!("the recording cannot be read: {error}; name a folder that --record-http wrote");
         Error::new(ErrorKind::Invalid, message).with("folder", folder.display().to_string())
     })?;
     let is_exchange = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "json");

@@ -29,6 +29,10 @@ const SECRET_NAMES: [&str; 12] = [
     "jwt",
 ];
 
+/// Words in the names of headers that hold no credential, whoever marks them.
+const OPEN_WORDS: [&str; 8] =
+    ["accept", "content-", "agent", "version", "range", "idempotency", "request-id", "prefer"];
+
 /// Live secrets by the word that stands for each. Words are the same in a recording and when it is replayed, although the
 /// secrets may be others then.
 #[derive(Default)]
@@ -73,9 +77,10 @@ impl Secrets {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Learns the credentials in a request's headers.
-    pub(super) fn learn_headers(&self, headers: &super::super::HeaderMap) {
-        for (name, value) in headers {
+    /// Learns the credentials in a request's headers: those that are marked, which a manifest does with all of its own.
+    pub(crate) fn learn_headers(&self, headers: &super::super::HeaderMap) {
+        let is_open = |name: &str| OPEN_WORDS.iter().any(|word| name.contains(word));
+        for (name, value) in headers.iter().filter(|(name, _)| !is_open(name.as_str())) {
             let is_secret =
                 value.is_sensitive() || ["authorization", "proxy-authorization", "cookie"].contains(&name.as_str());
             let Some(text) = value.to_str().ok().filter(|_| is_secret) else { continue };

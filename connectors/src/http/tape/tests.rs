@@ -112,6 +112,23 @@ async fn no_secret_is_ever_written_wherever_it_stands() {
     http.send_once(get(&address)).await.unwrap();
 }
 
+#[tokio::test]
+async fn what_is_marked_and_no_credential_stays_in_the_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = json!({"made_by": "2024-06-20", "key": "write-number-1", "token": "live-token-0001"});
+    let server = product(vec![ResponseTemplate::new(200).set_body_json(echo)]).await;
+    let http = recording(folder.path());
+    let marked =
+        [("stripe-version", "2024-06-20"), ("idempotency-key", "write-number-1"), ("x-token", "live-token-0001")];
+    let request = marked
+        .into_iter()
+        .fold(get(&server.uri()), |request, (name, value)| request.with_secret(name.parse().unwrap(), value).unwrap());
+    http.send_once(request).await.unwrap();
+    let written = everything(folder.path());
+    assert!(written.contains("2024-06-20") && written.contains("write-number-1"), "{written}");
+    assert!(!written.contains("live-token-0001"), "{written}");
+}
+
 /// The word that stands for the secret of the header.
 fn word(written: &str) -> String {
     let start = written.find("at=SECRET-").unwrap() + 3;
@@ -128,6 +145,10 @@ fn requests_are_the_same_by_method_address_query_as_a_set_and_body() {
     assert_ne!(asked("http://a/x", None), asked("http://a/y", None));
     assert_eq!(asked("http://a/x", Some(json!({"a": 1, "b": 2}))), asked("http://a/x", Some(json!({"b": 2, "a": 1}))));
     assert_ne!(asked("http://a/x", Some(json!({"a": 1}))), asked("http://a/x", Some(json!({"a": 2}))));
+    // A time that is not about now is a number like any other, also in what was written down without its time.
+    let number =
+        Asked { method: "GET".into(), url: "http://a/x".into(), body: Some(json!({"after": 1709280000001_i64})) };
+    assert_eq!(number.identity(None), number.identity(Some(now)));
     // What asks for everything until now is the same request a little later, and no other.
     let until = |time: &str| asked(&format!("http://a/x?until={time}"), None);
     assert_eq!(until("2026-11-22T10:00:00Z"), until("2026-11-22T09:59:00Z"));

@@ -13,8 +13,26 @@ use super::{
 pub(super) fn examine(examination: &mut Examination<'_>, view: &View<'_>) {
     match view.kind() {
         "DeclarativeStream" => stream(examination, view),
-        "DatetimeBasedCursor" | "IncrementingCountCursor" => strict(examination, view),
+        "DatetimeBasedCursor" | "IncrementingCountCursor" => {
+            strict(examination, view);
+            literal_zone(examination, view);
+        }
         _ => {}
+    }
+}
+
+/// A `Z` in a format is a letter: a time with an offset is written with its own hours, and read as UTC next time.
+fn literal_zone(examination: &mut Examination<'_>, view: &View<'_>) {
+    let Ok(Some(format)) = view.text("datetime_format") else { return };
+    let others = view.texts("cursor_datetime_formats").ok().flatten().unwrap_or_default();
+    let Some(other) = others.iter().find(|other| other.ends_with("%z")) else { return };
+    if format.ends_with('Z') && !format.ends_with("%Z") {
+        let message = format!(
+            "`datetime_format` writes the letter Z, and `{other}` reads times of any offset: the state is then hours off, and \
+             records are missed"
+        );
+        let hint = "end it in %z, if the product takes that; it is harmless where the product's offsets are all zero";
+        examination.suspect(view, "datetime_format", message, hint);
     }
 }
 

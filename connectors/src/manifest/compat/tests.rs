@@ -141,6 +141,31 @@ fn strict_cursors_without_look_back_and_cursors_that_stand_still_are_suspicious(
 }
 
 #[test]
+fn a_zone_that_is_a_letter_is_suspicious_where_times_may_have_another() {
+    let cursor = |format: &str, others: &str| {
+        let cursor = format!(
+            "    incremental_sync:
+      type: DatetimeBasedCursor
+      cursor_field: updated_at
+      datetime_format: '{format}'
+      cursor_datetime_formats: [{others}]
+      start_datetime: '2024-01-01T00:00:00Z'
+"
+        );
+        manifest_of("[things]", &format!("{GOOD}{cursor}"))
+    };
+    let text = cursor("%Y-%m-%dT%H:%M:%SZ", "'%Y-%m-%dT%H:%M:%SZ', '%Y-%m-%dT%H:%M:%S%z'");
+    assert_told(&text, Severity::Suspicious, 15, "the letter Z", "end it in %z");
+    for (format, others) in [
+        ("%Y-%m-%dT%H:%M:%SZ", "'%Y-%m-%dT%H:%M:%S.%fZ'"),
+        ("%Y-%m-%dT%H:%M:%S%z", "'%Y-%m-%dT%H:%M:%S%z'"),
+        ("%Y-%m-%dT%H:%M:%S%Z", "'%Y-%m-%dT%H:%M:%S%z'"),
+    ] {
+        assert!(told(&cursor(format, others)).is_empty(), "{format}: {:#?}", told(&cursor(format, others)));
+    }
+}
+
+#[test]
 fn settings_that_nobody_can_fill_in_are_named() {
     let text = manifest_of("[things]", &GOOD.replace("'https://a.example'", "\"{{ config['urll'] }}\""));
     assert_told(&text, Severity::Suspicious, 10, "`urll`, which `spec` does not have", "did you mean `url`?");
@@ -160,6 +185,75 @@ fn filters_and_tests_that_do_not_exist_are_named_before_they_are_used() {
         &GOOD.replace("path: /x", "path: \"/{{ config['url'] | lower | hash('md5') }}{{ 1 is not none }}\""),
     );
     assert!(told(&text).is_empty(), "{:#?}", told(&text));
+}
+
+/// A stream of block lines, with `more` in it.
+fn block(more: &str) -> String {
+    let stream = "    primary_key: id
+    retriever:
+      type: SimpleRetriever
+      record_selector:
+        type: RecordSelector
+        extractor:
+          type: DpathExtractor
+          field_path: [data]
+      requester:
+        type: HttpRequester
+        url_base: https://a.example
+        path: /x
+";
+    manifest_of("[things]", &format!("{stream}{more}"))
+}
+
+#[test]
+fn whatever_is_refused_is_named_at_its_own_line_with_what_to_do() {
+    let class =
+        |place: &str, kind: &str| format!("{place}:\n{{}}type: {kind}\n{{}}class_name: source_x.components.Own\n");
+    let at = |indent: usize, text: &str| {
+        let mut lines = text.lines();
+        let first = format!("{:indent$}{}\n", "", lines.next().unwrap_or_default());
+        lines.fold(first, |all, line| format!("{all}{:indent$}{}\n", "", line.replace("{}", "  ")))
+    };
+    let class = |indent: usize, place: &str, kind: &str| at(indent, &class(place, kind));
+    // What is written, the first words of the line that is to be named, and what is to be said.
+    let table: Vec<(String, &str, &str)> = vec![
+        (block("").replace("type: HttpRequester", "type: CustomRequester\n        class_name: source_x.components.Own"), "type: CustomRequester", "source_x.components.Own"),
+        (block("").replace("type: SimpleRetriever", "type: CustomRetriever\n      class_name: source_x.components.Own"), "type: CustomRetriever", "source_x.components.Own"),
+        (block(&class(8, "error_handler", "CustomErrorHandler")), "type: CustomErrorHandler", "source_x.components.Own"),
+        (block(&class(4, "incremental_sync", "CustomIncrementalSync")), "type: CustomIncrementalSync", "source_x.components.Own"),
+        (block(&class(8, "authenticator", "CustomAuthenticator")), "type: CustomAuthenticator", "source_x.components.Own"),
+        (block(&class(6, "partition_router", "CustomPartitionRouter")), "type: CustomPartitionRouter", "source_x.components.Own"),
+        (block(&class(4, "schema_loader", "CustomSchemaLoader")), "type: CustomSchemaLoader", "source_x.components.Own"),
+        (block(&class(6, "decoder", "CustomDecoder")), "type: CustomDecoder", "source_x.components.Own"),
+        (block(&at(4, "file_uploader:\n{}type: FileUploader\n{}download_target_extractor:\n{}{}type: DpathExtractor\n{}{}field_path: [url]\n{}requester:\n{}{}type: HttpRequester\n{}{}url_base: https://a.example\n{}file_extractor:\n{}{}type: DpathExtractor\n{}{}field_path: [file]")), "type: DpathExtractor", "`file_extractor` of `FileUploader` is not supported"),
+        (block("").replace("          field_path: [data]", "          field_path: [data]\n          record_expander:\n            type: RecordExpander\n            expand_records_from_field: [parts]\n            truncated_list_retriever:\n              type: SimpleRetriever"), "type: SimpleRetriever", "truncated_list_retriever"),
+        (block(&at(6, "paginator:\n{}type: SoapPages")), "type: SoapPages", "SoapPages"),
+        (block(&at(8, "http_method: [GET]")), "http_method: [GET]", "`http_method` must be text, found a list"),
+        (block("").replace("field_path: [data]", "field_path: data"), "field_path: data", "`field_path` must be a list"),
+        (block(&at(4, "incremental_sync:\n{}type: DatetimeBasedCursor\n{}cursor_field: at\n{}datetime_format: '%Y'\n{}start_datetime: '2024'\n{}is_data_feed: perhaps")), "is_data_feed: perhaps", "`is_data_feed` must be true or false"),
+        (block(&at(8, "error_handler:\n{}type: DefaultErrorHandler\n{}response_filters:\n{}{}- type: HttpResponseFilter\n{}{}{}action: SHRUG")), "- type: HttpResponseFilter", "`SHRUG` is not supported"),
+        (block(&at(8, "error_handler:\n{}type: DefaultErrorHandler\n{}backoff_strategies:\n{}{}- type: NapStrategy")), "- type: NapStrategy", "NapStrategy"),
+        (block(&at(8, "request_parameters:\n{}since: \"{{ stream_state['at'] }}\"")), "since:", "stream_state"),
+        (block(&at(8, "request_parameters:\n{}since: \"{{ conifg['at'] }}\"")), "since:", "nothing is called `conifg` here"),
+        (block(&at(8, "authenticator:\n{}type: JwtAuthenticator\n{}algorithm: ES512\n{}secret_key: x\n{}token_duration: 60")), "type: JwtAuthenticator", "ES512"),
+        (block(&at(4, "state_migrations:\n{}- type: CustomStateMigration\n{}{}class_name: source_x.components.Own")), "- type: CustomStateMigration", "source_x.components.Own"),
+        (block("") + "  config_normalization_rules:\n    config_migrations:\n      - transformations:\n          - type: ConfigRemapField\n", "- type: ConfigRemapField", "needs"),
+    ];
+    for (text, start, words) in &table {
+        let report = compat("m.yaml", text);
+        let lines: Vec<&str> = text.lines().collect();
+        let is_there = |found: &&Finding| found.severity == Severity::Unsupported && found.message.contains(words);
+        let Some(found) = report.findings.iter().find(is_there) else {
+            panic!("{words:?} is not among {:#?} of\n{text}", report.findings);
+        };
+        let line = lines[found.line as usize - 1].trim_start();
+        assert!(line.starts_with(start), "{words}: line {} is {line:?}, not {start:?}", found.line);
+        assert!(!report.runs && !found.path.is_empty() && !found.hint.is_empty(), "{found:#?}");
+        assert!(!report.findings.iter().any(|found| found.message.contains("``")), "{:#?}", report.findings);
+        let refused =
+            crate::manifest::parse("m", "m.yaml", text).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains(&format!("m.yaml:{}:", found.line)), "{words}: {refused}");
+    }
 }
 
 /// Real published manifests, when they lie beside the checkout: kinds of suspicion that one of them may rouse.

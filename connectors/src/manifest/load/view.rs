@@ -142,7 +142,7 @@ impl<'l> View<'l> {
         let used: Vec<_> =
             fields.iter().filter(|field| self.field(field).is_some_and(|node| !node.is_falsy())).collect();
         for field in &used {
-            self.at(field).problem(format!("`{field}` of `{}` is not supported", self.kind));
+            self.at(field).problem(format!("`{field}` of {} is not supported", self.called()));
         }
         if used.is_empty() { Ok(()) } else { Err(Skip) }
     }
@@ -236,8 +236,18 @@ impl<'l> View<'l> {
         }
     }
 
+    /// What people know it by: its type, or else the last step of its path.
+    fn called(&self) -> String {
+        let step = self.path.rsplit('.').next().unwrap_or_default();
+        match (&*self.kind, step) {
+            ("", "") => "the manifest".to_owned(),
+            ("", step) => format!("`{step}`, which has no `type`,"),
+            (kind, _) => format!("`{kind}`"),
+        }
+    }
+
     fn missing(&self, name: &str) -> Skip {
-        self.problem(format!("`{}` needs `{name}`", self.kind))
+        self.problem(format!("{} needs `{name}`", self.called()))
     }
 
     fn wrong(&self, name: &str, wanted: &str, found: &Node) -> Skip {

@@ -66,6 +66,11 @@ impl Backoff {
         })
     }
 
+    /// True when the wait stands in the answer.
+    pub(super) fn is_told_by_the_product(&self) -> bool {
+        matches!(self, Self::Header { .. } | Self::UntilHeader { .. } | Self::Response { .. })
+    }
+
     /// Seconds to wait, if this strategy has an answer.
     ///
     /// # Errors

@@ -12,4 +12,5 @@ pub(crate) mod outcome;
 pub(crate) mod requester;
 pub(crate) mod session_token;
 pub(crate) mod token_pool;
+mod tries;
 pub(crate) mod url;

@@ -117,20 +117,25 @@ impl ErrorHandler {
         Ok(u32::try_from(retries.max(0)).unwrap_or(MAX_RETRIES))
     }
 
-    /// The wait before try number `attempt` + 1, lengthened to what `Retry-After` asks for.
+    /// The wait before try number `attempt` + 1, lengthened to what `Retry-After` asks for; and whether the product named it.
     ///
     /// # Errors
     /// `RateLimited` when the product asks for a longer wait than the manifest allows.
-    pub(crate) fn wait(&self, session: &Session, response: Option<&Response>, attempt: u32) -> Result<Duration> {
-        let asked =
-            response.and_then(|response| http::retry_after(&response.headers, clock::now())).unwrap_or_default();
+    pub(crate) fn wait(
+        &self,
+        session: &Session,
+        response: Option<&Response>,
+        attempt: u32,
+    ) -> Result<(Duration, bool)> {
+        let asked = response.and_then(|response| http::retry_after(&response.headers, clock::now()));
+        let least = asked.unwrap_or_default();
         for backoff in self.handlers.iter().flat_map(|handler| &handler.backoffs) {
             if let Some(seconds) = backoff.seconds(session, response, attempt)?.filter(|seconds| *seconds > 0.0) {
                 let own = Duration::try_from_secs_f64(seconds + 1.0).unwrap_or(Duration::MAX);
-                return Ok(own.max(asked));
+                return Ok((own.max(least), asked.is_some() || backoff.is_told_by_the_product()));
             }
         }
-        Ok(Duration::from_secs(1 << (attempt.saturating_sub(1)).min(9)).max(asked))
+        Ok((Duration::from_secs(1 << (attempt.saturating_sub(1)).min(9)).max(least), asked.is_some()))
     }
 }
 

@@ -1,7 +1,5 @@
 //! `HttpRequester`: builds a request, signs it, sends it, and reads its answer by the manifest's rules.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use secrecy::SecretString;
 use tokio::time::Instant;
@@ -19,16 +17,13 @@ use super::{
     body::{Inputs, Tree},
     options::Fields,
     outcome::{self, Action, ErrorHandler},
+    tries::Tries,
     url::{add_query, encode, is_at_home, join, push_pairs},
 };
 use crate::{
     Error, ErrorKind, Result,
     http::{HeaderMap, HeaderName, HeaderValue, Method, Opened, Request, Response},
 };
-
-/// All waits of one request together, and the time of tries without an answer; then the error goes up and the run tries again
-/// later. A run gives up a page that takes fifteen minutes.
-const MAX_WAIT: Duration = Duration::from_secs(600);
 
 /// `HttpRequester`.
 #[derive(Debug)]
@@ -99,19 +94,16 @@ impl Requester {
     /// # Errors
     /// As for [`Requester::send`].
     pub(crate) async fn send_page(&self, session: &Session, call: &Call) -> Result<Tried> {
-        let max_retries = self.errors.max_retries(session)?;
-        let mut waited = Duration::ZERO;
+        let mut tries = Tries::new(self.errors.max_retries(session)?);
         let mut has_renewed = false;
-        let mut attempt = 0;
         loop {
-            attempt += 1;
             let request = self.build(session, call).await?;
             let signed_with = bearer(&request);
             let began = Instant::now();
             let sent = self.exchange(session, request).await;
-            let (error, response) = match sent {
+            let (error, refusal) = match sent {
                 Err(error) if error.kind() == ErrorKind::Retry => {
-                    waited += began.elapsed();
+                    tries.spend(began.elapsed());
                     (error, None)
                 }
                 Err(error) => return Err(error),
@@ -138,16 +130,10 @@ impl Requester {
                     if matches!(resolution.action, Action::Fail | Action::RefreshToken) {
                         return Err(outcome::failure(&response, resolution.message));
                     }
-                    (outcome::failure(&response, resolution.message), Some(response))
+                    (outcome::failure(&response, resolution.message), Some((response, resolution.action)))
                 }
             };
-            let wait = self.errors.wait(session, response.as_ref(), attempt)?;
-            if is_over(attempt, max_retries, waited, wait) {
-                return Err(given_up(error, attempt).after(wait));
-            }
-            tracing::info!(reason = error.message(), wait_s = wait.as_secs_f64(), attempt, "trying again");
-            tokio::time::sleep(wait).await;
-            waited += wait;
+            tries.wait(session, &self.errors, error, refusal.as_ref()).await?;
         }
     }
 
@@ -169,10 +155,9 @@ impl Requester {
         home: &str,
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Opened> {
-        let max_retries = self.errors.max_retries(session)?;
-        let (mut waited, mut has_renewed, mut attempt) = (Duration::ZERO, false, 0);
+        let mut tries = Tries::new(self.errors.max_retries(session)?);
+        let mut has_renewed = false;
         loop {
-            attempt += 1;
             let mut request = self.build(session, call).await?;
             if !self.auth.is_none() {
                 check_home("the attachment", home, &request.url)?;
@@ -180,9 +165,9 @@ impl Requester {
             request.headers.extend(headers.iter().cloned());
             let signed_with = bearer(&request);
             let began = Instant::now();
-            let (error, response) = match session.open(request).await {
+            let (error, refusal) = match session.open(request).await {
                 Err(error) if error.kind() == ErrorKind::Retry => {
-                    waited += began.elapsed();
+                    tries.spend(began.elapsed());
                     (error, None)
                 }
                 Err(error) => return Err(error),
@@ -201,16 +186,10 @@ impl Requester {
                     if !matches!(action, Action::Retry | Action::RateLimited) {
                         return Err(error);
                     }
-                    (error, Some(opened.head))
+                    (error, Some((opened.head, action)))
                 }
             };
-            let wait = self.errors.wait(session, response.as_ref(), attempt)?;
-            if is_over(attempt, max_retries, waited, wait) {
-                return Err(given_up(error, attempt).after(wait));
-            }
-            tracing::info!(reason = error.message(), wait_s = wait.as_secs_f64(), attempt, "trying again");
-            tokio::time::sleep(wait).await;
-            waited += wait;
+            tries.wait(session, &self.errors, error, refusal.as_ref()).await?;
         }
     }
 
@@ -353,15 +332,6 @@ fn bearer(request: &Request) -> Option<SecretString> {
 /// A refused token is renewed once: products end tokens before their time.
 fn may_renew(response: &Response, action: Action) -> bool {
     action == Action::RefreshToken || response.status.as_u16() == 401
-}
-
-/// Whether to give up, after `attempt` tries. Time is no reason to after one: it may have gone in waiting for a turn.
-fn is_over(attempt: u32, max_retries: u32, waited: Duration, wait: Duration) -> bool {
-    attempt > max_retries || wait > MAX_WAIT || (attempt > 1 && waited.saturating_add(wait) > MAX_WAIT)
-}
-
-fn given_up(error: Error, attempts: u32) -> Error {
-    error.with("attempts", attempts.to_string())
 }
 
 /// Credentials of one host do not go to another, wherever an answer points.

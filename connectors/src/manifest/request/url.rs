@@ -18,12 +18,17 @@ pub(crate) fn join(base: &str, path: &str) -> Result<Url> {
             .and_then(|base| base.join(path))
             .map(|url| if is_relative(path) { without_empty_steps(url) } else { url })
     };
-    let url = joined
-        .map_err(|error| Error::new(ErrorKind::Invalid, format!("the manifest's address is not a URL: {error}")))?;
+    let wrong = |why: String| {
+        let message = format!(
+            "`{base}` is no address of a product ({why}): it must begin with https://, as the settings give it"
+        );
+        Error::new(ErrorKind::Invalid, message)
+    };
+    let url = joined.map_err(|error| wrong(error.to_string()))?;
     if matches!(url.scheme(), "http" | "https") {
         Ok(quoted(url))
     } else {
-        Err(Error::new(ErrorKind::Invalid, format!("the manifest's address is not http or https but {}", url.scheme())))
+        Err(wrong(format!("it is {} and not http or https", url.scheme())))
     }
 }
 

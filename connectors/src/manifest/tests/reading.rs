@@ -142,7 +142,7 @@ fn waits_are_those_of_the_reference_but_never_shorter_than_the_product_asks_for(
         let (definition, attempt) = (&row[0], row[2].as_u64().unwrap() as u32);
         let answer = response(&json!(429), &row[1], "{}");
         let (handler, session) = loaded(&json!({ "error_handler": definition }), ErrorHandler::load).unwrap();
-        let ours = handler.wait(&session, Some(&answer), attempt).unwrap().as_secs_f64();
+        let ours = handler.wait(&session, Some(&answer), attempt).unwrap().0.as_secs_f64();
         let theirs = row[3].as_f64().unwrap();
         // A wait that a strategy gives is lengthened by a second; without one it doubles with every try.
         let theirs = if theirs > 0.0 { theirs + 1.0 } else { f64::from(1 << (attempt - 1)) };

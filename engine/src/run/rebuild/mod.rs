@@ -179,6 +179,7 @@ async fn new_source(
         retention: None,
         lock_days: 0,
         guard: ReadGuard::default(),
+        rate_share_percent: None,
         upkeep_shard: None,
         upkeep_due_ms: None,
         created_at: rows::instant(newest.source_id.instant_ms()),
