@@ -118,7 +118,8 @@ fn judge(ctx: &RunContext, source: Option<&Source>, run: &Run, now: Timestamp) -
     }
 }
 
-/// The run that a worker began and left, when it is not the one of `order`.
+/// The backup that a worker began and left, when it is not the run of `order`. A restore waits for whoever wants it to go on: it
+/// writes into the product, and makes no snapshot.
 async fn begun_before(
     ctx: &RunContext,
     scope: &AccountScope,
@@ -127,7 +128,7 @@ async fn begun_before(
 ) -> Result<Option<RunOrder>> {
     let Some(run_id) = source.lease.run_id.filter(|run_id| *run_id != order.run_id) else { return Ok(None) };
     let begun = index::find_run(ctx, scope, run_id).await?.map(|found| found.row);
-    Ok(begun.filter(|run| !run.status.has_ended()).map(|run| RunOrder::of(&run)))
+    Ok(begun.filter(|run| !run.status.has_ended() && run.restore.is_none()).map(|run| RunOrder::of(&run)))
 }
 
 async fn take(

@@ -18,6 +18,9 @@ use crate::{
     http::{self, Response},
 };
 
+/// A shorter one is no pause but a try like any other: a product that always says 0 s is not asked for ever.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+
 /// Retries when the manifest does not say how many.
 const MAX_RETRIES: u32 = 5;
 
@@ -129,13 +132,14 @@ impl ErrorHandler {
     ) -> Result<(Duration, bool)> {
         let asked = response.and_then(|response| http::retry_after(&response.headers, clock::now()));
         let least = asked.unwrap_or_default();
+        let is_pause = least >= PAUSE_MIN;
         for backoff in self.handlers.iter().flat_map(|handler| &handler.backoffs) {
             if let Some(seconds) = backoff.seconds(session, response, attempt)?.filter(|seconds| *seconds > 0.0) {
                 let own = Duration::try_from_secs_f64(seconds + 1.0).unwrap_or(Duration::MAX);
-                return Ok((own.max(least), asked.is_some() || backoff.is_told_by_the_product()));
+                return Ok((own.max(least), is_pause || backoff.is_told_by_the_product()));
             }
         }
-        Ok((Duration::from_secs(1 << (attempt.saturating_sub(1)).min(9)).max(least), asked.is_some()))
+        Ok((Duration::from_secs(1 << (attempt.saturating_sub(1)).min(9)).max(least), is_pause))
     }
 }
 

@@ -11,8 +11,6 @@ use crate::{Error, Result, http::Response};
 /// All waits of one request together, and the time of tries without an answer; then the error goes up and the run tries again
 /// later. A run gives up a page that takes fifteen minutes.
 const MAX_WAIT: Duration = Duration::from_secs(600);
-/// A pause counts as no less: a product that always says 0 s is not asked for ever.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// What was tried so far.
 pub(super) struct Tries {
@@ -51,12 +49,8 @@ impl Tries {
         let (wait, is_asked) = errors.wait(session, response, self.failed + 1)?;
         let is_limited =
             refusal.is_some_and(|(response, action)| *action == Action::RateLimited || response.status.as_u16() == 429);
-        let wait = if is_asked && is_limited {
-            wait.max(PAUSE_MIN)
-        } else {
-            self.failed += 1;
-            wait
-        };
+        let is_pause = is_asked && is_limited;
+        self.failed += u32::from(!is_pause);
         // Time is no reason to give up after one try: it may have gone in waiting for a turn.
         let is_late = self.sent > 1 && self.waited.saturating_add(wait) > MAX_WAIT;
         if self.failed > self.retries_max || wait > MAX_WAIT || is_late {
