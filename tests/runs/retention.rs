@@ -8,9 +8,12 @@ use listbackup_engine::{
     ports::{Condition, Query, SortRange},
     run::{
         RunContext,
+        claim::{self, Claimed},
         collection::{self, Target},
+        commit,
         conclude::{self, AttemptEnd},
         index::Indexed,
+        order::{self, RunOrder},
         retention, upkeep,
     },
     snapshot::{
@@ -204,6 +207,30 @@ async fn what_a_cancelled_run_left_is_collected_while_the_next_one_writes_the_sa
     let told = events(&world, "storage.collected").await;
     assert_eq!(told.len(), 1);
     assert!(told.iter().all(|event| event.details["bytes"].as_u64() == Some(collected.deleted_bytes())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_its_run_may_still_commit_is_not_forgotten_and_a_left_one_is() {
+    let world = World::new(68, product(20)).await;
+    let worker = world.worker();
+    days(&world, &worker, 1).await;
+    let run = world.order().await;
+    let session = begun(&worker, &run).await;
+    let outcomes = read_all(&session).await;
+    let manifest = commit::manifest(&session, &outcomes);
+    session.source_store.put_manifest(&manifest).await.expect("the object is written");
+    let act = || Act { by: "a person".to_owned(), reason: "space".to_owned(), at: world.ports.clock.now() };
+    let forget = async |act| retention::forget(&worker, &world.scope, world.source_id, manifest.snapshot_id, act).await;
+    let refused = forget(act()).await.expect_err("its run has not ended");
+    assert!(refused.kind() == ErrorKind::Denied && refused.to_string().contains("cancel it"), "{refused}");
+
+    order::cancel_run(&world.ports, &world.scope, run.job_id, run.run_id, "test").await.expect("the wish is kept");
+    world.clock.advance(DAY);
+    let over = claim::claim(&worker, &RunOrder::of(&run)).await.expect("the stores answer");
+    assert!(matches!(over, Claimed::Over(_)), "{over:?}");
+    forget(act()).await.expect("nobody will commit it any more");
+    let store = worker.snapshots.source(&world.scope, world.source_id).await.expect("the source's store");
+    assert!(!store.list(None, 10).await.expect("a listing").contains(&manifest.snapshot_id));
 }
 
 #[tokio::test(flavor = "multi_thread")]
