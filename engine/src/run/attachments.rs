@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    pauses::Pauses,
     session::{Session, StreamPlan},
+    tries::Tries,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -299,10 +299,10 @@ impl Download<'_> {
 
     /// Downloads; a passing fault is tried again, from where it broke off where the product can do that.
     async fn run(&self, writer: &AttachmentsWriter) -> Result<(TakenContent, Option<String>), Fault> {
-        let settings = &self.session.ctx.settings;
+        let ctx = &self.session.ctx;
         let _turn = self.session.downloads.acquire().await;
         let mut begun = Begun { sink: writer.sink(), validator: None, media_type: None };
-        let (mut attempt, mut pauses) = (1, Pauses::default());
+        let mut tries = Tries::default();
         loop {
             let error = match self.attempt(writer, &mut begun).await {
                 Ok(()) => {
@@ -312,16 +312,9 @@ impl Download<'_> {
                 Err(Fault::Product(error)) => error,
                 Err(fault) => return Err(fault),
             };
-            let wait = match error.kind() {
-                ErrorKind::RateLimited => pauses.next(error.retry_after(), settings),
-                ErrorKind::Retry if attempt < settings.stream_attempts_max => {
-                    attempt += 1;
-                    let own = settings.retry_base.saturating_mul(1 << (attempt - 2).min(16)).min(settings.retry_cap);
-                    pauses.next(Some(own.max(error.retry_after().unwrap_or_default())), settings)
-                }
-                _ => None,
+            let Some(wait) = tries.next(&error, &ctx.settings, &*ctx.ports.random) else {
+                return Err(Fault::Product(error));
             };
-            let Some(wait) = wait else { return Err(Fault::Product(error)) };
             tracing::info!(%error, id = self.wanted.attachment.id, ?wait, "a download is tried again");
             sleep(wait).await;
         }

@@ -31,7 +31,6 @@ pub mod index;
 pub mod keys;
 pub mod lease;
 pub mod order;
-pub mod pauses;
 pub mod pipeline;
 pub mod progress;
 mod reader;
@@ -45,6 +44,7 @@ pub mod settings;
 mod source_tokens;
 pub mod sources;
 pub mod stop;
+pub mod tries;
 pub mod update;
 pub mod upkeep;
 

@@ -1,8 +1,6 @@
 //! One stream, from connector to store: `Page -> Record -> Segment -> Seal -> Put -> Checkpoint`. Pages go through a
 //! bounded channel; the only thing that flows back is "durable up to here".
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use listbackup_connectors::{self as connectors, Deletions, FailedItem, Page, ReadEnd, ReadRequest, RecordSlice};
 use serde_json::Value;
@@ -14,10 +12,10 @@ use tokio::{
 use super::{
     attachments::Attachments,
     checkpoint::{self, Changes, Checkpoint, Stage},
-    pauses::Pauses,
     reader::Reader,
     session::{Session, StreamPlan},
     stop::Stop,
+    tries::Tries,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -89,20 +87,18 @@ impl From<Error> for Interrupted {
 
 /// Reads a stream. When a store could not be reached, what is durable is gone on with.
 async fn read(session: &Session, plan: &StreamPlan) -> Result<FinishedStream, Interrupted> {
-    let settings = &session.ctx.settings;
+    let ctx = &session.ctx;
     let mut plan = plan.clone();
     let mut durable = session.claim.run.checkpoints.get(&plan.spec.name).cloned();
-    let mut attempt = 1;
+    let mut tries = Tries::default();
     loop {
         let error = match Box::pin(read_on(session, &plan)).await {
             Err(Interrupted::Error(error)) if error.kind() == ErrorKind::Retry => error,
             end => return end,
         };
-        attempt += 1;
-        if attempt > settings.stream_attempts_max {
+        let Some(wait) = tries.next(&error, &ctx.settings, &*ctx.ports.random) else {
             return Err(Interrupted::Error(error));
-        }
-        let wait = backoff(session, attempt, &error);
+        };
         tracing::warn!(%error, stream = plan.spec.name, ?wait, "a store failed; the stream goes on from its checkpoint");
         tokio::select! {
             () = sleep(wait) => {}
@@ -110,7 +106,9 @@ async fn read(session: &Session, plan: &StreamPlan) -> Result<FinishedStream, In
         }
         match checkpoint::newest(session, &plan.spec.name).await {
             Ok((path, resume)) => {
-                attempt = if path == durable { attempt } else { 1 };
+                if path != durable {
+                    tries = Tries::default();
+                }
                 (durable, plan.resume) = (path, resume);
             }
             // The next attempt finds the same, or writes over it.
@@ -203,8 +201,8 @@ impl<'a> StreamRead<'a> {
 
     /// Reads until the connector reaches the end; a passing fault is tried again from the last page.
     async fn read_with_retries(&mut self) -> Result<ReadEnd, Interrupted> {
-        let settings = &self.session.ctx.settings;
-        let (mut attempt, mut pauses) = (1, Pauses::default());
+        let ctx = &self.session.ctx;
+        let mut tries = Tries::default();
         loop {
             let before = self.writer.figures().records;
             let error = match self.read_once().await? {
@@ -212,17 +210,11 @@ impl<'a> StreamRead<'a> {
                 Err(error) => Error::from(error),
             };
             if self.writer.figures().records > before {
-                (attempt, pauses) = (1, Pauses::default());
+                tries = Tries::default();
             }
-            let wait = match error.kind() {
-                ErrorKind::RateLimited => pauses.next(error.retry_after(), settings),
-                ErrorKind::Retry if attempt < settings.stream_attempts_max => {
-                    attempt += 1;
-                    pauses.next(Some(backoff(self.session, attempt, &error)), settings)
-                }
-                _ => None,
+            let Some(wait) = tries.next(&error, &ctx.settings, &*ctx.ports.random) else {
+                return Err(Interrupted::Product(error));
             };
-            let Some(wait) = wait else { return Err(Interrupted::Product(error)) };
             tracing::warn!(%error, stream = self.plan.spec.name, ?wait, "a read is tried again");
             tokio::select! {
                 () = sleep(wait) => {}
@@ -360,16 +352,6 @@ impl<'a> StreamRead<'a> {
             self.session.progress.stream(self.attachments.stream(), |stream| tell(stream, &attachments));
         }
     }
-}
-
-/// Doubling waits with jitter, so that streams that failed together do not come back together.
-fn backoff(session: &Session, attempt: u32, error: &Error) -> Duration {
-    let settings = &session.ctx.settings;
-    let doubled = settings.retry_base.saturating_mul(1 << attempt.saturating_sub(2).min(16));
-    let mut byte = [0];
-    session.ctx.ports.random.fill(&mut byte);
-    let jittered = doubled.mul_f64(0.5 + f64::from(byte[0]) / 512.0);
-    jittered.min(settings.retry_cap).max(error.retry_after().unwrap_or_default())
 }
 
 fn tell(stream: &mut StreamProgress, figures: &StreamFigures) {

@@ -1,17 +1,14 @@
 //! Writing one record to the product, trying again where that can help. What fails for one record is its outcome; what
 //! would fail for all ends the attempt.
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use listbackup_connectors::{self as connectors, RecordWriter, WriteAction, WriteRequest};
 use tokio::time::sleep;
 
 use super::{
-    super::pauses::Pauses,
+    super::tries::Tries,
     Interrupted,
     decide::{Create, Update, writable},
     members,
@@ -164,34 +161,22 @@ impl<'a> Writer<'a> {
     where
         F: Future<Output = connectors::Result<T>>,
     {
-        let settings = &self.session.ctx.settings;
-        let (mut tries, mut pauses) = (0, Pauses::default());
+        let ctx = &self.session.ctx;
+        let mut tries = Tries::default();
         loop {
             let error = match attempt().await {
                 Ok(done) => {
                     self.lost.store(0, Ordering::Relaxed);
                     return Ok(Ok(done));
                 }
-                Err(error) => error,
+                Err(error) => Error::from(error),
             };
-            let wait = match error.kind() {
-                connectors::ErrorKind::RateLimited => match pauses.next(error.retry_after(), settings) {
-                    Some(wait) => wait,
-                    None => return self.give_up(error),
-                },
-                connectors::ErrorKind::Retry | connectors::ErrorKind::BadAnswer => {
-                    tries += 1;
-                    if tries >= settings.stream_attempts_max {
-                        return self.give_up(error);
-                    }
-                    let own = self.backoff(tries).max(error.retry_after().unwrap_or_default());
-                    match pauses.next(Some(own), settings) {
-                        Some(wait) => wait,
-                        None => return self.give_up(error),
-                    }
-                }
-                connectors::ErrorKind::Reauthorise => return Err(Error::from(error).into()),
-                _ => return Ok(Err(error.to_string())),
+            let Some(wait) = tries.next(&error, &ctx.settings, &*ctx.ports.random) else {
+                return match error.kind() {
+                    ErrorKind::RateLimited | ErrorKind::Retry => self.give_up(error),
+                    ErrorKind::Reauthorise => Err(error.into()),
+                    _ => Ok(Err(error.to_string())),
+                };
             };
             tracing::warn!(%error, ?wait, "a write is tried again");
             tokio::select! {
@@ -201,16 +186,11 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn give_up<T>(&self, error: connectors::Error) -> Result<Result<T, String>, Interrupted> {
+    fn give_up<T>(&self, error: Error) -> Result<Result<T, String>, Interrupted> {
         if self.lost.fetch_add(1, Ordering::Relaxed) + 1 >= LOST_MAX {
-            return Err(Error::from(error).into());
+            return Err(error.into());
         }
         Ok(Err(error.to_string()))
-    }
-
-    fn backoff(&self, tries: u32) -> Duration {
-        let settings = &self.session.ctx.settings;
-        settings.retry_base.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(settings.retry_cap)
     }
 }
 

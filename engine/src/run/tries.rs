@@ -1,0 +1,84 @@
+//! Trying again: how long to wait after a failure, and when to give up. Pauses that a product asks for are no attempts, and
+//! they come to an end all the same.
+
+use std::time::Duration;
+
+use super::settings::RunSettings;
+use crate::{
+    error::{Error, ErrorKind},
+    ports::Random,
+};
+
+/// The failures of one thing since it last got on.
+#[derive(Debug, Default)]
+pub struct Tries {
+    failed: u32,
+    waited: Duration,
+}
+
+impl Tries {
+    /// How long to wait before the next try, now that the last one ended with `error`; `None` when there is no further one.
+    /// Waits double, with jitter, so that what failed together does not come back together.
+    pub fn next(&mut self, error: &Error, settings: &RunSettings, random: &dyn Random) -> Option<Duration> {
+        let wait = match error.kind() {
+            ErrorKind::RateLimited => error.retry_after().unwrap_or(settings.retry_cap).max(settings.retry_base),
+            ErrorKind::Retry => {
+                self.failed += 1;
+                self.backoff(settings, random).max(error.retry_after().unwrap_or_default())
+            }
+            _ => return None,
+        };
+        self.waited = self.waited.saturating_add(wait);
+        (self.failed < settings.stream_attempts_max && self.waited <= settings.pauses_max).then_some(wait)
+    }
+
+    fn backoff(&self, settings: &RunSettings, random: &dyn Random) -> Duration {
+        let doubled = settings.retry_base.saturating_mul(1 << self.failed.saturating_sub(1).min(16));
+        let mut byte = [0];
+        random.fill(&mut byte);
+        doubled.mul_f64(0.5 + f64::from(byte[0]) / 512.0).min(settings.retry_cap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Half;
+
+    impl Random for Half {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0);
+        }
+    }
+
+    fn waits(error: &Error) -> Vec<u64> {
+        let (settings, mut tries) = (RunSettings::default(), Tries::default());
+        let waits = std::iter::from_fn(|| tries.next(error, &settings, &Half));
+        waits.take(100_000).map(|wait| wait.as_millis() as u64).collect()
+    }
+
+    fn limited(seconds: Option<u64>) -> Error {
+        let error = listbackup_connectors::Error::new(listbackup_connectors::ErrorKind::RateLimited, "slower");
+        Error::from(match seconds {
+            Some(seconds) => error.after(Duration::from_secs(seconds)),
+            None => error,
+        })
+    }
+
+    #[test]
+    fn a_product_that_asks_for_pauses_for_ever_is_left_after_a_day() {
+        let minutes = |asked: Option<u64>| waits(&limited(asked)).iter().sum::<u64>() / 60_000;
+        assert_eq!(minutes(None), 24 * 60);
+        assert_eq!(minutes(Some(0)), 24 * 60);
+        assert_eq!(minutes(Some(3_600)), 24 * 60);
+        assert_eq!(minutes(Some(365 * 86_400)), 0);
+        assert_eq!(minutes(Some(u64::MAX)), 0);
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_tried_a_few_times_with_doubling_waits_and_nothing_else_is() {
+        assert_eq!(waits(&Error::new(ErrorKind::Retry, "away")), [500, 1_000, 2_000, 4_000]);
+        assert_eq!(waits(&Error::new(ErrorKind::Invalid, "wrong")), [0; 0]);
+    }
+}
