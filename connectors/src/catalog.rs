@@ -58,7 +58,7 @@ impl OAuth2SignIn {
     /// another field says what they want.
     pub fn is_chosen(&self, settings: &Value) -> bool {
         let is_wanted = self.chosen_by.as_ref().is_none_or(|(path, value)| text_at(settings, path) == Some(value));
-        is_wanted && has_text(settings, &self.client_id_path)
+        is_wanted && text_at(settings, &self.client_id_path).is_some()
     }
 
     /// True when settings choose OAuth and hold nothing that a sign-in brings.
@@ -68,17 +68,13 @@ impl OAuth2SignIn {
 
     /// The refresh token and the access token that settings hold.
     pub fn tokens_in<'a>(&self, settings: &'a Value) -> [Option<&'a str>; 2] {
-        [&self.refresh_token_path, &self.access_token_path]
-            .map(|path| text_at(settings, path).filter(|text| !text.is_empty()))
+        [&self.refresh_token_path, &self.access_token_path].map(|path| text_at(settings, path))
     }
 }
 
-fn has_text(settings: &Value, path: &[String]) -> bool {
-    text_at(settings, path).is_some_and(|text| !text.is_empty())
-}
-
-fn text_at<'a>(settings: &'a Value, path: &[String]) -> Option<&'a str> {
-    path.iter().try_fold(settings, |value, name| value.get(name))?.as_str()
+/// The text at `path`; empty text counts as missing.
+pub(crate) fn text_at<'a>(settings: &'a Value, path: &[String]) -> Option<&'a str> {
+    path.iter().try_fold(settings, |value, name| value.get(name))?.as_str().filter(|text| !text.is_empty())
 }
 
 /// The streams of a connector.

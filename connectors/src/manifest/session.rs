@@ -121,8 +121,8 @@ impl Session {
     /// Knows the sign-in in the browser, whose tokens have the credential's first place.
     pub(crate) fn sign_in_by(&mut self, sign_in: &SignIn) {
         let SignIn::OAuth2(sign_in) = sign_in else { return };
-        let found = sign_in.refresh_token_path.iter().try_fold(&*self.settings, |value, name| value.get(name));
-        self.browser_grant = Some(found.and_then(serde_json::Value::as_str).unwrap_or_default().into());
+        let [grant, _] = sign_in.tokens_in(&self.settings);
+        self.browser_grant = Some(grant.unwrap_or_default().into());
     }
 
     /// True when people sign in in the browser. Tokens without a place come from there then.

@@ -9,7 +9,6 @@ use oauth2::{
     basic::{BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenType},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
 use url::Url;
 
 use super::{
@@ -19,7 +18,7 @@ use super::{
     source::{Refresh, TokenSource},
 };
 use crate::{
-    catalog::OAuth2SignIn,
+    catalog::{OAuth2SignIn, text_at},
     clock,
     connector::{CredentialStore, Settings, Tokens},
     error::{Error, ErrorKind, Problem, Result},
@@ -246,12 +245,4 @@ fn tokens(answer: &TokenAnswer, old_refresh: Option<SecretString>, version: u64)
 
 pub(super) fn absolute(text: &str) -> Result<Url> {
     Url::parse(text).map_err(|error| Error::new(ErrorKind::Invalid, format!("a sign-in URL is wrong: {error}")))
-}
-
-/// The text at `path`; empty text counts as missing.
-fn text_at<'a>(settings: &'a Value, path: &[String]) -> Option<&'a str> {
-    if path.is_empty() {
-        return None;
-    }
-    path.iter().try_fold(settings, |value, key| value.get(key))?.as_str().filter(|text| !text.is_empty())
 }
