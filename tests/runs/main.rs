@@ -10,6 +10,7 @@ mod mortal;
 mod retention;
 mod rules;
 mod scripted;
+mod sequence;
 mod simulation;
 mod supervision;
 mod upkeep;

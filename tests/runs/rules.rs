@@ -309,20 +309,6 @@ async fn a_lost_sign_in_pauses_the_source_until_a_person_signs_in_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_was_begun_goes_on_before_another_one_of_its_source() {
-    let world = World::new(13, product(40)).await;
-    let (begun, later) = (world.order().await, world.order().await);
-    killed_after(&world, &world.worker(), &begun, 2).await;
-    world.clock.advance(Duration::from_secs(31));
-    let worker = world.worker();
-    let first = claim::claim(&worker, &RunOrder::of(&later)).await.expect("the stores answer");
-    assert!(matches!(&first, Claimed::First(order) if *order == RunOrder::of(&begun)), "{first:?}");
-    let (begun, later) = (finished(&worker, &begun).await, finished(&worker, &later).await);
-    assert_eq!((begun.status, later.status), (RunStatus::Succeeded, RunStatus::Succeeded));
-    assert_eq!(later.progress.streams[STREAM].unchanged, 40, "it is compared with the snapshot of the one before");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn ten_schedulers_make_one_run_of_one_due_time() {
     let world = World::new(11, product(5)).await;
     let mut job = Job { schedule: Schedule::Interval { every_seconds: 60 }, ..world.job.clone() };
