@@ -10,6 +10,9 @@ use listbackup_engine::{
         claim::{self, Claimed},
         commit, conclude,
         order::RunOrder,
+        pipeline::{self, StreamOutcome},
+        session::Session,
+        stop::StopSwitch,
     },
     store::{self, Store},
 };
@@ -58,4 +61,30 @@ async fn a_snapshot_over_an_older_one_never_becomes_the_newest() {
     );
     assert_eq!(world.source().await.head.map(|head| head.snapshot_id), newest);
     assert_eq!(world.head_records(STREAM).await, world.product.truth(STREAM));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_attempt_under_the_same_lease_leaves_the_checkpoints_of_the_first_alone() {
+    let product = product(40);
+    product.put("deals", 1..=40, "first of deals");
+    let world = World::new(15, product).await;
+    let worker = world.worker();
+    let run = world.order().await;
+    let first = begun(&worker, &run).await;
+    let read = pipeline::read_stream(&first, &first.plans[0]).await;
+    assert!(matches!(read, StreamOutcome::Done(_)), "{read:?}");
+
+    let attempt = || async {
+        let claim = conclude::refreshed(&worker, &first.claim).await.expect("the stores answer");
+        Session::begin(worker.clone(), claim, StopSwitch::new()).await.expect("the product connects")
+    };
+    let second = attempt().await;
+    let read = pipeline::read_stream(&second, &second.plans[1]).await;
+    assert!(matches!(read, StreamOutcome::Done(_)), "{read:?}");
+
+    let third = attempt().await;
+    conclude::conclude(&third, &read_all(&third).await).await.expect("the run concludes");
+    for stream in [STREAM, "deals"] {
+        assert_eq!(world.head_records(stream).await, world.product.truth(stream), "{stream}");
+    }
 }

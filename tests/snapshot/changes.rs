@@ -151,7 +151,7 @@ async fn a_checkpoint_serves_only_the_parent_it_was_made_over() {
     let mut writer = store.stream_writer(spec(None, None)).await.unwrap();
     writer.push(contacts(0..10, 1)).await.unwrap();
     let checkpoint = writer.checkpoint().await.unwrap();
-    let path = store.put_checkpoint(run_id(1), 3, 1, &checkpoint).await.unwrap();
+    let path = store.put_checkpoint(run_id(1), 3, 1, &checkpoint).await.unwrap().unwrap();
     let checkpoint: StreamCheckpoint = store.load_checkpoint(&path).await.unwrap();
     assert_eq!(checkpoint.figures().added, 10);
     let parent = Some(first.manifest.streams["contacts"].clone());

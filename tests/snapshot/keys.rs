@@ -124,7 +124,7 @@ async fn a_run_that_a_rotation_meets_halfway_ends_and_so_does_one_that_goes_on_a
         writer.push(page).await.unwrap();
     }
     let checkpoint = writer.checkpoint().await.unwrap();
-    let path = store.put_checkpoint(run_id(1), 1, 0, &checkpoint).await.unwrap();
+    let path = store.put_checkpoint(run_id(1), 1, 0, &checkpoint).await.unwrap().unwrap();
     there.rotate_key(&scope(1)).await.unwrap();
     // What comes after the checkpoint is lost with the worker, then another one goes on.
     let store = there.source(&scope(1), source_id(1)).await.unwrap();

@@ -97,8 +97,7 @@ impl Checkpoint {
 pub async fn save(session: &Session, stream: &str, checkpoint: &Checkpoint) -> Result<()> {
     let ctx = &session.ctx;
     let claim = &session.claim;
-    let number = session.next_checkpoint_number();
-    let path = session.source_store.put_checkpoint(claim.order.run_id, claim.epoch, number, checkpoint).await?;
+    let path = put(session, checkpoint).await?;
     let progress = session.progress.now();
     let replaced = update(&ctx.store, &claim.scope, key(claim.order.job_id, claim.order.run_id), |mut run: Run| {
         check_run(&run, claim.epoch)?;
@@ -113,6 +112,18 @@ pub async fn save(session: &Session, stream: &str, checkpoint: &Checkpoint) -> R
         discard(session, &old).await;
     }
     Ok(())
+}
+
+/// Stores a checkpoint where none is: what an earlier attempt under the same lease left may still be in use.
+async fn put(session: &Session, checkpoint: &Checkpoint) -> Result<String> {
+    let claim = &session.claim;
+    loop {
+        let number = session.next_checkpoint_number();
+        let path = session.source_store.put_checkpoint(claim.order.run_id, claim.epoch, number, checkpoint).await?;
+        if let Some(path) = path {
+            return Ok(path);
+        }
+    }
 }
 
 /// The checkpoint of a stream, if an earlier attempt of this run left one that still fits parent and settings.

@@ -129,7 +129,7 @@ impl Session {
         Checkpoint { parent: self.parent_id(), reading: self.reading.clone(), began_at, stage }
     }
 
-    /// Numbers the checkpoints of this attempt: no two share a path.
+    /// Numbers the checkpoints of this attempt. Another attempt under the same lease counts from 0 as well.
     pub fn next_checkpoint_number(&self) -> u64 {
         self.checkpoints.fetch_add(1, Ordering::Relaxed)
     }

@@ -131,8 +131,8 @@ impl SourceStore {
         }
     }
 
-    /// Stores a checkpoint of a run, the `number`-th under `epoch` of the source's lease, and returns its path. When there
-    /// is one already, it stays.
+    /// Stores a checkpoint of a run, the `number`-th under `epoch` of the source's lease, and returns its path; `None` when
+    /// there is one of that number already, which stays.
     ///
     /// # Errors
     /// Those of the port.
@@ -142,12 +142,12 @@ impl SourceStore {
         epoch: u64,
         number: u64,
         body: &(impl Serialize + Sync),
-    ) -> Result<String> {
+    ) -> Result<Option<String>> {
         let scope = &self.segments.scope;
         let path = paths::checkpoint(scope.account_id(), self.segments.source_id, run_id, epoch, number);
         let object = document::seal(&self.segments.ring, &path, body)?;
-        self.segments.blobs.put_if_absent(scope, &path, object).await?;
-        Ok(path)
+        let outcome = self.segments.blobs.put_if_absent(scope, &path, object).await?;
+        Ok((outcome == PutOutcome::Created).then_some(path))
     }
 
     /// The body of a checkpoint.
