@@ -54,6 +54,9 @@ pub struct DeadLetter {
 }
 
 /// Durable at-least-once delivery with visibility time-outs, as in SQS.
+///
+/// Messages whose bodies name one `accountId` are a group. Groups take turns, as in fair queues of SQS: who sends many messages
+/// keeps nobody else waiting behind all of them.
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Adds messages, each visible after its delay; durable on return. Returns their ids.

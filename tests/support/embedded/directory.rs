@@ -41,6 +41,22 @@ async fn everything_is_there_after_closing_and_opening() {
 }
 
 #[tokio::test]
+async fn messages_of_an_older_version_are_delivered() {
+    let embedded = Embedded::new();
+    let queue = embedded.stores.ports().queue;
+    queue.send(QueueName::Jobs, vec![json!({ "accountId": "a" })], Duration::ZERO).await.unwrap();
+    drop(queue);
+    let directory = embedded.close();
+    let database = rusqlite::Connection::open(directory.path().join("listbackup.db")).unwrap();
+    database.execute_batch("DROP INDEX messages_turns; ALTER TABLE messages DROP COLUMN turn_of").unwrap();
+    drop(database);
+
+    let queue = EmbeddedStores::open(directory.path(), OpenMode::Write).unwrap().ports().queue;
+    let received = queue.receive(QueueName::Jobs, 10, Duration::from_secs(30), Duration::ZERO).await.unwrap();
+    assert_eq!(received.len(), 1);
+}
+
+#[tokio::test]
 async fn rows_of_an_older_schema_are_found_by_the_indexes_of_the_present_one() {
     let embedded = Embedded::new();
     let subject = embedded.subject();

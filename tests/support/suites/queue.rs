@@ -27,6 +27,7 @@ pub async fn keeps_all(subject: &Subject) {
     a_message_that_fails_too_often_is_buried_and_can_come_back(queue).await;
     queues_are_apart(queue).await;
     many_receivers_share_without_doubles(queue).await;
+    accounts_take_turns(queue).await;
     oversized_messages_are_refused(queue).await;
 }
 
@@ -223,6 +224,34 @@ async fn many_receivers_share_without_doubles(queue: &Arc<dyn Queue>) {
     }
     seen.sort_unstable();
     assert_eq!(seen, (0..100).collect::<Vec<u64>>());
+    is_empty(queue).await;
+}
+
+async fn accounts_take_turns(queue: &Arc<dyn Queue>) {
+    let of = |account: &str, n: u32| json!({ "accountId": account, "n": n });
+    send(queue, (0..50).map(|n| of("busy", n)).collect()).await;
+    send(queue, vec![of("early", 0), of("quiet", 0), json!({ "n": 0 })]).await;
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        for message in receive(queue, 4).await {
+            told.push(message.body.get("accountId").and_then(Value::as_str).unwrap_or("nobody's").to_owned());
+            acknowledge(queue, &message).await;
+        }
+    }
+    told.sort();
+    assert_eq!(told, ["busy", "busy", "busy", "busy", "busy", "early", "nobody's", "quiet"]);
+    let mut left = Vec::new();
+    loop {
+        let messages = receive(queue, 10).await;
+        if messages.is_empty() {
+            break;
+        }
+        for message in &messages {
+            left.push(message.body["n"].as_u64());
+            acknowledge(queue, message).await;
+        }
+    }
+    assert_eq!(left.len(), 45, "none is lost");
     is_empty(queue).await;
 }
 

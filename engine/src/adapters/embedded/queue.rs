@@ -3,7 +3,10 @@
 
 mod messages;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -28,11 +31,13 @@ pub(super) struct EmbeddedQueue {
     random: Arc<dyn Random>,
     /// Wakes those who wait in `receive`; what becomes visible by time alone they foresee themselves.
     arrivals: Arc<[Notify; 2]>,
+    /// The group that had the last turn, of each queue.
+    last_turns: Arc<[Mutex<String>; 2]>,
 }
 
 impl EmbeddedQueue {
     pub(super) fn new(database: Database, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        Self { database, clock, random, arrivals: Arc::default() }
+        Self { database, clock, random, arrivals: Arc::default(), last_turns: Arc::default() }
     }
 
     /// Wakes as many receivers as there are new messages; to be called once they are committed.
@@ -47,18 +52,19 @@ impl EmbeddedQueue {
     }
 
     fn arrival(&self, queue: QueueName) -> &Notify {
-        match queue {
-            QueueName::Jobs => &self.arrivals[0],
-            QueueName::Data => &self.arrivals[1],
-        }
+        &self.arrivals[place(queue)]
     }
 
     async fn receive_now(&self, queue: QueueName, max: usize, visibility: Duration) -> Result<messages::Delivery> {
         let now_ms = self.now_ms();
         let random = self.random.clone();
-        let hidden_until_ms = after(now_ms, visibility);
+        let times = messages::Times { now_ms, hidden_until_ms: after(now_ms, visibility) };
+        let last_turns = self.last_turns.clone();
         self.database
-            .write(move |connection| messages::receive(connection, queue, max, now_ms, hidden_until_ms, &*random))
+            .write(move |connection| {
+                let mut last_turn = last_turns[place(queue)].lock().unwrap_or_else(PoisonError::into_inner);
+                messages::receive(connection, queue, max, times, &mut last_turn, &*random)
+            })
             .await
     }
 }
@@ -136,6 +142,13 @@ impl Queue for EmbeddedQueue {
             self.database.write(move |connection| messages::redrive(connection, queue, sequence, now_ms)).await?;
         self.announce(queue, usize::from(moved));
         Ok(moved)
+    }
+}
+
+fn place(queue: QueueName) -> usize {
+    match queue {
+        QueueName::Jobs => 0,
+        QueueName::Data => 1,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The SQL of messages and dead letters.
 //!
 //! A message's id is its sequence number, which is never given twice and stays its own as a dead letter and after a
-//! redrive. A receipt is the id and a random number of the delivery, so that it fits one delivery only, for ever.
+//! redrive. Messages of one account are a group, and groups take turns. A receipt is the id and a random number of the delivery, so that it fits one delivery only, for ever.
 
 use rusqlite::{Connection, Row, params};
 
@@ -22,8 +22,25 @@ pub(super) struct Delivery {
     pub(super) next_visible_ms: Option<i64>,
 }
 
-/// Makes the tables that are missing.
+/// Makes the tables that are missing, and the column that data of the first version lacks.
 pub(in crate::adapters::embedded) fn set_up(connection: &Connection) -> Result<()> {
+    make_tables(connection)?;
+    let has_groups: bool = connection
+        .query_row("SELECT count(*) FROM pragma_table_xinfo('messages') WHERE name = 'turn_of'", [], |row| row.get(0))
+        .map_err(failed)?;
+    if !has_groups {
+        let column = "ALTER TABLE messages ADD COLUMN turn_of TEXT \
+                      GENERATED ALWAYS AS (coalesce(json_extract(body, '$.accountId'), '-')) VIRTUAL";
+        connection.execute_batch(column).map_err(failed)?;
+    }
+    connection
+        .execute_batch(
+            "CREATE INDEX IF NOT EXISTS messages_turns ON messages (queue, turn_of, visible_at_ms, sequence)",
+        )
+        .map_err(failed)
+}
+
+fn make_tables(connection: &Connection) -> Result<()> {
     connection
         .execute_batch(
             "CREATE TABLE IF NOT EXISTS messages (
@@ -66,29 +83,35 @@ pub(in crate::adapters::embedded) fn send(
         .map_err(failed)
 }
 
-/// Hands out up to `max` visible messages, the longest visible first, and buries those that failed too often.
+/// Hands out up to `max` visible messages: groups take turns, beginning after the one that had the last turn, and of each group
+/// the longest visible go first. Buries those that failed too often.
 pub(super) fn receive(
     connection: &Connection,
     queue: QueueName,
     max: usize,
-    now_ms: i64,
-    hidden_until_ms: i64,
+    times: Times,
+    last_turn: &mut String,
     random: &dyn Random,
 ) -> Result<Delivery> {
     let mut messages = Vec::new();
     while messages.len() < max {
-        let found = visible(connection, queue, now_ms, max - messages.len())?;
-        if found.is_empty() {
+        let wanted = max - messages.len();
+        let groups = groups(connection, queue, times.now_ms, last_turn, wanted)?;
+        if groups.is_empty() {
             break;
         }
-        for message in found {
-            if message.receive_count >= MAX_DELIVERIES {
-                bury(connection, message.sequence)?;
-            } else {
-                messages.push(deliver(connection, &message, hidden_until_ms, random)?);
+        let of_each = (wanted / groups.len()).max(1);
+        for group in groups {
+            for message in visible(connection, queue, &group, times.now_ms, of_each)? {
+                if message.receive_count >= MAX_DELIVERIES {
+                    bury(connection, message.sequence)?;
+                } else {
+                    messages.push(deliver(connection, &message, times.hidden_until_ms, random)?);
+                }
             }
+            *last_turn = group;
         }
-        if hidden_until_ms <= now_ms {
+        if times.hidden_until_ms <= times.now_ms {
             // Nothing is hidden by a visibility of zero; the same messages would be found again.
             break;
         }
@@ -97,21 +120,69 @@ pub(super) fn receive(
     Ok(Delivery { messages, next_visible_ms })
 }
 
+/// When messages are received, and until when they are hidden.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) now_ms: i64,
+    pub(super) hidden_until_ms: i64,
+}
+
 struct Stored {
     sequence: i64,
     body: String,
     receive_count: i64,
 }
 
-fn visible(connection: &Connection, queue: QueueName, now_ms: i64, max: usize) -> Result<Vec<Stored>> {
+/// Up to `max` groups with visible messages, in the order of their turns: those after the last turn, then the others.
+fn groups(connection: &Connection, queue: QueueName, now_ms: i64, last_turn: &str, max: usize) -> Result<Vec<String>> {
+    let mut found = groups_after(connection, queue, now_ms, last_turn, max)?;
+    if found.len() < max {
+        let from_start = groups_after(connection, queue, now_ms, "", max - found.len())?;
+        found.extend(from_start.into_iter().take_while(|group| group.as_str() <= last_turn));
+    }
+    Ok(found)
+}
+
+/// Each step from group to group is one seek in the index, however many messages a group has.
+fn groups_after(
+    connection: &Connection,
+    queue: QueueName,
+    now_ms: i64,
+    after: &str,
+    max: usize,
+) -> Result<Vec<String>> {
     let mut select = connection
         .prepare_cached(
-            "SELECT sequence, body, receive_count FROM messages WHERE queue = ?1 AND visible_at_ms <= ?2 \
-             ORDER BY visible_at_ms, sequence LIMIT ?3",
+            "WITH RECURSIVE turns(turn_of) AS (
+                SELECT ?3
+                UNION ALL
+                SELECT (SELECT turn_of FROM messages WHERE queue = ?1 AND turn_of > turns.turn_of
+                        ORDER BY turn_of LIMIT 1)
+                FROM turns WHERE turn_of IS NOT NULL
+            )
+            SELECT turn_of FROM turns WHERE turn_of > ?3 AND EXISTS (
+                SELECT 1 FROM messages
+                WHERE queue = ?1 AND messages.turn_of = turns.turn_of AND visible_at_ms <= ?2)
+            LIMIT ?4",
         )
         .map_err(failed)?;
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
     select
-        .query_map(params![queue.as_str(), now_ms, i64::try_from(max).unwrap_or(i64::MAX)], |row| {
+        .query_map(params![queue.as_str(), now_ms, after, max], |row| row.get(0))
+        .and_then(Iterator::collect)
+        .map_err(failed)
+}
+
+fn visible(connection: &Connection, queue: QueueName, group: &str, now_ms: i64, max: usize) -> Result<Vec<Stored>> {
+    let mut select = connection
+        .prepare_cached(
+            "SELECT sequence, body, receive_count FROM messages \
+             WHERE queue = ?1 AND turn_of = ?2 AND visible_at_ms <= ?3 ORDER BY visible_at_ms, sequence LIMIT ?4",
+        )
+        .map_err(failed)?;
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    select
+        .query_map(params![queue.as_str(), group, now_ms, max], |row| {
             Ok(Stored { sequence: row.get(0)?, body: row.get(1)?, receive_count: row.get(2)? })
         })
         .and_then(Iterator::collect)
