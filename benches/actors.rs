@@ -1,0 +1,132 @@
+//! The engine with all of its actors on the embedded stores: how many runs it starts and ends a second, what sources cost that
+//! only wait, and what many runs cost that live at once. `benches/README.md` says how to run it and what came out.
+//!
+//! A run here does nothing but run: its product refuses at once. What is measured is the row and the message of its order, the
+//! intake, the claim under a lease, all actors, the end and every event, durable each.
+
+#[path = "support/measure.rs"]
+mod measure;
+#[path = "support/workers.rs"]
+mod workers;
+
+use std::{
+    io,
+    process::{Command, ExitCode},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt;
+use listbackup_engine::{
+    actors::{Drain, Engine, Roles},
+    model::{ActivityKind, Job, job::Schedule, run::Trigger},
+    run::order,
+};
+use tokio::sync::Semaphore;
+use workers::World;
+
+/// Requests under way at a time.
+const REQUESTS: usize = 64;
+const DISPATCHED: usize = 30_000;
+const IDLE_SOURCES: usize = 10_000;
+const IDLE_TIME: Duration = Duration::from_secs(60);
+const LIVE_RUNS: usize = 1_000;
+const LIVE_TIME: Duration = Duration::from_secs(60);
+
+fn main() -> io::Result<ExitCode> {
+    match std::env::args().nth(1).as_deref() {
+        Some("dispatch") => workers::on_system(dispatch()),
+        Some("idle") => workers::on_system(idle()),
+        Some("live") => workers::on_system(live()),
+        _ => {
+            for part in ["dispatch", "idle", "live"] {
+                let cost = measure::run(Command::new(std::env::current_exe()?).arg(part))?;
+                print!("{}", String::from_utf8_lossy(&cost.output));
+                let peak_mib = cost.peak_rss_kib as f64 / 1024.0;
+                println!("  whole process: {:.1} CPU s, peak {peak_mib:.0} MiB", cost.cpu_seconds);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Orders one run after another from many sides, and waits for the end of all.
+async fn dispatch() {
+    let world = World::new(REQUESTS).await;
+    let jobs = world.jobs(2 * REQUESTS, &Schedule::Manual).await;
+    let engine = Engine::start(world.ctx.clone(), Roles::Worker);
+    let (ends, started) = (Arc::new(Semaphore::new(REQUESTS)), Instant::now());
+    let follower = tokio::spawn({
+        let (ends, mut events) = (ends.clone(), world.ctx.ports.events.follow(&world.scope));
+        async move {
+            let mut ended = 0;
+            while ended < DISPATCHED {
+                let event = events.next().await.expect("the bus lives");
+                if event.kind == ActivityKind::RunFailed {
+                    ended += 1;
+                    ends.add_permits(1);
+                }
+            }
+        }
+    });
+    for n in 0..DISPATCHED {
+        ends.acquire().await.expect("open").forget();
+        let (world, job) = (world.clone(), jobs[n % jobs.len()].clone());
+        tokio::spawn(async move { order_one(&world, &job).await });
+    }
+    follower.await.expect("all ended");
+    let elapsed = started.elapsed();
+    let mut waits = world.product.waits();
+    waits.sort_unstable();
+    let at = |share: usize| waits[waits.len() * share / 100].as_secs_f64() * 1000.0;
+    println!(
+        "dispatch, one at a time from {REQUESTS} sides: {:.0} runs/s; from request to start p50 {:.1} ms, p99 {:.1} ms",
+        DISPATCHED as f64 / elapsed.as_secs_f64(),
+        at(50),
+        at(99)
+    );
+    engine.send(Drain).await.expect("the root answers");
+}
+
+async fn order_one(world: &World, job: &Job) {
+    world.product.asked(job);
+    let trigger = Trigger::Manual { by: "bench".to_owned() };
+    order::order_run(&world.ctx.ports, &world.scope, job, trigger, None).await.expect("an order");
+}
+
+/// Sources with schedules that are not due.
+async fn idle() {
+    let world = World::new(4).await;
+    world.jobs(IDLE_SOURCES, &Schedule::Interval { every_seconds: 24 * 60 * 60 }).await;
+    let engine = Engine::start(world.ctx.clone(), Roles::Worker);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let before = workers::cpu_seconds();
+    tokio::time::sleep(IDLE_TIME).await;
+    let busy = (workers::cpu_seconds() - before) / IDLE_TIME.as_secs_f64();
+    println!("{IDLE_SOURCES} idle sources: {:.2} % of a core, {:.0} MiB now", busy * 100.0, workers::rss_mib());
+    engine.send(Drain).await.expect("the root answers");
+}
+
+/// Runs that live at once, of a product that sends a page of ten records every half second.
+async fn live() {
+    let world = World::new(LIVE_RUNS).await;
+    world.product.be_slow();
+    let jobs = world.jobs(LIVE_RUNS, &Schedule::Manual).await;
+    let engine = Engine::start(world.ctx.clone(), Roles::Worker);
+    for job in &jobs {
+        order_one(&world, job).await;
+    }
+    while world.product.waits().len() < LIVE_RUNS {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let before = workers::cpu_seconds();
+    tokio::time::sleep(LIVE_TIME).await;
+    let busy = (workers::cpu_seconds() - before) / LIVE_TIME.as_secs_f64();
+    println!(
+        "{LIVE_RUNS} live runs: {:.0} % of a core, {:.0} MiB now, {} threads",
+        busy * 100.0,
+        workers::rss_mib(),
+        workers::threads()
+    );
+    engine.send(Drain).await.expect("the root answers");
+}

@@ -1,0 +1,277 @@
+//! A worker in the bench's own process, with a product that refuses at once or is very slow.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use listbackup_connectors::{
+    Catalog, Connector, Deletions, Error, ErrorKind, Integration, KeySlices, Link, Page, PageProgress, ReadEnd,
+    ReadRequest, RecordSlice, Result, SignIn, Spec, StreamSpec,
+    http::{AddressGuard, HttpClientBuilder},
+    registry::Registry,
+};
+use listbackup_engine::{
+    adapters::embedded::{EmbeddedStores, OpenMode},
+    model::{
+        AccountId, Job, JobId, JobState, Source, SourceId, SourceState, WorkerId,
+        job::Schedule,
+        scope::{AccountScope, SystemScope},
+        source::Lease,
+    },
+    ports::Condition,
+    run::{RunContext, RunSettings, due, places::Places},
+    snapshot::{SnapshotStore, StoreSettings},
+    store::{self, Store},
+};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+const NAME: &str = "bench";
+const PAGE_EVERY: Duration = Duration::from_millis(500);
+
+/// Runs the bench as the program runs: actors on this thread, their work on a pool.
+pub fn on_system(work: impl Future<Output = ()>) {
+    listbackup::worker::system().expect("an actor system").block_on(work);
+}
+
+/// One account over a fresh directory.
+#[derive(Clone)]
+pub struct World {
+    pub ctx: Arc<RunContext>,
+    pub scope: AccountScope,
+    pub product: Product,
+    _dir: Arc<tempfile::TempDir>,
+}
+
+impl World {
+    /// A worker with so many slots.
+    pub async fn new(slots: usize) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ports = EmbeddedStores::open(dir.path().join("data"), OpenMode::Write).expect("stores").ports();
+        let product = Product::default();
+        let settings = RunSettings { slots, is_sole_worker: true, ..RunSettings::default() };
+        let ctx = RunContext {
+            store: Store::new(ports.tables.clone()),
+            system: SystemScope::of_this_process(),
+            snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
+            registry: Arc::new(Registry::of(vec![Arc::new(product.clone())])),
+            http: HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client"),
+            places: Places::of(&settings),
+            settings,
+            worker_id: WorkerId::new(&*ports.clock, &*ports.random),
+            ports,
+        };
+        let scope = ctx.system.account(AccountId::new(&*ctx.ports.clock, &*ctx.ports.random));
+        Self { ctx: Arc::new(ctx), scope, product, _dir: Arc::new(dir) }
+    }
+
+    /// So many sources with a job each.
+    pub async fn jobs(&self, count: usize, schedule: &Schedule) -> Vec<Job> {
+        let mut jobs = Vec::with_capacity(count);
+        while jobs.len() < count {
+            let mut writes = Vec::new();
+            for _ in 0..50.min(count - jobs.len()) {
+                let source = self.source();
+                let job = self.job(&source, schedule);
+                writes.push(store::put(&source, Condition::Absent).expect("a row"));
+                writes.push(store::put(&job, Condition::Absent).expect("a row"));
+                jobs.push(job);
+            }
+            self.ctx.store.transact(&self.scope, writes).await.expect("rows");
+        }
+        jobs
+    }
+
+    fn source(&self) -> Source {
+        let ports = &self.ctx.ports;
+        let source_id = SourceId::new(&*ports.clock, &*ports.random);
+        Source {
+            account_id: self.scope.account_id(),
+            source_id,
+            name: source_id.to_string(),
+            integration: NAME.to_owned(),
+            manifest_digest: None,
+            settings: json!({ "source": source_id }),
+            credential_id: None,
+            streams: None,
+            state: SourceState::Active,
+            head: None,
+            lease: Lease::default(),
+            retention: None,
+            lock_days: 0,
+            guard: Default::default(),
+            rate_share_percent: None,
+            upkeep_shard: None,
+            upkeep_due_ms: None,
+            created_at: ports.clock.now(),
+            updated_at: ports.clock.now(),
+        }
+    }
+
+    fn job(&self, source: &Source, schedule: &Schedule) -> Job {
+        let ports = &self.ctx.ports;
+        let now = ports.clock.now();
+        let mut job = Job {
+            account_id: source.account_id,
+            job_id: JobId::new(&*ports.clock, &*ports.random),
+            source_id: source.source_id,
+            name: source.name.clone(),
+            schedule: schedule.clone(),
+            state: JobState::Active,
+            due_shard: None,
+            next_due_ms: None,
+            created_at: now,
+            updated_at: now,
+        };
+        due::reschedule(&mut job, now).expect("a schedule");
+        job
+    }
+}
+
+/// The product; clones share it.
+#[derive(Clone)]
+pub struct Product(Arc<Inner>);
+
+struct Inner {
+    spec: Spec,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_slow: bool,
+    asked: HashMap<String, Vec<Instant>>,
+    waits: Vec<Duration>,
+}
+
+impl Default for Product {
+    fn default() -> Self {
+        let spec = Spec {
+            name: NAME.to_owned(),
+            title: "Bench".to_owned(),
+            description: "A product of the bench.".to_owned(),
+            settings_schema: json!({ "type": "object" }),
+            sign_in: SignIn::None,
+        };
+        Self(Arc::new(Inner { spec, state: Mutex::default() }))
+    }
+}
+
+impl Product {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on it sends a page every half second, for ever.
+    pub fn be_slow(&self) {
+        self.state().is_slow = true;
+    }
+
+    /// A run of the job is about to be ordered.
+    pub fn asked(&self, job: &Job) {
+        self.state().asked.entry(job.source_id.to_string()).or_default().push(Instant::now());
+    }
+
+    /// Times from request to start.
+    pub fn waits(&self) -> Vec<Duration> {
+        self.state().waits.clone()
+    }
+}
+
+impl Integration for Product {
+    fn spec(&self) -> &Spec {
+        &self.0.spec
+    }
+
+    fn connect(&self, link: Link) -> Result<Arc<dyn Connector>> {
+        let source = link.settings.expose()["source"].as_str().unwrap_or_default().to_owned();
+        let mut state = self.state();
+        if let Some(asked) = state.asked.get_mut(&source).filter(|asked| !asked.is_empty()) {
+            let wait = asked.remove(0).elapsed();
+            state.waits.push(wait);
+        }
+        if state.is_slow { Ok(Arc::new(self.clone())) } else { Err(Error::new(ErrorKind::Invalid, "nothing to do")) }
+    }
+}
+
+#[async_trait]
+impl Connector for Product {
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn discover(&self) -> Result<Catalog> {
+        let stream = StreamSpec {
+            name: "contacts".to_owned(),
+            primary_key: vec![vec!["id".to_owned()]],
+            cursor_field: Vec::new(),
+            json_schema: json!({}),
+            parents: Vec::new(),
+            deletions: Deletions::Absence,
+            write: None,
+        };
+        Ok(Catalog { streams: vec![stream] })
+    }
+
+    async fn read(&self, _: ReadRequest, pages: mpsc::Sender<Page>) -> Result<ReadEnd> {
+        for page in 0.. {
+            tokio::time::sleep(PAGE_EVERY).await;
+            if pages.send(ten_records(page)).await.is_err() {
+                break;
+            }
+        }
+        Err(Error::new(ErrorKind::Cancelled, "nobody reads any more"))
+    }
+}
+
+fn ten_records(page: u32) -> Page {
+    let (mut body, mut records) = (String::from("["), Vec::new());
+    for n in 0..10 {
+        let start = body.len() as u32;
+        let id = (page * 10 + n).to_string();
+        body.push_str(&format!("{{\"id\":{id},\"name\":\"{}\"}}", "x".repeat(900)));
+        let key = start + 6;
+        records.push(RecordSlice {
+            body: start..body.len() as u32,
+            key: KeySlices::One(key..key + id.len() as u32),
+            is_deletion: false,
+        });
+        body.push(',');
+    }
+    body.pop();
+    body.push(']');
+    let progress = PageProgress { bytes_received: body.len() as u64, requests: 1, ..PageProgress::default() };
+    Page { body: body.into(), records, attachments: Vec::new(), position: Some(json!(page + 1)), progress }
+}
+
+/// User and system time of this process.
+pub fn cpu_seconds() -> f64 {
+    // SAFETY: all zeroes is a valid rusage; getrusage writes to the place, which lives through the call.
+    let usage = unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        usage
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+/// Memory of this process that is in use now.
+pub fn rss_mib() -> f64 {
+    of_status("VmRSS:") / 1024.0
+}
+
+/// Threads of this process.
+pub fn threads() -> f64 {
+    of_status("Threads:")
+}
+
+fn of_status(name: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with(name)).expect("a line");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}
