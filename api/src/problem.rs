@@ -180,7 +180,7 @@ impl From<Error> for Problem {
             ErrorKind::Conflict | ErrorKind::Fenced => (StatusCode::CONFLICT, "conflict"),
             ErrorKind::Reauthorise => (StatusCode::CONFLICT, "reauthorise"),
             ErrorKind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
-            ErrorKind::Retry | ErrorKind::Cancelled => (StatusCode::SERVICE_UNAVAILABLE, "retry"),
+            ErrorKind::Retry | ErrorKind::Cancelled | ErrorKind::Deadline => (StatusCode::SERVICE_UNAVAILABLE, "retry"),
             ErrorKind::Exhausted => (StatusCode::INSUFFICIENT_STORAGE, "exhausted"),
             ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt"),
             ErrorKind::Bug => (StatusCode::INTERNAL_SERVER_ERROR, "bug"),

@@ -13,7 +13,7 @@ use listbackup_engine::{
         registry::Registry,
     },
     model::{WorkerId, scope::SystemScope},
-    run::{RunContext, RunSettings},
+    run::{RunContext, RunSettings, places::Places},
     snapshot::{SnapshotStore, StoreSettings},
     store::Store,
 };
@@ -80,6 +80,7 @@ impl Worker {
             snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), store_settings),
             registry: Arc::new(registry(&settings)?),
             http: http_client(settings.guard)?,
+            places: Places::of(&settings.run),
             settings: settings.run,
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
             ports,

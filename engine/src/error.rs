@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Exhausted,
     /// The run was cancelled, or the process is draining.
     Cancelled,
+    /// The time that was set for it is over.
+    Deadline,
     /// A fault of ours.
     Bug,
 }
@@ -49,6 +51,7 @@ impl ErrorKind {
             Self::Corrupt => "corrupt",
             Self::Exhausted => "exhausted",
             Self::Cancelled => "cancelled",
+            Self::Deadline => "deadline",
             Self::Bug => "bug",
         }
     }

@@ -32,6 +32,8 @@ struct Inner {
     begun: Instant,
     is_dead: AtomicBool,
     is_calm: AtomicBool,
+    /// Nothing can be reached.
+    is_cut: AtomicBool,
     /// Until when nothing moves, in milliseconds since `begun`.
     stalled_until_ms: AtomicU64,
     is_unfenced: bool,
@@ -45,6 +47,7 @@ impl Faults {
             begun: Instant::now(),
             is_dead: AtomicBool::new(false),
             is_calm: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
             stalled_until_ms: AtomicU64::new(0),
             is_unfenced,
         }))
@@ -60,6 +63,12 @@ impl Faults {
         self.0.is_calm.store(true, Ordering::SeqCst);
     }
 
+    /// From now on nothing is left to chance: nothing can be reached, or everything.
+    pub fn cut(&self, is_cut: bool) {
+        self.calm();
+        self.0.is_cut.store(is_cut, Ordering::SeqCst);
+    }
+
     /// Nothing that the worker asks for comes back for so long; then all of it goes on.
     pub fn stall(&self, time: Duration) {
         let until = self.0.begun.elapsed() + time;
@@ -72,7 +81,8 @@ impl Faults {
 
     /// By chance, seldom.
     pub fn strikes(&self) -> bool {
-        !self.0.is_calm.load(Ordering::SeqCst) && self.draw(1000) < STRIKES_PER_MILLE
+        self.0.is_cut.load(Ordering::SeqCst)
+            || !self.0.is_calm.load(Ordering::SeqCst) && self.draw(1000) < STRIKES_PER_MILLE
     }
 
     /// By how much a message comes late: mostly not at all.

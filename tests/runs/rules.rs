@@ -342,14 +342,13 @@ async fn a_queued_run_whose_message_was_lost_gets_a_new_one() {
     // The row is written, and the process dies before the message is.
     let (run, _) = order::write_order(&world.ports, &world.scope, &world.job, trigger, None).await.expect("a row");
     assert!(received(&*world.ports.queue).await.is_empty());
-    let worker = world.worker();
     world.clock.advance(Duration::from_secs(61));
     let before = world.ports.clock.now();
-    let sent = order::resend_lost(&world.ports, &world.system, &worker.settings, before).await.expect("a sweep");
+    let sent = order::resend_lost(&world.ports, &world.system, before).await.expect("a sweep");
     assert_eq!(sent, 1);
     let order: RunOrder = serde_json::from_value(received(&*world.ports.queue).await.remove(0)).expect("an order");
     assert_eq!(order, RunOrder::of(&run));
-    let again = order::resend_lost(&world.ports, &world.system, &worker.settings, before).await.expect("a sweep");
+    let again = order::resend_lost(&world.ports, &world.system, before).await.expect("a sweep");
     assert_eq!(again, 0, "it is looked after now");
 }
 

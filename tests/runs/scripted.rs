@@ -41,11 +41,16 @@ struct Script {
     /// Streams whose reads of everything fail, while those of changes work.
     failing_whole: BTreeSet<String>,
     panicking: BTreeSet<String>,
+    hanging: BTreeSet<String>,
     served: BTreeMap<String, Vec<usize>>,
     files: BTreeMap<u64, BTreeMap<String, File>>,
     /// Where each download began.
     opened: Vec<(String, u64)>,
     is_incremental: bool,
+    /// How the question for its streams fails.
+    refusing: Option<ErrorKind>,
+    /// So many questions for its streams are never answered.
+    silent: u32,
 }
 
 /// An attachment of the record of some stream's id.
@@ -167,6 +172,29 @@ impl Product {
         self.script().panicking.insert(stream.to_owned());
     }
 
+    /// Lets every attempt to begin a run fail from now on, or work again.
+    pub fn refuse_to_connect(&self, kind: Option<ErrorKind>) {
+        self.script().refusing = kind;
+    }
+
+    /// The next so many questions for its streams are never answered.
+    pub fn hang_when_asked(&self, times: u32) {
+        self.script().silent = times;
+    }
+
+    /// True when a question is never to be answered.
+    fn is_silent(&self) -> bool {
+        let mut script = self.script();
+        let is_silent = script.silent > 0;
+        script.silent = script.silent.saturating_sub(1);
+        is_silent
+    }
+
+    /// Lets every read of a stream go on for ever without a record.
+    pub fn hang_on(&self, stream: &str) {
+        self.script().hanging.insert(stream.to_owned());
+    }
+
     /// Numbers of the pages that were sent of a stream, in order.
     pub fn pages_served(&self, stream: &str) -> Vec<usize> {
         self.script().served.get(stream).cloned().unwrap_or_default()
@@ -257,6 +285,12 @@ impl Connector for Product {
     }
 
     async fn discover(&self) -> Result<Catalog> {
+        if self.is_silent() {
+            std::future::pending::<()>().await;
+        }
+        if let Some(kind) = self.script().refusing {
+            return Err(Error::new(kind, "the script says so"));
+        }
         let script = self.script();
         let tells_changes = |name: &String| script.changes.contains_key(name);
         let streams = script.streams.keys().map(|name| StreamSpec {
@@ -289,6 +323,13 @@ impl Connector for Product {
             let failing = self.script().failing.get(stream).copied().or(fails_whole.then_some(ErrorKind::Denied));
             let is_panicking = self.script().panicking.contains(stream);
             assert!(!is_panicking, "the script says so");
+            if self.script().hanging.contains(stream) {
+                let nothing = Page { body: "[]".into(), position: Some(json!(0)), ..render(&[], 0) };
+                pages.send(nothing).await.map_err(|_| Error::new(ErrorKind::Cancelled, "nobody reads any more"))?;
+                tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+                self.0.permits.add_permits(1);
+                continue;
+            }
             if let Some(kind) = failing {
                 return Err(Error::new(kind, "the script says so"));
             }

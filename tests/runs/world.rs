@@ -23,7 +23,7 @@ use listbackup_engine::{
         source::Lease,
     },
     ports::{Clock, Condition, Ports, Random},
-    run::{RunContext, RunSettings, order},
+    run::{RunContext, RunSettings, order, places::Places},
     snapshot::{KeyRange, SnapshotStore, StoreSettings},
     store::{self, Store, key},
 };
@@ -137,6 +137,7 @@ impl World {
             snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
             registry: Arc::new(registry),
             http: HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client"),
+            places: Places::of(&self.settings),
             settings: self.settings.clone(),
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
             ports,
@@ -145,8 +146,25 @@ impl World {
 
     /// A run of the job, as a person orders it.
     pub async fn order(&self) -> Run {
+        self.order_of(&self.job).await
+    }
+
+    /// Another source of the same product, and its job.
+    pub async fn another_job(&self) -> Job {
+        let source = Source { name: "Another".to_owned(), ..source_of(&self.ports, &self.scope) };
+        let job = job_of(&self.ports, &source);
+        let writes = vec![
+            store::put(&source, Condition::Absent).expect("a row"),
+            store::put(&job, Condition::Absent).expect("a row"),
+        ];
+        Store::new(self.ports.tables.clone()).transact(&self.scope, writes).await.expect("rows are written");
+        job
+    }
+
+    /// A run of a job, as a person orders it.
+    pub async fn order_of(&self, job: &Job) -> Run {
         let trigger = Trigger::Manual { by: "test".to_owned() };
-        order::order_run(&self.ports, &self.scope, &self.job, trigger, None).await.expect("an order is written")
+        order::order_run(&self.ports, &self.scope, job, trigger, None).await.expect("an order is written")
     }
 
     /// The source as it is stored.

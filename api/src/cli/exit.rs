@@ -75,6 +75,7 @@ pub fn report(outcome: Outcome, wants_json: bool) -> ExitCode {
         | ErrorKind::Denied
         | ErrorKind::Exhausted
         | ErrorKind::Cancelled
+        | ErrorKind::Deadline
         | ErrorKind::Bug => 1,
     })
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroUsize};
 
 use listbackup_engine::{
     Error, ErrorKind, Result,
-    actors::{Drain, Engine, Roles},
+    actors::{Drain, Engine, GaveUp, Roles},
     connectors::http::Network,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -56,6 +56,15 @@ pub struct Args {
         env = "LISTBACKUP_DOWNLOADS_PER_ACCOUNT"
     )]
     downloads_per_account: NonZeroUsize,
+    /// Backups made at a time
+    #[arg(long, value_name = "N", default_value = "4", env = "LISTBACKUP_SLOTS")]
+    slots: NonZeroUsize,
+    /// Those of one account [default: no limit of its own]
+    #[arg(long, value_name = "N", env = "LISTBACKUP_SLOTS_PER_ACCOUNT")]
+    slots_per_account: Option<NonZeroUsize>,
+    /// Those of one integration [default: no limit of its own]
+    #[arg(long, value_name = "N", env = "LISTBACKUP_SLOTS_PER_INTEGRATION")]
+    slots_per_integration: Option<NonZeroUsize>,
     /// Also serve a make-believe SaaS product, connect it by OAuth and back it up
     #[arg(long)]
     sandbox: bool,
@@ -67,7 +76,11 @@ pub async fn run(args: Args) -> Outcome {
     if args.sandbox {
         networks.push("127.0.0.1/32".parse()?);
     }
-    let worker = args.data_dir.open_to_write(WorkerSettings::of_a_server(networks))?;
+    let mut settings = WorkerSettings::of_a_server(networks);
+    settings.run.slots = args.slots.get();
+    settings.run.slots_per_account = args.slots_per_account.map(NonZeroUsize::get);
+    settings.run.slots_per_integration = args.slots_per_integration.map(NonZeroUsize::get);
+    let worker = args.data_dir.open_to_write(settings)?;
     let ports = &worker.ctx.ports;
     let owner = local::ensure(ports, &worker.ctx.system).await?;
     let key_file = local::access_key_file(ports, &owner, worker.stores.data_dir()).await?;
@@ -84,13 +97,21 @@ pub async fn run(args: Args) -> Outcome {
     if let Some(demo) = &demo {
         output::line(&demo.describe());
     }
-    signal::stop().await;
+    let has_given_up = tokio::select! {
+        () = signal::stop() => false,
+        // An error means that the root of the engine is gone: that is no better.
+        _ = engine.send(GaveUp) => true,
+    };
     output::line("stopping: running backups reach a checkpoint first");
     // The engine is the only actor that could be gone, and then there is nothing to drain.
     let _gone = engine.send(Drain).await;
     server.stop().await?;
     if let Some(demo) = demo {
         demo.stop().await?;
+    }
+    if has_given_up {
+        let message = "the engine broke off again and again (see the log); nothing is lost: start it again";
+        return Err(Error::new(ErrorKind::Bug, message));
     }
     Ok(Done::Whole)
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use listbackup_engine::{
     model::{
         Job, JobId, RestoreId, Run, RunId, RunStatus, SnapshotId, Source, SourceId, SourceState,
-        run::{Progress, RunError, StreamProgress, StreamState, Trigger},
+        run::{Estimate, Progress, RunError, StreamProgress, StreamState, Trigger},
     },
     ports::Query,
     run::order::{cancel_run, order_run, retry_run},
@@ -102,6 +102,19 @@ pub struct ProgressView {
     bytes_stored: u64,
     /// Requests sent.
     requests: u64,
+    /// How far it is; absent in a first backup, and when it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimate: Option<EstimateView>,
+}
+
+/// How far a run is, guessed from what the last snapshot holds and from how fast it reads.
+#[derive(Serialize, ToSchema)]
+pub struct EstimateView {
+    /// Records that will come, as many as the streams had: never fewer than were read already.
+    records_expected: u64,
+    /// When it will probably be through; absent until it has read something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<Timestamp>,
 }
 
 /// Figures of one stream of a run.
@@ -110,6 +123,9 @@ pub struct RunStream {
     /// Where the stream stands.
     #[schema(value_type = schemas::StreamState)]
     state: StreamState,
+    /// Records in the last snapshot: what this read will probably see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<u64>,
     /// Live records: those that came so far; at the end all that the snapshot holds.
     records: u64,
     /// Records that are new.
@@ -295,6 +311,9 @@ impl ProgressView {
             bytes_read: progress.bytes_read,
             bytes_stored: progress.bytes_stored,
             requests: progress.requests,
+            estimate: progress
+                .estimate
+                .map(|Estimate { records_expected, ends_at }| EstimateView { records_expected, ends_at }),
         }
     }
 }
@@ -304,6 +323,7 @@ impl RunStream {
         let failed_items = stream.failed_items.into_iter();
         Self {
             state: stream.state,
+            expected: stream.expected,
             records: stream.records,
             added: stream.added,
             changed: stream.changed,

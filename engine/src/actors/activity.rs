@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 
-use super::task::Task;
+use super::{child::End, generation::PartWord, task::Task};
 use crate::{
     error::Result,
     run::{RunContext, event},
@@ -17,11 +17,12 @@ const EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Activity {
     ctx: Arc<RunContext>,
     work: Option<Task>,
+    _last_word: PartWord,
 }
 
 impl Activity {
-    pub fn new(ctx: Arc<RunContext>) -> Self {
-        Self { ctx, work: None }
+    pub fn new(ctx: Arc<RunContext>, last_word: PartWord) -> Self {
+        Self { ctx, work: None, _last_word: last_word }
     }
 
     fn relay(&mut self, ctx: &mut Context<Self>) {
@@ -42,7 +43,13 @@ impl Actor for Activity {
     }
 }
 
-impl Supervised for Activity {}
+impl Handler<End> for Activity {
+    type Result = ();
+
+    fn handle(&mut self, _: End, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
 
 #[derive(Message)]
 #[rtype(result = "()")]

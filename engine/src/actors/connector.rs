@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient};
 
-use super::{run::StreamEnded, task::Task};
+use super::{
+    child::{End, LastWord},
+    run::StreamEnded,
+    task::Task,
+};
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     run::{
         pipeline::{self, StreamOutcome},
         session::{Session, StreamPlan},
@@ -17,14 +21,16 @@ use crate::{
 pub(super) struct Connector {
     session: Arc<Session>,
     plan: StreamPlan,
-    run: Recipient<StreamEnded>,
     /// Ends with the actor.
     work: Option<Task>,
+    last_word: LastWord<StreamEnded>,
 }
 
 impl Connector {
     pub fn new(session: Arc<Session>, plan: StreamPlan, run: Recipient<StreamEnded>) -> Self {
-        Self { session, plan, run, work: None }
+        let broke_off = Error::new(ErrorKind::Bug, "the stream's actor broke off; see the log");
+        let ended = StreamEnded { stream: plan.spec.name.clone(), outcome: Err(broke_off) };
+        Self { session, plan, work: None, last_word: LastWord::broke_off(run, ended) }
     }
 }
 
@@ -38,6 +44,14 @@ impl Actor for Connector {
     }
 }
 
+impl Handler<End> for Connector {
+    type Result = ();
+
+    fn handle(&mut self, _: End, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
 #[derive(Message)]
 #[rtype(result = "()")]
 struct ReadEnded(Result<StreamOutcome>);
@@ -47,7 +61,7 @@ impl Handler<ReadEnded> for Connector {
 
     fn handle(&mut self, ReadEnded(outcome): ReadEnded, ctx: &mut Self::Context) {
         self.work = None;
-        self.run.do_send(StreamEnded { stream: self.plan.spec.name.clone(), outcome });
+        self.last_word.will_be(StreamEnded { stream: self.plan.spec.name.clone(), outcome });
         ctx.stop();
     }
 }

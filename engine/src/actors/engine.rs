@@ -1,28 +1,25 @@
-//! The root: starts everybody, hands orders to their source's actor, drains.
+//! The root: starts everybody, hands orders to their source's actor, builds anew what breaks off, drains.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, Supervisor};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
 use tokio::{
     sync::{oneshot, watch},
     time::timeout,
 };
 
 use super::{
-    activity::Activity,
-    indexer::Indexer,
-    intake::{Intake, SlotFree},
-    scheduler::Scheduler,
-    source::{Begin, Rest, Source, StopWork},
-    upkeep::Upkeep,
+    child::Child,
+    generation::{Generation, PartGone, Plan},
+    source::{Begin, Source, SourceGone, StopWork},
 };
 use crate::{
     error::Result,
     model::{Run, SourceId},
-    run::{RunContext, delivery::Delivery, order::RunOrder, stop::Stop},
+    run::{RunContext, delivery::Delivery, order::RunOrder, stop::Stop, tries::Restarts},
 };
 
-/// Which immortal children a process runs.
+/// Which of its parts a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Roles {
     /// All: a worker.
@@ -35,25 +32,23 @@ pub enum Roles {
 pub struct Engine {
     ctx: Arc<RunContext>,
     roles: Roles,
-    children: Vec<Child>,
-    intake: Option<Addr<Intake>>,
+    /// `None` between one that broke off and the next.
+    generation: Option<Generation>,
+    generations: u64,
+    restarts: Restarts,
     sources: HashMap<SourceId, Live>,
-    /// True once draining; immortal children watch it.
+    /// Numbers the actors of sources: one that broke off and the next one of the same source differ.
+    births: u64,
+    /// True once draining; the parts of a generation watch it.
     draining: watch::Sender<bool>,
     drained: Vec<oneshot::Sender<()>>,
-}
-
-/// Keeps an immortal child alive.
-#[expect(dead_code, reason = "holding the address is what keeps the supervised child alive")]
-enum Child {
-    Scheduler(Addr<Scheduler>),
-    Indexer(Addr<Indexer>),
-    Activity(Addr<Activity>),
-    Upkeep(Addr<Upkeep>),
+    /// True once there is no use in another generation.
+    given_up: watch::Sender<bool>,
 }
 
 struct Live {
-    address: Addr<Source>,
+    child: Child<Source>,
+    birth: u64,
     orders: usize,
 }
 
@@ -63,13 +58,38 @@ impl Engine {
         let engine = Self {
             ctx,
             roles,
-            children: Vec::new(),
-            intake: None,
+            generation: None,
+            generations: 0,
+            restarts: Restarts::default(),
             sources: HashMap::new(),
+            births: 0,
             draining: watch::channel(false).0,
             drained: Vec::new(),
+            given_up: watch::channel(false).0,
         };
         Actor::start(engine)
+    }
+
+    fn build(&mut self, ctx: &mut Context<Self>) {
+        if *self.draining.borrow() {
+            return;
+        }
+        let held: usize = self.sources.values().map(|live| live.orders).sum();
+        let plan = Plan {
+            ctx: self.ctx.clone(),
+            roles: self.roles,
+            draining: self.draining.clone(),
+            free: self.ctx.settings.slots.saturating_sub(held),
+        };
+        self.generations += 1;
+        self.generation = Some(Generation::build(&plan, self.generations, &ctx.address()));
+    }
+
+    /// So many orders are over.
+    fn free(&self, slots: usize) {
+        if let Some(generation) = &self.generation {
+            generation.free(slots);
+        }
     }
 
     fn tell_if_drained(&mut self) {
@@ -86,29 +106,48 @@ impl Actor for Engine {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let run_ctx = self.ctx.clone();
-        let draining = self.draining.subscribe();
-        self.children.push(Child::Indexer({
-            let (run_ctx, draining) = (run_ctx.clone(), draining.clone());
-            Supervisor::start(move |_| Indexer::new(run_ctx, draining))
-        }));
-        if self.roles == Roles::OneShot {
+        self.build(ctx);
+    }
+}
+
+impl Handler<PartGone> for Engine {
+    type Result = ();
+
+    fn handle(&mut self, PartGone { generation, part }: PartGone, ctx: &mut Self::Context) {
+        let Some(ended) = self.generation.take_if(|now| now.number == generation && !*self.draining.borrow()) else {
             return;
+        };
+        metrics::counter!("listbackup_engine_restarts_total", "part" => part).increment(1);
+        let lived = ended.born.elapsed();
+        // The other parts end with it.
+        drop(ended);
+        match self.restarts.next(lived) {
+            Some(wait) => {
+                tracing::error!(part, ?wait, "a part of the engine broke off; all of its parts are built anew");
+                ctx.run_later(wait, Self::build);
+            }
+            None => {
+                tracing::error!(part, "a part of the engine broke off again and again; giving up");
+                self.given_up.send_replace(true);
+            }
         }
-        self.children.push(Child::Scheduler({
-            let (run_ctx, draining) = (run_ctx.clone(), draining.clone());
-            Supervisor::start(move |_| Scheduler::new(run_ctx, draining))
-        }));
-        self.children.push(Child::Upkeep({
-            let (run_ctx, draining) = (run_ctx.clone(), draining.clone());
-            Supervisor::start(move |_| Upkeep::new(run_ctx, draining))
-        }));
-        self.children.push(Child::Activity({
-            let run_ctx = run_ctx.clone();
-            Supervisor::start(move |_| Activity::new(run_ctx))
-        }));
-        let deliver = ctx.address().recipient();
-        self.intake = Some(Supervisor::start(move |_| Intake::new(run_ctx, deliver, draining)));
+    }
+}
+
+/// Answers when parts of the engine broke off so often that only another process can help.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct GaveUp;
+
+impl Handler<GaveUp> for Engine {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: GaveUp, _: &mut Self::Context) -> Self::Result {
+        let mut given_up = self.given_up.subscribe();
+        Box::pin(async move {
+            // An error means that the root itself is gone.
+            let _gone = given_up.wait_for(|given_up| *given_up).await;
+        })
     }
 }
 
@@ -130,6 +169,11 @@ impl Deliver {
         Self { order, delivery: None, done: None }
     }
 
+    /// True when its message is so old that the queue may end it soon.
+    pub(super) fn is_older_than(&self, longest: Duration) -> bool {
+        self.delivery.as_ref().is_some_and(|delivery| delivery.age() >= longest)
+    }
+
     /// True when somebody gave the order and it takes a slot.
     pub(super) fn is_given(&self) -> bool {
         self.delivery.is_some() || self.done.is_some()
@@ -145,16 +189,19 @@ impl Handler<Deliver> for Engine {
             return;
         }
         let source_id = deliver.order.source_id;
-        let live = self.sources.entry(source_id).or_insert_with(|| Live {
-            address: Source::new(self.ctx.clone(), source_id, ctx.address().recipient()).start(),
-            orders: 0,
+        let births = &mut self.births;
+        let live = self.sources.entry(source_id).or_insert_with(|| {
+            *births += 1;
+            let last_word = SourceGone { source_id, birth: *births };
+            let source = Source::new(self.ctx.clone(), source_id, ctx.address(), last_word);
+            Live { child: Child::start(source), birth: *births, orders: 0 }
         });
         live.orders += 1;
-        live.address.do_send(Begin(deliver));
+        live.child.tell(Begin(deliver));
     }
 }
 
-/// A source's actor has finished with one order, or died with its orders.
+/// A source's actor has finished with orders.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct OrdersDone {
@@ -170,13 +217,23 @@ impl Handler<OrdersDone> for Engine {
             live.orders = live.orders.saturating_sub(done.orders);
             if live.orders == 0 {
                 // The root is the only one who sends orders, so none can be on its way.
-                live.address.do_send(Rest);
                 self.sources.remove(&done.source_id);
             }
         }
-        if let Some(intake) = &self.intake {
-            intake.do_send(SlotFree(done.orders));
-        }
+        self.free(done.orders);
+        self.tell_if_drained();
+    }
+}
+
+impl Handler<SourceGone> for Engine {
+    type Result = ();
+
+    fn handle(&mut self, gone: SourceGone, _: &mut Self::Context) {
+        let Some(live) = self.sources.get(&gone.source_id).filter(|live| live.birth == gone.birth) else { return };
+        let orders = live.orders;
+        tracing::error!(source = %gone.source_id, orders, "a source's actor broke off; its orders come again");
+        self.sources.remove(&gone.source_id);
+        self.free(orders);
         self.tell_if_drained();
     }
 }
@@ -193,7 +250,7 @@ impl Handler<Drain> for Engine {
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
         self.draining.send_replace(true);
         for live in self.sources.values() {
-            live.address.do_send(StopWork(Stop::Draining));
+            live.child.tell(StopWork(Stop::Draining));
         }
         let (sender, receiver) = oneshot::channel();
         self.drained.push(sender);

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use tokio::sync::watch;
 
-use super::task::Task;
+use super::{child::End, generation::PartWord, task::Task};
 use crate::{
     error::{Error, ErrorKind, Result},
     ports::{self, QueueName},
@@ -31,11 +31,12 @@ pub(super) struct Indexer {
     ctx: Arc<RunContext>,
     draining: watch::Receiver<bool>,
     work: Option<Task>,
+    _last_word: PartWord,
 }
 
 impl Indexer {
-    pub fn new(ctx: Arc<RunContext>, draining: watch::Receiver<bool>) -> Self {
-        Self { ctx, draining, work: None }
+    pub fn new(ctx: Arc<RunContext>, draining: watch::Receiver<bool>, last_word: PartWord) -> Self {
+        Self { ctx, draining, work: None, _last_word: last_word }
     }
 
     fn poll(&mut self, ctx: &mut Context<Self>) {
@@ -45,8 +46,9 @@ impl Indexer {
         let (run_ctx, mut draining) = (self.ctx.clone(), self.draining.clone());
         let work = async move {
             let messages = tokio::select! {
-                messages = run_ctx.ports.queue.receive(QueueName::Data, BATCH, VISIBILITY, WAIT) => messages?,
+                biased;
                 _ = draining.wait_for(|draining| *draining) => Vec::new(),
+                messages = run_ctx.ports.queue.receive(QueueName::Data, BATCH, VISIBILITY, WAIT) => messages?,
             };
             for message in messages {
                 work_off(&run_ctx, message).await?;
@@ -88,7 +90,13 @@ impl Actor for Indexer {
     }
 }
 
-impl Supervised for Indexer {}
+impl Handler<End> for Indexer {
+    type Result = ();
+
+    fn handle(&mut self, _: End, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
 
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, Supervised};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient};
 use tokio::sync::watch;
 
-use super::{engine::Deliver, task::Task};
+use super::{child::End, engine::Deliver, generation::PartWord, task::Task};
 use crate::{
     error::Result,
     ports::{self, QueueName},
@@ -24,12 +24,18 @@ pub(super) struct Intake {
     draining: watch::Receiver<bool>,
     free: usize,
     poll: Option<Task>,
+    _last_word: PartWord,
 }
 
 impl Intake {
-    pub fn new(ctx: Arc<RunContext>, engine: Recipient<Deliver>, draining: watch::Receiver<bool>) -> Self {
-        let free = ctx.settings.slots;
-        Self { ctx, engine, draining, free, poll: None }
+    pub fn new(
+        ctx: Arc<RunContext>,
+        engine: Recipient<Deliver>,
+        draining: watch::Receiver<bool>,
+        free: usize,
+        last_word: PartWord,
+    ) -> Self {
+        Self { ctx, engine, draining, free, poll: None, _last_word: last_word }
     }
 
     fn poll(&mut self, ctx: &mut Context<Self>) {
@@ -40,8 +46,9 @@ impl Intake {
         let mut draining = self.draining.clone();
         let work = async move {
             tokio::select! {
-                messages = queue.receive(QueueName::Jobs, free, visibility, WAIT) => messages,
+                biased;
                 _ = draining.wait_for(|draining| *draining) => Ok(Vec::new()),
+                messages = queue.receive(QueueName::Jobs, free, visibility, WAIT) => messages,
             }
         };
         self.poll = Some(Task::start(work, ctx.address().recipient(), Received));
@@ -71,7 +78,13 @@ impl Actor for Intake {
     }
 }
 
-impl Supervised for Intake {}
+impl Handler<End> for Intake {
+    type Result = ();
+
+    fn handle(&mut self, _: End, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
 
 /// So many orders are over.
 #[derive(Message)]

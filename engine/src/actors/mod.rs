@@ -2,25 +2,53 @@
 //! [`crate::run`].
 //!
 //! ```text
-//! Engine                      root: one source actor per source with orders; drains
-//! ├── Scheduler   (immortal)  fires due jobs, re-sends lost orders
-//! ├── Intake      (immortal)  takes messages only while a slot is free
-//! ├── Indexer     (immortal)  snapshot objects become rows to browse
-//! ├── Upkeep      (immortal)  looks after stored snapshots: retention, collection
-//! ├── Activity    (immortal)  hands on events that a crash kept from the bus
-//! └── Source                  holds the lease: claims, heartbeats; one order at a time
-//!     └── Job                 one claimed run: restarts it with back-off, ends it
-//!         └── Run             one attempt: plans, bounds the streams read at a time, concludes
-//!             └── Connector   one stream being read
+//!                     Deliver, Drain, GaveUp
+//!                              │
+//!                         ┌────▼────┐  PartGone    ┌ Scheduler  fires due jobs, sends lost orders again
+//!                         │ Engine  │◄─────────────┤ Intake     takes messages, only while a slot is free
+//!                         │ (root)  ├─ SlotFree ──►│ Indexer    snapshot objects become rows to browse
+//!                         └─┬─────▲─┘◄── Deliver ──┤ Upkeep     looks after stored snapshots
+//!  Begin, StopWork          │     │ OrdersDone,    └ Activity   hands on events that a crash kept from the bus
+//!                         ┌─▼─────┴─┐ SourceGone     (one generation)
+//!                         │ Source  │ holds the lease: claims, beats; one order at a time
+//!                         └─┬─────▲─┘
+//!  JobStop                  │     │ JobEnded
+//!                         ┌─▼─────┴─┐
+//!                         │  Job    │ one claimed run: builds attempts, waits between them, ends it
+//!                         └─┬─────▲─┘
+//!  RunStop                  │     │ AttemptEnded
+//!                         ┌─▼─────┴─┐
+//!                         │  Run    │ one attempt: plans, bounds the streams read at a time, concludes
+//!                         └─┬─────▲─┘
+//!                           │     │ StreamEnded
+//!                         ┌─▼─────┴───┐
+//!                         │ Connector │ one stream being read
+//!                         └───────────┘
 //! ```
 //!
-//! Addresses point down, recipients of plain facts point up. Orders go down, facts go up, nobody awaits upwards. No
-//! record goes through a mailbox. Actors live on the system's thread; their work runs on the runtime's pool as a
-//! `task::Task`, which ends with its owner and turns a panic into a fact.
+//! Beside every arrow stands what goes through that mailbox; each actor has one more message of its own, from its `task::Task`
+//! (work on the runtime's pool, which ends with its owner and whose end, panic or not, is a fact like others). Orders go down, facts
+//! go up, nobody awaits upwards, and no record goes through a mailbox. Mailboxes are bounded by what there is to do: an actor
+//! has at most one task of a kind under way, a worker at most `slots` orders, a run at most `streams_max` streams.
+//!
+//! **Who breaks off is built anew** (`child`). A parent holds its children so that they end when it lets go of them, however that
+//! comes; every child leaves a last word, which says that it broke off unless it had another. What the parent then does:
+//!
+//! | gone | who | does |
+//! |---|---|---|
+//! | Scheduler, Intake, Indexer, Upkeep, Activity | Engine | ends the whole generation, waits 1, 2, 4 … 60 s, builds the next; after twelve in a row it gives up, and the process ends with an error |
+//! | Source | Engine | frees the slots; messages come back by themselves, and the sweeper sends those of runs whose lease has ended |
+//! | Job | Source | waits in the same way, builds another one under the same lease, which it keeps alive meanwhile |
+//! | Run | Job | another attempt, from the checkpoints, as after any error that may pass |
+//! | Connector | Run | its stream has failed; the others go on |
+//!
+//! A generation takes nothing over from the one before: all that it needs is stored.
 
 mod activity;
+mod child;
 mod connector;
 mod engine;
+mod generation;
 mod indexer;
 mod intake;
 mod job;
@@ -30,4 +58,4 @@ mod source;
 mod task;
 mod upkeep;
 
-pub use engine::{Deliver, Drain, Engine, Roles};
+pub use engine::{Deliver, Drain, Engine, GaveUp, Roles};

@@ -2,9 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 
-use super::{connector::Connector, job::AttemptEnded, task::Task};
+use super::{
+    child::{Child, End, LastWord},
+    connector::Connector,
+    job::AttemptEnded,
+    task::Task,
+};
 use crate::{
     error::{ErrorKind, Result},
     run::{
@@ -24,28 +29,36 @@ pub(super) struct Run {
     ctx: Arc<RunContext>,
     claim: Claim,
     stop: StopSwitch,
-    job: Recipient<AttemptEnded>,
     session: Option<Arc<Session>>,
     next_plan: usize,
-    reading: HashMap<String, Addr<Connector>>,
+    reading: HashMap<String, Child<Connector>>,
     outcomes: Outcomes,
     work: Option<Task>,
     report: Option<Task>,
+    attempt: u32,
+    last_word: LastWord<AttemptEnded>,
 }
 
 impl Run {
-    pub fn new(ctx: Arc<RunContext>, claim: Claim, stop: StopSwitch, job: Recipient<AttemptEnded>) -> Self {
+    pub fn new(
+        ctx: Arc<RunContext>,
+        claim: Claim,
+        stop: StopSwitch,
+        attempt: u32,
+        last_word: LastWord<AttemptEnded>,
+    ) -> Self {
         Self {
             ctx,
             claim,
             stop,
-            job,
             session: None,
             next_plan: 0,
             reading: HashMap::new(),
             outcomes: Outcomes::new(),
             work: None,
             report: None,
+            attempt,
+            last_word,
         }
     }
 
@@ -56,8 +69,8 @@ impl Run {
             let Some(plan) = session.plans.get(self.next_plan) else { break };
             self.next_plan += 1;
             let name = plan.spec.name.clone();
-            let connector = Connector::new(session.clone(), plan.clone(), ctx.address().recipient()).start();
-            self.reading.insert(name, connector);
+            let connector = Connector::new(session.clone(), plan.clone(), ctx.address().recipient());
+            self.reading.insert(name, Child::start(connector));
         }
         if self.reading.is_empty() && self.work.is_none() {
             self.report = None;
@@ -67,18 +80,41 @@ impl Run {
         }
     }
 
+    /// Once a moment: ends an attempt that is stuck, tells how far it is, and looks for a wish to cancel.
     fn report(&mut self, ctx: &mut Context<Self>) {
-        let Some(session) = self.session.clone().filter(|_| !self.reading.is_empty()) else { return };
-        if self.report.is_some() {
+        if let Err(stuck) = self.claim.pulse.check(self.ctx.settings.stuck_after) {
+            return self.end(Err(stuck), ctx);
+        }
+        // A restore reports by itself.
+        if self.report.is_some() || self.claim.run.restore.is_some() {
             return;
         }
-        let work =
-            async move { progress::report(&session.ctx, &session.claim, &session.progress, &session.stop).await };
+        let session = self.session.clone().filter(|_| !self.reading.is_empty());
+        let (run_ctx, claim, stop) = (self.ctx.clone(), self.claim.clone(), self.stop.clone());
+        let work = async move {
+            match session {
+                Some(session) => progress::report(&run_ctx, &claim, &session.progress, &stop).await,
+                None => progress::look(&run_ctx, &claim, &stop).await,
+            }
+        };
         self.report = Some(Task::start(work, ctx.address().recipient(), Reported));
     }
 
+    /// Streams under way see by themselves that they must stop; an attempt that is still beginning ends here.
+    fn stop_beginning(&mut self, ctx: &mut Context<Self>) {
+        // A restore watches the switch itself, from its beginning to its end.
+        if self.session.is_some() || self.claim.run.restore.is_some() {
+            return;
+        }
+        if let Some(stop) = self.stop.reason() {
+            let (run_ctx, claim) = (self.ctx.clone(), self.claim.clone());
+            let work = async move { conclude::stop_run(&run_ctx, &claim, stop, None).await };
+            self.work = Some(Task::start(work, ctx.address().recipient(), Concluded));
+        }
+    }
+
     fn end(&mut self, end: Result<AttemptEnd>, ctx: &mut Context<Self>) {
-        self.job.do_send(AttemptEnded(end));
+        self.last_word.will_be(AttemptEnded { attempt: self.attempt, end });
         ctx.stop();
     }
 }
@@ -88,6 +124,7 @@ impl Actor for Run {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let (run_ctx, claim, stop) = (self.ctx.clone(), self.claim.clone(), self.stop.clone());
+        ctx.run_interval(self.ctx.settings.progress_every, Self::report);
         if claim.run.restore.is_some() {
             let work = Box::pin(restore::carry_out(run_ctx, claim, stop));
             self.work = Some(Task::start(work, ctx.address().recipient(), Concluded));
@@ -95,7 +132,14 @@ impl Actor for Run {
         }
         let work = async move { Session::begin(run_ctx, claim, stop).await };
         self.work = Some(Task::start(work, ctx.address().recipient(), Begun));
-        ctx.run_interval(self.ctx.settings.progress_every, Self::report);
+    }
+}
+
+impl Handler<End> for Run {
+    type Result = ();
+
+    fn handle(&mut self, _: End, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 
@@ -118,7 +162,7 @@ impl Handler<Begun> for Run {
     }
 }
 
-/// The stop switch was thrown. Streams under way see it by themselves; an attempt that is still beginning ends here.
+/// The stop switch was thrown.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct RunStop;
@@ -127,19 +171,11 @@ impl Handler<RunStop> for Run {
     type Result = ();
 
     fn handle(&mut self, _: RunStop, ctx: &mut Self::Context) {
-        // A restore watches the switch itself, from its beginning to its end.
-        if self.session.is_some() || self.claim.run.restore.is_some() {
-            return;
-        }
-        if let Some(stop) = self.stop.reason() {
-            let (run_ctx, claim) = (self.ctx.clone(), self.claim.clone());
-            let work = async move { conclude::stop_run(&run_ctx, &claim, stop, None).await };
-            self.work = Some(Task::start(work, ctx.address().recipient(), Concluded));
-        }
+        self.stop_beginning(ctx);
     }
 }
 
-/// A stream's end; an error is a panic in its work.
+/// A stream's end; an error is a panic in its work, or in its actor.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct StreamEnded {
@@ -151,7 +187,9 @@ impl Handler<StreamEnded> for Run {
     type Result = ();
 
     fn handle(&mut self, ended: StreamEnded, ctx: &mut Self::Context) {
-        self.reading.remove(&ended.stream);
+        if self.reading.remove(&ended.stream).is_none() {
+            return;
+        }
         self.outcomes.insert(ended.stream, ended.outcome.unwrap_or_else(StreamOutcome::Failed));
         self.advance(ctx);
     }
@@ -164,13 +202,14 @@ struct Reported(Result<()>);
 impl Handler<Reported> for Run {
     type Result = ();
 
-    fn handle(&mut self, Reported(result): Reported, _: &mut Self::Context) {
+    fn handle(&mut self, Reported(result): Reported, ctx: &mut Self::Context) {
         self.report = None;
         match result {
             Err(error) if error.kind() == ErrorKind::Fenced => self.stop.stop(Stop::Fenced),
             Err(error) => tracing::warn!(%error, "progress was not written"),
             Ok(()) => {}
         }
+        self.stop_beginning(ctx);
     }
 }
 

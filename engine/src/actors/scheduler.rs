@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use tokio::sync::watch;
 
-use super::task::Task;
+use super::{child::End, generation::PartWord, task::Task};
 use crate::{
     error::Result,
     run::{RunContext, due, order},
@@ -17,11 +17,12 @@ pub(super) struct Scheduler {
     draining: watch::Receiver<bool>,
     look: Option<Task>,
     is_first: bool,
+    _last_word: PartWord,
 }
 
 impl Scheduler {
-    pub fn new(ctx: Arc<RunContext>, draining: watch::Receiver<bool>) -> Self {
-        Self { ctx, draining, look: None, is_first: true }
+    pub fn new(ctx: Arc<RunContext>, draining: watch::Receiver<bool>, is_first: bool, last_word: PartWord) -> Self {
+        Self { ctx, draining, look: None, is_first, _last_word: last_word }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -37,9 +38,8 @@ impl Scheduler {
 }
 
 async fn look(ctx: &RunContext, takes_all: bool) -> Result<()> {
-    let now = ctx.ports.clock.now();
-    let before = if takes_all { jiff::Timestamp::MAX } else { now - ctx.settings.resend_after };
-    let sent = order::resend_lost(&ctx.ports, &ctx.system, &ctx.settings, before).await?;
+    let before = if takes_all { jiff::Timestamp::MAX } else { ctx.ports.clock.now() };
+    let sent = order::resend_lost(&ctx.ports, &ctx.system, before).await?;
     let fired = due::fire_due(&ctx.ports, &ctx.system).await?;
     if sent + fired > 0 {
         tracing::info!(sent, fired, "orders sent again, jobs fired");
@@ -56,7 +56,13 @@ impl Actor for Scheduler {
     }
 }
 
-impl Supervised for Scheduler {}
+impl Handler<End> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, _: End, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
 
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -2,22 +2,25 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use tokio::time::Instant;
 
 use super::{
-    engine::{Deliver, OrdersDone},
-    job::{Job, JobStop},
+    child::{Child, End, LastWord},
+    engine::{Deliver, Engine, OrdersDone},
+    job::{Job, JobEnd, JobEnded, JobStop},
     task::Task,
 };
 use crate::{
-    error::{ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
     model::{Run, SourceId},
     run::{
         RunContext,
         claim::{self, Claim, Claimed},
+        delivery::Settling,
         order::RunOrder,
         stop::Stop,
+        tries::Restarts,
     },
 };
 
@@ -25,15 +28,27 @@ use crate::{
 const CLAIM_RETRY: Duration = Duration::from_secs(2);
 /// Longest wait for another worker's lease before looking again.
 const BUSY_MAX: Duration = Duration::from_secs(10);
+/// Orders that wait here for the one in hand; each takes a slot of the worker. Others come again later.
+const WAITING_MAX: usize = 1;
 
 /// The actor of one source.
 pub(super) struct Source {
     ctx: Arc<RunContext>,
     source_id: SourceId,
-    engine: Recipient<OrdersDone>,
+    engine: Addr<Engine>,
     waiting: VecDeque<Deliver>,
     current: Option<Current>,
     stopping: Option<Stop>,
+    _last_word: LastWord<SourceGone>,
+}
+
+/// A source's actor is gone: its orders are over, or it broke off.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(super) struct SourceGone {
+    pub source_id: SourceId,
+    /// The number that it was born with.
+    pub birth: u64,
 }
 
 /// The order in hand.
@@ -45,12 +60,32 @@ struct Current {
 enum Work {
     Claiming(#[expect(dead_code, reason = "dropping it ends the claim")] Task),
     Waiting,
-    Running { job: Addr<Job>, claim: Box<Claim>, renewed_at: Instant, heartbeat: Option<Task> },
+    Held(Box<Held>),
+}
+
+/// A run of this worker, under the source's lease.
+struct Held {
+    claim: Claim,
+    /// `None` between one that broke off and the next.
+    job: Option<Child<Job>>,
+    born: Instant,
+    restarts: Restarts,
+    renewed_at: Instant,
+    heartbeat: Option<Task>,
+}
+
+impl Held {
+    fn stop(&self, stop: Stop) {
+        if let Some(job) = &self.job {
+            job.tell(JobStop(stop));
+        }
+    }
 }
 
 impl Source {
-    pub fn new(ctx: Arc<RunContext>, source_id: SourceId, engine: Recipient<OrdersDone>) -> Self {
-        Self { ctx, source_id, engine, waiting: VecDeque::new(), current: None, stopping: None }
+    pub fn new(ctx: Arc<RunContext>, source_id: SourceId, engine: Addr<Engine>, gone: SourceGone) -> Self {
+        let last_word = LastWord::broke_off(engine.clone().recipient(), gone);
+        Self { ctx, source_id, engine, waiting: VecDeque::new(), current: None, stopping: None, _last_word: last_word }
     }
 
     fn next(&mut self, ctx: &mut Context<Self>) {
@@ -76,25 +111,29 @@ impl Source {
     }
 
     /// The order in hand is over; `result` goes to whoever waits for it.
-    fn finish(&mut self, result: Result<Run>, is_settled: bool, ctx: &mut Context<Self>) {
-        if let Some(Current { deliver, .. }) = self.current.take() {
-            let orders = usize::from(deliver.is_given());
-            if let Some(done) = deliver.done {
+    fn finish(&mut self, result: Result<Run>, settling: Settling, ctx: &mut Context<Self>) {
+        if let Some(Current { mut deliver, .. }) = self.current.take() {
+            if let Some(done) = deliver.done.take() {
                 // Who waited may have given up.
                 let _gone = done.send(result);
+                self.tell_done(1);
+            } else {
+                self.settle(deliver, settling);
             }
-            let (engine, source_id) = (self.engine.clone(), self.source_id);
-            // The order is over for the root once its message is settled: a drained process leaves none half told.
-            tokio::spawn(async move {
-                match deliver.delivery {
-                    Some(delivery) if is_settled => delivery.acknowledge().await,
-                    Some(delivery) => delivery.give_back().await,
-                    None => {}
-                }
-                engine.do_send(OrdersDone { source_id, orders });
-            });
         }
         self.next(ctx);
+    }
+
+    /// The order is over for the root once its message is settled: a drained process leaves none half told.
+    fn settle(&self, deliver: Deliver, settling: Settling) {
+        let orders = usize::from(deliver.is_given());
+        let (run_ctx, engine, source_id) = (self.ctx.clone(), self.engine.clone(), self.source_id);
+        tokio::spawn(async move {
+            if let Some(delivery) = deliver.delivery {
+                delivery.settle(&run_ctx, &deliver.order, settling).await;
+            }
+            engine.do_send(OrdersDone { source_id, orders });
+        });
     }
 
     fn tell_done(&self, orders: usize) {
@@ -109,13 +148,24 @@ impl Source {
         }
         ctx.run_later(wait, |actor, ctx| {
             if actor.stopping.is_some() {
-                return actor.finish(Err(Stop::Draining.into()), false, ctx);
+                return actor.finish(Err(Stop::Draining.into()), Settling::GiveBack, ctx);
             }
-            if let Some(current) = actor.current.take() {
+            if let Some(current) = actor.current.take_if(|current| matches!(current.work, Work::Waiting)) {
                 let work = actor.claim(&current.deliver, ctx);
                 actor.current = Some(Current { work, ..current });
             }
         });
+    }
+
+    /// Somebody else has the source, or there is no place for its run: the order comes again after `wait`. Who waits for it waits
+    /// here; a message takes no slot meanwhile.
+    fn come_again(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        let has_message = self.current.as_ref().is_some_and(|current| current.deliver.delivery.is_some());
+        if has_message && self.stopping.is_none() {
+            self.finish(Err(Error::new(ErrorKind::Retry, "the order comes again")), Settling::Defer(wait), ctx);
+        } else {
+            self.claim_later(wait.min(BUSY_MAX), ctx);
+        }
     }
 
     /// Lets a run go on before the order in hand, which then comes again.
@@ -130,21 +180,70 @@ impl Source {
         self.next(ctx);
     }
 
-    fn run(&mut self, claim: Box<Claim>, ctx: &mut Context<Self>) {
-        let job = Job::new(self.ctx.clone(), (*claim).clone(), ctx.address().recipient()).start();
-        if let Some(stop) = self.stopping {
-            job.do_send(JobStop(stop));
-        }
+    fn hold(&mut self, claim: Claim, ctx: &mut Context<Self>) {
         if let Some(current) = &mut self.current {
-            current.work = Work::Running { job, claim, renewed_at: Instant::now(), heartbeat: None };
+            let now = Instant::now();
+            let held =
+                Held { claim, job: None, born: now, restarts: Restarts::default(), renewed_at: now, heartbeat: None };
+            current.work = Work::Held(Box::new(held));
+        }
+        self.start_job(ctx);
+    }
+
+    fn start_job(&mut self, ctx: &mut Context<Self>) {
+        let Some(Current { work: Work::Held(held), .. }) = &mut self.current else { return };
+        if held.job.is_some() {
+            return;
+        }
+        held.born = Instant::now();
+        held.job = Some(Child::start(Job::new(self.ctx.clone(), held.claim.clone(), ctx.address().recipient())));
+        if let Some(stop) = self.stopping {
+            held.stop(stop);
+        }
+    }
+
+    /// The actor of the run broke off: another one goes on under the same lease, unless that was of no use several times.
+    fn restart_job(&mut self, ctx: &mut Context<Self>) {
+        let Some(Current { work: Work::Held(held), .. }) = &mut self.current else { return };
+        held.job = None;
+        match held.restarts.next(held.born.elapsed()) {
+            Some(wait) => {
+                tracing::error!(run = %held.claim.order.run_id, ?wait, "a run's actor broke off; it is built anew");
+                held.claim.pulse.wait(wait);
+                ctx.run_later(wait, Self::start_job);
+            }
+            None => {
+                tracing::error!(run = %held.claim.order.run_id, "a run's actor broke off again and again");
+                let error = Error::new(ErrorKind::Bug, "the run's actor broke off again and again; see the log");
+                self.finish(Err(error), Settling::GiveBack, ctx);
+            }
         }
     }
 
     fn beat(&mut self, ctx: &mut Context<Self>) {
-        let Some(Current { work: Work::Running { claim, heartbeat, .. }, .. }) = &mut self.current else { return };
-        let (run_ctx, claim) = (self.ctx.clone(), claim.clone());
+        self.renew_messages(ctx);
+        let Some(Current { work: Work::Held(held), .. }) = &mut self.current else { return };
+        let (run_ctx, claim) = (self.ctx.clone(), held.claim.clone());
         let work = async move { claim::heartbeat(&run_ctx, &claim).await };
-        *heartbeat = Some(Task::start(work, ctx.address().recipient(), HeartbeatEnded));
+        held.heartbeat = Some(Task::start(work, ctx.address().recipient(), HeartbeatEnded));
+    }
+
+    /// Messages that the queue would soon end go on as fresh ones; a run first comes to a checkpoint.
+    fn renew_messages(&mut self, ctx: &mut Context<Self>) {
+        let longest = self.ctx.settings.message_life;
+        let (worn, waiting) = self.waiting.drain(..).partition(|deliver| deliver.is_older_than(longest));
+        self.waiting = waiting;
+        for deliver in worn {
+            self.settle(deliver, Settling::Renew);
+        }
+        match &self.current {
+            Some(Current { deliver, work }) if deliver.is_older_than(longest) => match work {
+                Work::Held(held) => held.stop(Stop::HandOver),
+                Work::Waiting => self.finish(Err(Stop::HandOver.into()), Settling::Renew, ctx),
+                Work::Claiming(_) => {}
+            },
+            _ => {}
+        }
     }
 }
 
@@ -165,20 +264,19 @@ impl Handler<Begin> for Source {
     type Result = ();
 
     fn handle(&mut self, Begin(deliver): Begin, ctx: &mut Self::Context) {
+        let is_one_more = self.current.is_some() && self.waiting.len() >= WAITING_MAX;
+        if is_one_more && deliver.delivery.is_some() {
+            return self.settle(deliver, Settling::Defer(BUSY_MAX));
+        }
         self.waiting.push_back(deliver);
         self.next(ctx);
     }
 }
 
-/// There are no more orders.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Rest;
-
-impl Handler<Rest> for Source {
+impl Handler<End> for Source {
     type Result = ();
 
-    fn handle(&mut self, _: Rest, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: End, ctx: &mut Self::Context) {
         ctx.stop();
     }
 }
@@ -194,8 +292,12 @@ impl Handler<StopWork> for Source {
     fn handle(&mut self, StopWork(stop): StopWork, ctx: &mut Self::Context) {
         self.stopping = Some(stop);
         match &self.current {
-            Some(Current { work: Work::Running { job, .. }, .. }) => job.do_send(JobStop(stop)),
-            Some(Current { work: Work::Waiting, .. }) => self.finish(Err(stop.into()), false, ctx),
+            Some(Current { work: Work::Held(held), .. }) => {
+                held.stop(stop);
+                // Between two of them, the next one stops in good order.
+                self.start_job(ctx);
+            }
+            Some(Current { work: Work::Waiting, .. }) => self.finish(Err(stop.into()), Settling::GiveBack, ctx),
             // A claim under way ends first: it may have taken the lease, which must be let go.
             Some(Current { work: Work::Claiming(_), .. }) | None => self.next(ctx),
         }
@@ -211,9 +313,9 @@ impl Handler<ClaimEnded> for Source {
 
     fn handle(&mut self, ClaimEnded(claimed): ClaimEnded, ctx: &mut Self::Context) {
         match claimed {
-            Ok(Claimed::Ours(claim)) => self.run(claim, ctx),
-            Ok(Claimed::Over(run)) => self.finish(Ok(*run), true, ctx),
-            Ok(Claimed::Busy(wait)) => self.claim_later(wait.min(BUSY_MAX), ctx),
+            Ok(Claimed::Ours(claim)) => self.hold(*claim, ctx),
+            Ok(Claimed::Over(run)) => self.finish(Ok(*run), Settling::Acknowledge, ctx),
+            Ok(Claimed::Busy(wait)) => self.come_again(wait, ctx),
             Ok(Claimed::First(order)) => self.go_on_with(order, ctx),
             Err(error) if error.kind() == ErrorKind::Retry => {
                 tracing::warn!(%error, "a claim is tried again");
@@ -221,7 +323,7 @@ impl Handler<ClaimEnded> for Source {
             }
             Err(error) => {
                 tracing::error!(%error, "an order cannot be carried out; it goes back to the queue");
-                self.finish(Err(error), false, ctx);
+                self.finish(Err(error), Settling::GiveBack, ctx);
             }
         }
     }
@@ -236,34 +338,32 @@ impl Handler<HeartbeatEnded> for Source {
 
     fn handle(&mut self, HeartbeatEnded(result): HeartbeatEnded, _: &mut Self::Context) {
         let lease = self.ctx.settings.lease;
-        let Some(Current { work: Work::Running { job, renewed_at, .. }, .. }) = &mut self.current else { return };
+        let Some(Current { work: Work::Held(held), .. }) = &mut self.current else { return };
         match result {
-            Ok(()) => *renewed_at = Instant::now(),
-            Err(error) if error.kind() != ErrorKind::Fenced && renewed_at.elapsed() < lease => {
+            Ok(()) => held.renewed_at = Instant::now(),
+            Err(error) if error.kind() != ErrorKind::Fenced && held.renewed_at.elapsed() < lease => {
                 tracing::warn!(%error, "a heartbeat failed; the lease still holds");
             }
             Err(error) => {
                 tracing::warn!(%error, "the lease is lost");
-                job.do_send(JobStop(Stop::Fenced));
+                held.stop(Stop::Fenced);
             }
         }
     }
 }
 
-/// A job's end.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct JobEnded {
-    /// The run as it ended, or why it did not.
-    pub result: Result<Run>,
-    /// True when nobody needs the order any more.
-    pub is_settled: bool,
-}
-
 impl Handler<JobEnded> for Source {
     type Result = ();
 
-    fn handle(&mut self, ended: JobEnded, ctx: &mut Self::Context) {
-        self.finish(ended.result, ended.is_settled, ctx);
+    fn handle(&mut self, JobEnded(end): JobEnded, ctx: &mut Self::Context) {
+        match end {
+            JobEnd::Over(run) => self.finish(Ok(*run), Settling::Acknowledge, ctx),
+            JobEnd::HandedBack if self.stopping.is_none() => {
+                self.finish(Err(Stop::HandOver.into()), Settling::Renew, ctx);
+            }
+            JobEnd::HandedBack => self.finish(Err(Stop::Draining.into()), Settling::GiveBack, ctx),
+            JobEnd::Left(error) => self.finish(Err(error), Settling::GiveBack, ctx),
+            JobEnd::BrokeOff => self.restart_job(ctx),
+        }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use tokio::sync::watch;
 
-use super::task::Task;
+use super::{child::End, generation::PartWord, task::Task};
 use crate::{
     error::Result,
     run::{RunContext, upkeep},
@@ -19,11 +19,12 @@ pub(super) struct Upkeep {
     ctx: Arc<RunContext>,
     draining: watch::Receiver<bool>,
     work: Option<Task>,
+    _last_word: PartWord,
 }
 
 impl Upkeep {
-    pub fn new(ctx: Arc<RunContext>, draining: watch::Receiver<bool>) -> Self {
-        Self { ctx, draining, work: None }
+    pub fn new(ctx: Arc<RunContext>, draining: watch::Receiver<bool>, last_word: PartWord) -> Self {
+        Self { ctx, draining, work: None, _last_word: last_word }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -44,7 +45,13 @@ impl Actor for Upkeep {
     }
 }
 
-impl Supervised for Upkeep {}
+impl Handler<End> for Upkeep {
+    type Result = ();
+
+    fn handle(&mut self, _: End, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
 
 #[derive(Message)]
 #[rtype(result = "()")]

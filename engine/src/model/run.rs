@@ -132,9 +132,23 @@ pub struct Progress {
     pub bytes_stored: u64,
     /// Requests sent.
     pub requests: u64,
+    /// How far it is, where the last snapshot tells what there is to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
     /// Of a restore: what became of the records, by stream.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restored: BTreeMap<String, RestoreFigures>,
+}
+
+/// How far a run is, guessed from what the last snapshot holds and from how fast this attempt reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Estimate {
+    /// Records of the streams that come, as many as they had: never fewer than were read already.
+    pub records_expected: u64,
+    /// When it will probably be through; absent until it has read something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
 }
 
 /// Figures of one stream of a run. At the end `records` = `added` + `changed` + `unchanged`.

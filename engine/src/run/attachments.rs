@@ -316,6 +316,7 @@ impl Download<'_> {
                 return Err(Fault::Product(error));
             };
             tracing::info!(%error, id = self.wanted.attachment.id, ?wait, "a download is tried again");
+            self.session.claim.pulse.wait(wait);
             sleep(wait).await;
         }
     }

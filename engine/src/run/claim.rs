@@ -1,6 +1,6 @@
 //! Taking a run: the source's lease by one conditional write, with the run's row in the same transaction.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -10,6 +10,8 @@ use super::{
     event::{self, Subject, event},
     index, lease,
     order::{self, RunOrder},
+    places::Place,
+    pulse::Pulse,
     update::{Decision, update},
 };
 use crate::{
@@ -22,6 +24,9 @@ use crate::{
     ports::Condition,
     store::{self, Versioned, key},
 };
+
+/// When to ask again for a place.
+const NO_PLACE: Duration = Duration::from_secs(10);
 
 /// A run in the hands of this worker.
 #[derive(Clone, Debug)]
@@ -36,6 +41,10 @@ pub struct Claim {
     pub source: Source,
     /// The run as it was when the lease was taken.
     pub run: Run,
+    /// Whether it still moves.
+    pub pulse: Pulse,
+    /// Its place among the runs of its account and its integration.
+    pub place: Arc<Place>,
 }
 
 /// What became of an attempt to claim.
@@ -45,7 +54,8 @@ pub enum Claimed {
     Ours(Box<Claim>),
     /// Nothing to do: it has ended, or may not begin. The message can go.
     Over(Box<Run>),
-    /// Somebody else works on the source; ask again after this.
+    /// Somebody else works on the source, or there is no place for another run of its account or integration; ask again after
+    /// this.
     Busy(Duration),
     /// Another run of the source was begun and has not ended: it goes on first. Its checkpoints, and a manifest that it may
     /// have stored, belong to the head of today.
@@ -73,7 +83,10 @@ pub async fn claim(ctx: &RunContext, order: &RunOrder) -> Result<Claimed> {
             }
             (Verdict::Take, Some(source)) => match begun_before(ctx, &scope, &source.row, order).await? {
                 Some(first) => return Ok(Claimed::First(first)),
-                None => take(ctx, &scope, order, source, run, now).await,
+                None => match ctx.places.take(order.account_id, &source.row.integration) {
+                    Some(place) => take(ctx, &scope, order, (source, run, place), now).await,
+                    None => return Ok(Claimed::Busy(NO_PLACE)),
+                },
             },
             (Verdict::Take, None) => Err(Error::new(ErrorKind::Bug, "a run without source was to be taken")),
         };
@@ -135,8 +148,7 @@ async fn take(
     ctx: &RunContext,
     scope: &AccountScope,
     order: &RunOrder,
-    source: Versioned<Source>,
-    run: Versioned<Run>,
+    (source, run, place): (Versioned<Source>, Versioned<Run>, Place),
     now: Timestamp,
 ) -> Result<Claimed> {
     let (mut new_source, mut new_run) = (source.row, run.row);
@@ -158,8 +170,15 @@ async fn take(
     ];
     ctx.store.transact(scope, writes).await?;
     event::publish(&ctx.ports, scope, &[started]).await;
-    let epoch = new_run.epoch;
-    Ok(Claimed::Ours(Box::new(Claim { scope: *scope, order: order.clone(), epoch, source: new_source, run: new_run })))
+    Ok(Claimed::Ours(Box::new(Claim {
+        scope: *scope,
+        order: order.clone(),
+        epoch: new_run.epoch,
+        source: new_source,
+        run: new_run,
+        pulse: Pulse::new(),
+        place: Arc::new(place),
+    })))
 }
 
 async fn end_unbegun(
@@ -207,11 +226,29 @@ pub fn ended_event(ctx: &RunContext, run: &Run) -> ActivityEvent {
     event(&ctx.ports, run.account_id, kind, event::SYSTEM, Subject::run(run), details)
 }
 
-/// Keeps the lease alive.
+/// Puts off an order that cannot be carried out yet: the sweeper sends it again after `wait`, and its message can go.
 ///
 /// # Errors
-/// `Fenced` when another worker has taken it; `Retry` when the store cannot be reached.
+/// `Retry` when the store cannot be reached.
+pub async fn defer(ctx: &RunContext, order: &RunOrder, wait: Duration) -> Result<()> {
+    let look_at = ctx.ports.clock.now() + wait;
+    let scope = ctx.system.account(order.account_id);
+    update(&ctx.store, &scope, key(order.job_id, order.run_id), |mut run: Run| {
+        if run.status.has_ended() {
+            return Ok(Decision::Keep(()));
+        }
+        run.lease_expires_ms = Some(look_at.as_millisecond());
+        Ok(Decision::Write(run, vec![], ()))
+    })
+    .await
+}
+
+/// Keeps the lease alive, as long as the run moves: one that its supervisor did not end either goes to another worker.
+///
+/// # Errors
+/// `Fenced` when another worker has taken it; `Retry` when the store cannot be reached, or nothing moves.
 pub async fn heartbeat(ctx: &RunContext, claim: &Claim) -> Result<()> {
+    claim.pulse.check(ctx.settings.stuck_after + ctx.settings.lease)?;
     let now = ctx.ports.clock.now();
     update(&ctx.store, &claim.scope, key(claim.order.account_id, claim.order.source_id), |mut source: Source| {
         source.lease = lease::renewed(&source.lease, claim.epoch, now, ctx.settings.lease)?;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    RunContext, RunSettings,
+    RunContext,
     claim::{self, Claim, Ending},
     commit::{self, Outcomes},
+    deadline,
     pipeline::StreamOutcome,
     session::Session,
     stop::Stop,
@@ -61,7 +62,7 @@ pub async fn conclude(session: &Session, outcomes: &Outcomes) -> Result<AttemptE
 pub async fn stop_run(ctx: &RunContext, claim: &Claim, stop: Stop, progress: Option<Progress>) -> Result<AttemptEnd> {
     match stop {
         Stop::Fenced | Stop::Exhausted => Err(stop.into()),
-        Stop::Draining => claim::hand_back(ctx, claim).await.map(|()| AttemptEnd::HandedBack),
+        Stop::Draining | Stop::HandOver => claim::hand_back(ctx, claim).await.map(|()| AttemptEnd::HandedBack),
         Stop::Cancelled => {
             let ending = Ending { status: RunStatus::Cancelled, error: None, progress };
             claim::end_without_snapshot(ctx, claim, ending).await.map(|run| AttemptEnd::Ended(Box::new(run)))
@@ -80,22 +81,25 @@ pub enum Verdict {
     LetGo,
 }
 
-/// Judges the error of attempt number `attempt` (from 1) of this worker.
-pub fn judge(error: &Error, attempt: u32, settings: &RunSettings) -> Verdict {
-    match error.kind() {
-        ErrorKind::Fenced => Verdict::LetGo,
+/// Judges the error of attempt number `attempt` (from 1) of this worker. What broke off is tried again as well: what was on its
+/// way then may be another thing the next time.
+pub fn judge(ctx: &RunContext, claim: &Claim, error: &Error, attempt: u32) -> Verdict {
+    let settings = &ctx.settings;
+    let wait = match error.kind() {
+        ErrorKind::Fenced => return Verdict::LetGo,
         ErrorKind::RateLimited => {
             // Every attempt so far waited as long, or nearly so.
             let wait = error.retry_after().unwrap_or(settings.retry_cap).max(settings.retry_base);
-            let is_too_long = wait.saturating_mul(attempt) > settings.pauses_max;
-            if is_too_long { Verdict::Fail } else { Verdict::TryAgain(wait) }
+            Some(wait).filter(|wait| wait.saturating_mul(attempt) <= settings.pauses_max)
         }
-        ErrorKind::Retry | ErrorKind::Conflict if attempt < settings.run_attempts_max => {
+        ErrorKind::Retry | ErrorKind::Conflict | ErrorKind::Bug if attempt < settings.run_attempts_max => {
             let doubled = settings.retry_base.saturating_mul(1 << attempt.saturating_sub(1).min(16));
-            Verdict::TryAgain(doubled.min(settings.retry_cap))
+            Some(doubled.min(settings.retry_cap))
         }
-        _ => Verdict::Fail,
-    }
+        _ => None,
+    };
+    let left = deadline::left(claim, settings, ctx.ports.clock.now());
+    wait.filter(|wait| *wait < left).map_or(Verdict::Fail, Verdict::TryAgain)
 }
 
 /// Ends a run as failed. `progress` is what its last attempt came to.

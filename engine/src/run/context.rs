@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use listbackup_connectors::{http::HttpClient, registry::Registry};
 
-use super::settings::RunSettings;
+use super::{places::Places, settings::RunSettings};
 use crate::{
     model::{WorkerId, scope::SystemScope},
     ports::Ports,
@@ -28,6 +28,8 @@ pub struct RunContext {
     pub http: HttpClient,
     /// Limits.
     pub settings: RunSettings,
+    /// Who executes how much at a time.
+    pub places: Places,
     /// This worker.
     pub worker_id: WorkerId,
 }

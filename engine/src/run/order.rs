@@ -1,7 +1,7 @@
 //! Orders: one row in `runs`, then one message in the job queue. The row is the truth; a message that is lost is sent
 //! again by [`resend_lost`], and one that comes twice finds the run taken or ended.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    RunSettings,
     event::{self, Subject, event},
     update::{Decision, update},
 };
@@ -28,6 +27,8 @@ use crate::{
 
 /// The one partition of the live index.
 pub const LIVE_SHARD: &str = "live";
+/// A queued run that nobody began for this long gets a new message.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
 /// Orders taken up by one sweep.
 const SWEEP_MAX: usize = 500;
 
@@ -118,9 +119,17 @@ pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, run: Run) -> 
 /// # Errors
 /// `Retry` when the queue cannot be reached.
 pub(super) async fn send(ports: &Ports, run: &Run) -> Result<()> {
-    let body = serde_json::to_value(RunOrder::of(run))
+    send_order(ports, &RunOrder::of(run)).await
+}
+
+/// Sends the message of an order.
+///
+/// # Errors
+/// `Retry` when the queue cannot be reached.
+pub(super) async fn send_order(ports: &Ports, order: &RunOrder) -> Result<()> {
+    let body = serde_json::to_value(order)
         .map_err(|error| Error::new(ErrorKind::Bug, "an order does not serialise").caused_by(error))?;
-    ports.queue.send(QueueName::Jobs, vec![body], std::time::Duration::ZERO).await?;
+    ports.queue.send(QueueName::Jobs, vec![body], Duration::ZERO).await?;
     Ok(())
 }
 
@@ -152,7 +161,7 @@ pub(super) fn new_run(ports: &Ports, job: &Job, trigger: Trigger, idempotency: O
         started_at: None,
         finished_at: None,
         live_shard: Some(LIVE_SHARD.to_owned()),
-        lease_expires_ms: Some(now.as_millisecond()),
+        lease_expires_ms: Some((now + LOOK_AFTER).as_millisecond()),
     }
 }
 
@@ -228,6 +237,7 @@ pub fn end(run: &mut Run, status: RunStatus, error: Option<RunError>, now: Times
     run.error = error;
     run.finished_at = Some(now);
     run.live_shard = None;
+    run.progress.estimate = None;
     run.lease_expires_ms = None;
 }
 
@@ -267,18 +277,13 @@ pub async fn lost_runs(store: &Store, system: &SystemScope, before: Timestamp) -
     Ok(store.query::<Run>(system, query).await?.rows)
 }
 
-/// Sends the message of every lost run again, and moves its next look by `resend_after`. Returns how many.
+/// Sends the message of every run again that should have been looked after `before`, and looks again a minute later. Returns how many.
 ///
 /// # Errors
 /// `Retry` when a store cannot be reached; the next sweep goes on.
-pub async fn resend_lost(
-    ports: &Ports,
-    system: &SystemScope,
-    settings: &RunSettings,
-    before: Timestamp,
-) -> Result<usize> {
+pub async fn resend_lost(ports: &Ports, system: &SystemScope, before: Timestamp) -> Result<usize> {
     let store = Store::new(ports.tables.clone());
-    let next_look = ports.clock.now() + settings.resend_after;
+    let next_look = ports.clock.now() + LOOK_AFTER;
     let mut sent = 0;
     for Versioned { mut row, version } in lost_runs(&store, system, before).await? {
         row.lease_expires_ms = Some(next_look.as_millisecond());

@@ -1,6 +1,8 @@
 //! One stream, from connector to store: `Page -> Record -> Segment -> Seal -> Put -> Checkpoint`. Pages go through a
 //! bounded channel; the only thing that flows back is "durable up to here".
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use listbackup_connectors::{self as connectors, Deletions, FailedItem, Page, ReadEnd, ReadRequest, RecordSlice};
 use serde_json::Value;
@@ -12,6 +14,7 @@ use tokio::{
 use super::{
     attachments::Attachments,
     checkpoint::{self, Changes, Checkpoint, Stage},
+    deadline,
     reader::Reader,
     session::{Session, StreamPlan},
     stop::Stop,
@@ -100,9 +103,11 @@ async fn read(session: &Session, plan: &StreamPlan) -> Result<FinishedStream, In
             return Err(Interrupted::Error(error));
         };
         tracing::warn!(%error, stream = plan.spec.name, ?wait, "a store failed; the stream goes on from its checkpoint");
+        session.claim.pulse.wait(wait);
         tokio::select! {
-            () = sleep(wait) => {}
+            biased;
             stop = session.stop.stopped() => return Err(Interrupted::Stop(stop)),
+            () = sleep(wait) => {}
         }
         match checkpoint::newest(session, &plan.spec.name).await {
             Ok((path, resume)) => {
@@ -216,9 +221,12 @@ impl<'a> StreamRead<'a> {
                 return Err(Interrupted::Product(error));
             };
             tracing::warn!(%error, stream = self.plan.spec.name, ?wait, "a read is tried again");
+            let wait = wait.min(self.time_left());
+            self.session.claim.pulse.wait(wait);
             tokio::select! {
-                () = sleep(wait) => {}
+                biased;
                 stop = self.session.stop.stopped() => return self.stop(stop).await,
+                () = sleep(wait) => {}
             }
         }
     }
@@ -234,10 +242,14 @@ impl<'a> StreamRead<'a> {
         };
         let mut reader = Reader::start(self.session, request, sender);
         loop {
+            let left = self.time_left();
+            if left.is_zero() {
+                return Err(Interrupted::Product(deadline::passed(settings)));
+            }
             let page = tokio::select! {
                 biased;
                 stop = self.session.stop.stopped() => return self.stop(stop).await,
-                page = timeout(settings.page_deadline, pages.recv()) => page,
+                page = timeout(settings.page_deadline.min(left), pages.recv()) => page,
             };
             match page {
                 Ok(Some(page)) if page.attachments.is_empty() => self.push(page).await?,
@@ -248,12 +260,18 @@ impl<'a> StreamRead<'a> {
                     pushed = self.push(page) => pushed?,
                 },
                 Ok(None) => return Ok(reader.end().await),
+                Err(_) if left < settings.page_deadline => {}
                 Err(_) => {
                     let message = "no page came within the page deadline";
                     return Ok(Err(connectors::Error::new(connectors::ErrorKind::Retry, message)));
                 }
             }
         }
+    }
+
+    fn time_left(&self) -> Duration {
+        let ctx = &self.session.ctx;
+        deadline::left_of_stream(&self.session.claim, &ctx.settings, self.began_at, ctx.ports.clock.now())
     }
 
     async fn push(&mut self, mut page: Page) -> Result<()> {
@@ -313,7 +331,7 @@ impl<'a> StreamRead<'a> {
 
     /// Going down keeps what was read; a cancelled or fenced run keeps nothing more.
     async fn stop<T>(&mut self, stop: Stop) -> Result<T, Interrupted> {
-        if stop == Stop::Draining && self.position.is_some() {
+        if matches!(stop, Stop::Draining | Stop::HandOver) && self.position.is_some() {
             self.save().await?;
         }
         Err(Interrupted::Stop(stop))

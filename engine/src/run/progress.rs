@@ -6,12 +6,16 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use serde_json::{Map, json};
+use tokio::time::Instant;
 
 use super::{
     RunContext,
     claim::Claim,
+    estimate::{self, Pace},
     event::{self, Subject, event},
+    pulse::Pulse,
     stop::{Stop, StopSwitch},
     update::{Decision, update},
 };
@@ -24,25 +28,46 @@ use crate::{
     store::key,
 };
 
-/// The figures, shared by the streams of one run.
-#[derive(Debug, Default)]
-pub struct LiveProgress(Mutex<Figures>);
+/// The figures, shared by the streams of one run. Whatever changes them is a sign of life.
+#[derive(Debug)]
+pub struct LiveProgress {
+    figures: Mutex<Figures>,
+    pulse: Pulse,
+    /// When this attempt began, and what was read before.
+    began_at: Instant,
+    records_before: u64,
+}
 
 #[derive(Debug, Default)]
 struct Figures {
     told: Progress,
     /// What the total of bytes stored counts of each stream.
     stored_bytes: BTreeMap<String, u64>,
+    /// Records when the last estimate was made.
+    estimated_records: Option<u64>,
 }
 
 impl LiveProgress {
     /// Goes on from what an earlier attempt wrote.
-    pub fn starting_from(progress: Progress) -> Self {
-        Self(Mutex::new(Figures { told: progress, stored_bytes: BTreeMap::new() }))
+    pub fn starting_from(progress: Progress, pulse: Pulse) -> Self {
+        let records_before = estimate::records_of(&progress);
+        let told = Progress { estimate: None, ..progress };
+        Self {
+            figures: Mutex::new(Figures { told, ..Figures::default() }),
+            pulse,
+            began_at: Instant::now(),
+            records_before,
+        }
     }
 
     fn figures(&self) -> MutexGuard<'_, Figures> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The figures, to be changed.
+    fn moving(&self) -> MutexGuard<'_, Figures> {
+        self.pulse.beat();
+        self.figures()
     }
 
     /// The figures now.
@@ -50,19 +75,30 @@ impl LiveProgress {
         self.figures().told.clone()
     }
 
+    /// The figures now, with another estimate if they have changed.
+    fn estimated(&self, now: Timestamp) -> Progress {
+        let mut figures = self.figures();
+        let records = estimate::records_of(&figures.told);
+        if figures.estimated_records.replace(records) != Some(records) {
+            let pace = Pace { records_before: self.records_before, elapsed: self.began_at.elapsed() };
+            figures.told.estimate = estimate::of(&figures.told, pace, now);
+        }
+        figures.told.clone()
+    }
+
     /// Changes one stream's figures.
     pub fn stream(&self, name: &str, change: impl FnOnce(&mut StreamProgress)) {
-        change(self.figures().told.streams.entry(name.to_owned()).or_default());
+        change(self.moving().told.streams.entry(name.to_owned()).or_default());
     }
 
     /// Replaces the figures of a restore.
     pub fn restored(&self, figures: BTreeMap<String, RestoreFigures>) {
-        self.figures().told.restored = figures;
+        self.moving().told.restored = figures;
     }
 
     /// Adds to the run's totals.
     pub fn add(&self, bytes_read: u64, requests: u64) {
-        let mut figures = self.figures();
+        let mut figures = self.moving();
         figures.told.bytes_read += bytes_read;
         figures.told.requests += requests;
     }
@@ -70,7 +106,7 @@ impl LiveProgress {
     /// Says how much of a stream is stored. It may be less than before: what was made for checkpoints is removed at the end, and
     /// what came after the last one is lost when a store fails. The first time it is what an earlier attempt told already.
     pub fn stored(&self, stream: &str, bytes: u64) {
-        let mut figures = self.figures();
+        let mut figures = self.moving();
         let before = figures.stored_bytes.insert(stream.to_owned(), bytes).unwrap_or(bytes);
         figures.told.bytes_stored = (figures.told.bytes_stored + bytes).saturating_sub(before);
     }
@@ -87,13 +123,27 @@ pub fn check_run(run: &Run, epoch: u64) -> Result<()> {
     Err(Error::new(ErrorKind::Fenced, "another worker owns the run now").with("epoch", epoch).with("now", run.epoch))
 }
 
+/// Passes a wish to cancel on to the run's switch.
+///
+/// # Errors
+/// As [`report`].
+pub async fn look(ctx: &RunContext, claim: &Claim, stop: &StopSwitch) -> Result<()> {
+    let run = ctx.store.get::<Run>(&claim.scope, key(claim.order.job_id, claim.order.run_id)).await?.row;
+    check_run(&run, claim.epoch)?;
+    if run.cancel_requested {
+        stop.stop(Stop::Cancelled);
+    }
+    Ok(())
+}
+
 /// Writes the figures, tells live followers, and passes a wish to cancel on to the run's switch.
 ///
 /// # Errors
 /// `Fenced` when another worker owns the run; `Retry` when the store cannot be reached.
 pub async fn report(ctx: &RunContext, claim: &Claim, progress: &LiveProgress, stop: &StopSwitch) -> Result<()> {
-    let now = progress.now();
-    let lease_end = ctx.ports.clock.now() + ctx.settings.lease;
+    let clock = ctx.ports.clock.now();
+    let now = progress.estimated(clock);
+    let lease_end = clock + ctx.settings.lease;
     let run = update(&ctx.store, &claim.scope, key(claim.order.job_id, claim.order.run_id), |mut run: Run| {
         check_run(&run, claim.epoch)?;
         if run.progress == now && !run.cancel_requested && !needs_renewal(ctx, &run) {

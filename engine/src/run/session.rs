@@ -86,7 +86,7 @@ impl Session {
             None => None,
         };
         let began_at = ctx.ports.clock.now();
-        let progress = LiveProgress::starting_from(claim.run.progress.clone());
+        let progress = LiveProgress::starting_from(claim.run.progress.clone(), claim.pulse.clone());
         let specs = chosen(catalog.streams, claim.source.streams.as_deref())?;
         let reading = reading_of(&claim.source);
         let downloads = Semaphore::new(ctx.settings.downloads_max.max(1));

@@ -25,6 +25,12 @@ pub struct RunSettings {
     pub downloads_max: usize,
     /// Longest wait for one page; above what the client waits for one request (ten minutes).
     pub page_deadline: Duration,
+    /// Longest time for one stream, from the beginning of its first attempt; then it has failed.
+    pub stream_deadline: Duration,
+    /// Longest time for a run, from its beginning; then what is not read has failed.
+    pub run_deadline: Duration,
+    /// An attempt in which nothing moves for so long is stuck and ends; above `page_deadline`.
+    pub stuck_after: Duration,
     /// Tries of one stream before it has failed; rate-limited waits do not count.
     pub stream_attempts_max: u32,
     /// Wait before the second try; doubles with each further one.
@@ -40,10 +46,14 @@ pub struct RunSettings {
     pub claims_max: u32,
     /// Runs of this worker at a time.
     pub slots: usize,
+    /// Those of one account; none of its own when absent.
+    pub slots_per_account: Option<usize>,
+    /// Those of one integration; none of its own when absent.
+    pub slots_per_integration: Option<usize>,
     /// How long a received message stays hidden; extended while its run lives.
     pub message_visibility: Duration,
-    /// A queued run that nobody began for this long gets a new message.
-    pub resend_after: Duration,
+    /// A message this old goes on as a fresh one: below what the queue allows (12 hours in SQS) by more than a page takes.
+    pub message_life: Duration,
     /// How often the scheduler looks for due jobs and lost messages.
     pub tick: Duration,
     /// How often the snapshots of a source are looked after: retention rules, then collection.
@@ -69,6 +79,9 @@ impl Default for RunSettings {
             streams_max: 4,
             downloads_max: 4,
             page_deadline: Duration::from_secs(900),
+            stream_deadline: Duration::from_secs(7 * 24 * 60 * 60),
+            run_deadline: Duration::from_secs(14 * 24 * 60 * 60),
+            stuck_after: Duration::from_secs(30 * 60),
             stream_attempts_max: 5,
             retry_base: Duration::from_secs(1),
             retry_cap: Duration::from_secs(60),
@@ -76,8 +89,10 @@ impl Default for RunSettings {
             run_attempts_max: 3,
             claims_max: 25,
             slots: 4,
+            slots_per_account: None,
+            slots_per_integration: None,
             message_visibility: Duration::from_secs(60),
-            resend_after: Duration::from_secs(60),
+            message_life: Duration::from_secs(11 * 60 * 60),
             tick: Duration::from_secs(1),
             upkeep_every: Duration::from_secs(24 * 60 * 60),
             collect_grace: Duration::from_secs(24 * 60 * 60),

@@ -11,6 +11,8 @@ pub enum Stop {
     Cancelled,
     /// The process is going down: keep what is read, let go of the lease, another goes on.
     Draining,
+    /// The message behind the run is about to end: keep what is read, and go on through a fresh one.
+    HandOver,
     /// The store took no more for one stream: the run fails, and the others need not go on.
     Exhausted,
     /// Another worker owns the source: write nothing more.
@@ -27,13 +29,14 @@ impl StopSwitch {
         Self(watch::channel(None).0)
     }
 
-    /// Stops. The first reason stays, unless a later one forbids more: fenced over all, draining under all.
+    /// Stops. The first reason stays, unless a later one forbids more: fenced over all, handing over under all.
     pub fn stop(&self, reason: Stop) {
         let rank = |stop: Stop| match stop {
-            Stop::Draining => 0,
-            Stop::Exhausted => 1,
-            Stop::Cancelled => 2,
-            Stop::Fenced => 3,
+            Stop::HandOver => 0,
+            Stop::Draining => 1,
+            Stop::Exhausted => 2,
+            Stop::Cancelled => 3,
+            Stop::Fenced => 4,
         };
         self.0.send_if_modified(|now| {
             let stronger = now.is_none_or(|now| rank(reason) > rank(now));
@@ -75,6 +78,7 @@ impl From<Stop> for Error {
         match stop {
             Stop::Cancelled => Self::new(ErrorKind::Cancelled, "the run was cancelled"),
             Stop::Draining => Self::new(ErrorKind::Cancelled, "the process is going down; the run goes on later"),
+            Stop::HandOver => Self::new(ErrorKind::Cancelled, "the run goes on through another message"),
             Stop::Exhausted => Self::new(ErrorKind::Exhausted, "there is no space left in the store"),
             Stop::Fenced => Self::new(ErrorKind::Fenced, "another worker owns the source now"),
         }

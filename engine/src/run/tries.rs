@@ -40,6 +40,32 @@ impl Tries {
     }
 }
 
+/// What broke off and is built anew: how long to wait before, and when it is of no more use.
+#[derive(Debug, Default)]
+pub struct Restarts {
+    in_a_row: u32,
+}
+
+impl Restarts {
+    /// Restarts in a row: about seven minutes of waiting.
+    const MAX: u32 = 12;
+    /// What lived so long had come to work.
+    const SETTLED: Duration = Duration::from_secs(5 * 60);
+    /// The longest wait.
+    const CAP: Duration = Duration::from_secs(60);
+
+    /// How long to wait before the next one, now that one broke off that had lived for `lived`: 1, 2, 4 … 60 seconds. `None` when
+    /// no further one helps.
+    pub fn next(&mut self, lived: Duration) -> Option<Duration> {
+        if lived >= Self::SETTLED {
+            self.in_a_row = 0;
+        }
+        self.in_a_row += 1;
+        let doubled = Duration::from_secs(1 << (self.in_a_row - 1).min(16));
+        (self.in_a_row <= Self::MAX).then_some(doubled.min(Self::CAP))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +106,18 @@ mod tests {
     fn what_passes_by_itself_is_tried_a_few_times_with_doubling_waits_and_nothing_else_is() {
         assert_eq!(waits(&Error::new(ErrorKind::Retry, "away")), [500, 1_000, 2_000, 4_000]);
         assert_eq!(waits(&Error::new(ErrorKind::Invalid, "wrong")), [0; 0]);
+    }
+
+    #[test]
+    fn what_breaks_off_is_built_anew_with_doubling_waits_until_it_is_of_no_use_and_afresh_once_it_had_lived() {
+        let mut restarts = Restarts::default();
+        let waits = |restarts: &mut Restarts| -> Vec<u64> {
+            std::iter::from_fn(|| restarts.next(Duration::from_secs(1))).map(|wait| wait.as_secs()).collect()
+        };
+        let doubling = [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60];
+        assert_eq!(waits(&mut restarts), doubling);
+        assert_eq!(restarts.next(Duration::from_secs(1)), None);
+        assert_eq!(restarts.next(Duration::from_secs(300)), Some(Duration::from_secs(1)));
+        assert_eq!(waits(&mut restarts), doubling[1..]);
     }
 }

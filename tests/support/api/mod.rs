@@ -23,7 +23,7 @@ use listbackup_engine::{
         source::Lease, user::MembershipStatus,
     },
     ports::{Condition, Identity, Ports},
-    run::{RunContext, RunSettings},
+    run::{RunContext, RunSettings, places::Places},
     snapshot::{SnapshotStore, StoreSettings},
     store::{Store, put},
 };
@@ -230,6 +230,7 @@ fn world(ports: &Ports, system: SystemScope) -> RunContext {
         registry: Arc::new(Registry::ours().unwrap()),
         http: HttpClientBuilder::new(AddressGuard::person()).build().unwrap(),
         settings: RunSettings::default(),
+        places: Places::of(&RunSettings::default()),
         worker_id: WorkerId::new(&*ports.clock, &*ports.random),
     }
 }

@@ -137,6 +137,7 @@ impl<'a> Restore<'a> {
         let outcomes = candidates
             .map(|candidate| async {
                 let candidate = candidate?;
+                session.claim.pulse.beat();
                 if ids.is_done(name, &candidate.key)? {
                     return Ok(None);
                 }
@@ -173,6 +174,7 @@ impl<'a> Restore<'a> {
         for number in 0..self.log.parts() {
             for made in self.log.part(number).await?.into_iter().filter(RecordOutcome::has_open_links) {
                 let RecordOutcome { stream, key, deferred, .. } = made;
+                self.session.claim.pulse.beat();
                 let Some(target) = self.targets.iter().find(|target| target.spec.name == stream) else { continue };
                 if self.ids.is_linked(&stream, &key)? {
                     continue;

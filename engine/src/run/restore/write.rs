@@ -166,6 +166,7 @@ impl<'a> Writer<'a> {
         loop {
             let error = match attempt().await {
                 Ok(done) => {
+                    self.session.claim.pulse.beat();
                     self.lost.store(0, Ordering::Relaxed);
                     return Ok(Ok(done));
                 }
@@ -179,9 +180,11 @@ impl<'a> Writer<'a> {
                 };
             };
             tracing::warn!(%error, ?wait, "a write is tried again");
+            self.session.claim.pulse.wait(wait);
             tokio::select! {
-                () = sleep(wait) => {}
+                biased;
                 stop = self.session.stop.stopped() => return Err(Interrupted::Stop(stop)),
+                () = sleep(wait) => {}
             }
         }
     }
