@@ -6,12 +6,13 @@ use listbackup_engine::{
     actors::{Engine, Roles},
     model::{Run, RunStatus},
     ports::QueueName,
+    run::claim,
 };
 use tokio::time::sleep;
 
 use crate::{
     broken_off::{assert_made, ended, half_read, world},
-    rules::STREAM,
+    rules::{STREAM, claimed},
     simulation::simulate,
     world::World,
 };
@@ -50,6 +51,24 @@ fn a_run_longer_than_a_queue_keeps_its_message_goes_on_through_a_fresh_one_and_r
         let left = queue.receive(QueueName::Jobs, 10, Duration::ZERO, Duration::ZERO).await.expect("a queue");
         assert!(left.is_empty(), "{left:?}");
         assert!(queue.dead_letters(QueueName::Jobs, None, 10).await.expect("a queue").is_empty());
+    });
+}
+
+#[test]
+fn the_lease_of_a_run_that_stands_still_goes_to_another_worker_even_if_its_own_goes_on_beating() {
+    simulate(async {
+        let world = slow(8).await;
+        let worker = world.worker();
+        let run = world.order().await;
+        let claim = claimed(&worker, &run).await;
+        let mut beats = 0;
+        while claim::heartbeat(&worker, &claim).await.is_ok() {
+            beats += 1;
+            sleep(worker.settings.heartbeat).await;
+        }
+        assert_eq!(beats, 183, "half an hour and a lease, by ten seconds");
+        sleep(worker.settings.lease).await;
+        assert_eq!(claimed(&world.worker(), &run).await.epoch, 2);
     });
 }
 
