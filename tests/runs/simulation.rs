@@ -160,7 +160,7 @@ impl Simulation {
     fn wrong_times(&self, runs: &[Run], hour_ended: Timestamp) -> Vec<String> {
         let mut of_time: BTreeMap<Timestamp, usize> = BTreeMap::new();
         for run in runs {
-            if let Trigger::Schedule { due_at } = run.trigger {
+            if let Trigger::Schedule { due_at, .. } = run.trigger {
                 *of_time.entry(due_at).or_default() += 1;
             }
         }

@@ -32,6 +32,7 @@ pub mod keys;
 pub mod lease;
 pub mod order;
 pub mod pipeline;
+pub mod policies;
 pub mod progress;
 mod reader;
 pub mod rebuild;
