@@ -3,10 +3,12 @@
 mod attachments;
 mod crash_points;
 mod destroyed;
+mod due_times;
 mod faults;
 mod guard;
 mod meddled;
 mod mortal;
+mod policies;
 mod retention;
 mod rules;
 mod scripted;

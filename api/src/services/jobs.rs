@@ -353,7 +353,10 @@ async fn change_job(
         job.updated_at = now;
         if times(&before) != times(&job) {
             if is_overdue(&before, now) {
-                return Err(Error::new(ErrorKind::Retry, "one of the job's times comes at this very moment; try again"));
+                return Err(Error::new(
+                    ErrorKind::Retry,
+                    "one of the job's times comes at this very moment; try again",
+                ));
             }
             reschedule(&mut job, now)?;
         }

@@ -275,10 +275,9 @@ impl RunView {
             source_id: run.source_id,
             restore_id: run.restore.map(|restore| restore.restore_id),
             trigger: match run.trigger {
-                Trigger::Schedule { due_at, late_seconds } => TriggerView::Schedule {
-                    due_at,
-                    late_seconds: Some(late_seconds).filter(|seconds| *seconds > 0),
-                },
+                Trigger::Schedule { due_at, late_seconds } => {
+                    TriggerView::Schedule { due_at, late_seconds: Some(late_seconds).filter(|seconds| *seconds > 0) }
+                }
                 Trigger::Manual { by } => TriggerView::Manual { by },
             },
             status: run.status,

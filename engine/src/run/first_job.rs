@@ -4,7 +4,12 @@ use jiff::Timestamp;
 
 use crate::{
     error::{ErrorKind, Result},
-    model::{Job, JobState, Source, SourceId, id::kind, job::{Policies, Schedule}, scope::AccountScope},
+    model::{
+        Job, JobState, Source, SourceId,
+        id::kind,
+        job::{Policies, Schedule},
+        scope::AccountScope,
+    },
     ports::{Condition, Query, SortRange},
     store::{self, Store, key},
     tables::JOBS,
