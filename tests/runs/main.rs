@@ -2,6 +2,7 @@
 
 mod attachments;
 mod crash_points;
+mod dead_letters;
 mod destroyed;
 mod due_times;
 mod faults;

@@ -250,7 +250,7 @@ async fn hour(seed: u64, is_unfenced: bool) -> Vec<String> {
     simulation.violations().await
 }
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
