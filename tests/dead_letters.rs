@@ -1,5 +1,6 @@
 //! Messages that were given up, on the command line: who looks sees what they were for, and gives them another try.
 
+#[allow(dead_code, reason = "each test binary uses a part of the kit")]
 #[path = "support/program.rs"]
 mod program;
 #[path = "support/running.rs"]

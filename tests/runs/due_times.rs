@@ -217,7 +217,8 @@ async fn life_of_a_job(seed: u64, seen: &mut BTreeMap<String, usize>) -> Vec<Str
             let wait = time_to_start(&scheduled).await.saturating_add(random.random_range(0..50));
             scheduled.advance(wait.max(1));
         } else {
-            scheduled.advance(random.random_range(1..=first * random.random_range(1..60)));
+            let most = first * random.random_range(1..60);
+            scheduled.advance(random.random_range(1..=most));
         }
         looks(&scheduled, &mut random).await;
         if random.random_bool(0.6) {
