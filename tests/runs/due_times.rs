@@ -136,6 +136,35 @@ impl Scheduled {
             }
         }
         found.extend(of_time.keys().map(|due_at| format!("a row of {due_at}, which has not come")));
+        found.extend(self.wrongly_told().await);
+        found
+    }
+
+    /// Every start and every overlap is told once, and missed times in sums.
+    async fn wrongly_told(&self) -> Vec<String> {
+        let (queued, skipped) =
+            (self.events(ActivityKind::RunQueued).await, self.events(ActivityKind::RunSkipped).await);
+        let of = |events: &[ActivityEvent], run: &Run| {
+            events.iter().filter(|event| event.run_id == Some(run.run_id)).count()
+        };
+        let (mut found, mut missed) = (Vec::new(), 0);
+        for run in self.runs().await {
+            let expected = match outcome(&run).as_str() {
+                "missed" => (0, 0),
+                "overlap" => (0, 1),
+                _ => (1, 0),
+            };
+            missed += u64::from(expected == (0, 0));
+            let told = (of(&queued, &run), of(&skipped, &run));
+            if told != expected {
+                found.push(format!("told as queued and skipped {told:?} times: {run:?}"));
+            }
+        }
+        let sums = self.events(ActivityKind::JobMissed).await;
+        let told: u64 = sums.iter().filter_map(|event| event.details["missed"].as_u64()).sum();
+        if told != missed {
+            found.push(format!("{missed} times were missed, {told} are told"));
+        }
         found
     }
 }
