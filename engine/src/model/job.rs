@@ -57,7 +57,7 @@ impl Job {
 
 /// What becomes of a job's due times. Rows from before there were policies have these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Policies {
     /// When one comes while a run of the job has not ended.
     pub overlap: Overlap,
