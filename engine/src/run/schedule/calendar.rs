@@ -30,8 +30,8 @@ pub struct Calendar {
 struct Delay {
     /// The most that it may be.
     jitter_ms: i64,
-    /// The job's own part of that, in 2^-32.
-    part: u32,
+    /// The job's own part of that, in 2^-32: up to 2^32 of them.
+    part: u64,
 }
 
 impl Calendar {
@@ -49,7 +49,7 @@ impl Calendar {
     /// # Errors
     /// `Invalid` with every problem of the schedule.
     pub fn latest(schedule: &Schedule, anchor: Timestamp, jitter_seconds: u32) -> Result<Self> {
-        let delay = Delay { jitter_ms: i64::from(jitter_seconds) * 1000, part: u32::MAX };
+        let delay = Delay { jitter_ms: i64::from(jitter_seconds) * 1000, part: 1 << 32 };
         Ok(Self { plan: Plan::of(schedule)?, anchor, delay })
     }
 
@@ -107,11 +107,11 @@ impl Delay {
 }
 
 /// A job's part of the jitter: by chance, and always the same.
-fn part_of(job_id: JobId) -> u32 {
+fn part_of(job_id: JobId) -> u64 {
     let mut hasher = blake3::Hasher::new_derive_key("listbackup delay of job");
     let mut part = [0; 4];
     hasher.update(job_id.as_bytes()).finalize_xof().fill(&mut part);
-    u32::from_le_bytes(part)
+    u32::from_le_bytes(part).into()
 }
 
 /// Due times in order; an error is the last.
