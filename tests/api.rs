@@ -26,6 +26,8 @@ mod kit;
 mod lists;
 #[path = "api/retention.rs"]
 mod retention;
+#[path = "api/schedules.rs"]
+mod schedules;
 #[path = "api/sign_in.rs"]
 mod sign_in;
 #[path = "api/tokens.rs"]

@@ -146,6 +146,17 @@ impl PartialSchema for JobState {
 
 impl ToSchema for JobState {}
 
+/// What becomes of a due time that comes while a run of the job has not ended.
+pub struct Overlap;
+
+impl PartialSchema for Overlap {
+    fn schema() -> RefOr<Schema> {
+        word(&["skip", "queue_one", "cancel_running"])
+    }
+}
+
+impl ToSchema for Overlap {}
+
 /// Where a run stands.
 pub struct RunStatus;
 

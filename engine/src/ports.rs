@@ -20,7 +20,7 @@ pub use self::{
     mail::{Letter, Mail},
     queue::{DeadLetter, Message, Queue, QueueName},
     system::{Clock, Random},
-    tables::{Condition, Item, ItemPage, Key, Query, SortRange, Tables, Write},
+    tables::{Condition, Item, ItemPage, Key, Query, SortRange, Tables, WRITES_MAX, Write},
 };
 
 /// Everything the engine needs from outside, injected.

@@ -3,12 +3,15 @@
 mod attachments;
 mod broken_off;
 mod crash_points;
+mod dead_letters;
 mod destroyed;
+mod due_times;
 mod faults;
 mod guard;
 mod long;
 mod meddled;
 mod mortal;
+mod policies;
 mod retention;
 mod rules;
 mod scripted;

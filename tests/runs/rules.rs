@@ -352,7 +352,7 @@ async fn a_queued_run_whose_message_was_lost_gets_a_new_one() {
     assert_eq!(again, 0, "it is looked after now");
 }
 
-async fn received(queue: &dyn Queue) -> Vec<serde_json::Value> {
+pub async fn received(queue: &dyn Queue) -> Vec<serde_json::Value> {
     let messages = queue.receive(QueueName::Jobs, 10, Duration::from_secs(60), Duration::ZERO).await.expect("a queue");
     messages.into_iter().map(|message| message.body).collect()
 }

@@ -17,7 +17,7 @@ use listbackup_engine::{
     adapters::embedded::{EmbeddedStores, OpenMode},
     model::{
         AccountId, Job, JobId, JobState, Run, Source, SourceId, SourceState, WorkerId,
-        job::Schedule,
+        job::{Policies, Schedule},
         run::Trigger,
         scope::{AccountScope, SystemScope},
         source::Lease,
@@ -225,9 +225,13 @@ fn job_of(ports: &Ports, source: &Source) -> Job {
         source_id: source.source_id,
         name: "Nightly".to_owned(),
         schedule: Schedule::Manual,
+        policies: Policies::default(),
         state: JobState::Active,
         due_shard: None,
         next_due_ms: None,
+        due_at_ms: None,
+        open_runs: Vec::new(),
+        missed: None,
         created_at: ports.clock.now(),
         updated_at: ports.clock.now(),
     }

@@ -68,6 +68,14 @@ impl DataDir {
         Worker::open(&self.path()?, OpenMode::Write, settings)
     }
 
+    /// Opens the directory for reading, also beside a running writer: for what no bucket has.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub fn open_to_read(&self) -> Result<Worker> {
+        Worker::open(&self.path()?, OpenMode::Read, WorkerSettings::of_a_person())
+    }
+
     /// Opens the directory for reading, and for notes of what was found, also beside a running writer.
     ///
     /// # Errors

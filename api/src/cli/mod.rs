@@ -7,6 +7,7 @@ mod cat;
 mod collect;
 mod connector;
 mod data_dir;
+mod dead_letters;
 mod destroyed;
 mod diff;
 mod download;
@@ -95,6 +96,8 @@ enum Command {
     Release(marks::UndoArgs),
     /// List, rotate or destroy the data keys of an account.
     Keys(keys::Args),
+    /// List messages that were given up, or give them another try.
+    DeadLetters(dead_letters::Args),
     /// Run everything in one process: API, worker, scheduler, indexer.
     Up(up::Args),
     /// Serve a small make-believe SaaS product to try things on.
@@ -129,6 +132,7 @@ impl Command {
             Self::Hold(args) => args.mark.json,
             Self::Unpin(args) | Self::Release(args) => args.json,
             Self::Keys(args) => args.wants_json(),
+            Self::DeadLetters(args) => args.wants_json(),
             Self::Connector(args) => args.wants_json(),
             Self::Up(_) | Self::Sandbox(_) | Self::Cat(_) => false,
         }
@@ -166,6 +170,7 @@ impl Command {
             Self::Hold(args) => marks::hold(args).await,
             Self::Release(args) => marks::release(args).await,
             Self::Keys(args) => keys::run(args).await,
+            Self::DeadLetters(args) => dead_letters::run(args).await,
             Self::Up(args) => up::run(args).await,
             Self::Sandbox(args) => sandbox::run(args).await,
             Self::Connector(args) => connector::run(args).await,

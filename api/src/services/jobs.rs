@@ -8,10 +8,13 @@ use actix_web::{
 use jiff::Timestamp;
 use listbackup_engine::{
     Error, ErrorKind,
-    model::{ActivityEvent, ActivityKind, Job, JobId, JobState, Source, SourceId, job::Schedule},
+    model::{
+        ActivityEvent, ActivityKind, Job, JobId, JobState, Source, SourceId,
+        job::{Overlap, Policies, Schedule},
+    },
     ports::{Condition, Key, Write},
     run::{
-        due::reschedule,
+        due::{is_overdue, reschedule, settle},
         event::{self, Subject},
         update::{Decision, update as change},
     },
@@ -25,6 +28,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Answer,
+    policies::{CatchUpText, PolicyChanges},
     schedules::{ScheduleText, checked},
 };
 use crate::{
@@ -52,12 +56,23 @@ pub struct JobView {
     name: String,
     /// When it runs.
     schedule: ScheduleText,
+    /// When one of its times comes while a run of it has not ended: `skip` it, `queue_one` behind what runs, or `cancel_running`.
+    #[schema(value_type = schemas::Overlap)]
+    overlap: Overlap,
+    /// When times passed while nothing looked at its schedule.
+    catch_up: CatchUpText,
+    /// Its times start up to so many seconds later, always equally many, and before the next time.
+    #[schema(maximum = 21600)]
+    jitter_seconds: u32,
     /// Whether its schedule counts; a paused job can still be run by hand.
     #[schema(value_type = schemas::JobState)]
     state: JobState,
-    /// When it runs next by its schedule.
+    /// When it is due next by its schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_due_at: Option<Timestamp>,
+    /// When that starts, by its jitter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_start_at: Option<Timestamp>,
     /// When it was made.
     created_at: Timestamp,
     /// When a person last changed it.
@@ -76,6 +91,14 @@ pub struct NewJob {
     name: String,
     /// When it runs.
     schedule: ScheduleText,
+    /// When one of its times comes while a run of it has not ended: `skip` it, `queue_one` behind what runs, or `cancel_running` [default: queue_one].
+    #[schema(value_type = Option<schemas::Overlap>)]
+    overlap: Option<Overlap>,
+    /// When times passed while nothing looked at its schedule [default: latest].
+    catch_up: Option<CatchUpText>,
+    /// Its times start up to so many seconds later, always equally many, and before the next time [default: 300 for cron expressions, 0 otherwise].
+    #[schema(maximum = 21600)]
+    jitter_seconds: Option<u32>,
 }
 
 /// Changes to a job.
@@ -87,6 +110,14 @@ pub struct JobChanges {
     name: Option<String>,
     /// Another schedule.
     schedule: Option<ScheduleText>,
+    /// When one of its times comes while a run of it has not ended: `skip` it, `queue_one` behind what runs, or `cancel_running`.
+    #[schema(value_type = Option<schemas::Overlap>)]
+    overlap: Option<Overlap>,
+    /// When times passed while nothing looked at its schedule.
+    catch_up: Option<CatchUpText>,
+    /// Its times start up to so many seconds later, always equally many, and before the next time.
+    #[schema(maximum = 21600)]
+    jitter_seconds: Option<u32>,
 }
 
 /// Which jobs.
@@ -125,8 +156,9 @@ pub async fn create(
     idempotency: IdempotencyKey,
     body: Body<NewJob>,
 ) -> Result<HttpResponse, Problem> {
-    let schedule = checked(body.value.schedule)?;
-    let source_id = body.value.source_id;
+    let NewJob { source_id, name, schedule, overlap, catch_up, jitter_seconds } = body.value;
+    let schedule = checked(schedule)?;
+    let policies = PolicyChanges { overlap, catch_up, jitter_seconds }.of_new(&schedule);
     if state.store.find::<Source>(caller.scope(), key(caller.account_id(), source_id)).await?.is_none() {
         return Err(Problem::invalid_field("/source_id", "there is no such source"));
     }
@@ -135,7 +167,7 @@ pub async fn create(
         return Ok(answer(StatusCode::CREATED, earlier.row));
     }
     refuse_destroyed(&state, &caller).await?;
-    let job = new_job(&state, &caller, job_id, source_id, body.value.name, schedule)?;
+    let job = new_job(&state, &caller, job_id, Order { source_id, name, schedule, policies })?;
     let job = insert_or_find(&state, &caller, job).await?;
     Ok(answer(StatusCode::CREATED, job))
 }
@@ -160,11 +192,13 @@ pub async fn update(
     if_match: IfMatch,
     body: Body<JobChanges>,
 ) -> Result<HttpResponse, Problem> {
-    let JobChanges { name, schedule } = body.value;
+    let JobChanges { name, schedule, overlap, catch_up, jitter_seconds } = body.value;
     let schedule = schedule.map(checked).transpose()?;
+    let policies = PolicyChanges { overlap, catch_up, jitter_seconds };
     let job = change_job(&state, &caller, *id, &if_match, |job| {
         job.name = name.clone().unwrap_or_else(|| job.name.clone());
         job.schedule = schedule.clone().unwrap_or_else(|| job.schedule.clone());
+        job.policies = policies.applied(job.policies);
     })
     .await?;
     Ok(answer(StatusCode::OK, job))
@@ -226,28 +260,35 @@ pub async fn resume(
 
 impl JobView {
     fn of(job: Job) -> Self {
+        let instant = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         Self {
+            next_due_at: job.pending(),
+            next_start_at: instant(job.next_due_ms),
+            overlap: job.policies.overlap,
+            catch_up: CatchUpText::of(job.policies.catch_up),
+            jitter_seconds: job.policies.jitter_seconds,
             id: job.job_id,
             source_id: job.source_id,
             name: job.name,
             schedule: ScheduleText::of(job.schedule),
             state: job.state,
-            next_due_at: job.next_due_ms.and_then(|due| Timestamp::from_millisecond(due).ok()),
             created_at: job.created_at,
             updated_at: job.updated_at,
         }
     }
 }
 
-/// A job that is not stored yet, with its first due time.
-pub fn new_job(
-    state: &AppState,
-    caller: &Caller,
-    job_id: JobId,
+/// What a new job is to be.
+struct Order {
     source_id: SourceId,
     name: String,
     schedule: Schedule,
-) -> Result<Job, Error> {
+    policies: Policies,
+}
+
+/// A job that is not stored yet, with its first due time.
+fn new_job(state: &AppState, caller: &Caller, job_id: JobId, order: Order) -> Result<Job, Error> {
+    let Order { source_id, name, schedule, policies } = order;
     let now = state.now();
     let mut job = Job {
         account_id: caller.account_id(),
@@ -255,9 +296,13 @@ pub fn new_job(
         source_id,
         name,
         schedule,
+        policies,
         state: JobState::Active,
         due_shard: None,
         next_due_ms: None,
+        due_at_ms: None,
+        open_runs: Vec::new(),
+        missed: None,
         created_at: now,
         updated_at: now,
     };
@@ -277,6 +322,8 @@ pub async fn insert_or_find(state: &AppState, caller: &Caller, job: Job) -> Resu
     }
 }
 
+/// Changes a job. Times that have come by the old schedule get their outcome first; the next time moves only when the change is
+/// one of times.
 async fn change_job(
     state: &AppState,
     caller: &Caller,
@@ -284,6 +331,15 @@ async fn change_job(
     if_match: &IfMatch,
     edit: impl Fn(&mut Job),
 ) -> Result<Job, Problem> {
+    let times = |job: &Job| (job.schedule.clone(), job.state, job.policies.jitter_seconds);
+    let moves_times = |before: &Job| {
+        let mut after = before.clone();
+        edit(&mut after);
+        times(before) != times(&after)
+    };
+    if moves_times(&find(state, caller, id).await?) {
+        settle(&state.ports, caller.scope(), id).await?;
+    }
     let (job, events) = change(&state.store, caller.scope(), place(caller, id), |mut job: Job| {
         if let Err(stale) = if_match.check(&tag(&job)) {
             return Ok(Decision::Keep(Err(stale)));
@@ -295,7 +351,15 @@ async fn change_job(
         }
         let now = state.now();
         job.updated_at = now;
-        reschedule(&mut job, now)?;
+        if times(&before) != times(&job) {
+            if is_overdue(&before, now) {
+                return Err(Error::new(
+                    ErrorKind::Retry,
+                    "one of the job's times comes at this very moment; try again",
+                ));
+            }
+            reschedule(&mut job, now)?;
+        }
         let told = event_of(state, caller, ActivityKind::JobUpdated, &job);
         Ok(Decision::Write(job.clone(), vec![event::keep(&told)?], Ok((job, vec![told]))))
     })

@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod keys;
 pub mod marks;
 pub mod me;
+pub mod policies;
 pub mod records;
 pub mod restores;
 pub mod retention;

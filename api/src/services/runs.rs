@@ -62,7 +62,7 @@ pub struct RunView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schemas::SnapshotId>)]
     snapshot_id: Option<SnapshotId>,
-    /// Why it failed, or why it is only partial.
+    /// Why it failed, why it is only partial, or why it was skipped (`missed`, `overlap` and others).
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<FailureView>,
     /// When it was ordered.
@@ -83,6 +83,9 @@ pub enum TriggerView {
     Schedule {
         /// The due instant.
         due_at: Timestamp,
+        /// How late it was fired, when it was late.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        late_seconds: Option<u64>,
     },
     /// A person or program.
     Manual {
@@ -288,7 +291,9 @@ impl RunView {
             source_id: run.source_id,
             restore_id: run.restore.map(|restore| restore.restore_id),
             trigger: match run.trigger {
-                Trigger::Schedule { due_at } => TriggerView::Schedule { due_at },
+                Trigger::Schedule { due_at, late_seconds } => {
+                    TriggerView::Schedule { due_at, late_seconds: Some(late_seconds).filter(|seconds| *seconds > 0) }
+                }
                 Trigger::Manual { by } => TriggerView::Manual { by },
             },
             status: run.status,

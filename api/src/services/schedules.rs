@@ -3,8 +3,12 @@
 use actix_web::web::{Data, Json, Path};
 use jiff::Timestamp;
 use listbackup_engine::{
-    model::{JobId, JobState, job::Schedule},
-    run::schedule,
+    Result,
+    model::{Job, JobId, job::Schedule},
+    run::{
+        policies::default_jitter_seconds,
+        schedule::{self, Calendar, Due},
+    },
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -44,6 +48,9 @@ pub enum ScheduleText {
 pub struct ScheduleTrial {
     /// The schedule.
     schedule: ScheduleText,
+    /// Of the job that will have it; what a new job gets when absent.
+    #[schema(maximum = 21600)]
+    jitter_seconds: Option<u32>,
 }
 
 /// When a schedule fires.
@@ -52,7 +59,20 @@ pub struct FireTimes {
     /// The schedule.
     schedule: ScheduleText,
     /// The next five times; none for a manual schedule or a paused job.
-    next: Vec<Timestamp>,
+    next: Vec<FireTime>,
+}
+
+/// One time of a schedule.
+#[derive(Serialize, ToSchema)]
+pub struct FireTime {
+    /// When it is due.
+    due_at: Timestamp,
+    /// When it starts: the same, or a little later by the job's jitter. Absent as long as there is no job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starts_at: Option<Timestamp>,
+    /// When it starts at the latest; only as long as there is no job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starts_by: Option<Timestamp>,
 }
 
 /// The next fire times of a job.
@@ -60,10 +80,7 @@ pub struct FireTimes {
     responses((status = 200, description = "The schedule and its next times.", body = FireTimes)))]
 pub async fn fire_times(state: Data<AppState>, caller: Caller, id: Path<JobId>) -> Answer<FireTimes> {
     let job = find(&state, &caller, *id).await?;
-    let next = match job.state {
-        JobState::Active => schedule::preview(&job.schedule, job.created_at, state.now(), PREVIEW_TIMES)?,
-        JobState::Paused => Vec::new(),
-    };
+    let next = next_times(&job, state.now())?.into_iter().map(FireTime::of_job).collect();
     Ok(Json(FireTimes { schedule: ScheduleText::of(job.schedule), next }))
 }
 
@@ -73,8 +90,30 @@ pub async fn fire_times(state: Data<AppState>, caller: Caller, id: Path<JobId>) 
 pub async fn preview(state: Data<AppState>, body: Body<ScheduleTrial>) -> Answer<FireTimes> {
     let schedule = checked(body.value.schedule)?;
     let now = state.now();
-    let next = schedule::preview(&schedule, now, now, PREVIEW_TIMES)?;
+    let jitter_seconds = body.value.jitter_seconds.unwrap_or_else(|| default_jitter_seconds(&schedule));
+    let times = Calendar::latest(&schedule, now, jitter_seconds)?.preview(now, PREVIEW_TIMES)?;
+    let next = times.into_iter().map(FireTime::of_trial).collect();
     Ok(Json(FireTimes { schedule: ScheduleText::of(schedule), next }))
+}
+
+/// From the one on that has come and not started yet, if there is one.
+fn next_times(job: &Job, now: Timestamp) -> Result<Vec<Due>> {
+    let Some(pending) = job.pending() else { return Ok(Vec::new()) };
+    let calendar = Calendar::of(job)?;
+    if calendar.due(pending)?.starts_at > now {
+        return calendar.times_from(pending).take(PREVIEW_TIMES).collect();
+    }
+    calendar.preview(now, PREVIEW_TIMES)
+}
+
+impl FireTime {
+    fn of_job(due: Due) -> Self {
+        Self { due_at: due.due_at, starts_at: Some(due.starts_at), starts_by: None }
+    }
+
+    fn of_trial(due: Due) -> Self {
+        Self { due_at: due.due_at, starts_at: None, starts_by: Some(due.starts_at) }
+    }
 }
 
 impl ScheduleText {

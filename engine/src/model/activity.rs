@@ -95,6 +95,9 @@ pub enum ActivityKind {
     /// A job was removed.
     #[serde(rename = "job.deleted")]
     JobDeleted,
+    /// Due times of a job passed while nothing looked at its schedule, and were skipped.
+    #[serde(rename = "job.missed")]
+    JobMissed,
     /// A run was ordered.
     #[serde(rename = "run.queued")]
     RunQueued,
@@ -170,6 +173,7 @@ impl ActivityKind {
             Self::JobCreated => "job.created",
             Self::JobUpdated => "job.updated",
             Self::JobDeleted => "job.deleted",
+            Self::JobMissed => "job.missed",
             Self::RunQueued => "run.queued",
             Self::RunStarted => "run.started",
             Self::RunProgress => "run.progress",

@@ -75,6 +75,9 @@ pub enum Trigger {
     Schedule {
         /// The due instant.
         due_at: Timestamp,
+        /// How long after the time at which it was to start it was fired, when that is worth telling; 0 otherwise.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        late_seconds: u64,
     },
     /// A person or program.
     #[serde(rename_all = "camelCase")]
@@ -82,6 +85,11 @@ pub enum Trigger {
         /// Who: a user's or key's id, or `cli`.
         by: String,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(seconds: &u64) -> bool {
+    *seconds == 0
 }
 
 /// Where a run stands.
@@ -100,7 +108,7 @@ pub enum RunStatus {
     Failed,
     /// A person stopped it; no new snapshot.
     Cancelled,
-    /// Not begun, for a reason told in `error` (source paused, another run live).
+    /// Not begun, for a reason told in `error` (source paused, due time missed, another run live).
     Skipped,
 }
 

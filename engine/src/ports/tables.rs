@@ -23,6 +23,9 @@ pub struct Key {
     pub sort: String,
 }
 
+/// The most writes of one transaction, as in DynamoDB.
+pub const WRITES_MAX: usize = 100;
+
 /// What must hold for a write to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -119,7 +122,7 @@ pub trait Tables: Send + Sync {
     /// `Retry` when the store cannot be reached.
     async fn get(&self, scope: Scope<'_>, table: &'static TableSchema, key: &Key) -> Result<Option<Item>>;
 
-    /// All writes or none; durable on return. At most 25, each on another row.
+    /// All writes or none; durable on return. At most [`WRITES_MAX`], each on another row.
     ///
     /// # Errors
     /// `Conflict` when a condition does not hold (context `table` and `key` name the first), `Denied` for a row outside

@@ -1,70 +1,191 @@
-//! Due jobs: each due time makes exactly one run, however many schedulers look.
+//! Due jobs: each due time gets exactly one row in `runs`, however many schedulers look and wherever one of them dies.
+//!
+//! A job's row names its oldest due time without outcome. The rows of what became of it, and the job's row that names the
+//! next one, are one transaction under the version of the job's row: so there is nothing between them to be cut off, and of
+//! two schedulers one writes. The message of a run that starts goes out after that; [`super::order::resend_lost`] makes up
+//! for one that did not.
+//!
+//! A job with many times to make up for (a minute's interval after a year) gets a batch of them, and then its turn comes
+//! after all others that are due: it names the present in the index. One look writes a bounded number of rows; the next
+//! goes on.
 
-use jiff::Timestamp;
+mod batch;
 
-use super::{order::order_run, schedule};
+use jiff::{SignedDuration, Timestamp};
+
+use self::batch::Batch;
+use super::{
+    event, order,
+    schedule::{Calendar, Due},
+};
 use crate::{
-    error::{ErrorKind, Result},
-    model::{Job, JobState, run::Trigger, scope::SystemScope},
-    ports::{Condition, Ports, Query, SortRange},
-    store::{self, Store, Versioned},
+    error::{Error, ErrorKind, Result},
+    model::{
+        Job, JobId, JobState,
+        scope::{AccountScope, SystemScope},
+    },
+    ports::{Ports, Query, SortRange},
+    store::{Store, Versioned, key},
     tables::JOBS,
 };
 
 /// The one partition of the due index.
 pub const DUE_SHARD: &str = "due";
-/// Jobs taken up by one look.
-const LOOK_MAX: usize = 200;
+/// Jobs of one read.
+const PAGE: usize = 200;
+/// Rows that one look writes before it leaves the others to the next.
+const WRITES_MAX: usize = 2_000;
+/// Batches that an edit of a job waits for, some thousand due times.
+const SETTLING_MAX: usize = 50;
+/// Attempts to write a job's due times at one look, while its runs change.
+const ATTEMPTS_MAX: usize = 8;
+/// When a schedule that cannot be read is looked at again.
+const UNREADABLE_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
-/// Sets a job's next due time after `now`, or takes it out of the due index.
+/// Sets a job's next due time after `now`, or takes it out of the due index. What was due before is forgotten: [`settle`]
+/// first.
 ///
 /// # Errors
 /// `Invalid` when the schedule cannot be read.
 pub fn reschedule(job: &mut Job, now: Timestamp) -> Result<()> {
     let next = match job.state {
-        JobState::Active => schedule::next_due(&job.schedule, job.created_at, now)?,
+        JobState::Active => Calendar::of(job)?.next(now)?,
         JobState::Paused => None,
     };
-    job.next_due_ms = next.map(Timestamp::as_millisecond);
-    job.due_shard = next.map(|_| DUE_SHARD.to_owned());
+    name_next(job, next, None);
     Ok(())
 }
 
-/// Orders a run for every job whose time has come, and sets its next time. Returns how many.
-///
-/// The order comes first: a crash in between makes the same order again, which finds its row.
+/// Names a job's oldest due time without outcome, and when it is looked at: when it starts, unless `look_at` says otherwise.
+fn name_next(job: &mut Job, next: Option<Due>, look_at: Option<Timestamp>) {
+    job.due_at_ms = next.map(|due| due.due_at.as_millisecond());
+    job.next_due_ms = next.map(|due| look_at.unwrap_or(due.starts_at).as_millisecond());
+    job.due_shard = next.map(|_| DUE_SHARD.to_owned());
+}
+
+/// Gives every due time that has come its outcome, for every job, as far as one look goes. Returns how many runs were
+/// ordered.
 ///
 /// # Errors
 /// `Retry` when a store cannot be reached; the next look goes on.
 pub async fn fire_due(ports: &Ports, system: &SystemScope) -> Result<usize> {
-    let store = Store::new(ports.tables.clone());
-    let now = ports.clock.now();
-    let query = Query {
-        table: &JOBS,
-        index: Some("due"),
-        partition: DUE_SHARD.to_owned(),
-        sort: SortRange::Numbers(None, Some(now.as_millisecond() + 1)),
-        descending: false,
-        limit: LOOK_MAX,
-        after: None,
-    };
-    let mut fired = 0;
-    for Versioned { mut row, version } in store.query::<Job>(system, query).await?.rows {
-        let Some(due_at) = row.next_due_ms.and_then(|due| Timestamp::from_millisecond(due).ok()) else { continue };
-        let scope = system.account(row.account_id);
-        match order_run(ports, &scope, &row, Trigger::Schedule { due_at }, None).await {
-            Ok(_) => {}
-            // The account's keys were destroyed: its jobs stand still from now on, and others have their turn.
-            Err(error) if error.kind() == ErrorKind::Denied => row.state = JobState::Paused,
-            Err(error) => return Err(error),
+    let look = Look::new(ports, false);
+    let (mut fired, mut written) = (0, 0);
+    loop {
+        let jobs = look.due_jobs(system).await?;
+        if jobs.is_empty() {
+            return Ok(fired);
         }
-        reschedule(&mut row, now)?;
-        match store.transact(&scope, vec![store::put(&row, Condition::Version(version))?]).await {
-            Ok(()) => fired += usize::from(row.state == JobState::Active),
-            // Another scheduler moved it on, or a person changed the job: the next look sees.
-            Err(error) if error.kind() == ErrorKind::Conflict => {}
-            Err(error) => return Err(error),
+        for job in jobs {
+            let scope = system.account(job.row.account_id);
+            let done = look.take_up(&scope, job).await?;
+            fired += done.fired;
+            // One that was another's to write counts as well, so that a look ends.
+            written += done.written.max(1);
+            if written >= WRITES_MAX {
+                return Ok(fired);
+            }
         }
     }
-    Ok(fired)
+}
+
+/// Gives every due time of a job that has come its outcome, also those that still wait for the job's delay: whoever changes
+/// when a job runs does this first, so that no time is lost with the old schedule.
+///
+/// # Errors
+/// `Retry` when there are so many that it takes a while, or a store cannot be reached; `NotFound`.
+pub async fn settle(ports: &Ports, scope: &AccountScope, job_id: JobId) -> Result<()> {
+    let look = Look::new(ports, true);
+    for _ in 0..SETTLING_MAX {
+        let job = look.store.get::<Job>(scope, key(scope.account_id(), job_id)).await?;
+        if !is_overdue(&job.row, look.now) {
+            return Ok(());
+        }
+        look.take_up(scope, job).await?;
+    }
+    let message = "times that the job missed are still being written down; change it in a moment";
+    Err(Error::new(ErrorKind::Retry, message).with("job", job_id))
+}
+
+/// True when a due time has come and has no outcome yet. A schedule that cannot be read any more has no due times.
+pub fn is_overdue(job: &Job, now: Timestamp) -> bool {
+    job.pending().is_some_and(|due_at| due_at <= now) && Calendar::of(job).is_ok()
+}
+
+/// One look at the schedules, at one instant.
+struct Look<'a> {
+    ports: &'a Ports,
+    store: Store,
+    now: Timestamp,
+    /// Nothing may wait: neither for the job's delay nor for its turn.
+    is_hasty: bool,
+}
+
+/// What became of one job at a look.
+#[derive(Default)]
+struct Done {
+    fired: usize,
+    written: usize,
+}
+
+impl<'a> Look<'a> {
+    fn new(ports: &'a Ports, is_hasty: bool) -> Self {
+        Self { ports, store: Store::new(ports.tables.clone()), now: ports.clock.now(), is_hasty }
+    }
+
+    /// The jobs that have waited longest for a look.
+    async fn due_jobs(&self, system: &SystemScope) -> Result<Vec<Versioned<Job>>> {
+        let query = Query {
+            table: &JOBS,
+            index: Some("due"),
+            partition: DUE_SHARD.to_owned(),
+            sort: SortRange::Numbers(None, Some(self.now.as_millisecond() + 1)),
+            descending: false,
+            limit: PAGE,
+            after: None,
+        };
+        Ok(self.store.query::<Job>(system, query).await?.rows)
+    }
+
+    /// Writes the next outcomes of a job, all or none, and sends the message of the run that starts.
+    async fn take_up(&self, scope: &AccountScope, found: Versioned<Job>) -> Result<Done> {
+        let mut there = Vec::new();
+        for _ in 0..ATTEMPTS_MAX {
+            let batch = match self.batch(scope, &found.row, &there).await {
+                // The account's keys were destroyed: its jobs stand still from now on, and others have their turn.
+                Err(error) if error.kind() == ErrorKind::Denied => Batch::standing_still(&found.row),
+                Err(error) if error.kind() == ErrorKind::Invalid => {
+                    tracing::error!(%error, job = %found.row.job_id, "a schedule cannot be read");
+                    Batch::put_off(&found.row, self.now + UNREADABLE_WAIT)
+                }
+                batch => batch?,
+            };
+            match self.store.transact(scope, batch.writes(found.version)?).await {
+                Ok(()) => return Ok(self.tell(scope, batch).await),
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+            // Another scheduler moved it on, or a person changed the job: the next look sees. Otherwise a row is there already,
+            // or a run that was to be cancelled went on.
+            let now = self.store.find::<Job>(scope, key(found.row.account_id, found.row.job_id)).await?;
+            if now.is_none_or(|now| now.version != found.version) {
+                return Ok(Done::default());
+            }
+            there = batch.rows_there(&self.store, scope).await?;
+        }
+        tracing::warn!(job = %found.row.job_id, "a job's runs changed under every attempt to write its due times; later");
+        Ok(Done::default())
+    }
+
+    /// After the rows are durable: what can be made up for when it fails.
+    async fn tell(&self, scope: &AccountScope, batch: Batch) -> Done {
+        let written = batch.size();
+        event::publish(self.ports, scope, &batch.events).await;
+        if let Some(run) = &batch.starts
+            && let Err(error) = order::send(self.ports, run).await
+        {
+            tracing::warn!(%error, run = %run.run_id, "the message of a due run was not sent yet; its row is kept");
+        }
+        Done { fired: usize::from(batch.starts.is_some()), written }
+    }
 }

@@ -4,7 +4,12 @@ use jiff::Timestamp;
 
 use crate::{
     error::{ErrorKind, Result},
-    model::{Job, JobState, Source, SourceId, id::kind, job::Schedule, scope::AccountScope},
+    model::{
+        Job, JobState, Source, SourceId,
+        id::kind,
+        job::{Policies, Schedule},
+        scope::AccountScope,
+    },
     ports::{Condition, Query, SortRange},
     store::{self, Store, key},
     tables::JOBS,
@@ -36,9 +41,13 @@ pub fn make(source: &Source, at: Timestamp) -> Job {
         source_id: source.source_id,
         name: format!("Back up {}", source.name),
         schedule: Schedule::Manual,
+        policies: Policies::default(),
         state: JobState::Active,
         due_shard: None,
         next_due_ms: None,
+        due_at_ms: None,
+        open_runs: Vec::new(),
+        missed: None,
         created_at: at,
         updated_at: at,
     }

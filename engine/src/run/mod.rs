@@ -35,6 +35,7 @@ pub mod lease;
 pub mod order;
 pub mod pipeline;
 pub mod places;
+pub mod policies;
 pub mod progress;
 pub mod pulse;
 mod reader;

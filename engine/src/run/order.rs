@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
-        AccountId, ActivityKind, Job, JobId, Run, RunId, RunStatus, SourceId,
+        AccountId, ActivityEvent, ActivityKind, Job, JobId, Run, RunId, RunStatus, SourceId,
         run::{RunError, Trigger},
         scope::{AccountScope, SystemScope},
     },
@@ -94,12 +94,7 @@ pub async fn write_order(
 /// As [`order_run`].
 pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, run: Run) -> Result<(Run, bool)> {
     KeyDestruction::refuse(&*ports.blobs, scope).await?;
-    let actor = match &run.trigger {
-        Trigger::Schedule { .. } => event::SYSTEM,
-        Trigger::Manual { by } => by,
-    };
-    let queued =
-        event(ports, run.account_id, ActivityKind::RunQueued, actor, Subject::run(&run), details(&run.trigger));
+    let queued = queued_event(ports, &run);
     let writes = vec![store::put(&run, Condition::Absent)?, event::keep(&queued)?];
     let store = Store::new(ports.tables.clone());
     match store.transact(scope, writes).await {
@@ -112,6 +107,15 @@ pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, run: Run) -> 
         }
         Err(error) => Err(error),
     }
+}
+
+/// The event that tells of a new run.
+pub(super) fn queued_event(ports: &Ports, run: &Run) -> ActivityEvent {
+    let actor = match &run.trigger {
+        Trigger::Schedule { .. } => event::SYSTEM,
+        Trigger::Manual { by } => by,
+    };
+    event(ports, run.account_id, ActivityKind::RunQueued, actor, Subject::run(run), details(&run.trigger))
 }
 
 /// Sends the message of a run.
@@ -137,7 +141,7 @@ pub(super) async fn send_order(ports: &Ports, order: &RunOrder) -> Result<()> {
 pub(super) fn new_run(ports: &Ports, job: &Job, trigger: Trigger, idempotency: Option<&str>) -> Run {
     let now = ports.clock.now();
     let run_id = match (&trigger, idempotency) {
-        (Trigger::Schedule { due_at }, _) => derived_id(job.job_id, due_at.as_millisecond(), b"due"),
+        (Trigger::Schedule { due_at, .. }, _) => derived_id(job.job_id, due_at.as_millisecond(), b"due"),
         (Trigger::Manual { .. }, Some(key)) => derived_id(job.job_id, now_of_job(job), key.as_bytes()),
         (Trigger::Manual { .. }, None) => RunId::new(&*ports.clock, &*ports.random),
     };
@@ -178,10 +182,14 @@ fn derived_id(job_id: JobId, instant_ms: i64, salt: &[u8]) -> RunId {
     RunId::derived(instant_ms, digest)
 }
 
-fn details(trigger: &Trigger) -> Map<String, Value> {
+/// What events tell of what made a run.
+pub(super) fn details(trigger: &Trigger) -> Map<String, Value> {
     let mut details = Map::new();
-    if let Trigger::Schedule { due_at } = trigger {
+    if let Trigger::Schedule { due_at, late_seconds } = trigger {
         details.insert("dueAt".to_owned(), json!(due_at));
+        if *late_seconds > 0 {
+            details.insert("lateSeconds".to_owned(), json!(late_seconds));
+        }
     }
     details
 }
@@ -193,22 +201,29 @@ fn details(trigger: &Trigger) -> Map<String, Value> {
 /// `NotFound`.
 pub async fn cancel_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_id: RunId, by: &str) -> Result<Run> {
     let store = Store::new(ports.tables.clone());
-    let now = ports.clock.now();
-    let (run, events) = update(&store, scope, key(job_id, run_id), |mut run: Run| {
-        if run.status.has_ended() || run.cancel_requested {
-            return Ok(Decision::Keep((run, vec![])));
-        }
-        run.cancel_requested = true;
-        if run.status != RunStatus::Queued {
-            return Ok(Decision::Write(run.clone(), vec![], (run, vec![])));
-        }
-        end(&mut run, RunStatus::Cancelled, None, now);
-        let cancelled = event(ports, run.account_id, ActivityKind::RunCancelled, by, Subject::run(&run), Map::new());
-        Ok(Decision::Write(run.clone(), vec![event::keep(&cancelled)?], (run, vec![cancelled])))
+    let (run, events) = update(&store, scope, key(job_id, run_id), |run: Run| {
+        let Some((run, events)) = stopped(ports, run.clone(), by) else { return Ok(Decision::Keep((run, vec![]))) };
+        let kept = events.iter().map(event::keep).collect::<Result<_>>()?;
+        Ok(Decision::Write(run.clone(), kept, (run, events)))
     })
     .await?;
     event::publish(ports, scope, &events).await;
     Ok(run)
+}
+
+/// What asking a run to stop makes of it: it carries the wish, or has ended when nobody had begun it, which the event tells.
+/// `None` when nothing changes.
+pub(super) fn stopped(ports: &Ports, mut run: Run, by: &str) -> Option<(Run, Vec<ActivityEvent>)> {
+    if run.status.has_ended() || run.cancel_requested {
+        return None;
+    }
+    run.cancel_requested = true;
+    if run.status != RunStatus::Queued {
+        return Some((run, vec![]));
+    }
+    end(&mut run, RunStatus::Cancelled, None, ports.clock.now());
+    let cancelled = event(ports, run.account_id, ActivityKind::RunCancelled, by, Subject::run(&run), Map::new());
+    Some((run, vec![cancelled]))
 }
 
 /// Orders a new run with the job of an ended one; of a restore, one that goes on with it.

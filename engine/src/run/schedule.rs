@@ -14,9 +14,15 @@
 //!
 //! A wildcard in the minute or hour (`*`, `*/15`) asks for a rhythm, not for a time of day: then the job follows real time,
 //! runs in both passes of a repeated hour, and finds nothing to do in a skipped one.
+//!
+//! When it is due and when it starts are two things: [`Calendar`] adds the job's own delay, so that not all jobs of a midnight
+//! start at once.
 
+mod calendar;
 mod expression;
 mod zone;
+
+pub use self::calendar::{Calendar, Due, Times};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -66,6 +72,7 @@ pub fn validate(schedule: &Schedule) -> Result<()> {
 }
 
 /// A schedule, read.
+#[derive(Clone)]
 enum Plan {
     Never,
     Cron { expression: Box<Expression>, time_zone: TimeZone },

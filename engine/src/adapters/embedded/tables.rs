@@ -16,15 +16,13 @@ use super::database::{Database, failed};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{AccountId, scope::Scope},
-    ports::{Clock, Condition, Item, ItemPage, Key, Query, Tables, Write},
+    ports::{Clock, Condition, Item, ItemPage, Key, Query, Tables, WRITES_MAX, Write},
     store,
     tables::{API_KEYS, OAUTH_STATES, Ownership, TableSchema},
 };
 
 pub(super) use self::{query::page, schema::set_up};
 
-/// Writes of one transaction, as in DynamoDB's smallest documented bound that all calls keep to.
-const MAX_WRITES: usize = 25;
 /// Rows past their expiry that one write to their table sweeps out.
 const SWEEP_ROWS: usize = 100;
 
@@ -214,8 +212,8 @@ fn sweep(connection: &Connection, now_s: i64, table: &'static TableSchema) -> Re
 /// # Errors
 /// `Denied` for a table that no account owns; `Bug` for too many writes or two on one row.
 fn check_writes(scope: Scope<'_>, writes: &[Write]) -> Result<Reach> {
-    if writes.len() > MAX_WRITES {
-        return Err(Error::new(ErrorKind::Bug, format!("a transaction has at most {MAX_WRITES} writes"))
+    if writes.len() > WRITES_MAX {
+        return Err(Error::new(ErrorKind::Bug, format!("a transaction has at most {WRITES_MAX} writes"))
             .with("writes", writes.len()));
     }
     let mut reach = Reach::Everything;

@@ -15,6 +15,7 @@ const HORIZON_DAYS: u32 = 41 * 366;
 type Set = u64;
 
 /// An expression, read.
+#[derive(Clone)]
 pub(super) struct Expression {
     seconds: Set,
     minutes: Set,

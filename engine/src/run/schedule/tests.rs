@@ -1,5 +1,9 @@
 //! Tables of schedules and the instants that people expect of them.
 
+mod delays;
+mod oracle;
+mod zones;
+
 use super::*;
 
 fn cron(expression: &str, time_zone: &str) -> Schedule {
