@@ -3,6 +3,8 @@
 
 #[path = "support/contacts.rs"]
 mod contacts;
+#[path = "support/disk.rs"]
+mod disk;
 #[path = "support/measure.rs"]
 mod measure;
 #[path = "support/page_server.rs"]

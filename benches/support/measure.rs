@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Read},
-    path::Path,
     process::{Command, Stdio},
 };
 
@@ -57,18 +56,4 @@ fn wait(process: u32) -> io::Result<(i32, libc::rusage)> {
         (libc::wait4(process, &raw mut status, 0, &raw mut usage), usage)
     };
     if waited == process { Ok((status, usage)) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Bytes of all files below a folder.
-///
-/// # Errors
-/// When it cannot be listed.
-pub fn size_of(folder: &Path) -> io::Result<u64> {
-    let mut size_bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let meta = entry.metadata()?;
-        size_bytes += if meta.is_dir() { size_of(&entry.path())? } else { meta.len() };
-    }
-    Ok(size_bytes)
 }

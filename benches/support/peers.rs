@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{Row, measure};
+use crate::{Row, disk, measure};
 
 /// Rows of each peer that is installed.
 ///
@@ -55,12 +55,12 @@ fn one(directory: &Path, versions: &[PathBuf; 2], peer: fn(&Place) -> Steps) -> 
     let mut steps = peer(&place);
     measure::run(steps.make.env("HOME", &place.home))?;
     let mut rows = Vec::new();
-    let mut before = measure::size_of(&place.repository)?;
+    let mut before = disk::size_of(&place.repository)?;
     let [first, second] = &mut steps.backup;
     for (name, command, version) in [("first backup", first, &versions[0]), ("second backup", second, &versions[1])] {
         fs::copy(version, &place.source)?;
         let cost = measure::run(command.env("HOME", &place.home))?;
-        let after = measure::size_of(&place.repository)?;
+        let after = disk::size_of(&place.repository)?;
         rows.push(Row { name, cost, stored_bytes: Some(after - before) });
         before = after;
     }

@@ -9,7 +9,10 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::measure::{self, Cost};
+use crate::{
+    disk,
+    measure::{self, Cost},
+};
 
 const MANIFEST: &str = "benches/support/manifest.yaml";
 
@@ -73,7 +76,7 @@ impl Program {
     }
 
     fn backup(&self, stream: &str, records: u64, directory: &Path) -> io::Result<(Step, Report)> {
-        let size_before = measure::size_of(directory)?;
+        let size_before = disk::size_of(directory)?;
         let mut command = Command::new(&self.path);
         command.args(["backup", "--json", "--manifest", MANIFEST, "--streams", stream, "--set"]);
         command.arg(format!("base_url={}", self.product)).arg("--data-dir").arg(directory);
@@ -85,7 +88,7 @@ impl Program {
             cost,
             wall_seconds,
             stored_bytes: Some(report.bytes_stored),
-            on_disk_bytes: Some(measure::size_of(directory)?.saturating_sub(size_before)),
+            on_disk_bytes: Some(disk::size_of(directory)?.saturating_sub(size_before)),
         };
         Ok((step, report))
     }

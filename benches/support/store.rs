@@ -9,7 +9,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{Row, measure, reads};
+use crate::{Row, disk, measure, reads};
 
 /// What must hold. CPU seconds and bytes.
 pub struct Targets {
@@ -112,7 +112,7 @@ pub fn rows(directory: &Path, versions: &[PathBuf; 2], targets: Option<&Targets>
     rows.push(Row { name: DIFF, cost, stored_bytes: None });
     let mut measured = Measured { rows, problems: Vec::new() };
     if let Some(targets) = targets {
-        let allowed_bytes = measure::size_of(directory)? as f64 * targets.diff_read_share;
+        let allowed_bytes = disk::size_of(directory)? as f64 * targets.diff_read_share;
         println!("The comparison read {read_bytes} bytes beyond what opening the directory takes.\n");
         if read_bytes as f64 > allowed_bytes {
             measured.problems.push(format!("{DIFF}: {read_bytes} bytes read instead of {allowed_bytes:.0}"));

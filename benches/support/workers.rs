@@ -121,9 +121,13 @@ impl World {
             source_id: source.source_id,
             name: source.name.clone(),
             schedule: schedule.clone(),
+            policies: Default::default(),
             state: JobState::Active,
             due_shard: None,
             next_due_ms: None,
+            due_at_ms: None,
+            open_runs: Vec::new(),
+            missed: None,
             created_at: now,
             updated_at: now,
         };

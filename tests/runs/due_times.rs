@@ -337,7 +337,7 @@ async fn wherever_a_scheduler_dies_the_next_one_leaves_each_time_with_one_row_an
             assert_eq!(scheduled.events(ActivityKind::JobMissed).await.len(), 1, "told once: {:?}", life.effects());
             assert_eq!(scheduled.events(ActivityKind::RunQueued).await.len(), 1, "told once: {:?}", life.effects());
             let later = world.ports.clock.now() + SignedDuration::from_hours(1);
-            order::resend_lost(&world.ports, &world.system, &world.settings, later).await.expect("a sweep");
+            order::resend_lost(&world.ports, &world.system, later).await.expect("a sweep");
             assert!(!crate::rules::received(&*world.ports.queue).await.is_empty(), "{:?}", life.effects());
         }
     }
