@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use listbackup_engine::{
     Error, ErrorKind,
     model::scope::{AccountScope, Scope},
-    ports::{Condition, Item, Key, Query, SortRange, Write},
+    ports::{Condition, Item, Key, Query, SortRange, WRITES_MAX, Write},
     tables::{OAUTH_STATES, RUNS, SOURCES, TableSchema, USERS},
 };
 use serde_json::{Map, Value, json};
@@ -155,8 +155,11 @@ async fn misuse_is_told(subject: &Subject) {
         Write::Delete { table: &SOURCES, key: source_key(&account, "a"), condition: Condition::Any },
     ];
     assert_eq!(tables.transact((&account).into(), twice).await.unwrap_err().kind(), ErrorKind::Bug);
-    let many = (0..26).map(|n| put(&SOURCES, source(&account, &n.to_string(), "1"), Condition::Any)).collect();
-    assert_eq!(tables.transact((&account).into(), many).await.unwrap_err().kind(), ErrorKind::Bug);
+    let many = |n| (0..n).map(|n| put(&SOURCES, source(&account, &format!("m{n}"), "1"), Condition::Any)).collect();
+    assert_eq!(tables.transact((&account).into(), many(WRITES_MAX + 1)).await.unwrap_err().kind(), ErrorKind::Bug);
+    assert_eq!(get(subject, &account, "m0").await, None);
+    tables.transact((&account).into(), many(WRITES_MAX)).await.unwrap();
+    assert!(get(subject, &account, &format!("m{}", WRITES_MAX - 1)).await.is_some());
     let mut keyless = source(&account, "a", "1");
     keyless.remove("sourceId");
     assert_eq!(

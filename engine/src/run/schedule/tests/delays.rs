@@ -40,6 +40,7 @@ fn any_schedule() -> impl Strategy<Value = Schedule> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn a_delay_is_within_its_bound_and_before_the_next_time_and_the_same_for_every_reader(
         schedule in any_schedule(), number in any::<u64>(), jitter_seconds in 0u32..=21_600, from_s in 1_700_000_000i64..2_000_000_000,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 /// A field of an expression.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Field {
     Any,
     Step(i8),
@@ -40,7 +40,7 @@ impl Field {
 }
 
 /// An expression, as fields.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Fields {
     pub second: Field,
     pub minute: Field,

