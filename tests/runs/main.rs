@@ -6,6 +6,8 @@ mod destroyed;
 mod faults;
 mod guard;
 mod meddled;
+#[path = "../support/memory/mod.rs"]
+mod memory;
 mod mortal;
 mod retention;
 mod rules;

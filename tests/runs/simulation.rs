@@ -64,7 +64,7 @@ impl Simulation {
         for stream in STREAMS {
             product.put(stream, 1..=35, "first");
         }
-        let mut world = World::simulated(seed, product).await;
+        let mut world = World::in_memory(seed, product).await;
         world.settings.tick = Duration::from_secs(5);
         world.settings.progress_every = Duration::from_secs(1);
         world.settings.retry_base = Duration::from_secs(1);

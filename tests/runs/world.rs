@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use listbackup_connectors::{
-    http::{AddressGuard, HttpClientBuilder},
+    http::{AddressGuard, HttpClient, HttpClientBuilder},
     registry::Registry,
 };
 use listbackup_engine::{
@@ -30,7 +30,13 @@ use listbackup_engine::{
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use crate::scripted::{self, Product};
+use crate::{
+    memory,
+    scripted::{self, Product},
+};
+
+/// Nobody sends anything by it; to make one takes long.
+static HTTP: OnceLock<HttpClient> = OnceLock::new();
 
 /// Moves when a test moves it, and in a simulation also with tokio's paused clock.
 pub struct ManualClock {
@@ -86,21 +92,31 @@ pub struct World {
 impl World {
     /// A world whose randomness comes from `seed`. Every page is checkpointed; nothing waits.
     pub async fn new(seed: u64, product: Product) -> Self {
-        Self::with_clock(seed, product, None).await
+        Self::over(seed, product, None, Ports::clone).await
     }
 
     /// The same for a runtime whose clock is paused: time passes as its tasks wait.
     pub async fn simulated(seed: u64, product: Product) -> Self {
-        Self::with_clock(seed, product, Some(tokio::time::Instant::now())).await
+        Self::over(seed, product, Some(tokio::time::Instant::now()), Ports::clone).await
     }
 
-    async fn with_clock(seed: u64, product: Product, simulated_since: Option<tokio::time::Instant>) -> Self {
+    /// The same over stores in memory, where nothing depends on a thread or a disk.
+    pub async fn in_memory(seed: u64, product: Product) -> Self {
+        Self::over(seed, product, Some(tokio::time::Instant::now()), memory::stores).await
+    }
+
+    async fn over(
+        seed: u64,
+        product: Product,
+        simulated_since: Option<tokio::time::Instant>,
+        stores_of: fn(&Ports) -> Ports,
+    ) -> Self {
         let data_dir = tempfile::tempdir().expect("a place for files");
         let clock = Arc::new(ManualClock { moved_ms: AtomicI64::new(1_790_000_000_000), simulated_since });
         let random = Arc::new(SeededRandom(Mutex::new(StdRng::seed_from_u64(seed))));
         let stores = EmbeddedStores::open_with(data_dir.path().join("data"), OpenMode::Write, clock.clone(), random)
             .expect("a fresh data directory opens");
-        let ports = stores.ports();
+        let ports = stores_of(&stores.ports());
         let system = SystemScope::of_this_process();
         let scope = system.account(AccountId::new(&*ports.clock, &*ports.random));
         let source = source_of(&ports, &scope);
@@ -136,7 +152,7 @@ impl World {
             system: self.system,
             snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
             registry: Arc::new(registry),
-            http: HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client"),
+            http: HTTP.get_or_init(|| HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client")).clone(),
             settings: self.settings.clone(),
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
             ports,
