@@ -99,9 +99,17 @@ impl Faults {
         Duration::from_millis(self.draw(LATENCY_MAX_MS).into())
     }
 
-    async fn alive(&self) {
+    /// Comes back when the worker can do something again; never, when it is dead.
+    pub async fn alive(&self) {
         let until = self.0.begun + Duration::from_millis(self.0.stalled_until_ms.load(Ordering::SeqCst));
-        sleep_until(until).await;
+        if until > Instant::now() {
+            sleep_until(until).await;
+        }
+        self.unless_dead().await;
+    }
+
+    /// Comes back unless the worker is dead.
+    pub async fn unless_dead(&self) {
         if self.0.is_dead.load(Ordering::SeqCst) {
             pending::<()>().await;
         }

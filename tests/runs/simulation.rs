@@ -65,8 +65,8 @@ impl Simulation {
             product.put(stream, 1..=35, "first");
         }
         let mut world = World::in_memory(seed, product).await;
-        world.settings.tick = Duration::from_secs(5);
-        world.settings.progress_every = Duration::from_secs(1);
+        world.settings.tick = Duration::from_secs(30);
+        world.settings.progress_every = Duration::from_secs(3);
         world.settings.retry_base = Duration::from_secs(1);
         world.settings.retry_cap = Duration::from_secs(10);
         world.settings.stream_attempts_max = 50;
@@ -243,8 +243,15 @@ pub fn simulate<T>(test: impl Future<Output = T>) -> T {
 
 async fn hour(seed: u64, is_unfenced: bool) -> Vec<String> {
     let mut simulation = Simulation::new(seed, is_unfenced).await;
+    let t = std::time::Instant::now();
     simulation.hour().await;
-    simulation.violations().await
+    println!("hour {:?}", t.elapsed());
+    let t = std::time::Instant::now();
+    let v = simulation.violations().await;
+    println!("violations {:?} runs {}", t.elapsed(), simulation.runs().await.len());
+    crate::meddled::COUNTS.lock().unwrap().iter().for_each(|(k, n)| println!("{n} {k}"));
+    crate::meddled::COUNTS.lock().unwrap().clear();
+    v
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -10,6 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use listbackup_connectors::{
+    Integration,
     http::{AddressGuard, HttpClient, HttpClientBuilder},
     registry::Registry,
 };
@@ -34,9 +35,6 @@ use crate::{
     memory,
     scripted::{self, Product},
 };
-
-/// Nobody sends anything by it; to make one takes long.
-static HTTP: OnceLock<HttpClient> = OnceLock::new();
 
 /// Moves when a test moves it, and in a simulation also with tokio's paused clock.
 pub struct ManualClock {
@@ -83,6 +81,10 @@ pub struct World {
     pub job: Job,
     /// The product behind the source.
     pub product: Product,
+    /// Other products that workers know.
+    pub others: Vec<Product>,
+    /// What workers send requests with.
+    http: HttpClient,
     /// Of its workers.
     pub settings: RunSettings,
     /// Removed with the world.
@@ -136,7 +138,9 @@ impl World {
             tick: Duration::from_millis(20),
             ..RunSettings::default()
         };
-        Self { clock, ports, scope, system, source_id: source.source_id, job, product, settings, _data_dir: data_dir }
+        let http = HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client");
+        let (source_id, others) = (source.source_id, Vec::new());
+        Self { clock, ports, scope, system, source_id, job, product, others, http, settings, _data_dir: data_dir }
     }
 
     /// Another worker over the same stores.
@@ -146,13 +150,19 @@ impl World {
 
     /// Another worker, which meets the same stores in its own way.
     pub fn worker_with(&self, ports: Ports) -> Arc<RunContext> {
-        let registry = Registry::of(vec![Arc::new(self.product.clone())]);
+        self.worker_of(ports, self.product.clone())
+    }
+
+    /// Another worker, which meets the product in its own way too.
+    pub fn worker_of(&self, ports: Ports, product: Product) -> Arc<RunContext> {
+        let products = std::iter::once(&product).chain(&self.others);
+        let registry = Registry::of(products.map(|product| Arc::new(product.clone()) as Arc<dyn Integration>).collect());
         Arc::new(RunContext {
             store: Store::new(ports.tables.clone()),
             system: self.system,
             snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
             registry: Arc::new(registry),
-            http: HTTP.get_or_init(|| HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client")).clone(),
+            http: self.http.clone(),
             settings: self.settings.clone(),
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
             ports,
@@ -192,7 +202,7 @@ impl World {
     }
 }
 
-fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
+pub fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
     Source {
         account_id: scope.account_id(),
         source_id: SourceId::new(&*ports.clock, &*ports.random),
@@ -216,7 +226,7 @@ fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
     }
 }
 
-fn job_of(ports: &Ports, source: &Source) -> Job {
+pub fn job_of(ports: &Ports, source: &Source) -> Job {
     Job {
         account_id: source.account_id,
         job_id: JobId::new(&*ports.clock, &*ports.random),

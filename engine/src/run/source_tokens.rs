@@ -8,6 +8,7 @@ use listbackup_connectors::{self as connectors, CredentialStore, TokenPlace, Tok
 use super::credential::{PlacedTokens, Secrets, StoredTokens, open, read_credential, seal};
 use crate::{
     error::{Error, ErrorKind, Result},
+    invariants,
     model::{Credential, KeyId, scope::AccountScope},
     ports::{Condition, Ports},
     store::{self, Store, Versioned},
@@ -52,9 +53,7 @@ impl SourceTokens {
             let (Versioned { mut row, version }, mut secrets) = self.read().await?.ok_or_else(lost)?;
             let nothing_yet = if self.place.is_none() { row.token_version } else { 0 };
             let present = self.held(&row, &secrets).map_or(nothing_yet, |held| held.version);
-            if present + 1 != tokens.version {
-                return Err(lost());
-            }
+            invariants::tokens_follow(present, tokens.version).map_err(|_| lost())?;
             match &self.place {
                 None => {
                     secrets.tokens = Some(StoredTokens::of(tokens));

@@ -150,7 +150,9 @@ impl State {
 
     fn remove(&mut self, table: &'static TableSchema, key: &RowKey) {
         if let Some(row) = self.rows.remove(key) {
-            places(table, key, &row.body).iter().for_each(|place| drop(self.places.remove(place)));
+            for place in places(table, key, &row.body) {
+                self.places.remove(&place);
+            }
         }
     }
 
@@ -161,6 +163,16 @@ impl State {
         let account_id = account_id.filter(|_| table.ownership == Ownership::Account);
         let expires_at = table.expires.and_then(|name| body.get(name)).and_then(Value::as_i64);
         self.rows.insert(key, Row { body: Arc::new(body), version, account_id, expires_at });
+    }
+}
+
+/// About its length as JSON.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(size).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + size(value)).sum(),
+        _ => 5,
     }
 }
 
@@ -181,7 +193,7 @@ fn checked(state: &State, scope: Scope<'_>, write: Write, now_s: i64) -> Result<
             if reach.as_deref().is_some_and(|own| owner != Some(own)) {
                 return Err(Error::new(ErrorKind::Denied, "the row is not this account's"));
             }
-            if serde_json::to_string(&body).map_or(0, |text| text.len()) > ROW_BYTES_MAX {
+            if body.values().map(size).sum::<usize>() > ROW_BYTES_MAX {
                 return Err(Error::new(ErrorKind::Invalid, "the row is too large"));
             }
             let version = state.check(&key, condition, reach.as_ref(), now_s)? + 1;
