@@ -25,7 +25,9 @@ pub const PLANTED: &str = "planted-secret";
 /// What the product allows each credential.
 const RATE: Rate = Rate { requests: 40, window: Duration::from_secs(10) };
 /// How long an access token lasts.
-const ACCESS: Duration = Duration::from_secs(7 * 60);
+const ACCESS: Duration = Duration::from_secs(4 * 60);
+/// One in so many refreshes is the last thing that its worker does: the answer never reaches the store.
+const DEADLY: u32 = 12;
 /// How long the product takes over a refresh, at most, in milliseconds.
 const REFRESH_MAX_MS: u64 = 2_000;
 
@@ -42,8 +44,8 @@ struct Book {
     refresh: Option<String>,
     /// Access tokens of the grant, with their ends.
     access: BTreeMap<String, Instant>,
-    /// How often each refresh token came after it had been used.
-    spent: BTreeMap<String, u32>,
+    /// Who sent a refresh token after it had been used, and how often it had been stopped until then.
+    spent: BTreeMap<String, Vec<(Visitor, u64)>>,
     sign_ins: u64,
     storm_until: Instant,
     /// By worker: when its requests came.
@@ -130,14 +132,21 @@ impl Desk {
     fn refresh(&self, visitor: Visitor) -> Refresh {
         let desk = self.clone();
         Arc::new(move |old| {
-            let (desk, faults) = (desk.clone(), visitor.faults.clone());
+            let (desk, visitor) = (desk.clone(), visitor.clone());
+            let faults = visitor.faults.clone();
             Box::pin(async move {
                 faults.alive().await;
                 let delay = || Duration::from_millis(desk.book().random.random_range(0..REFRESH_MAX_MS));
                 let (there, back) = (delay(), delay());
                 sleep(there).await;
                 faults.unless_dead().await;
-                let answer = desk.book().exchange(&old);
+                let (answer, is_deadly) = {
+                    let mut book = desk.book();
+                    (book.exchange(&visitor, &old), book.random.random_ratio(1, DEADLY))
+                };
+                if is_deadly && !faults.is_calm() {
+                    faults.kill();
+                }
                 sleep(back).await;
                 faults.alive().await;
                 answer
@@ -172,18 +181,22 @@ impl Book {
     }
 
     /// A refresh token for new tokens, once. One that comes again is taken for stolen, and the grant ends.
-    fn exchange(&mut self, old: &Tokens) -> Result<Tokens> {
+    fn exchange(&mut self, visitor: &Visitor, old: &Tokens) -> Result<Tokens> {
         let given = old.refresh_token.as_ref().map(|token| token.expose_secret().to_owned());
         if given.is_some() && given == self.refresh {
             return Ok(self.issue(old.version + 1));
         }
         if let Some(given) = given {
-            let times = self.spent.entry(given).or_default();
-            *times += 1;
-            if *times > 1 {
-                let what = format!("a used-up refresh token was sent {times} times");
+            let senders = self.spent.entry(given).or_default();
+            // One that is refused, and stopped before it can tell the others, leaves it to the next one to be refused.
+            let was_free_to_tell = |(other, stops): &&(Visitor, u64)| {
+                other.number == visitor.number || other.faults.disturbances() == *stops
+            };
+            if let Some((other, _)) = senders.iter().find(was_free_to_tell) {
+                let what = format!("worker {} sent a used-up refresh token, after {}", visitor.number, other.number);
                 self.violations.push(format!("I3 is violated: {what}"));
             }
+            senders.push((visitor.clone(), visitor.faults.disturbances()));
         }
         self.refresh = None;
         self.access.clear();

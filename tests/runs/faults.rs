@@ -34,6 +34,8 @@ struct Inner {
     is_calm: AtomicBool,
     /// Until when nothing moves, in milliseconds since `begun`.
     stalled_until_ms: AtomicU64,
+    /// How often it was stopped, for a while or for ever.
+    disturbances: AtomicU64,
     is_unfenced: bool,
 }
 
@@ -46,6 +48,7 @@ impl Faults {
             is_dead: AtomicBool::new(false),
             is_calm: AtomicBool::new(false),
             stalled_until_ms: AtomicU64::new(0),
+            disturbances: AtomicU64::new(0),
             is_unfenced,
         }))
     }
@@ -53,6 +56,22 @@ impl Faults {
     /// The worker's end.
     pub fn kill(&self) {
         self.0.is_dead.store(true, Ordering::SeqCst);
+        self.0.disturbances.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often it was stopped so far.
+    pub fn disturbances(&self) -> u64 {
+        self.0.disturbances.load(Ordering::SeqCst)
+    }
+
+    /// True after its end.
+    pub fn is_dead(&self) -> bool {
+        self.0.is_dead.load(Ordering::SeqCst)
+    }
+
+    /// True when nothing goes wrong any more.
+    pub fn is_calm(&self) -> bool {
+        self.0.is_calm.load(Ordering::SeqCst)
     }
 
     /// From now on nothing goes wrong any more.
@@ -64,6 +83,7 @@ impl Faults {
     pub fn stall(&self, time: Duration) {
         let until = self.0.begun.elapsed() + time;
         self.0.stalled_until_ms.store(until.as_millis() as u64, Ordering::SeqCst);
+        self.0.disturbances.fetch_add(1, Ordering::SeqCst);
     }
 
     fn draw(&self, below: u32) -> u32 {
@@ -110,7 +130,7 @@ impl Faults {
 
     /// Comes back unless the worker is dead.
     pub async fn unless_dead(&self) {
-        if self.0.is_dead.load(Ordering::SeqCst) {
+        if self.is_dead() {
             pending::<()>().await;
         }
     }

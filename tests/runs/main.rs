@@ -2,6 +2,7 @@
 
 mod attachments;
 mod crash_points;
+mod desk;
 mod destroyed;
 mod faults;
 mod guard;
@@ -16,4 +17,5 @@ mod sequence;
 mod simulation;
 mod supervision;
 mod upkeep;
+mod watch;
 mod world;
