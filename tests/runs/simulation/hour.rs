@@ -100,11 +100,11 @@ pub struct Simulation {
 
 impl Simulation {
     pub async fn new(seed: u64, is_unfenced: bool) -> Self {
-        let product = Product::new(10);
+        let product = Product::new(16);
         STREAMS.iter().for_each(|stream| product.put(stream, 1..=35, "first"));
         let mut world = World::in_memory(seed, product.clone()).await;
         world.settings.tick = Duration::from_secs(10);
-        world.settings.progress_every = Duration::from_secs(3);
+        world.settings.progress_every = Duration::from_secs(5);
         world.settings.retry_base = Duration::from_secs(1);
         world.settings.retry_cap = Duration::from_secs(10);
         world.settings.stream_attempts_max = 50;
