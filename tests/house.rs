@@ -50,7 +50,15 @@ const ARROWS: &[Arrow] = &[
     },
     Arrow {
         folder: "engine/src/invariants",
-        forbidden: &["actix", "tokio", "std::fs", "crate::snapshot", "crate::run::", "crate::actors", "crate::adapters"],
+        forbidden: &[
+            "actix",
+            "tokio",
+            "std::fs",
+            "crate::snapshot",
+            "crate::run::",
+            "crate::actors",
+            "crate::adapters",
+        ],
         why: "invariants judge what they are told, so that every layer may call them",
     },
     Arrow {

@@ -94,7 +94,8 @@ pub fn covered<K: Ord + Debug>(
     published: &BTreeSet<K>,
     failed: &BTreeSet<K>,
 ) -> Held {
-    let lost: Vec<&K> = covered.iter().filter(|key| !published.contains(key) && !failed.contains(key)).take(5).collect();
+    let lost: Vec<&K> =
+        covered.iter().filter(|key| !published.contains(key) && !failed.contains(key)).take(5).collect();
     require(Invariant::I2, lost.is_empty(), || format!("stream {stream} lost {lost:?} and perhaps more"))
 }
 
@@ -246,11 +247,7 @@ pub fn collectable(id: impl Display, is_live: bool, is_kept: bool) -> Held {
 ///
 /// # Errors
 /// With the keys that differ.
-pub fn equal<K: Ord + Debug, R: PartialEq>(
-    stream: &str,
-    snapshot: &BTreeMap<K, R>,
-    restored: &BTreeMap<K, R>,
-) -> Held {
+pub fn equal<K: Ord + Debug, R: PartialEq>(stream: &str, snapshot: &BTreeMap<K, R>, restored: &BTreeMap<K, R>) -> Held {
     let differs = |key: &&K| snapshot.get(key) != restored.get(key);
     let keys: BTreeSet<&K> = snapshot.keys().chain(restored.keys()).collect();
     let different: Vec<&K> = keys.into_iter().filter(differs).take(5).collect();

@@ -6,9 +6,9 @@
 //! Everything happens on one thread, on tokio's paused clock and over stores in memory, so a seed replays to the letter.
 //! `LISTBACKUP_SIMULATED_HOURS` sets how many hours there are, `LISTBACKUP_TEST_SEED` where their seeds begin.
 
-mod hour;
+pub mod hour;
 mod log;
-mod promises;
+pub mod promises;
 
 use std::{
     future::Future,

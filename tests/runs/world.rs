@@ -156,7 +156,8 @@ impl World {
     /// Another worker, which meets the product in its own way too.
     pub fn worker_of(&self, ports: Ports, product: Product) -> Arc<RunContext> {
         let products = std::iter::once(&product).chain(&self.others);
-        let registry = Registry::of(products.map(|product| Arc::new(product.clone()) as Arc<dyn Integration>).collect());
+        let registry =
+            Registry::of(products.map(|product| Arc::new(product.clone()) as Arc<dyn Integration>).collect());
         Arc::new(RunContext {
             store: Store::new(ports.tables.clone()),
             system: self.system,

@@ -243,9 +243,7 @@ impl Inner {
             None => Tokens { access_token: String::new().into(), refresh_token: None, expires_at: None, version: 0 },
         };
         match &state.refused {
-            Some(Refused(refused)) if is_same(refused.as_ref(), old.refresh_token.as_ref()) => {
-                Err(sign_in_again())
-            }
+            Some(Refused(refused)) if is_same(refused.as_ref(), old.refresh_token.as_ref()) => Err(sign_in_again()),
             _ => Ok(old),
         }
     }

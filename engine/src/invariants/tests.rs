@@ -75,7 +75,10 @@ fn a_violation_of_budget_and_outcome_is_told_by_its_number() {
 fn a_violation_between_accounts_or_of_a_secret_is_told_by_its_number() {
     let scope = crate::model::scope::SystemScope::of_this_process().account(id(1));
     let row = |account: u8| {
-        Map::from_iter([("accountId".to_owned(), Value::from(id::<crate::model::id::kind::Account>(account).to_string()))])
+        Map::from_iter([(
+            "accountId".to_owned(),
+            Value::from(id::<crate::model::id::kind::Account>(account).to_string()),
+        )])
     };
     let table = &crate::tables::RUNS;
     only(Invariant::I7, own_row((&scope).into(), table, &row(1)), own_row((&scope).into(), table, &row(2)));

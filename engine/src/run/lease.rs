@@ -55,6 +55,8 @@ pub fn handed_back(lease: &Lease, epoch: u64) -> Result<Lease> {
 /// `Fenced` when a newer owner has taken the lease, or it was let go.
 pub fn check(lease: &Lease, epoch: u64) -> Result<()> {
     invariants::owns(lease, epoch).map_err(|_| {
-        Error::new(ErrorKind::Fenced, "another worker owns the source now").with("epoch", epoch).with("now", lease.epoch)
+        Error::new(ErrorKind::Fenced, "another worker owns the source now")
+            .with("epoch", epoch)
+            .with("now", lease.epoch)
     })
 }

@@ -61,6 +61,13 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// The account of a world.
+    pub fn of(world: &World, streams: &'static [&'static str], period: Duration) -> Self {
+        let store = Store::new(world.ports.tables.clone());
+        let (job, product) = (world.job.clone(), world.product.clone());
+        Self { scope: world.scope, source_id: world.source_id, job, product, streams, period, store }
+    }
+
     /// Rows of the account, typed.
     pub async fn rows<R: Row>(&self, table: &'static TableSchema, index: Option<&'static str>, of: String) -> Vec<R> {
         self.store.all(&self.scope, whole(table, index, of)).await.expect("rows")
@@ -114,15 +121,7 @@ impl Simulation {
         let desk = Desk::new(seed);
         product.open_desk(desk.clone());
         let neighbour = neighbour(&mut world).await;
-        let mut tenant = Tenant {
-            scope: world.scope,
-            source_id: world.source_id,
-            job: world.job.clone(),
-            product,
-            streams: &STREAMS,
-            period: PERIOD,
-            store: Store::new(world.ports.tables.clone()),
-        };
+        let mut tenant = Tenant::of(&world, &STREAMS, PERIOD);
         begin(&world, &mut tenant, Some(&desk)).await;
         let (ended_at, watch, random) = (world.clock.now(), Watch::new(), StdRng::seed_from_u64(seed));
         let (tenants, workers) = ([tenant, neighbour], Vec::new());

@@ -15,7 +15,7 @@ use listbackup_engine::{
 use serde_json::Value;
 
 use super::hour::{Simulation, Tenant, whole};
-use crate::desk::PLANTED;
+use crate::{desk::PLANTED, watch::Watch, world::World};
 
 /// Later than this before the end, a due time may not have fired yet: clocks differ.
 const UNSETTLED: SignedDuration = SignedDuration::from_secs(60);
@@ -40,16 +40,40 @@ pub async fn broken(simulation: &mut Simulation) -> Vec<String> {
         Some(RunStatus::Succeeded) => {}
         other => found.0.push(format!("the last run is {other:?}, though nothing goes wrong")),
     }
-    for tenant in &simulation.tenants {
-        let runs = tenant.runs().await;
-        times(&mut found, tenant, &runs, simulation.ended_at);
-        ends(&mut found, tenant, &runs).await;
-        rows(&mut found, simulation, tenant).await;
-        snapshots(&mut found, simulation, tenant, &runs).await;
-    }
-    found.0.extend(simulation.watch.violations());
+    let scene = Scene {
+        world: &simulation.world,
+        watch: &simulation.watch,
+        tenants: &simulation.tenants,
+        ended_at: simulation.ended_at,
+    };
+    found.0.extend(scene.broken().await);
     found.0.extend(simulation.desk.violations());
     found.0
+}
+
+/// What is looked at.
+pub struct Scene<'a> {
+    pub world: &'a World,
+    pub watch: &'a Watch,
+    pub tenants: &'a [Tenant],
+    /// Until when due times must have fired.
+    pub ended_at: Timestamp,
+}
+
+impl Scene<'_> {
+    /// What is not as promised, once every run has ended.
+    pub async fn broken(&self) -> Vec<String> {
+        let mut found = Findings::default();
+        for tenant in self.tenants {
+            let runs = tenant.runs().await;
+            times(&mut found, tenant, &runs, self.ended_at);
+            ends(&mut found, tenant, &runs).await;
+            rows(&mut found, self, tenant).await;
+            snapshots(&mut found, self, tenant, &runs).await;
+        }
+        found.0.extend(self.watch.violations());
+        found.0
+    }
 }
 
 /// I6: every due time has one run.
@@ -91,12 +115,12 @@ async fn ends(found: &mut Findings, tenant: &Tenant, runs: &[Run]) {
 }
 
 /// I7 and I8: rows are the account's own, name no other one, and hold no secret in clear.
-async fn rows(found: &mut Findings, simulation: &Simulation, tenant: &Tenant) {
+async fn rows(found: &mut Findings, scene: &Scene<'_>, tenant: &Tenant) {
     let account = tenant.scope.account_id().to_string();
-    let others = simulation.tenants.iter().filter(|other| other.source_id != tenant.source_id);
+    let others = scene.tenants.iter().filter(|other| other.source_id != tenant.source_id);
     let foreign: Vec<String> =
         others.flat_map(|other| [other.scope.account_id().to_string(), other.source_id.to_string()]).collect();
-    let store = Store::new(simulation.world.ports.tables.clone());
+    let store = Store::new(scene.world.ports.tables.clone());
     let by_account = Some("by-account");
     let tables = [(&SOURCES, None), (&JOBS, None), (&RUNS, by_account), (&ACTIVITY, by_account)];
     for (table, index) in tables.into_iter().chain([(&FILES, by_account), (&API_KEYS, by_account)]) {
@@ -114,8 +138,8 @@ async fn rows(found: &mut Findings, simulation: &Simulation, tenant: &Tenant) {
 
 /// The snapshots are one chain, one for each run that made one, with growing epochs; each is sound, nothing that they name was
 /// removed, and the newest equals the product.
-async fn snapshots(found: &mut Findings, simulation: &Simulation, tenant: &Tenant, runs: &[Run]) {
-    let worker = simulation.world.worker();
+async fn snapshots(found: &mut Findings, scene: &Scene<'_>, tenant: &Tenant, runs: &[Run]) {
+    let worker = scene.world.worker();
     let stored = worker.snapshots.source(&tenant.scope, tenant.source_id).await.expect("the source's store");
     let all: BTreeSet<SnapshotId> = stored.list(None, 1000).await.expect("a listing").into_iter().collect();
     let of_runs: BTreeSet<SnapshotId> = runs.iter().filter_map(|run| run.snapshot_id).collect();
@@ -147,7 +171,7 @@ async fn snapshots(found: &mut Findings, simulation: &Simulation, tenant: &Tenan
     if chain != all || chain != of_runs {
         found.0.push(format!("in the chain {chain:?}, stored {all:?}, of runs {of_runs:?}"));
     }
-    for path in simulation.watch.removed() {
+    for path in scene.watch.removed() {
         found.note(invariants::removable(&path, named.contains(&path)));
     }
     if let Some(head) = head {
@@ -177,4 +201,3 @@ async fn same_as_the_product(found: &mut Findings, tenant: &Tenant, stored: &Sou
         found.note(invariants::equal(stream, &snapshot, &by_id(lines.map(parse))));
     }
 }
-
