@@ -1,8 +1,6 @@
 //! What shows when answers are spoilt on the way.
 
-use std::{pin::pin, sync::Arc, time::Duration};
-
-use futures::{StreamExt as _, stream};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Trial,
@@ -14,8 +12,6 @@ use crate::{
     http::injector::{Fault, HUGE_BYTES, Injector},
 };
 
-/// Spoilt readings of one stream at a time.
-const FAULTS_AT_A_TIME: usize = 4;
 /// What a pause asks for.
 const PAUSE_S: u64 = 1;
 /// Clocks and wires may be this much off.
@@ -90,25 +86,17 @@ impl Trial<'_> {
             Fault::Drift,
             Fault::Huge,
         ];
-        // Most of their time is waiting.
-        let cases = stream::iter(faults.map(|fault| self.spoilt(stream, plain, &place, fault)));
-        let mut cases = pin!(cases.buffered(FAULTS_AT_A_TIME));
-        while let Some(case) = cases.next().await {
+        for fault in faults {
+            let watcher = self.watcher(Some((place.clone(), fault.clone())));
+            let before = self.version().await;
+            let pages_max = plain.pages * 2 + PAGES_SLACK;
+            let spoilt = self.read_at_most(&watcher, stream, (None, None), pages_max).await;
+            let versions = (before, self.version().await);
             // A spoilt answer may lead to requests that a recording does not hold: then nothing is seen.
-            if case.watcher.struck() > 0 && case.watcher.unrecorded().is_none() {
-                self.judge(&case);
+            if watcher.struck() > 0 && watcher.unrecorded().is_none() {
+                self.judge(&Case { stream, fault, plain, spoilt, watcher, versions });
             }
         }
-    }
-
-    /// One spoilt reading.
-    async fn spoilt<'c>(&self, stream: &'c Arc<StreamSpec>, plain: &'c Reading, place: &str, fault: Fault) -> Case<'c> {
-        let watcher = self.watcher(Some((place.to_owned(), fault.clone())));
-        let before = self.version().await;
-        let pages_max = plain.pages * 2 + PAGES_SLACK;
-        let spoilt = self.read_at_most(&watcher, stream, (None, None), pages_max).await;
-        let versions = (before, self.version().await);
-        Case { stream, fault, plain, spoilt, watcher, versions }
     }
 
     async fn version(&self) -> Option<u64> {
