@@ -3,6 +3,8 @@
 
 #[path = "support/embedded/mod.rs"]
 mod embedded;
+#[path = "support/memory/mod.rs"]
+mod memory;
 #[path = "support/suites/mod.rs"]
 mod suites;
 mod support;
@@ -13,7 +15,7 @@ use std::{
 };
 
 use suites::identity::Signing;
-use support::Embedded;
+use support::{Embedded, Subject};
 
 #[tokio::test(start_paused = true)]
 async fn rows_are_kept_as_promised() {
@@ -46,6 +48,17 @@ async fn people_sign_in_as_promised() {
     let mail_dir = embedded.stores.mail_dir();
     let signing = Signing { subject: &embedded.subject(), letters: &|email| letters_to(&mail_dir, email) };
     suites::identity::keeps_all(&signing).await;
+}
+
+/// The stores that simulations run on make the same promises.
+#[tokio::test(start_paused = true)]
+async fn stores_in_memory_keep_the_promises_of_rows_messages_objects_and_events() {
+    let embedded = Embedded::new();
+    let subject = Subject::new(memory::stores(&embedded.stores.ports()));
+    suites::tables::keeps_all(&subject).await;
+    suites::queue::keeps_all(&subject).await;
+    suites::blobs::keeps_all(&subject).await;
+    suites::events::keeps_all(&subject).await;
 }
 
 fn letters_to(mail_dir: &Path, email: &str) -> Vec<String> {

@@ -49,6 +49,19 @@ const ARROWS: &[Arrow] = &[
         why: "nouns do no I/O and know no layer above them",
     },
     Arrow {
+        folder: "engine/src/invariants",
+        forbidden: &[
+            "actix",
+            "tokio",
+            "std::fs",
+            "crate::snapshot",
+            "crate::run::",
+            "crate::actors",
+            "crate::adapters",
+        ],
+        why: "invariants judge what they are told, so that every layer may call them",
+    },
+    Arrow {
         folder: "engine/src/ports",
         forbidden: &["actix", "crate::adapters", "crate::run::", "crate::actors"],
         why: "ports do not know who implements or uses them",

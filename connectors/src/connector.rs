@@ -213,6 +213,18 @@ pub trait CredentialStore: Send + Sync {
     /// `Retry` when another owner rotated first (load again) or the store cannot be reached.
     async fn rotate(&self, tokens: &Tokens) -> Result<()>;
 
+    /// Keeps that the product refused the refresh token of this version, so that no process sends it again.
+    ///
+    /// # Errors
+    /// `Retry` when the store cannot be reached.
+    async fn refuse(&self, version: u64) -> Result<()>;
+
+    /// True when that was kept of this version, and no person has signed in or changed the settings since.
+    ///
+    /// # Errors
+    /// `Retry` when the store cannot be reached.
+    async fn is_refused(&self, version: u64) -> Result<bool>;
+
     /// A place beside this one in the same credential, for products that are signed in to more than once.
     fn place(self: Arc<Self>, place: TokenPlace) -> Arc<dyn CredentialStore>;
 }

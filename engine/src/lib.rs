@@ -1,12 +1,13 @@
 //! The engine: accounts, sources, jobs, runs and the snapshot store.
 //!
 //! Layers, each using only those before it: [`model`], [`tables`], [`ports`], [`store`], [`snapshot`], [`export`], [`run`],
-//! [`actors`]. [`adapters`] implement the ports.
+//! [`actors`]. [`adapters`] implement the ports. What has to hold through all of them stands in [`invariants`].
 
 pub mod actors;
 pub mod adapters;
 pub mod error;
 pub mod export;
+pub mod invariants;
 pub mod model;
 pub mod ports;
 pub mod run;

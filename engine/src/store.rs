@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    invariants,
     model::scope::Scope,
     ports::{Condition, Item, Key, Query, Tables, Write},
     tables::{Row, TableSchema},
@@ -45,7 +46,10 @@ impl Store {
     /// # Errors
     /// Those of [`Tables::get`]; `Corrupt` when the row does not have its noun's shape.
     pub async fn find<R: Row>(&self, scope: impl Into<Scope<'_>> + Send, key: Key) -> Result<Option<Versioned<R>>> {
-        self.0.get(scope.into(), R::TABLE, &key).await?.map(decode).transpose()
+        let scope = scope.into();
+        let found = self.0.get(scope, R::TABLE, &key).await?;
+        invariants::held(|| found.iter().try_for_each(|item| invariants::own_row(scope, R::TABLE, &item.body)));
+        found.map(decode).transpose()
     }
 
     /// One row that must be there.
@@ -72,7 +76,9 @@ impl Store {
     /// # Errors
     /// Those of [`Tables::query`]; `Corrupt` when a row does not have its noun's shape.
     pub async fn query<R: Row>(&self, scope: impl Into<Scope<'_>> + Send, query: Query) -> Result<RowPage<R>> {
-        let page = self.0.query(scope.into(), query).await?;
+        let scope = scope.into();
+        let page = self.0.query(scope, query).await?;
+        invariants::held(|| page.items.iter().try_for_each(|item| invariants::own_row(scope, R::TABLE, &item.body)));
         Ok(RowPage { rows: page.items.into_iter().map(decode).collect::<Result<_>>()?, next: page.next })
     }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use listbackup_engine::{
     actors::{Engine, Roles},
     model::{ActivityEvent, ActivityKind, FileEntry, Job, Run, RunStatus, job::Schedule},
-    ports::{Condition, Query, QueueName, SortRange},
+    ports::{Clock, Condition, Query, QueueName, SortRange},
     run::due,
     store::{self, Store},
     tables::{ACTIVITY, FILES, RUNS, TableSchema},
@@ -18,8 +18,9 @@ use crate::{
     mortal::{Life, Side},
     rules::STREAM,
     scripted::{File, Product},
-    simulation::simulate,
+    simulation::{hour::Tenant, promises::Scene, simulate},
     supervision::drained,
+    watch::Watch,
     world::World,
 };
 
@@ -87,8 +88,11 @@ async fn is_quiet(world: &World, run_count: usize) -> bool {
 }
 
 /// A worker, until it dies or until there is nothing left to do; true when it lives.
-async fn live(world: &World, life: &Life, run_count: usize) -> bool {
-    let engine = Engine::start(world.worker_with(Fate::Mortal(life.clone()).ports(&world.ports)), Roles::Worker);
+async fn live(world: &World, watch: &Watch, life: &Life, run_count: usize) -> bool {
+    let (ports, id) = watch.ports(&world.ports);
+    let worker = world.worker_with(Fate::Mortal(life.clone()).ports(&ports));
+    id.set(worker.worker_id).expect("it had no id yet");
+    let engine = Engine::start(worker, Roles::Worker);
     let quiet = async {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         while !is_quiet(world, run_count).await {
@@ -108,9 +112,9 @@ async fn live(world: &World, life: &Life, run_count: usize) -> bool {
 
 /// One dies at that effect and another one comes; true when the first one survived because it has no such effect.
 async fn crash_and_recover(before: &str, ends_at: (u64, Side), runs_before: usize) -> bool {
-    let world = world(1).await;
+    let (world, watch) = (world(1).await, Watch::new());
     if runs_before > 0 {
-        assert!(live(&world, &Life::new(None), 1).await);
+        assert!(live(&world, &watch, &Life::new(None), 1).await);
         world.product.put(STREAM, [7, 20, 100], "second");
         world.product.remove(STREAM, [3, 30, 35]);
         world.product.put(OTHER_STREAM, 16..=18, "second");
@@ -119,11 +123,14 @@ async fn crash_and_recover(before: &str, ends_at: (u64, Side), runs_before: usiz
     world.product.forget_served();
     let life = Life::new(Some(ends_at));
     let run_count = runs_before + 1;
-    if live(&world, &life, run_count).await {
+    if live(&world, &watch, &life, run_count).await {
         return true;
     }
-    assert!(live(&world, &Life::new(None), run_count).await);
+    assert!(live(&world, &watch, &Life::new(None), run_count).await);
     let place = format!("{before}, dead {:?} effect {} of {:?}", ends_at.1, ends_at.0, life.effects());
+    let tenants = [Tenant::of(&world, &[STREAM, OTHER_STREAM], PERIOD)];
+    let scene = Scene { world: &world, watch: &watch, tenants: &tenants, ended_at: world.clock.now() };
+    assert_eq!(scene.broken().await, [""; 0], "{place}");
     assert_once_and_whole(&world, run_count, &place).await;
     false
 }

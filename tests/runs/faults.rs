@@ -36,6 +36,8 @@ struct Inner {
     is_cut: AtomicBool,
     /// Until when nothing moves, in milliseconds since `begun`.
     stalled_until_ms: AtomicU64,
+    /// How often it was stopped, for a while or for ever.
+    disturbances: AtomicU64,
     is_unfenced: bool,
 }
 
@@ -49,6 +51,7 @@ impl Faults {
             is_calm: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
             stalled_until_ms: AtomicU64::new(0),
+            disturbances: AtomicU64::new(0),
             is_unfenced,
         }))
     }
@@ -56,6 +59,22 @@ impl Faults {
     /// The worker's end.
     pub fn kill(&self) {
         self.0.is_dead.store(true, Ordering::SeqCst);
+        self.0.disturbances.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often it was stopped so far.
+    pub fn disturbances(&self) -> u64 {
+        self.0.disturbances.load(Ordering::SeqCst)
+    }
+
+    /// True after its end.
+    pub fn is_dead(&self) -> bool {
+        self.0.is_dead.load(Ordering::SeqCst)
+    }
+
+    /// True when nothing goes wrong any more.
+    pub fn is_calm(&self) -> bool {
+        self.0.is_calm.load(Ordering::SeqCst)
     }
 
     /// From now on nothing goes wrong any more.
@@ -73,6 +92,7 @@ impl Faults {
     pub fn stall(&self, time: Duration) {
         let until = self.0.begun.elapsed() + time;
         self.0.stalled_until_ms.store(until.as_millis() as u64, Ordering::SeqCst);
+        self.0.disturbances.fetch_add(1, Ordering::SeqCst);
     }
 
     fn draw(&self, below: u32) -> u32 {
@@ -109,10 +129,18 @@ impl Faults {
         Duration::from_millis(self.draw(LATENCY_MAX_MS).into())
     }
 
-    async fn alive(&self) {
+    /// Comes back when the worker can do something again; never, when it is dead.
+    pub async fn alive(&self) {
         let until = self.0.begun + Duration::from_millis(self.0.stalled_until_ms.load(Ordering::SeqCst));
-        sleep_until(until).await;
-        if self.0.is_dead.load(Ordering::SeqCst) {
+        if until > Instant::now() {
+            sleep_until(until).await;
+        }
+        self.unless_dead().await;
+    }
+
+    /// Comes back unless the worker is dead.
+    pub async fn unless_dead(&self) {
+        if self.is_dead() {
             pending::<()>().await;
         }
     }

@@ -16,12 +16,20 @@ use listbackup_connectors::{
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::desk::{Desk, Door, Visitor};
+
 /// Name of the integration.
 pub const NAME: &str = "scripted";
 
 /// The product; clones share it.
 #[derive(Clone)]
-pub struct Product(Arc<Inner>);
+pub struct Product {
+    inner: Arc<Inner>,
+    /// Who comes, where that is counted.
+    visitor: Option<Visitor>,
+    /// Its way in, once it is connected.
+    door: Option<Door>,
+}
 
 struct Inner {
     spec: Spec,
@@ -51,6 +59,8 @@ struct Script {
     refusing: Option<ErrorKind>,
     /// So many questions for its streams are never answered.
     silent: u32,
+    /// Where one has to sign in.
+    desk: Option<Desk>,
 }
 
 /// An attachment of the record of some stream's id.
@@ -78,19 +88,38 @@ impl File {
 impl Product {
     /// A product without streams that holds nothing back.
     pub fn new(page_records: usize) -> Self {
+        Self::named(NAME, page_records)
+    }
+
+    /// One of that name.
+    pub fn named(name: &str, page_records: usize) -> Self {
         let spec = Spec {
-            name: NAME.to_owned(),
+            name: name.to_owned(),
             title: "Scripted".to_owned(),
             description: "A product of the tests.".to_owned(),
-            settings_schema: json!({ "type": "object", "properties": {} }),
+            settings_schema: json!({
+                "type": "object",
+                "properties": { "api_key": { "type": "string", "airbyte_secret": true } },
+            }),
             sign_in: SignIn::None,
         };
         let script = Mutex::new(Script { page_records, ..Script::default() });
-        Self(Arc::new(Inner { spec, script, permits: Semaphore::new(Semaphore::MAX_PERMITS) }))
+        let inner = Inner { spec, script, permits: Semaphore::new(Semaphore::MAX_PERMITS) };
+        Self { inner: Arc::new(inner), visitor: None, door: None }
+    }
+
+    /// From now on one has to sign in here.
+    pub fn open_desk(&self, desk: Desk) {
+        self.script().desk = Some(desk);
+    }
+
+    /// The product as that one meets it.
+    pub fn visited_by(&self, visitor: Visitor) -> Self {
+        Self { visitor: Some(visitor), ..self.clone() }
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
-        self.0.script.lock().expect("no test panics while it holds the script")
+        self.inner.script.lock().expect("no test panics while it holds the script")
     }
 
     /// Sets records by id.
@@ -207,13 +236,13 @@ impl Product {
 
     /// From now on only `pages` pages are sent, until more are allowed.
     pub fn hold_after(&self, pages: usize) {
-        self.0.permits.forget_permits(Semaphore::MAX_PERMITS);
-        self.0.permits.add_permits(pages);
+        self.inner.permits.forget_permits(Semaphore::MAX_PERMITS);
+        self.inner.permits.add_permits(pages);
     }
 
     /// Holds nothing back any more.
     pub fn release(&self) {
-        self.0.permits.add_permits(Semaphore::MAX_PERMITS / 2);
+        self.inner.permits.add_permits(Semaphore::MAX_PERMITS / 2);
     }
 
     fn page(&self, stream: &str, since: Option<u64>, number: usize) -> Option<Page> {
@@ -270,11 +299,16 @@ fn render(records: &[Value], number: usize) -> Page {
 
 impl Integration for Product {
     fn spec(&self) -> &Spec {
-        &self.0.spec
+        &self.inner.spec
     }
 
-    fn connect(&self, _: Link) -> Result<Arc<dyn Connector>> {
-        Ok(Arc::new(self.clone()))
+    fn connect(&self, link: Link) -> Result<Arc<dyn Connector>> {
+        let desk = self.script().desk.clone();
+        let door = match desk.zip(self.visitor.clone()) {
+            Some((desk, visitor)) => Some(desk.door(&link, visitor)?),
+            None => None,
+        };
+        Ok(Arc::new(Self { door, ..self.clone() }))
     }
 }
 
@@ -318,7 +352,10 @@ impl Connector for Product {
         let now = self.script().last_change;
         let mut number = request.position.and_then(|position| position.as_u64()).unwrap_or(0) as usize;
         loop {
-            self.0.permits.acquire().await.expect("never closed").forget();
+            if let Some(door) = &self.door {
+                door.request().await?;
+            }
+            self.inner.permits.acquire().await.expect("never closed").forget();
             let fails_whole = since.is_none() && self.script().failing_whole.contains(stream);
             let failing = self.script().failing.get(stream).copied().or(fails_whole.then_some(ErrorKind::Denied));
             let is_panicking = self.script().panicking.contains(stream);

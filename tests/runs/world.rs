@@ -10,7 +10,8 @@ use std::{
 
 use jiff::Timestamp;
 use listbackup_connectors::{
-    http::{AddressGuard, HttpClientBuilder},
+    Integration,
+    http::{AddressGuard, HttpClient, HttpClientBuilder},
     registry::Registry,
 };
 use listbackup_engine::{
@@ -30,7 +31,10 @@ use listbackup_engine::{
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use crate::scripted::{self, Product};
+use crate::{
+    memory,
+    scripted::{self, Product},
+};
 
 /// Moves when a test moves it, and in a simulation also with tokio's paused clock.
 pub struct ManualClock {
@@ -77,6 +81,10 @@ pub struct World {
     pub job: Job,
     /// The product behind the source.
     pub product: Product,
+    /// Other products that workers know.
+    pub others: Vec<Product>,
+    /// What workers send requests with.
+    http: HttpClient,
     /// Of its workers.
     pub settings: RunSettings,
     /// Removed with the world.
@@ -86,21 +94,31 @@ pub struct World {
 impl World {
     /// A world whose randomness comes from `seed`. Every page is checkpointed; nothing waits.
     pub async fn new(seed: u64, product: Product) -> Self {
-        Self::with_clock(seed, product, None).await
+        Self::over(seed, product, None, Ports::clone).await
     }
 
     /// The same for a runtime whose clock is paused: time passes as its tasks wait.
     pub async fn simulated(seed: u64, product: Product) -> Self {
-        Self::with_clock(seed, product, Some(tokio::time::Instant::now())).await
+        Self::over(seed, product, Some(tokio::time::Instant::now()), Ports::clone).await
     }
 
-    async fn with_clock(seed: u64, product: Product, simulated_since: Option<tokio::time::Instant>) -> Self {
+    /// The same over stores in memory, where nothing depends on a thread or a disk.
+    pub async fn in_memory(seed: u64, product: Product) -> Self {
+        Self::over(seed, product, Some(tokio::time::Instant::now()), memory::stores).await
+    }
+
+    async fn over(
+        seed: u64,
+        product: Product,
+        simulated_since: Option<tokio::time::Instant>,
+        stores_of: fn(&Ports) -> Ports,
+    ) -> Self {
         let data_dir = tempfile::tempdir().expect("a place for files");
         let clock = Arc::new(ManualClock { moved_ms: AtomicI64::new(1_790_000_000_000), simulated_since });
         let random = Arc::new(SeededRandom(Mutex::new(StdRng::seed_from_u64(seed))));
         let stores = EmbeddedStores::open_with(data_dir.path().join("data"), OpenMode::Write, clock.clone(), random)
             .expect("a fresh data directory opens");
-        let ports = stores.ports();
+        let ports = stores_of(&stores.ports());
         let system = SystemScope::of_this_process();
         let scope = system.account(AccountId::new(&*ports.clock, &*ports.random));
         let source = source_of(&ports, &scope);
@@ -120,7 +138,9 @@ impl World {
             tick: Duration::from_millis(20),
             ..RunSettings::default()
         };
-        Self { clock, ports, scope, system, source_id: source.source_id, job, product, settings, _data_dir: data_dir }
+        let http = HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client");
+        let (source_id, others) = (source.source_id, Vec::new());
+        Self { clock, ports, scope, system, source_id, job, product, others, http, settings, _data_dir: data_dir }
     }
 
     /// Another worker over the same stores.
@@ -130,13 +150,20 @@ impl World {
 
     /// Another worker, which meets the same stores in its own way.
     pub fn worker_with(&self, ports: Ports) -> Arc<RunContext> {
-        let registry = Registry::of(vec![Arc::new(self.product.clone())]);
+        self.worker_of(ports, self.product.clone())
+    }
+
+    /// Another worker, which meets the product in its own way too.
+    pub fn worker_of(&self, ports: Ports, product: Product) -> Arc<RunContext> {
+        let products = std::iter::once(&product).chain(&self.others);
+        let registry =
+            Registry::of(products.map(|product| Arc::new(product.clone()) as Arc<dyn Integration>).collect());
         Arc::new(RunContext {
             store: Store::new(ports.tables.clone()),
             system: self.system,
             snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
             registry: Arc::new(registry),
-            http: HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client"),
+            http: self.http.clone(),
             places: Places::of(&self.settings),
             settings: self.settings.clone(),
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
@@ -194,7 +221,7 @@ impl World {
     }
 }
 
-fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
+pub fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
     Source {
         account_id: scope.account_id(),
         source_id: SourceId::new(&*ports.clock, &*ports.random),
@@ -218,7 +245,7 @@ fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
     }
 }
 
-fn job_of(ports: &Ports, source: &Source) -> Job {
+pub fn job_of(ports: &Ports, source: &Source) -> Job {
     Job {
         account_id: source.account_id,
         job_id: JobId::new(&*ports.clock, &*ports.random),

@@ -139,11 +139,19 @@ impl Api {
 
     /// Connects the sandbox by its API key. Returns the source's id.
     pub async fn connect_sandbox(&self, url: &str) -> String {
+        self.connect_sandbox_as("Sandbox", url, None).await
+    }
+
+    /// The same under a name, for some of its streams only.
+    pub async fn connect_sandbox_as(&self, name: &str, url: &str, streams: Option<&[&str]>) -> String {
         let settings = json!({
             "base_url": url,
             "credentials": { "auth_type": "api_key", "api_key": "sandbox-key" },
         });
-        let body = json!({ "name": "Sandbox", "integration": "sandbox", "settings": settings });
+        let mut body = json!({ "name": name, "integration": "sandbox", "settings": settings });
+        if let Some(streams) = streams {
+            body["streams"] = json!(streams);
+        }
         let source = self.call(reqwest::Method::POST, "/sources", Some(&body)).await;
         source["id"].as_str().expect("an id").to_owned()
     }

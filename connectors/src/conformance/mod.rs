@@ -30,8 +30,8 @@ use crate::{
     },
 };
 
-/// Streams that are tried at a time.
-const STREAMS_AT_A_TIME: usize = 4;
+/// Streams that are tried at a time: most of their time is waiting.
+const STREAMS_AT_A_TIME: usize = 8;
 
 /// A plain reading with more pages than this is taken for one without end.
 const PAGES_MAX: usize = 100_000;

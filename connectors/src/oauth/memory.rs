@@ -16,13 +16,14 @@ use crate::{
 #[derive(Default)]
 pub struct MemoryCredentials {
     held: Mutex<Option<Tokens>>,
+    refused: Mutex<Option<u64>>,
     places: Mutex<HashMap<String, Arc<MemoryCredentials>>>,
 }
 
 impl MemoryCredentials {
     /// Holds `tokens`.
     pub fn new(tokens: Tokens) -> Self {
-        Self { held: Mutex::new(Some(tokens)), places: Mutex::default() }
+        Self { held: Mutex::new(Some(tokens)), ..Self::default() }
     }
 
     /// Holds nothing: for grants that need no sign-in by a person.
@@ -46,6 +47,15 @@ impl CredentialStore for MemoryCredentials {
         }
         *held = Some(tokens.clone());
         Ok(())
+    }
+
+    async fn refuse(&self, version: u64) -> Result<()> {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
+        Ok(())
+    }
+
+    async fn is_refused(&self, version: u64) -> Result<bool> {
+        Ok(*self.refused.lock().unwrap_or_else(PoisonError::into_inner) == Some(version))
     }
 
     fn place(self: Arc<Self>, place: TokenPlace) -> Arc<dyn CredentialStore> {

@@ -5,8 +5,8 @@
 //! * The caller goes away: the refresh runs in a task of its own to its end, still holding the lock.
 //! * The store cannot be reached: the new tokens are kept, unused, and storing is tried again before anything else.
 //! * Another process rotated first: its tokens are loaded and used.
-//! * The process dies: the store holds a spent refresh token. The product refuses it, once, and the credential is
-//!   `Reauthorise` from then on without another request, until the store holds newer tokens.
+//! * The process dies: the store holds a spent refresh token. The product refuses it, once; that is stored too, and the credential
+//!   is `Reauthorise` from then on without another request of any process, until the store holds newer tokens.
 
 use std::{sync::Arc, time::Duration};
 
@@ -64,6 +64,9 @@ enum Need {
     /// Another one than this, which the product refused.
     OtherThan(SecretString),
 }
+
+/// How often storing that a token was refused is tried.
+const REFUSE_TRIES: u32 = 5;
 
 /// How long before its end a token is replaced, at least.
 const AHEAD_MIN: Duration = Duration::from_secs(60);
@@ -185,6 +188,10 @@ impl Inner {
     /// Refreshes once; a second time only when another owner put newer tokens in the store meanwhile.
     async fn renew(&self, state: &mut State) -> Result<()> {
         let old = self.old_tokens(state)?;
+        if old.refresh_token.is_some() && self.store.is_refused(old.version).await? {
+            state.refused = Some(Refused(old.refresh_token));
+            return Err(sign_in_again());
+        }
         let refused = match (self.refresh)(old.clone()).await {
             Ok(tokens) => return self.keep(state, tokens).await,
             Err(error) if error.kind() == ErrorKind::Reauthorise => error,
@@ -193,16 +200,34 @@ impl Inner {
         state.refused = Some(Refused(old.refresh_token.clone()));
         state.current = self.store.load().await?.map(Usable::new);
         match &state.current {
-            Some(stored) if is_same(stored.tokens.refresh_token.as_ref(), old.refresh_token.as_ref()) => Err(refused),
+            Some(stored) if is_same(stored.tokens.refresh_token.as_ref(), old.refresh_token.as_ref()) => {
+                self.refuse(&old).await;
+                Err(refused)
+            }
             None => Err(refused),
             Some(stored) if stored.is_fresh() => Ok(()),
             Some(stored) => {
                 let newer = stored.tokens.clone();
                 let outcome = (self.refresh)(newer.clone()).await;
                 if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Reauthorise) {
+                    self.refuse(&newer).await;
                     state.refused = Some(Refused(newer.refresh_token));
                 }
                 self.keep(state, outcome?).await
+            }
+        }
+    }
+
+    /// Tells every other process that these tokens cannot be refreshed.
+    async fn refuse(&self, tokens: &Tokens) {
+        if tokens.refresh_token.is_none() {
+            return;
+        }
+        for _ in 0..REFUSE_TRIES {
+            match self.store.refuse(tokens.version).await {
+                Err(error) if error.kind() == ErrorKind::Retry => {}
+                // There is nothing to wait for: at worst another process is refused, too.
+                _ => return,
             }
         }
     }
@@ -218,9 +243,7 @@ impl Inner {
             None => Tokens { access_token: String::new().into(), refresh_token: None, expires_at: None, version: 0 },
         };
         match &state.refused {
-            Some(Refused(refused)) if is_same(refused.as_ref(), old.refresh_token.as_ref()) => {
-                Err(Error::new(ErrorKind::Reauthorise, "the product no longer accepts this sign-in: sign in again"))
-            }
+            Some(Refused(refused)) if is_same(refused.as_ref(), old.refresh_token.as_ref()) => Err(sign_in_again()),
             _ => Ok(old),
         }
     }
@@ -244,6 +267,10 @@ impl Inner {
             }
         }
     }
+}
+
+fn sign_in_again() -> Error {
+    Error::new(ErrorKind::Reauthorise, "the product no longer accepts this sign-in: sign in again")
 }
 
 fn is_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
@@ -328,6 +355,14 @@ mod tests {
             self.inner.rotate(tokens).await
         }
 
+        async fn refuse(&self, version: u64) -> Result<()> {
+            self.inner.refuse(version).await
+        }
+
+        async fn is_refused(&self, version: u64) -> Result<bool> {
+            self.inner.is_refused(version).await
+        }
+
         fn place(self: Arc<Self>, _: crate::connector::TokenPlace) -> Arc<dyn CredentialStore> {
             self
         }
@@ -362,6 +397,21 @@ mod tests {
         let forced = join_all((0..50).map(|_| source.after_unauthorised(&refused))).await;
         assert!(forced.iter().all(|token| token.as_ref().unwrap().expose_secret() == "access-2"));
         assert_eq!(product.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_the_product_refused_once_no_process_sends_again() {
+        let product = Arc::new(Product::default());
+        product.next.store(1, Ordering::SeqCst);
+        // As a process left it that died before it could store what it got.
+        let store = Arc::new(MemoryCredentials::new(tokens(0, 0)));
+        for _ in 0..3 {
+            let process = TokenSource::new(store.clone(), product.refresh());
+            assert_eq!(process.access_token().await.unwrap_err().kind(), ErrorKind::Reauthorise);
+        }
+        assert_eq!(product.asked(), 1);
+        store.rotate(&tokens(1, 3600)).await.unwrap();
+        assert_eq!(held(&TokenSource::new(store, product.refresh())).await, "access-1", "a new sign-in works");
     }
 
     #[tokio::test]

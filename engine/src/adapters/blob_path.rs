@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    invariants,
     model::scope::AccountScope,
 };
 
@@ -28,9 +29,7 @@ pub(super) fn check_prefix(scope: &AccountScope, prefix: &str) -> Result<()> {
 }
 
 fn is_own(scope: &AccountScope, path: &str) -> bool {
-    path.strip_prefix("accounts/")
-        .and_then(|rest| rest.strip_prefix(&scope.account_id().to_string()))
-        .is_some_and(|rest| rest.starts_with('/'))
+    invariants::own_path(scope.account_id(), path).is_ok()
 }
 
 /// A file name that means itself.

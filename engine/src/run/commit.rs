@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    invariants,
     model::{
         Run, RunStatus, SnapshotId,
         id::kind,
@@ -42,7 +43,11 @@ pub async fn commit(session: &Session, outcomes: &Outcomes) -> Result<Run> {
     for (name, _) in outcomes.iter().filter(|(_, outcome)| matches!(outcome, StreamOutcome::Failed(_))) {
         session.progress.stream(name, |stream| keep_parents(stream, session.parent_state(name)));
     }
-    let stored = session.source_store.put_manifest(&manifest(session, outcomes)).await?;
+    let manifest = manifest(session, outcomes);
+    if let Some(parent) = &session.parent {
+        invariants::held(|| invariants::epochs_grow(parent.manifest.epoch, manifest.epoch));
+    }
+    let stored = session.source_store.put_manifest(&manifest).await?;
     lock(session, &stored).await?;
     let pinned = absence::pin_last_good(session, &stored.manifest).await?;
     let (run, events) = publish(session, &stored, failures, pinned).await?;

@@ -166,6 +166,8 @@ pub async fn reseal_settings(
         }
         merge(&mut secrets.settings, given);
     }
+    // A person says that it is different now.
+    secrets.refused.clear();
     row.sealed = seal(ports, &row, &secrets).await?;
     row.updated_at = ports.clock.now();
     Ok((settings, store::put(&row, Condition::Version(version))?))

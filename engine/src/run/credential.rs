@@ -28,6 +28,10 @@ pub(super) struct Secrets {
     /// Tokens of further sign-ins, by the name of their place.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub places: BTreeMap<String, PlacedTokens>,
+    /// Versions of tokens whose refresh the product refused, by the name of their place; `""` is the browser's sign-in. Of no more
+    /// meaning once there are newer tokens.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// Tokens as they are sealed.

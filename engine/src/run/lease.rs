@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    invariants,
     model::{RunId, WorkerId, source::Lease},
 };
 
@@ -53,10 +54,9 @@ pub fn handed_back(lease: &Lease, epoch: u64) -> Result<Lease> {
 /// # Errors
 /// `Fenced` when a newer owner has taken the lease, or it was let go.
 pub fn check(lease: &Lease, epoch: u64) -> Result<()> {
-    if lease.epoch == epoch && lease.owner.is_some() {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Fenced, "another worker owns the source now")
-        .with("epoch", epoch)
-        .with("now", lease.epoch))
+    invariants::owns(lease, epoch).map_err(|_| {
+        Error::new(ErrorKind::Fenced, "another worker owns the source now")
+            .with("epoch", epoch)
+            .with("now", lease.epoch)
+    })
 }

@@ -247,7 +247,7 @@ pub async fn retry_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_i
 
 /// Marks a run as ended: the one place that takes it out of the live index.
 pub fn end(run: &mut Run, status: RunStatus, error: Option<RunError>, now: Timestamp) {
-    debug_assert!(run.status.may_become(status), "{:?} may not become {status:?}", run.status);
+    crate::invariants::held(|| crate::invariants::may_become(run.run_id, run.status, status));
     run.status = status;
     run.error = error;
     run.finished_at = Some(now);

@@ -8,6 +8,7 @@ use listbackup_connectors::{self as connectors, CredentialStore, TokenPlace, Tok
 use super::credential::{PlacedTokens, Secrets, StoredTokens, open, read_credential, seal};
 use crate::{
     error::{Error, ErrorKind, Result},
+    invariants,
     model::{Credential, KeyId, scope::AccountScope},
     ports::{Condition, Ports},
     store::{self, Store, Versioned},
@@ -46,15 +47,32 @@ impl SourceTokens {
         }
     }
 
+    fn place_name(&self) -> &str {
+        self.place.as_ref().map_or("", |place| &place.name)
+    }
+
+    async fn note_refusal(&self, refused: u64) -> Result<()> {
+        while let Some((Versioned { mut row, version }, mut secrets)) = self.read().await? {
+            if secrets.refused.insert(self.place_name().to_owned(), refused) == Some(refused) {
+                break;
+            }
+            row.sealed = seal(&self.ports, &row, &secrets).await?;
+            let write = store::put(&row, Condition::Version(version))?;
+            match Store::new(self.ports.tables.clone()).transact(&self.scope, vec![write]).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
     async fn write(&self, tokens: &Tokens) -> Result<()> {
         let lost = || Error::new(ErrorKind::Retry, "another owner has rotated the tokens; load them again");
         loop {
             let (Versioned { mut row, version }, mut secrets) = self.read().await?.ok_or_else(lost)?;
             let nothing_yet = if self.place.is_none() { row.token_version } else { 0 };
             let present = self.held(&row, &secrets).map_or(nothing_yet, |held| held.version);
-            if present + 1 != tokens.version {
-                return Err(lost());
-            }
+            invariants::tokens_follow(present, tokens.version).map_err(|_| lost())?;
             match &self.place {
                 None => {
                     secrets.tokens = Some(StoredTokens::of(tokens));
@@ -89,6 +107,15 @@ impl CredentialStore for SourceTokens {
 
     async fn rotate(&self, tokens: &Tokens) -> connectors::Result<()> {
         self.write(tokens).await.map_err(|error| for_connector(&error))
+    }
+
+    async fn refuse(&self, version: u64) -> connectors::Result<()> {
+        self.note_refusal(version).await.map_err(|error| for_connector(&error))
+    }
+
+    async fn is_refused(&self, version: u64) -> connectors::Result<bool> {
+        let read = self.read().await.map_err(|error| for_connector(&error))?;
+        Ok(read.is_some_and(|(_, secrets)| secrets.refused.get(self.place_name()) == Some(&version)))
     }
 
     fn place(self: Arc<Self>, place: TokenPlace) -> Arc<dyn CredentialStore> {

@@ -9,7 +9,6 @@
 //! while a blocking task works: simulated time does not run ahead of the disk.
 
 use std::{
-    collections::VecDeque,
     fs::OpenOptions,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -20,7 +19,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, ffi};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{OpenMode, files, lock::DirectoryLock};
+use super::{OpenMode, batches::Batches, files, lock::DirectoryLock};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Name of the database in the data directory.
@@ -53,18 +52,11 @@ struct Inner {
     path: PathBuf,
     mode: OpenMode,
     writer: Mutex<Option<Connection>>,
-    waiting: Mutex<Waiting>,
+    waiting: Batches<Write>,
     readers: Mutex<Vec<Connection>>,
     reading: Semaphore,
     /// Released when the last handle goes, after the connections above.
     _lock: Option<DirectoryLock>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    writes: VecDeque<Write>,
-    /// True while a blocking thread runs writes.
-    led: bool,
 }
 
 /// Runs a write; what it returns answers the caller once it is known whether the transaction was committed.
@@ -95,7 +87,7 @@ impl Database {
             path: path.to_owned(),
             mode,
             writer: Mutex::new(writer),
-            waiting: Mutex::default(),
+            waiting: Batches::new(),
             readers: Mutex::default(),
             reading: Semaphore::new(MAX_READERS),
             _lock: lock,
@@ -196,12 +188,8 @@ impl Database {
     }
 
     fn enqueue(&self, write: Write) {
-        let mut waiting = lock(&self.0.waiting);
-        waiting.writes.push_back(write);
-        let needs_leader = !std::mem::replace(&mut waiting.led, true);
-        // A runtime that is shutting down drops the leader right here, and its end takes the lock once more.
-        drop(waiting);
-        if needs_leader {
+        if self.0.waiting.push(write) {
+            // A runtime that is shutting down drops the leader right here.
             let leader = Leader(Some(self.0.clone()));
             tokio::task::spawn_blocking(move || leader.run());
         }
@@ -215,9 +203,8 @@ struct Leader(Option<Arc<Inner>>);
 impl Leader {
     fn run(mut self) {
         while let Some(inner) = &self.0 {
-            let batch = inner.next_batch();
-            let answers = inner.commit_batch(batch);
-            if inner.lead_on() {
+            let answers = inner.commit_batch(inner.waiting.take(MAX_BATCH));
+            if inner.waiting.lead_on() {
                 answers();
                 continue;
             }
@@ -231,27 +218,12 @@ impl Leader {
 impl Drop for Leader {
     fn drop(&mut self) {
         if let Some(inner) = &self.0 {
-            let mut waiting = lock(&inner.waiting);
-            waiting.writes.clear();
-            waiting.led = false;
+            inner.waiting.abandon();
         }
     }
 }
 
 impl Inner {
-    fn next_batch(&self) -> Vec<Write> {
-        let mut waiting = lock(&self.waiting);
-        let size = waiting.writes.len().min(MAX_BATCH);
-        waiting.writes.drain(..size).collect()
-    }
-
-    /// False, and the lead given up, when nobody waits.
-    fn lead_on(&self) -> bool {
-        let mut waiting = lock(&self.waiting);
-        waiting.led = !waiting.writes.is_empty();
-        waiting.led
-    }
-
     /// Runs and commits a batch; the result answers its callers.
     fn commit_batch(&self, batch: Vec<Write>) -> impl FnOnce() + use<> {
         let mut answers = Vec::with_capacity(batch.len());

@@ -13,6 +13,7 @@
 //! It survives `kill -9` at any instant and a full disk: rows and messages are in one database whose every commit is
 //! flushed, and an object appears at its path only when all of its bytes are on the disk.
 
+mod batches;
 mod blobs;
 mod database;
 mod events;
@@ -26,6 +27,11 @@ mod queue;
 mod rewrap;
 mod system;
 mod tables;
+
+/// What threads meet in; a test puts the same of a model checker in its place.
+mod sync {
+    pub(super) use std::sync::{Mutex, MutexGuard, PoisonError};
+}
 
 use std::{
     path::{Path, PathBuf},

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     error::{ErrorKind, Result},
+    invariants,
     snapshot::paths,
 };
 
@@ -25,10 +26,17 @@ impl Collection<'_> {
         let Some(doomed) = self.document::<Doomed>(number, "doomed").await? else { return Ok(None) };
         // The order of these three is part of the argument: rescues, checkpoints, manifests.
         let mut needed = self.rescued(number).await?;
-        needed.extend((self.live)().await?.named(self.shelf()));
-        needed.extend(self.what.named(true).await?);
+        let live = (self.live)().await?.named(self.shelf());
+        let kept_by_snapshots = self.what.named(true).await?;
+        needed.extend(live.iter().chain(&kept_by_snapshots).copied());
         let (mut kept, to_delete): (Vec<_>, Vec<_>) =
             doomed.candidates.into_iter().partition(|candidate| needed.contains(&candidate.id));
+        invariants::held(|| {
+            to_delete.iter().try_for_each(|candidate| {
+                let (is_live, is_kept) = (live.contains(&candidate.id), kept_by_snapshots.contains(&candidate.id));
+                invariants::collectable(candidate.id, is_live, is_kept)
+            })
+        });
         let swept = stream::iter(to_delete)
             .map(|candidate| async move { self.delete(&candidate, began_at).await.map(|done| (done, candidate)) })
             .buffered(AT_A_TIME);
