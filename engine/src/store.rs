@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::scope::Scope,
-    ports::{Condition, Item, Key, Query, Tables, Write},
+    ports::{Condition, Item, ItemPage, Key, Query, Tables, Write},
     tables::{Row, TableSchema},
 };
 
@@ -74,6 +74,14 @@ impl Store {
     pub async fn query<R: Row>(&self, scope: impl Into<Scope<'_>> + Send, query: Query) -> Result<RowPage<R>> {
         let page = self.0.query(scope.into(), query).await?;
         Ok(RowPage { rows: page.items.into_iter().map(decode).collect::<Result<_>>()?, next: page.next })
+    }
+
+    /// A page of rows as they are stored.
+    ///
+    /// # Errors
+    /// Those of [`Tables::query`].
+    pub async fn page(&self, scope: impl Into<Scope<'_>> + Send, query: Query) -> Result<ItemPage> {
+        self.0.query(scope.into(), query).await
     }
 
     /// All rows that a query finds, in its order. Its limit is the size of the pages that are read, each when it is needed:
@@ -177,11 +185,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::{
-        model::Source,
-        ports::{ItemPage, SortRange},
-        tables::SOURCES,
-    };
+    use crate::{model::Source, ports::SortRange, tables::SOURCES};
 
     /// Ten rows that are no nouns; the cursor is the number of the next one.
     struct Ten;

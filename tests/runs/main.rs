@@ -1,9 +1,11 @@
 //! What runs promise, whatever happens to their workers.
 
+mod activity;
 mod attachments;
 mod crash_points;
 mod destroyed;
 mod faults;
+mod freshness;
 mod guard;
 mod meddled;
 mod mortal;
@@ -13,5 +15,6 @@ mod scripted;
 mod sequence;
 mod simulation;
 mod supervision;
+mod tampering;
 mod upkeep;
 mod world;

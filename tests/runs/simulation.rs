@@ -26,7 +26,7 @@ use listbackup_engine::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, sleep};
 
-use crate::{crash_points::rows, faults::Faults, meddled::Fate, scripted::Product, world::World};
+use crate::{activity, crash_points::rows, faults::Faults, meddled::Fate, scripted::Product, world::World};
 
 const STREAMS: [&str; 2] = ["contacts", "deals"];
 const HOURS: u64 = 6;
@@ -37,7 +37,7 @@ const WORKERS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(2 * 3600);
 
 /// A clock that is wrong by so much.
-struct Skewed(Arc<dyn Clock>, SignedDuration);
+pub struct Skewed(pub Arc<dyn Clock>, pub SignedDuration);
 
 impl Clock for Skewed {
     fn now(&self) -> Timestamp {
@@ -153,6 +153,9 @@ impl Simulation {
         found.extend(self.wrong_times(&runs, hour_ended));
         found.extend(self.wrong_ends(&runs).await);
         found.extend(self.wrong_snapshots(&runs).await);
+        if !self.is_unfenced {
+            found.extend(activity::violations(&self.world).await);
+        }
         found
     }
 

@@ -68,6 +68,14 @@ impl DataDir {
         Worker::open(&self.path()?, OpenMode::Write, settings)
     }
 
+    /// Opens the directory for reading, also beside a running writer.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub fn open_to_read(&self) -> Result<Worker> {
+        Worker::open(&self.path()?, OpenMode::Read, WorkerSettings::of_a_person())
+    }
+
     /// Opens the directory for reading, and for notes of what was found, also beside a running writer.
     ///
     /// # Errors
@@ -88,7 +96,7 @@ impl DataPlace {
                 Bucket { address, key_file: self.key_file.as_deref(), key_option: KEY_OPTION, defaults: &self.aws };
             return bucket.open_to_read().await;
         }
-        Worker::open(&self.dir()?.path()?, OpenMode::Read, WorkerSettings::of_a_person())
+        self.dir()?.open_to_read()
     }
 
     /// Opens it in a mode, as a person. Only to be read may it be a bucket.

@@ -15,6 +15,7 @@ use super::{
     scheduler::Scheduler,
     source::{Begin, Rest, Source, StopWork},
     upkeep::Upkeep,
+    watch::Watch,
 };
 use crate::{
     error::Result,
@@ -27,7 +28,7 @@ use crate::{
 pub enum Roles {
     /// All: a worker.
     Worker,
-    /// None but the indexer: a one-shot command brings its own order.
+    /// None but the indexer and the relay of events: a one-shot command brings its own order.
     OneShot,
 }
 
@@ -50,6 +51,7 @@ enum Child {
     Indexer(Addr<Indexer>),
     Activity(Addr<Activity>),
     Upkeep(Addr<Upkeep>),
+    Watch(Addr<Watch>),
 }
 
 struct Live {
@@ -92,6 +94,10 @@ impl Actor for Engine {
             let (run_ctx, draining) = (run_ctx.clone(), draining.clone());
             Supervisor::start(move |_| Indexer::new(run_ctx, draining))
         }));
+        self.children.push(Child::Activity({
+            let run_ctx = run_ctx.clone();
+            Supervisor::start(move |_| Activity::new(run_ctx))
+        }));
         if self.roles == Roles::OneShot {
             return;
         }
@@ -103,9 +109,9 @@ impl Actor for Engine {
             let (run_ctx, draining) = (run_ctx.clone(), draining.clone());
             Supervisor::start(move |_| Upkeep::new(run_ctx, draining))
         }));
-        self.children.push(Child::Activity({
-            let run_ctx = run_ctx.clone();
-            Supervisor::start(move |_| Activity::new(run_ctx))
+        self.children.push(Child::Watch({
+            let (run_ctx, draining) = (run_ctx.clone(), draining.clone());
+            Supervisor::start(move |_| Watch::new(run_ctx, draining))
         }));
         let deliver = ctx.address().recipient();
         self.intake = Some(Supervisor::start(move |_| Intake::new(run_ctx, deliver, draining)));

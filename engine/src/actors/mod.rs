@@ -7,7 +7,8 @@
 //! ├── Intake      (immortal)  takes messages only while a slot is free
 //! ├── Indexer     (immortal)  snapshot objects become rows to browse
 //! ├── Upkeep      (immortal)  looks after stored snapshots: retention, collection
-//! ├── Activity    (immortal)  hands on events that a crash kept from the bus
+//! ├── Watch       (immortal)  looks how fresh sources are, and alerts
+//! ├── Activity    (immortal)  relays events: to their place in the chain, to the bus
 //! └── Source                  holds the lease: claims, heartbeats; one order at a time
 //!     └── Job                 one claimed run: restarts it with back-off, ends it
 //!         └── Run             one attempt: plans, bounds the streams read at a time, concludes
@@ -29,5 +30,6 @@ mod scheduler;
 mod source;
 mod task;
 mod upkeep;
+mod watch;
 
 pub use engine::{Deliver, Drain, Engine, Roles};

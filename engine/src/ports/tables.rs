@@ -119,14 +119,15 @@ pub trait Tables: Send + Sync {
     /// `Retry` when the store cannot be reached.
     async fn get(&self, scope: Scope<'_>, table: &'static TableSchema, key: &Key) -> Result<Option<Item>>;
 
-    /// All writes or none; durable on return. At most 25, each on another row.
+    /// All writes or none; durable on return. At most 100, each on another row.
     ///
     /// # Errors
     /// `Conflict` when a condition does not hold (context `table` and `key` name the first), `Denied` for a row outside
     /// the scope, `Retry` when the store cannot be reached (the effect is then unknown).
     async fn transact(&self, scope: Scope<'_>, writes: Vec<Write>) -> Result<()>;
 
-    /// Rows of one partition.
+    /// Rows of one partition. A page shows them as they were at one instant: where it has a row, it has all of its range that were
+    /// committed before that one.
     ///
     /// # Errors
     /// `Invalid` for a cursor that is not from this query.

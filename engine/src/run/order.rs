@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     RunSettings,
-    event::{self, Subject, event},
+    event::{self, of_run},
     update::{Decision, update},
 };
 use crate::{
@@ -91,14 +91,14 @@ pub async fn write_order(
 ///
 /// # Errors
 /// As [`order_run`].
-pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, run: Run) -> Result<(Run, bool)> {
+pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, mut run: Run) -> Result<(Run, bool)> {
     KeyDestruction::refuse(&*ports.blobs, scope).await?;
     let actor = match &run.trigger {
-        Trigger::Schedule { .. } => event::SYSTEM,
-        Trigger::Manual { by } => by,
+        Trigger::Schedule { .. } => event::SYSTEM.to_owned(),
+        Trigger::Manual { by } => by.clone(),
     };
-    let queued =
-        event(ports, run.account_id, ActivityKind::RunQueued, actor, Subject::run(&run), details(&run.trigger));
+    let told = details(&run.trigger);
+    let queued = of_run(ports, ActivityKind::RunQueued, &actor, &mut run, told);
     let writes = vec![store::put(&run, Condition::Absent)?, event::keep(&queued)?];
     let store = Store::new(ports.tables.clone());
     match store.transact(scope, writes).await {
@@ -151,6 +151,7 @@ pub(super) fn new_run(ports: &Ports, job: &Job, trigger: Trigger, idempotency: O
         created_at: now,
         started_at: None,
         finished_at: None,
+        last_event_ms: 0,
         live_shard: Some(LIVE_SHARD.to_owned()),
         lease_expires_ms: Some(now.as_millisecond()),
     }
@@ -190,12 +191,15 @@ pub async fn cancel_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_
             return Ok(Decision::Keep((run, vec![])));
         }
         run.cancel_requested = true;
-        if run.status != RunStatus::Queued {
-            return Ok(Decision::Write(run.clone(), vec![], (run, vec![])));
-        }
-        end(&mut run, RunStatus::Cancelled, None, now);
-        let cancelled = event(ports, run.account_id, ActivityKind::RunCancelled, by, Subject::run(&run), Map::new());
-        Ok(Decision::Write(run.clone(), vec![event::keep(&cancelled)?], (run, vec![cancelled])))
+        let kind = match run.status {
+            RunStatus::Queued => {
+                end(&mut run, RunStatus::Cancelled, None, now);
+                ActivityKind::RunCancelled
+            }
+            _ => ActivityKind::RunCancelRequested,
+        };
+        let told = of_run(ports, kind, by, &mut run, Map::new());
+        Ok(Decision::Write(run.clone(), vec![event::keep(&told)?], (run, vec![told])))
     })
     .await?;
     event::publish(ports, scope, &events).await;

@@ -23,8 +23,8 @@ use crate::{
 
 pub(super) use self::{query::page, schema::set_up};
 
-/// Writes of one transaction, as in DynamoDB's smallest documented bound that all calls keep to.
-const MAX_WRITES: usize = 25;
+/// Writes of one transaction, as in DynamoDB.
+const MAX_WRITES: usize = 100;
 /// Rows past their expiry that one write to their table sweeps out.
 const SWEEP_ROWS: usize = 100;
 
