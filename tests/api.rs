@@ -2,6 +2,8 @@
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/activity.rs"]
+mod activity;
 #[path = "api/attachments.rs"]
 mod attachments;
 #[path = "api/bodies.rs"]

@@ -7,9 +7,15 @@ mod running;
 #[path = "support/stored.rs"]
 mod stored;
 
+use listbackup_engine::{
+    adapters::embedded::{EmbeddedStores, OpenMode},
+    model::scope::SystemScope,
+    ports::{Condition, Query, SortRange, Write},
+    tables::{ACTIVITY, SOURCES, TableSchema},
+};
 use program::{Program, run};
 use running::Running;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Imports contacts into a source, with that content; the snapshot.
 async fn import(program: &Program, source: &str, content: &str) -> String {
@@ -153,4 +159,83 @@ async fn beside_a_running_process_a_verification_in_parts_goes_on_from_part_to_p
     let sources = up.api().call(reqwest::Method::GET, "/sources", None).await;
     assert_eq!(sources["items"].as_array().map(Vec::len), Some(1), "{sources}");
     up.kill();
+}
+
+/// Runs a command with these words over the program's data directory; what it printed, and its exit code.
+async fn words(program: &Program, words: &[&str]) -> (String, i32) {
+    let mut command = tokio::process::Command::new(program::binary());
+    let output = command.args(words).arg("--data-dir").arg(program.data_dir()).output().await.expect("it starts");
+    let text = String::from_utf8(output.stdout).expect("text");
+    (text, output.status.code().expect("it ends by itself"))
+}
+
+/// Changes rows behind the program's back.
+async fn meddle(program: &Program, change: impl FnOnce(&mut Vec<Map<String, Value>>), partition: Query) {
+    let stores = EmbeddedStores::open(program.data_dir(), OpenMode::Write).expect("nobody else writes");
+    let (tables, system) = (stores.ports().tables, SystemScope::of_this_process());
+    let table = partition.table;
+    let found = tables.query((&system).into(), partition).await.expect("rows");
+    let mut rows = found.items.into_iter().map(|item| item.body).collect();
+    change(&mut rows);
+    let put = |body| Write::Put { table, body, condition: Condition::Any };
+    tables.transact((&system).into(), rows.into_iter().map(put).collect()).await.expect("rows are written");
+}
+
+fn rows_of(table: &'static TableSchema, index: Option<&'static str>, account: &Value) -> Query {
+    Query {
+        table,
+        index,
+        partition: account.as_str().expect("an id").to_owned(),
+        sort: SortRange::All,
+        descending: false,
+        limit: 100,
+        after: None,
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_what_happened_is_checked_and_what_was_changed_in_it_is_named() {
+    let program = Program::new();
+    import(&program, "shop", "one").await;
+    let (text, code) = words(&program, &["activity", "verify", "--json"]).await;
+    let whole: Value = serde_json::from_str(&text).expect("one document");
+    let account = &whole["accounts"][0];
+    assert_eq!((code, &whole["sound"], &account["pending"]), (0, &true.into(), &0.into()), "{text}");
+    let (sequence, digest) =
+        (account["head"]["sequence"].as_u64().expect("a place"), account["head"]["digest"].clone());
+    assert!(sequence >= 6, "account, source, job, and the run's three: {text}");
+    assert_eq!(account["checked"], sequence);
+    let head = format!("{sequence}:{}", digest.as_str().expect("a digest"));
+    let (text, code) = words(&program, &["activity", "verify", "--head", &head]).await;
+    assert!(code == 0 && text.contains("the chain is whole") && text.contains(&head), "{text}");
+    assert_eq!(words(&program, &["activity", "verify", "--head", "1:x"]).await.1, 2, "no head");
+
+    let change = |rows: &mut Vec<Map<String, Value>>| drop(rows[2].insert("actor".to_owned(), "nobody".into()));
+    meddle(&program, change, rows_of(&ACTIVITY, Some("chain"), &account["account_id"])).await;
+    let (text, code) = words(&program, &["activity", "verify"]).await;
+    assert!(code == 5 && text.contains("broken: event 3 (evt_") && text.contains(": changed"), "{code}: {text}");
+}
+
+#[tokio::test]
+async fn a_monitor_learns_from_the_exit_code_that_a_source_is_stale() {
+    let program = Program::new();
+    import(&program, "shop", "one").await;
+    let (text, code) = words(&program, &["status"]).await;
+    assert!(code == 0 && text.contains("not expected") && text.contains("1 of 1") && text.contains("100%"), "{text}");
+    let (text, _) = words(&program, &["activity", "verify", "--json"]).await;
+    let account = serde_json::from_str::<Value>(&text).expect("one document")["accounts"][0]["account_id"].clone();
+    let make_old = |rows: &mut Vec<Map<String, Value>>| {
+        rows[0].insert("maxAgeSeconds".to_owned(), 60.into());
+        rows[0]["snapshotStreams"]["contacts"]["goodAt"] = "2001-02-03T04:05:06Z".into();
+    };
+    meddle(&program, make_old, rows_of(&SOURCES, None, &account)).await;
+    let (text, code) = words(&program, &["status", "--json"]).await;
+    let stale: Value = serde_json::from_str(&text).expect("one document");
+    assert_eq!((code, &stale["stale"], &stale["sources"][0]["freshness"]["state"]), (3, &true.into(), &"stale".into()));
+    let (text, code) = words(&program, &["status", "--source", "shop"]).await;
+    let told = "contacts: no good snapshot since 2001-02-03T04:05:06Z";
+    assert!(code == 3 && text.contains("STALE") && text.contains(told), "{text}");
+    import(&program, "shop", "two").await;
+    let (text, code) = words(&program, &["status"]).await;
+    assert!(code == 0 && text.contains("fresh"), "{text}");
 }

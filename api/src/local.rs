@@ -20,6 +20,7 @@ use listbackup_engine::{
     store::{self, Store},
     tables::{USERS, USERS_ACCOUNTS},
 };
+use serde_json::{Map, json};
 
 use crate::caller;
 
@@ -192,7 +193,12 @@ pub async fn access_key_file(ports: &Ports, local: &Local, data_dir: &Path) -> R
         expires_at: None,
         created_at: ports.clock.now(),
     };
-    Store::new(ports.tables.clone()).transact(&local.scope, vec![store::put(&key, Condition::Absent)?]).await?;
+    let details = Map::from_iter([("name".to_owned(), json!(key.name)), ("role".to_owned(), json!(key.role))]);
+    let (account_id, actor) = (key.account_id, local.user_id.to_string());
+    let made = event::event(ports, account_id, ActivityKind::KeyCreated, &actor, Subject::default(), details);
+    let writes = vec![store::put(&key, Condition::Absent)?, event::keep(&made)?];
+    Store::new(ports.tables.clone()).transact(&local.scope, writes).await?;
+    event::publish(ports, &local.scope, &[made]).await;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(Error::from)?;
     file.write_all(secret.as_bytes()).and_then(|()| file.sync_all()).map_err(Error::from)?;
     Ok(path)

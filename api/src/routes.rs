@@ -10,9 +10,9 @@ use utoipa_actix_web::OpenApiFactory;
 use crate::{
     caller::Guard::{self, May, Member, Open, Operator, PersonMay},
     services::{
-        accounts, activity, auth, connections, data_keys, dead_letters, diffs, exports, files, histories, integrations,
-        jobs, keys, marks, me, records, restores, runs, schedules, search, sign_ins, snapshots, source_actions,
-        sources, system, verify,
+        accounts, activity, activity_chain, auth, connections, data_keys, dead_letters, diffs, exports, files, health,
+        histories, integrations, jobs, keys, marks, me, records, restores, runs, schedules, search, sign_ins,
+        snapshots, source_actions, sources, system, verify,
     },
     state::Service,
 };
@@ -100,9 +100,11 @@ fn source_routes() -> Vec<Route> {
     vec![
         get.at("/sources", May(Read), sources::list, &sources::__path_list),
         post.at("/sources", May(Operate), sources::create, &sources::__path_create),
+        get.at("/sources/health", May(Read), health::list, &health::__path_list),
         get.at("/sources/{id}", May(Read), sources::read, &sources::__path_read),
         patch.at("/sources/{id}", May(Operate), sources::update, &sources::__path_update),
         delete.at("/sources/{id}", May(Operate), sources::delete, &sources::__path_delete),
+        get.at("/sources/{id}/health", May(Read), health::read, &health::__path_read),
         get.at("/sources/{id}/streams", May(Read), connections::streams, &connections::__path_streams),
         post.at("/sources/{id}/test", May(Operate), connections::test, &connections::__path_test),
         post.at("/sources/{id}/sync", May(Operate), source_actions::sync, &source_actions::__path_sync),
@@ -173,6 +175,8 @@ fn activity_routes() -> Vec<Route> {
     let [get, ..] = verbs(Service::Activity);
     vec![
         get.at("/activity", May(Read), activity::list, &activity::__path_list),
+        get.at("/activity/chain", May(Read), activity_chain::read, &activity_chain::__path_read),
+        get.at("/activity/verify", May(Read), activity_chain::verify, &activity_chain::__path_verify),
         get.at("/activity/stream", May(Read), activity::stream, &activity::__path_stream),
     ]
 }

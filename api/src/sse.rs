@@ -1,18 +1,21 @@
 //! Server-sent events: activity of an account, or of one run, as it happens.
 //!
-//! A follower first gets what the table holds after its `Last-Event-ID`, then what the bus brings. At every heartbeat
-//! the table is read again, so that an event which the bus lost still arrives, and the caller's membership is checked
-//! again.
+//! A follower gets the events of its account in the order of their chain, each once: first what the table holds after its
+//! `Last-Event-ID`, then what the bus brings. What comes from the bus again is known by its place and dropped; where the bus left
+//! something out, the table has it. At every heartbeat the table is read again, so that an event which the bus lost still
+//! arrives, and the caller's membership is checked again.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, http::header};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use listbackup_engine::{
     Result,
-    model::{ActivityEvent, ActivityKind, EventId, RunId},
+    model::{ActivityEvent, ActivityKind, EventId, RunId, scope::AccountScope},
     ports::{Query, SortRange},
+    run::relay,
+    store::key,
     tables::ACTIVITY,
 };
 use tokio::{sync::mpsc, time::MissedTickBehavior};
@@ -25,8 +28,6 @@ use crate::{
 
 /// Time between heartbeats; below the usual idle time-out of proxies (60 s).
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Events may reach the table a little out of the order of their ids; a catch-up looks back this far, in milliseconds.
-const OVERLAP_MS: i64 = 10_000;
 /// Events read from the table at a time.
 const CATCH_UP_ROWS: usize = 500;
 /// Events that may wait for a slow reader.
@@ -34,9 +35,9 @@ const SLOTS: usize = 64;
 
 /// What to follow.
 pub struct Following {
-    /// Only this run, until it ends; otherwise everything.
+    /// Only this run, from its beginning until it ends; otherwise everything from now on.
     pub run_id: Option<RunId>,
-    /// From this instant, milliseconds since 1970.
+    /// When the run was ordered, milliseconds since 1970: none of its events is older.
     pub since_ms: i64,
 }
 
@@ -44,7 +45,7 @@ pub struct Following {
 pub fn answer(state: &AppState, caller: Caller, request: &HttpRequest, following: Following) -> HttpResponse {
     let (events, received) = mpsc::channel::<Bytes>(SLOTS);
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
-    let follower = Follower { state: state.clone(), caller, following, seen: Seen::after(last), events };
+    let follower = Follower { state: state.clone(), caller, following, last, place: None, events };
     actix_web::rt::spawn(follower.run());
     let body = futures::stream::unfold(received, |mut received| async move {
         let chunk = received.recv().await?;
@@ -62,7 +63,10 @@ struct Follower {
     state: AppState,
     caller: Caller,
     following: Following,
-    seen: Seen,
+    /// Where the reader was when it came back.
+    last: Option<EventId>,
+    /// All up to this place was sent, or is not wanted; unknown until the table was read.
+    place: Option<u64>,
     events: mpsc::Sender<Bytes>,
 }
 
@@ -107,48 +111,121 @@ impl Follower {
         self.catch_up().await
     }
 
-    /// The end of a run closes the stream, so whatever the bus may have lost before it goes out first.
     async fn hear(&mut self, event: ActivityEvent) -> Result<(), Over> {
-        if self.following.run_id.is_some() && is_end_of_run(event.kind) {
+        let Some(sequence) = event.sequence else { return self.send(event).await };
+        if self.place.is_none_or(|place| sequence > place + 1) {
+            // The bus left something out before it; the table has it, and this one.
             self.catch_up().await?;
         }
-        self.send(event).await
+        self.send_linked(event).await
     }
 
     async fn catch_up(&mut self) -> Result<(), Over> {
-        match self.kept().await {
-            Ok(events) => {
-                for event in events {
-                    self.send(event).await?;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "a follower could not read the activity table"),
+        if let Err(error) = self.find_place().await? {
+            tracing::warn!(%error, "a follower could not read the activity table");
+            return Ok(());
         }
-        Ok(())
+        loop {
+            let first = self.place.unwrap_or_default() + 1;
+            let query = Query { limit: CATCH_UP_ROWS, ..relay::linked(self.caller.scope(), first, None) };
+            let page = match self.state.store.query::<ActivityEvent>(self.caller.scope(), query).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::warn!(%error, "a follower could not read the activity table");
+                    return Ok(());
+                }
+            };
+            let is_all = page.next.is_none();
+            for found in page.rows {
+                // Where one is missing, the chain is broken, and its check says so; who follows goes on with the next.
+                self.place = self.place.max(found.row.sequence.map(|sequence| sequence - 1));
+                self.send_linked(found.row).await?;
+            }
+            if is_all {
+                return Ok(());
+            }
+        }
     }
 
-    /// Events in the table that this follower may not have seen.
-    async fn kept(&self) -> Result<Vec<ActivityEvent>> {
-        let from = self.seen.catch_up_from().unwrap_or_else(|| first_id_of(self.following.since_ms));
+    /// Where to begin, before the first events are sent. The head is read first: what is linked after that comes later.
+    async fn find_place(&mut self) -> Result<Result<()>, Over> {
+        if self.place.is_some() {
+            return Ok(Ok(()));
+        }
+        let scope = *self.caller.scope();
+        let (head, known) = match self.beginning(&scope).await {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        let first = known.iter().find_map(|event| event.sequence);
+        for event in known.into_iter().filter(|event| event.sequence.is_none() && event.outbox_shard.is_none()) {
+            self.send(event).await?;
+        }
+        // What was not linked when the head was read comes after it.
+        self.place = Some(first.map_or(head, |first| head.min(first - 1)));
+        Ok(Ok(()))
+    }
+
+    /// The place of the chain's head, and the events that are known and wanted, in order: of the first that is linked, and of those
+    /// before it that have no place.
+    async fn beginning(&self, scope: &AccountScope) -> Result<(u64, Vec<ActivityEvent>)> {
+        let head = relay::head(&self.state.store, scope).await?.map_or(0, |head| head.head_sequence);
+        let sort = match (self.last, self.following.run_id) {
+            (None, None) => return Ok((head, Vec::new())),
+            (Some(last), _) => SortRange::Between(Some(after(last)), None),
+            (None, Some(_)) => SortRange::Between(Some(first_id_of(self.following.since_ms).to_string()), None),
+        };
+        if let Some(place) = self.place_of_last(scope).await? {
+            return Ok((place, Vec::new()));
+        }
         let query = Query {
             table: &ACTIVITY,
             index: Some("by-account"),
-            partition: self.caller.account_id().to_string(),
-            sort: SortRange::Between(Some(from.to_string()), None),
+            partition: scope.account_id().to_string(),
+            sort,
             descending: false,
             limit: CATCH_UP_ROWS,
             after: None,
         };
-        let wanted = |event: &ActivityEvent| std::future::ready(self.wants(event));
-        self.state.store.rows::<ActivityEvent>(self.caller.scope(), query).try_filter(wanted).try_collect().await
+        let mut events = std::pin::pin!(self.state.store.rows::<ActivityEvent>(scope, query));
+        let mut known = Vec::new();
+        while let Some(event) = events.try_next().await? {
+            if !self.wants(&event) {
+                continue;
+            }
+            let is_linked = event.sequence.is_some();
+            known.push(event);
+            if is_linked {
+                break;
+            }
+        }
+        Ok((head, known))
+    }
+
+    /// The place of the event that the reader had last.
+    async fn place_of_last(&self, scope: &AccountScope) -> Result<Option<u64>> {
+        let Some(last) = self.last else { return Ok(None) };
+        let place = key(last, last.instant_ms());
+        let found = self.state.store.find::<ActivityEvent>(scope, place).await?;
+        Ok(found.and_then(|found| found.row.sequence))
     }
 
     fn wants(&self, event: &ActivityEvent) -> bool {
         self.following.run_id.is_none_or(|run_id| event.run_id == Some(run_id))
     }
 
+    /// An event with a place: only when it is the next one.
+    async fn send_linked(&mut self, event: ActivityEvent) -> Result<(), Over> {
+        let (Some(sequence), Some(place)) = (event.sequence, self.place) else { return Ok(()) };
+        if sequence != place + 1 {
+            return Ok(());
+        }
+        self.place = Some(sequence);
+        self.send(event).await
+    }
+
     async fn send(&mut self, event: ActivityEvent) -> Result<(), Over> {
-        if !self.wants(&event) || !self.seen.is_first_sight(&event) {
+        if !self.wants(&event) {
             return Ok(());
         }
         let is_end = self.following.run_id.is_some() && is_end_of_run(event.kind);
@@ -167,43 +244,15 @@ pub fn first_id_of(instant_ms: i64) -> EventId {
     EventId::derived(instant_ms, [0; 10])
 }
 
+/// The least text after an event's id.
+fn after(id: EventId) -> String {
+    format!("{id}\0")
+}
+
 /// One event as text. Progress is not kept, so a reader must not come back to its id.
 fn message(event: ActivityEvent) -> Bytes {
     let view = EventView::of(event);
     let data = serde_json::to_string(&view).unwrap_or_default();
     let id = if view.kind == "run.progress" { String::new() } else { format!("id: {}\n", view.id) };
     Bytes::from(format!("{id}event: {}\ndata: {data}\n\n", view.kind))
-}
-
-/// Ids already sent, as far back as a catch-up looks.
-struct Seen {
-    ids: BTreeSet<EventId>,
-    /// Where the reader was when it came back: all that it had before.
-    after: Option<EventId>,
-    newest_ms: Option<i64>,
-}
-
-impl Seen {
-    fn after(after: Option<EventId>) -> Self {
-        Self { ids: after.into_iter().collect(), after, newest_ms: None }
-    }
-
-    fn is_first_sight(&mut self, event: &ActivityEvent) -> bool {
-        if !self.ids.insert(event.event_id) {
-            return false;
-        }
-        if event.kind != ActivityKind::RunProgress {
-            self.newest_ms = self.newest_ms.max(Some(event.timestamp));
-        }
-        if let Some(bound) = self.newest_ms.map(|newest| first_id_of(newest - 2 * OVERLAP_MS)) {
-            self.ids = self.ids.split_off(&bound);
-        }
-        true
-    }
-
-    /// Not before the place where the reader came back: it has everything up to there.
-    fn catch_up_from(&self) -> Option<EventId> {
-        let overlap = self.newest_ms.map(|newest| first_id_of(newest - OVERLAP_MS));
-        overlap.max(self.after)
-    }
 }

@@ -13,7 +13,7 @@ use listbackup_engine::{
         registry::Registry,
     },
     model::{WorkerId, scope::SystemScope},
-    run::{RunContext, RunSettings, places::Places},
+    run::{RunContext, RunSettings, places::Places, relay},
     snapshot::{SnapshotStore, StoreSettings},
     store::Store,
 };
@@ -92,6 +92,13 @@ impl Worker {
     #[must_use]
     pub fn with_tables_in(self, dir: TempDir) -> Self {
         Self { _tables: Some(dir), ..self }
+    }
+}
+
+/// Hands on what a command did, before the process ends. What stays, the next process takes.
+pub async fn settle(ctx: &RunContext) {
+    if let Err(error) = relay::flush(&ctx.ports, &ctx.system).await {
+        tracing::warn!(%error, "some events were not handed on yet; the next command does");
     }
 }
 

@@ -107,6 +107,7 @@ impl World {
             rate_share_percent: None,
             upkeep_shard: None,
             upkeep_due_ms: None,
+            watch: Default::default(),
             created_at: ports.clock.now(),
             updated_at: ports.clock.now(),
         }

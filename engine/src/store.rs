@@ -9,7 +9,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     invariants,
     model::scope::Scope,
-    ports::{Condition, Item, Key, Query, Tables, Write},
+    ports::{Condition, Item, ItemPage, Key, Query, Tables, Write},
     tables::{Row, TableSchema},
 };
 
@@ -80,6 +80,14 @@ impl Store {
         let page = self.0.query(scope, query).await?;
         invariants::held(|| page.items.iter().try_for_each(|item| invariants::own_row(scope, R::TABLE, &item.body)));
         Ok(RowPage { rows: page.items.into_iter().map(decode).collect::<Result<_>>()?, next: page.next })
+    }
+
+    /// A page of rows as they are stored.
+    ///
+    /// # Errors
+    /// Those of [`Tables::query`].
+    pub async fn page(&self, scope: impl Into<Scope<'_>> + Send, query: Query) -> Result<ItemPage> {
+        self.0.query(scope.into(), query).await
     }
 
     /// All rows that a query finds, in its order. Its limit is the size of the pages that are read, each when it is needed:
@@ -183,11 +191,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::{
-        model::Source,
-        ports::{ItemPage, SortRange},
-        tables::SOURCES,
-    };
+    use crate::{model::Source, ports::SortRange, tables::SOURCES};
 
     /// Ten rows that are no nouns; the cursor is the number of the next one.
     struct Ten;

@@ -109,7 +109,8 @@ pub static USERS_ACCOUNTS: TableSchema = TableSchema {
     ownership: Ownership::Account,
 };
 
-/// Connected products: settings, head snapshot, epoch, lease; `upkeepShard` and `upkeepDueMs` come with the first snapshot.
+/// Connected products: settings, head snapshot, epoch, lease; `upkeepShard` and `upkeepDueMs` come with the first snapshot,
+/// `watchShard` says whether it is stale.
 pub static SOURCES: TableSchema = TableSchema {
     name: "sources",
     partition: text("accountId"),
@@ -117,6 +118,7 @@ pub static SOURCES: TableSchema = TableSchema {
     indexes: &[
         index("by-integration", text("integration"), Some(text("sourceId"))),
         index("upkeep", text("upkeepShard"), Some(number("upkeepDueMs"))),
+        index("watch", text("watchShard"), Some(number("watchDueMs"))),
     ],
     expires: None,
     ownership: Ownership::Account,
@@ -159,13 +161,15 @@ pub static FILES: TableSchema = TableSchema {
     ownership: Ownership::Account,
 };
 
-/// The append-only log of events; `outboxShard` is there until the event bus has taken the event.
+/// The append-only log of events, and of each account the head of their chain, under an id before those of events. `outboxShard`
+/// is there until an event has its place in the chain, and in a head until the event bus has all events up to it.
 pub static ACTIVITY: TableSchema = TableSchema {
     name: "activity",
     partition: text("eventId"),
     sort: Some(number("timestamp")),
     indexes: &[
         index("by-account", text("accountId"), Some(text("eventId"))),
+        index("chain", text("accountId"), Some(number("sequence"))),
         index("outbox", text("outboxShard"), Some(text("eventId"))),
     ],
     expires: None,

@@ -154,7 +154,7 @@ fn parts_of_the_engine_that_break_off_are_built_anew_and_go_on() {
             "the job queue could not be read",
             "due jobs could not be looked up",
             "the data queue could not be worked off",
-            "kept events could not be published",
+            "it could not be looked how fresh sources are",
         ] {
             outages.cut(true);
             trap.set(line, 3);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use listbackup_engine::{
     actors::{Engine, Roles},
-    model::{ActivityEvent, ActivityKind, FileEntry, Job, Run, RunStatus, job::Schedule},
+    model::{ActivityEvent, ActivityKind, FileEntry, Job, Run, RunStatus, activity::only_events, job::Schedule},
     ports::{Clock, Condition, Query, QueueName, SortRange},
     run::due,
     store::{self, Store},
@@ -64,7 +64,9 @@ pub async fn rows<R: listbackup_engine::tables::Row>(
     index: Option<&'static str>,
     partition: String,
 ) -> Vec<R> {
-    let query = Query { table, index, partition, sort: SortRange::All, descending: false, limit: 1000, after: None };
+    // The head of the chain lies beside the events.
+    let sort = if index == Some("by-account") && table == &ACTIVITY { only_events() } else { SortRange::All };
+    let query = Query { table, index, partition, sort, descending: false, limit: 1000, after: None };
     Store::new(world.ports.tables.clone()).all(&world.scope, query).await.expect("rows")
 }
 

@@ -1,5 +1,6 @@
 //! What runs promise, whatever happens to their workers.
 
+mod activity;
 mod attachments;
 mod broken_off;
 mod crash_points;
@@ -8,6 +9,7 @@ mod desk;
 mod destroyed;
 mod due_times;
 mod faults;
+mod freshness;
 mod guard;
 mod long;
 mod meddled;
@@ -21,6 +23,7 @@ mod scripted;
 mod sequence;
 mod simulation;
 mod supervision;
+mod tampering;
 mod upkeep;
 mod watch;
 mod world;

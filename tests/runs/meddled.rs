@@ -19,6 +19,7 @@ use listbackup_engine::{
     tables::TableSchema,
 };
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::{faults::Faults, mortal::Life};
 
@@ -197,5 +198,17 @@ impl Events for Meddled {
 
     fn follow(&self, scope: &AccountScope) -> BoxStream<'static, ActivityEvent> {
         self.to.events.follow(scope)
+    }
+
+    fn nudge(&self) {
+        self.to.events.nudge();
+    }
+
+    /// Of one that dies at an effect never: its relay looks every five seconds only, so that no effect depends on who is faster.
+    fn nudges(&self) -> watch::Receiver<()> {
+        match &self.fate {
+            Fate::Mortal(_) => watch::channel(()).1,
+            Fate::Faulty(_) => self.to.events.nudges(),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use listbackup_engine::{
     ErrorKind,
-    model::{ActivityEvent, FileEntry, KeepRules, Run, RunStatus, Source},
+    model::{ActivityEvent, FileEntry, KeepRules, Run, RunStatus, Source, activity::only_events},
     ports::{Condition, Query, SortRange},
     run::{
         RunContext,
@@ -65,7 +65,8 @@ fn all(table: &'static listbackup_engine::tables::TableSchema, world: &World) ->
 
 pub async fn events(world: &World, kind: &str) -> Vec<ActivityEvent> {
     let store = Store::new(world.ports.tables.clone());
-    let rows = store.query::<ActivityEvent>(&world.scope, all(&ACTIVITY, world)).await.expect("events").rows;
+    let query = Query { sort: only_events(), ..all(&ACTIVITY, world) };
+    let rows = store.query::<ActivityEvent>(&world.scope, query).await.expect("events").rows;
     rows.into_iter().map(|found| found.row).filter(|event| event.kind.code() == kind).collect()
 }
 

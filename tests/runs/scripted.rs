@@ -364,7 +364,7 @@ impl Connector for Product {
                 let nothing = Page { body: "[]".into(), position: Some(json!(0)), ..render(&[], 0) };
                 pages.send(nothing).await.map_err(|_| Error::new(ErrorKind::Cancelled, "nobody reads any more"))?;
                 tokio::time::sleep(std::time::Duration::from_secs(60)).await;
-                self.0.permits.add_permits(1);
+                self.inner.permits.add_permits(1);
                 continue;
             }
             if let Some(kind) = failing {

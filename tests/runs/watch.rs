@@ -235,4 +235,12 @@ impl Events for Watched {
     fn follow(&self, scope: &AccountScope) -> BoxStream<'static, ActivityEvent> {
         self.to.events.follow(scope)
     }
+
+    fn nudge(&self) {
+        self.to.events.nudge();
+    }
+
+    fn nudges(&self) -> tokio::sync::watch::Receiver<()> {
+        self.to.events.nudges()
+    }
 }

@@ -240,6 +240,7 @@ pub fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
         rate_share_percent: None,
         upkeep_shard: None,
         upkeep_due_ms: None,
+        watch: Default::default(),
         created_at: ports.clock.now(),
         updated_at: ports.clock.now(),
     }

@@ -7,8 +7,8 @@ use listbackup_engine::{
     actors::{Deliver, Drain, Engine, Roles},
     connectors::{SignIn, Spec},
     model::{
-        ActivityKind, Job, Run, RunStatus, Source, SourceId, SourceState, run::Trigger, scope::AccountScope,
-        source::Lease,
+        ActivityEvent, ActivityKind, Job, Run, RunStatus, Source, SourceId, SourceState, Watch, run::Trigger,
+        scope::AccountScope, source::Lease,
     },
     ports::{Condition, Query, SortRange},
     run::{
@@ -21,7 +21,7 @@ use listbackup_engine::{
     store::{self, Versioned},
     tables::RUNS,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     local,
-    worker::{Worker, WorkerSettings},
+    worker::{self, Worker, WorkerSettings},
 };
 
 /// Arguments of `backup`.
@@ -178,17 +178,11 @@ impl Wanted {
             rate_share_percent: self.rate_share_percent,
             upkeep_shard: None,
             upkeep_due_ms: None,
+            watch: Watch::beginning(now),
             created_at: now,
             updated_at: now,
         };
-        let made = event::event(
-            &ctx.ports,
-            source.account_id,
-            ActivityKind::SourceCreated,
-            "cli",
-            Subject::source(source_id),
-            Default::default(),
-        );
+        let made = event_of(ctx, &source, ActivityKind::SourceCreated);
         let mut writes = vec![store::put(&source, Condition::Absent)?, event::keep(&made)?];
         if let Some(credential) = &credential {
             writes.push(store::put(credential, Condition::Absent)?);
@@ -207,6 +201,7 @@ impl Wanted {
         settings: Value,
     ) -> Result<Source> {
         let Versioned { row: mut source, version } = found;
+        let before = source.clone();
         if source.integration != self.integration {
             let message = "the source of that name is another product; give this one another name with --source";
             return Err(Error::new(ErrorKind::Invalid, message)
@@ -236,10 +231,24 @@ impl Wanted {
         source.streams = self.streams;
         source.rate_share_percent = self.rate_share_percent;
         source.updated_at = ctx.ports.clock.now();
+        let is_changed = source != Source { updated_at: source.updated_at, ..before };
+        let told = is_changed.then(|| event_of(ctx, &source, ActivityKind::SourceUpdated));
+        if is_changed {
+            source.watch.look_at(source.updated_at);
+        }
         writes.push(store::put(&source, Condition::Version(version))?);
+        writes.extend(told.as_ref().map(event::keep).transpose()?);
         ctx.store.transact(scope, writes).await?;
+        event::publish(&ctx.ports, scope, told.as_slice()).await;
         Ok(source)
     }
+}
+
+/// The event of a change by this command.
+fn event_of(ctx: &RunContext, source: &Source, kind: ActivityKind) -> ActivityEvent {
+    let details = [("name", json!(source.name)), ("integration", json!(source.integration))];
+    let details = details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    event::event(&ctx.ports, source.account_id, kind, "cli", Subject::source(source.source_id), details)
 }
 
 /// A source that nobody signed in waits for that; one whose grant ended is tried again.
@@ -252,7 +261,7 @@ fn state_with(spec: &Spec, settings: &Value) -> SourceState {
 
 /// The job of the source's commands: its first one, made when there is none.
 pub(super) async fn job_of(ctx: &RunContext, scope: &AccountScope, source: &Source) -> Result<Job> {
-    Ok(first_job::find_or_make(&ctx.store, scope, source, ctx.ports.clock.now()).await?.0)
+    Ok(first_job::find_or_make(&ctx.ports, scope, source, ctx.ports.clock.now(), "cli").await?.0)
 }
 
 /// The job's interrupted run, or a new one.
@@ -299,6 +308,7 @@ pub(super) async fn carry_out(
     if let Some(shown) = shown {
         shown.finish();
     }
+    worker::settle(ctx).await;
     match result {
         Ok(Ok(run)) => Ok((run, was_interrupted)),
         Ok(Err(error)) if !was_interrupted => Err(error),

@@ -18,7 +18,7 @@ use super::{
     exit::{Done, Outcome},
     output,
 };
-use crate::lookup;
+use crate::{lookup, worker};
 
 /// Arguments of `collect`.
 #[derive(clap::Args)]
@@ -61,6 +61,9 @@ pub async fn run(args: Args) -> Outcome {
     for scope in scopes.iter().filter(|_| args.source.is_none()) {
         let account = scope.account_id().to_string();
         attachments.push(work(ctx, &args, scope, Target::Packs, ("account", &account)).await?);
+    }
+    if !args.dry_run {
+        worker::settle(ctx).await;
     }
     if args.json {
         output::json(&json!({

@@ -96,7 +96,7 @@ impl DataPlace {
                 Bucket { address, key_file: self.key_file.as_deref(), key_option: KEY_OPTION, defaults: &self.aws };
             return bucket.open_to_read().await;
         }
-        Worker::open(&self.dir()?.path()?, OpenMode::Read, WorkerSettings::of_a_person())
+        self.dir()?.open_to_read()
     }
 
     /// Opens it in a mode, as a person. Only to be read may it be a bucket.

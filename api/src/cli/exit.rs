@@ -9,7 +9,7 @@ use super::output;
 
 /// The codes, as `--help` shows them.
 pub const HELP: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong input or settings; 3 partly done (some streams or items failed);
+Exit codes: 0 done; 1 failed; 2 wrong input or settings; 3 partly done (some streams or items failed; for status: a source is stale);
 4 the data directory is in use by another process; 5 stored data is damaged; 6 sign in to the product again;
 130 interrupted (a backup goes on from its last checkpoint next time).
 The log goes to standard error; LISTBACKUP_LOG sets it (error, warn, info, debug, or a filter).";

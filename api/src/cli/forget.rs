@@ -21,7 +21,7 @@ use super::{
     exit::{Done, Outcome},
     output,
 };
-use crate::lookup;
+use crate::{lookup, worker};
 
 /// Arguments of `forget`.
 #[derive(clap::Args)]
@@ -108,6 +108,9 @@ pub async fn run(args: Args) -> Outcome {
         None => by_rules(ctx, &args).await?,
     };
     print(&args, &judgement);
+    if !args.dry_run {
+        worker::settle(ctx).await;
+    }
     Ok(Done::Whole)
 }
 

@@ -18,7 +18,10 @@ use super::{
     exit::{Done, Outcome},
     output,
 };
-use crate::{local, worker::WorkerSettings};
+use crate::{
+    local,
+    worker::{self, WorkerSettings},
+};
 
 /// Arguments of `keys`.
 #[derive(clap::Args)]
@@ -205,6 +208,7 @@ async fn rotate(args: RotateArgs) -> Outcome {
         return Err(Error::invalid("there are several accounts; say which one", problems.collect()));
     };
     let rotation = keys::rotate(ctx, scope, "cli").await?;
+    worker::settle(ctx).await;
     if args.json {
         output::json(&json!({ "account_id": scope.account_id(), "from": rotation.from, "epoch": rotation.to }));
     } else {
@@ -223,6 +227,7 @@ async fn destroy(args: DestroyArgs) -> Outcome {
     let ctx = &*worker.ctx;
     let scope = known(ctx, args.account).await?;
     let destroyed = keys::destroy(ctx, &scope, "cli", &args.reason).await?;
+    worker::settle(ctx).await;
     let act = &destroyed.destruction.act;
     if args.json {
         output::json(&json!({ "account_id": args.account, "keys_destroyed": destroyed.keys, "destroyed": act }));

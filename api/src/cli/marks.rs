@@ -9,7 +9,10 @@ use super::{
     exit::{Done, Outcome},
     output,
 };
-use crate::{lookup, worker::WorkerSettings};
+use crate::{
+    lookup,
+    worker::{self, WorkerSettings},
+};
 
 /// What every mark says.
 #[derive(clap::Args)]
@@ -98,6 +101,7 @@ async fn mark(args: MarkArgs, kind: MarkKind, done: &str) -> Result<Done> {
     let manifest = &found.loaded.manifest;
     let place = (manifest.source_id, manifest.snapshot_id);
     let is_news = retention::mark(&worker.ctx, &found.scope, place, kind, "cli", &args.reason).await?;
+    worker::settle(&worker.ctx).await;
     if args.json {
         output::json(&json!({ "snapshot_id": manifest.snapshot_id, "done": done, "changed": is_news }));
     } else {

@@ -1,5 +1,6 @@
 //! The command line: one file a command, all of them on this screen.
 
+mod activity;
 mod amounts;
 mod backup;
 mod backup_report;
@@ -31,6 +32,7 @@ mod sandbox;
 mod search;
 mod settings;
 mod snapshots;
+mod status;
 mod tables;
 mod up;
 mod verify;
@@ -98,6 +100,10 @@ enum Command {
     Keys(keys::Args),
     /// List messages that were given up, or give them another try.
     DeadLetters(dead_letters::Args),
+    /// Tell how fresh and how complete the backups of each source are.
+    Status(status::Args),
+    /// Check the log of what happened.
+    Activity(activity::Args),
     /// Run everything in one process: API, worker, scheduler, indexer.
     Up(up::Args),
     /// Serve a small make-believe SaaS product to try things on.
@@ -133,6 +139,8 @@ impl Command {
             Self::Unpin(args) | Self::Release(args) => args.json,
             Self::Keys(args) => args.wants_json(),
             Self::DeadLetters(args) => args.wants_json(),
+            Self::Activity(args) => args.wants_json(),
+            Self::Status(args) => args.json,
             Self::Connector(args) => args.wants_json(),
             Self::Up(_) | Self::Sandbox(_) | Self::Cat(_) => false,
         }
@@ -171,6 +179,8 @@ impl Command {
             Self::Release(args) => marks::release(args).await,
             Self::Keys(args) => keys::run(args).await,
             Self::DeadLetters(args) => dead_letters::run(args).await,
+            Self::Activity(args) => activity::run(args).await,
+            Self::Status(args) => status::run(args).await,
             Self::Up(args) => up::run(args).await,
             Self::Sandbox(args) => sandbox::run(args).await,
             Self::Connector(args) => connector::run(args).await,

@@ -22,7 +22,7 @@ use crate::{
     server::{self, RunningServer},
     signal,
     state::{ApiSettings, AppState, Service},
-    worker::{Worker, WorkerSettings},
+    worker::{self, Worker, WorkerSettings},
 };
 
 /// Arguments of `up`.
@@ -106,6 +106,7 @@ pub async fn run(args: Args) -> Outcome {
     // The engine is the only actor that could be gone, and then there is nothing to drain.
     let _gone = engine.send(Drain).await;
     server.stop().await?;
+    worker::settle(&worker.ctx).await;
     if let Some(demo) = demo {
         demo.stop().await?;
     }

@@ -51,6 +51,13 @@ pub struct EventView {
     pub run_id: Option<RunId>,
     /// Figures and names, by kind.
     pub details: Map<String, Value>,
+    /// Its place among the account's events, from 1 and without gaps. Absent for a moment in what just happened, and in events
+    /// that were kept before there was a chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// Digest of the event and the one before it, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// Which events.
@@ -88,9 +95,10 @@ pub struct ActivityParams {
 pub async fn list(state: Data<AppState>, caller: Caller, params: Params<ActivityParams>) -> Answer<Page<EventView>> {
     let wanted = params.0;
     let bound = |instant: Option<Timestamp>| instant.map(|at| first_id_of(at.as_millisecond()).to_string());
+    let from = bound(wanted.from).unwrap_or_else(|| first_id_of(0).to_string());
     let page = PageParams::of(wanted.limit, wanted.cursor.clone());
     let query = Query {
-        sort: SortRange::Between(bound(wanted.from), bound(wanted.to)),
+        sort: SortRange::Between(Some(from), bound(wanted.to)),
         descending: true,
         ..page.query(&ACTIVITY, Some("by-account"), &caller.account_id())
     };
@@ -122,6 +130,8 @@ impl EventView {
             job_id: event.job_id,
             run_id: event.run_id,
             details: event.details,
+            sequence: event.sequence,
+            digest: event.chain_digest,
         }
     }
 }

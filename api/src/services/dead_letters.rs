@@ -7,17 +7,19 @@ use actix_web::{
 use jiff::Timestamp;
 use listbackup_engine::{
     Result,
-    model::{JobId, RunId, SourceId},
+    model::{ActivityKind, JobId, RunId, SourceId},
     ports::{DeadLetter, QueueName},
-    run::order::RunOrder,
+    run::{event::Subject, order::RunOrder},
 };
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::Answer;
 use crate::{
     body::Params,
     caller::Caller,
+    changes::{commit, told},
     paging::{Page, PageParams},
     problem::Problem,
     schemas,
@@ -65,6 +67,16 @@ pub async fn list(state: Data<AppState>, caller: Caller, page: Params<PageParams
 pub async fn redrive(state: Data<AppState>, caller: Caller, id: Path<String>) -> Result<HttpResponse, Problem> {
     let found = own_letters(&state, &caller, None, 1, |letter| letter.id == *id).await?.pop();
     let letter = found.ok_or_else(Problem::not_found)?;
+    // The queue and the tables share no write: told first, so that nothing is done of which nobody knows.
+    let subject = Subject {
+        source_id: Some(letter.source_id),
+        job_id: Some(letter.job_id),
+        run_id: Some(letter.run_id),
+        ..Subject::default()
+    };
+    let details = [("message", json!(letter.id)), ("receiveCount", json!(letter.receive_count))];
+    let told = told(&state, &caller, ActivityKind::RunRedriven, subject, details);
+    commit(&state, caller.scope(), Vec::new(), told).await?;
     if !state.ports.queue.redrive(QueueName::Jobs, &letter.id).await? {
         return Err(Problem::not_found());
     }

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod activity;
+pub mod activity_chain;
 pub mod auth;
 pub mod connections;
 pub mod data_keys;
@@ -10,6 +11,7 @@ pub mod diffs;
 pub mod exports;
 pub mod files;
 pub mod guard;
+pub mod health;
 pub mod histories;
 pub mod integrations;
 pub mod jobs;

@@ -33,7 +33,7 @@ use super::{Answer, sources};
 use crate::{
     body::Body,
     caller::{Caller, authenticate, role_in, secret_hash},
-    changes::{commit, told},
+    changes::told,
     problem::Problem,
     schemas,
     state::AppState,
@@ -134,10 +134,9 @@ pub async fn callback(state: Data<AppState>, request: HttpRequest) -> Result<Htt
     };
     let source = sources::find(&state, &caller, begun.source_id).await?;
     let tokens = exchange(&state, &caller, &source, &begun, &code).await?;
-    let source = keep_tokens(&state.ports, caller.scope(), &source, &tokens).await?;
     let subject = Subject::source(source.source_id);
     let told = told(&state, &caller, ActivityKind::SourceAuthorised, subject, [("name", json!(source.name))]);
-    commit(&state, caller.scope(), Vec::new(), told).await?;
+    let source = keep_tokens(&state.ports, caller.scope(), &source, &tokens, &told).await?;
     Ok(done(&request, source))
 }
 

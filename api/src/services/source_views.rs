@@ -45,6 +45,12 @@ pub struct SourceView {
     /// So many per cent of the product's rate limits are ours; all of them when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_share_percent: Option<u8>,
+    /// No stream may be older than so many seconds; when absent it follows from the schedules of its jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age_seconds: Option<u64>,
+    /// Since when it is stale: a stream is older than it may be. Absent while it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale_since: Option<Timestamp>,
     /// When it was made.
     created_at: Timestamp,
     /// When a person last changed it.
@@ -88,6 +94,10 @@ pub struct NewSource {
     /// So many per cent of the product's rate limits are ours, and the rest is left to others; all of them when absent.
     #[schema(minimum = 1, maximum = 100)]
     pub rate_share_percent: Option<u8>,
+    /// No stream may be older than so many seconds, or the source is stale and `source.stale` tells it. When absent it follows from
+    /// the schedules of its jobs: twice the longest time between two due times, at least an hour.
+    #[schema(minimum = 60, maximum = 315_360_000)]
+    pub max_age_seconds: Option<u64>,
 }
 
 /// Changes to a source.
@@ -119,6 +129,23 @@ pub struct SourceChanges {
     #[serde(default, deserialize_with = "crate::body::given")]
     #[schema(value_type = Option<u8>, minimum = 1, maximum = 100)]
     pub rate_share_percent: Option<Option<u8>>,
+    /// No stream may be older than so many seconds; `null` for what follows from the schedules of its jobs.
+    #[serde(default, deserialize_with = "crate::body::given")]
+    #[schema(value_type = Option<u64>, minimum = 60, maximum = 315_360_000)]
+    pub max_age_seconds: Option<Option<u64>>,
+}
+
+/// Checks a greatest age.
+///
+/// # Errors
+/// 422 for one that is not a minute to ten years.
+pub fn check_max_age(seconds: Option<u64>) -> Result<(), Problem> {
+    match seconds {
+        Some(seconds) if !(60..=315_360_000).contains(&seconds) => {
+            Err(Problem::invalid_field("/max_age_seconds", "must be 60 to 315360000 seconds"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks a share.
@@ -150,6 +177,8 @@ impl SourceView {
             lock_days: source.lock_days,
             guard: GuardSettings::of(&source.guard),
             rate_share_percent: source.rate_share_percent,
+            max_age_seconds: source.watch.max_age_seconds,
+            stale_since: source.watch.stale_since,
             created_at: source.created_at,
             updated_at: source.updated_at,
         }

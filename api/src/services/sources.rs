@@ -8,7 +8,7 @@ use actix_web::{
 };
 use listbackup_engine::{
     ErrorKind,
-    model::{ActivityEvent, ActivityKind, Job, ReadGuard, Source, SourceId, source::Lease},
+    model::{ActivityEvent, ActivityKind, Job, ReadGuard, Source, SourceId, Watch, source::Lease},
     ports::{Condition, Key, Write},
     run::{
         event::{self, Subject},
@@ -24,7 +24,7 @@ use utoipa::IntoParams;
 
 use super::{
     Answer, connections, jobs, retention,
-    source_views::{NewSource, SourceChanges, SourceView, check_rate_share},
+    source_views::{NewSource, SourceChanges, SourceView, check_max_age, check_rate_share},
 };
 use crate::{
     body::{Body, Params},
@@ -82,6 +82,7 @@ pub async fn create(
     let retention = retention::accept(&caller, body.value.retention.clone().map(Some), body.value.lock_days)?;
     body.value.guard.check()?;
     check_rate_share(body.value.rate_share_percent)?;
+    check_max_age(body.value.max_age_seconds)?;
     let (settings, credential, first_state) = connections::accept(&state, &caller, source_id, &body.value).await?;
     let now = state.now();
     let mut source = Source {
@@ -102,6 +103,7 @@ pub async fn create(
         rate_share_percent: body.value.rate_share_percent,
         upkeep_shard: None,
         upkeep_due_ms: None,
+        watch: Watch { max_age_seconds: body.value.max_age_seconds, ..Watch::beginning(now) },
         created_at: now,
         updated_at: now,
     };
@@ -141,10 +143,12 @@ pub async fn update(
 ) -> Result<HttpResponse, Problem> {
     let source = find(&state, &caller, *id).await?;
     if_match.check(&tag(&source))?;
-    let SourceChanges { name, settings, streams, retention, lock_days, guard, rate_share_percent } = body.value;
+    let SourceChanges { name, settings, streams, retention, lock_days, guard, rate_share_percent, max_age_seconds } =
+        body.value;
     let retention = retention::accept(&caller, retention, lock_days)?;
     guard.check()?;
     check_rate_share(rate_share_percent.flatten())?;
+    check_max_age(max_age_seconds.flatten())?;
     if let Some(name) = &name {
         check_name(&state, &caller, name, Some(*id)).await?;
     }
@@ -161,6 +165,7 @@ pub async fn update(
         retention.apply(source);
         guard.apply(source);
         source.rate_share_percent = rate_share_percent.unwrap_or(source.rate_share_percent);
+        source.watch.max_age_seconds = max_age_seconds.unwrap_or(source.watch.max_age_seconds);
         let Some(new) = &resettled else { return Ok(Vec::new()) };
         source.settings = new.settings.clone();
         source.credential_id = new.credential_id;
@@ -225,6 +230,7 @@ pub async fn change_source(
             return Ok(Decision::Keep(Ok((source, Vec::new()))));
         }
         source.updated_at = state.now();
+        source.watch.look_at(source.updated_at);
         let told = event_of(state, caller, kind, &source);
         writes.push(event::keep(&told)?);
         Ok(Decision::Write(source.clone(), writes, Ok((source, vec![told]))))

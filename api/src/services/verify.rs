@@ -6,14 +6,23 @@ use actix_web::web::{Data, Json, Path};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use listbackup_engine::{
     Error, ErrorKind,
-    model::SnapshotId,
+    model::{ActivityKind, SnapshotId, SourceId},
+    run::event::Subject,
     snapshot::{self, VerifyLevel, VerifyLimits, VerifyPosition, VerifyReport},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{Answer, snapshots};
-use crate::{body::Body, caller::Caller, problem::Problem, schemas, state::AppState};
+use crate::{
+    body::Body,
+    caller::Caller,
+    changes::{commit, told},
+    problem::Problem,
+    schemas,
+    state::AppState,
+};
 
 /// Bytes that one request reads unless it says otherwise.
 const BYTES_DEFAULT: u64 = 256 << 20;
@@ -130,7 +139,8 @@ pub async fn verify(
     let NewVerification { level, max_bytes, max_seconds, position } = body.value;
     let misplaced = |detail: &str| Problem::invalid_field("/position", detail);
     let position = position.as_deref().map(decode).transpose().map_err(|()| misplaced("is not a position"))?;
-    let reader = snapshots::find(&state, &caller, *id).await?.reader;
+    let snapshots::Found { loaded, reader } = snapshots::find(&state, &caller, *id).await?;
+    let source_id = loaded.manifest.source_id;
     let report = match level {
         Level::Structure if position.is_some() => return Err(misplaced("only `data` goes on from a position")),
         Level::Structure => reader.verify(VerifyLevel::Structure).await?,
@@ -146,7 +156,30 @@ pub async fn verify(
             })?
         }
     };
+    if report.is_complete() || !report.is_sound() {
+        tell(&state, &caller, *id, source_id, level, &report).await?;
+    }
     Ok(Json(VerificationView::of(report)?))
+}
+
+/// A verification is told when it has come to its end, and whenever it finds damage.
+async fn tell(
+    state: &AppState,
+    caller: &Caller,
+    snapshot_id: SnapshotId,
+    source_id: SourceId,
+    level: Level,
+    report: &VerifyReport,
+) -> Result<(), Error> {
+    let details = [
+        ("snapshotId", json!(snapshot_id)),
+        ("level", json!(if level == Level::Data { "data" } else { "structure" })),
+        ("sound", json!(report.is_sound())),
+        ("complete", json!(report.is_complete())),
+        ("damages", json!(report.damages.len())),
+    ];
+    let told = told(state, caller, ActivityKind::SnapshotVerified, Subject::source(source_id), details);
+    commit(state, caller.scope(), Vec::new(), told).await
 }
 
 fn decode(text: &str) -> Result<VerifyPosition, ()> {

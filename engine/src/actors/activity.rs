@@ -1,4 +1,4 @@
-//! Hands on the events that a crash, or a bus that was down, kept from the bus.
+//! Keeps the relay of events going.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,11 +7,11 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use super::{child::End, generation::PartWord, task::Task};
 use crate::{
     error::Result,
-    run::{RunContext, event},
+    run::{RunContext, relay::Relay},
 };
 
-/// How often the outbox is looked through.
-const EVERY: Duration = Duration::from_secs(5);
+/// How long after a relay broke off the next one begins.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The activity relay's actor.
 pub(super) struct Activity {
@@ -26,12 +26,12 @@ impl Activity {
     }
 
     fn relay(&mut self, ctx: &mut Context<Self>) {
-        if self.work.is_some() {
-            return;
-        }
         let run_ctx = self.ctx.clone();
-        let work = async move { event::relay(&run_ctx.ports, &run_ctx.system).await };
-        self.work = Some(Task::start(work, ctx.address().recipient(), Relayed));
+        let work = async move {
+            Relay::default().run(&run_ctx.ports, &run_ctx.system).await;
+            Ok(())
+        };
+        self.work = Some(Task::start(work, ctx.address().recipient(), BrokeOff));
     }
 }
 
@@ -39,7 +39,7 @@ impl Actor for Activity {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(EVERY, Self::relay);
+        self.relay(ctx);
     }
 }
 
@@ -53,17 +53,16 @@ impl Handler<End> for Activity {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Relayed(Result<usize>);
+struct BrokeOff(Result<()>);
 
-impl Handler<Relayed> for Activity {
+impl Handler<BrokeOff> for Activity {
     type Result = ();
 
-    fn handle(&mut self, Relayed(result): Relayed, _: &mut Self::Context) {
+    fn handle(&mut self, BrokeOff(how): BrokeOff, ctx: &mut Self::Context) {
         self.work = None;
-        match result {
-            Ok(0) => {}
-            Ok(events) => tracing::info!(events, "events published late"),
-            Err(error) => tracing::warn!(%error, "kept events could not be published; trying again"),
+        if let Err(error) = how {
+            tracing::error!(%error, "the relay of events broke off; it begins again");
         }
+        ctx.run_later(AGAIN_AFTER, Self::relay);
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 pub enum Roles {
     /// All: a worker.
     Worker,
-    /// None but the indexer: a one-shot command brings its own order.
+    /// None but the indexer and the relay of events: a one-shot command brings its own order.
     OneShot,
 }
 

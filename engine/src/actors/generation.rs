@@ -14,6 +14,7 @@ use super::{
     intake::{Intake, SlotFree},
     scheduler::Scheduler,
     upkeep::Upkeep,
+    watch::Watch,
 };
 use crate::run::RunContext;
 
@@ -50,13 +51,14 @@ pub(super) struct Generation {
 impl Generation {
     pub(super) fn build(plan: &Plan, number: u64, root: &Addr<Engine>) -> Self {
         let parts = Parts { plan, number, root: root.clone().recipient() };
-        let mut others = vec![parts.start(Indexer::new, "indexer")];
+        let activity = parts.start(|ctx, _, word| Activity::new(ctx, word), "activity");
+        let mut others = vec![parts.start(Indexer::new, "indexer"), activity];
         let mut intake = None;
         if plan.roles == Roles::Worker {
             let is_first = number == 1;
             others.push(parts.start(|ctx, draining, word| Scheduler::new(ctx, draining, is_first, word), "scheduler"));
             others.push(parts.start(Upkeep::new, "upkeep"));
-            others.push(parts.start(|ctx, _, word| Activity::new(ctx, word), "activity"));
+            others.push(parts.start(Watch::new, "watch"));
             let deliver: Recipient<Deliver> = root.clone().recipient();
             let (draining, word) = (plan.draining.subscribe(), parts.word("intake"));
             intake = Some(Child::start(Intake::new(plan.ctx.clone(), deliver, draining, plan.free, word)));

@@ -8,7 +8,8 @@
 //!                         │ Engine  │◄─────────────┤ Intake     takes messages, only while a slot is free
 //!                         │ (root)  ├─ SlotFree ──►│ Indexer    snapshot objects become rows to browse
 //!                         └─┬─────▲─┘◄── Deliver ──┤ Upkeep     looks after stored snapshots
-//!  Begin, StopWork          │     │ OrdersDone,    └ Activity   hands on events that a crash kept from the bus
+//!                           │     │               ├ Watch      looks how fresh sources are, and alerts
+//!  Begin, StopWork          │     │ OrdersDone,    └ Activity   relays events: to their place in the chain, to the bus
 //!                         ┌─▼─────┴─┐ SourceGone     (one generation)
 //!                         │ Source  │ holds the lease: claims, beats; one order at a time
 //!                         └─┬─────▲─┘
@@ -36,7 +37,7 @@
 //!
 //! | gone | who | does |
 //! |---|---|---|
-//! | Scheduler, Intake, Indexer, Upkeep, Activity | Engine | ends the whole generation, waits 1, 2, 4 … 60 s, builds the next; after twelve in a row it gives up, and the process ends with an error |
+//! | Scheduler, Intake, Indexer, Upkeep, Watch, Activity | Engine | ends the whole generation, waits 1, 2, 4 … 60 s, builds the next; after twelve in a row it gives up, and the process ends with an error |
 //! | Source | Engine | frees the slots; messages come back by themselves, and the sweeper sends those of runs whose lease has ended |
 //! | Job | Source | waits in the same way, builds another one under the same lease, which it keeps alive meanwhile |
 //! | Run | Job | another attempt, from the checkpoints, as after any error that may pass |
@@ -57,5 +58,6 @@ mod scheduler;
 mod source;
 mod task;
 mod upkeep;
+mod watch;
 
 pub use engine::{Deliver, Drain, Engine, GaveUp, Roles};

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{AccountId, EventId, JobId, RunId, SourceId};
-use crate::tables::{ACTIVITY, Row, TableSchema};
+use crate::{
+    ports::SortRange,
+    tables::{ACTIVITY, Row, TableSchema},
+};
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,7 +16,8 @@ use crate::tables::{ACTIVITY, Row, TableSchema};
 pub struct ActivityEvent {
     /// Its id; time-ordered.
     pub event_id: EventId,
-    /// When, in milliseconds since 1970.
+    /// When, in milliseconds since 1970, by the clock of whoever wrote it; but never before the event of its run that it
+    /// follows, however much their clocks differ.
     pub timestamp: i64,
     /// Whose.
     pub account_id: AccountId,
@@ -33,9 +37,24 @@ pub struct ActivityEvent {
     /// Figures and names, by kind; no secrets, no record contents.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub details: Map<String, Value>,
-    /// Index shard of events that the bus has not taken yet.
+    /// Its place among the events of its account, from 1 and without gaps; absent until it is linked, and in events of
+    /// versions without chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// Digest of itself and the event before it, in hex: see [`super::chain`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_digest: Option<String>,
+    /// Index shard of events that have no place yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbox_shard: Option<String>,
+}
+
+/// The one partition of the outbox index.
+pub const OUTBOX_SHARD: &str = "outbox";
+
+/// Bounds that leave only events, in an index by event id: the head of the chain lies before them.
+pub fn only_events() -> SortRange {
+    SortRange::Prefix("evt_".to_owned())
 }
 
 /// What happened.
@@ -86,6 +105,12 @@ pub enum ActivityKind {
     /// A source's sign-in ended; a person must sign in again.
     #[serde(rename = "source.authorisation_lost")]
     SourceAuthorisationLost,
+    /// A source became stale: one of its streams is older than it may be.
+    #[serde(rename = "source.stale")]
+    SourceStale,
+    /// A stale source is fresh again, or nobody expects it to be any more.
+    #[serde(rename = "source.fresh")]
+    SourceFresh,
     /// A job was made.
     #[serde(rename = "job.created")]
     JobCreated,
@@ -107,6 +132,12 @@ pub enum ActivityKind {
     /// How far a run is (live followers only; not kept).
     #[serde(rename = "run.progress")]
     RunProgress,
+    /// Somebody asked a run to stop that a worker is busy with.
+    #[serde(rename = "run.cancel_requested")]
+    RunCancelRequested,
+    /// The order of a run that had failed too often was put back into the queue.
+    #[serde(rename = "run.redriven")]
+    RunRedriven,
     /// A run ended well.
     #[serde(rename = "run.succeeded")]
     RunSucceeded,
@@ -146,6 +177,9 @@ pub enum ActivityKind {
     /// A snapshot was let go of, by a rule or by a person.
     #[serde(rename = "snapshot.forgotten")]
     SnapshotForgotten,
+    /// A verification of a snapshot came to its end, or found damage.
+    #[serde(rename = "snapshot.verified")]
+    SnapshotVerified,
     /// Segments, or packs of attachments, that nothing refers to were deleted.
     #[serde(rename = "storage.collected")]
     StorageCollected,
@@ -170,6 +204,8 @@ impl ActivityKind {
             Self::SourceResumed => "source.resumed",
             Self::SourceAuthorised => "source.authorised",
             Self::SourceAuthorisationLost => "source.authorisation_lost",
+            Self::SourceStale => "source.stale",
+            Self::SourceFresh => "source.fresh",
             Self::JobCreated => "job.created",
             Self::JobUpdated => "job.updated",
             Self::JobDeleted => "job.deleted",
@@ -177,6 +213,8 @@ impl ActivityKind {
             Self::RunQueued => "run.queued",
             Self::RunStarted => "run.started",
             Self::RunProgress => "run.progress",
+            Self::RunCancelRequested => "run.cancel_requested",
+            Self::RunRedriven => "run.redriven",
             Self::RunSucceeded => "run.succeeded",
             Self::RunPartial => "run.partial",
             Self::RunFailed => "run.failed",
@@ -190,6 +228,7 @@ impl ActivityKind {
             Self::SnapshotReleased => "snapshot.released",
             Self::SnapshotSuspicious => "snapshot.suspicious",
             Self::SnapshotForgotten => "snapshot.forgotten",
+            Self::SnapshotVerified => "snapshot.verified",
             Self::StorageCollected => "storage.collected",
         }
     }

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod activity;
 pub mod api_key;
+pub mod chain;
 pub mod file;
 pub mod guard;
 pub mod id;
@@ -15,10 +16,12 @@ pub mod run;
 pub mod scope;
 pub mod source;
 pub mod user;
+pub mod watch;
 
 pub use account::Account;
 pub use activity::{ActivityEvent, ActivityKind};
 pub use api_key::{AccessKey, Credential};
+pub use chain::ChainHead;
 pub use file::{AttachmentFile, FileEntry};
 pub use guard::ReadGuard;
 pub use id::{
@@ -33,3 +36,4 @@ pub use role::Role;
 pub use run::{Run, RunStatus};
 pub use source::{Source, SourceState};
 pub use user::{Membership, User};
+pub use watch::Watch;

@@ -58,6 +58,10 @@ pub struct Run {
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
+    /// Timestamp of the last event that tells of it, milliseconds since 1970: the next one's is later, whatever the clock of its
+    /// writer says.
+    #[serde(default)]
+    pub last_event_ms: i64,
     /// Index shard of live runs; gone at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live_shard: Option<String>,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AccountId, KeepRules, KeyId, ReadGuard, RunId, SnapshotId, SourceId, WorkerId};
+use super::{AccountId, KeepRules, KeyId, ReadGuard, RunId, SnapshotId, SourceId, Watch, WorkerId};
 use crate::tables::{Row, SOURCES, TableSchema};
 
 /// A connected product.
@@ -55,6 +55,9 @@ pub struct Source {
     /// When its snapshots are next looked after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upkeep_due_ms: Option<i64>,
+    /// How fresh and how complete it is.
+    #[serde(flatten)]
+    pub watch: Watch,
     /// When it was made.
     pub created_at: Timestamp,
     /// When a person last changed it.

@@ -129,7 +129,8 @@ pub trait Tables: Send + Sync {
     /// the scope, `Retry` when the store cannot be reached (the effect is then unknown).
     async fn transact(&self, scope: Scope<'_>, writes: Vec<Write>) -> Result<()>;
 
-    /// Rows of one partition.
+    /// Rows of one partition. A page shows them as they were at one instant: where it has a row, it has all of its range that were
+    /// committed before that one.
     ///
     /// # Errors
     /// `Invalid` for a cursor that is not from this query.

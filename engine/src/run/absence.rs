@@ -8,7 +8,7 @@ use serde_json::{Map, json};
 
 use super::{
     commit::Outcomes,
-    event::{self, Subject},
+    event::{self, of_run},
     pipeline::StreamOutcome,
     retention,
     session::Session,
@@ -73,7 +73,7 @@ pub(super) async fn pin_last_good(session: &Session, snapshot: &Manifest) -> Res
 /// The alert of a suspicious snapshot.
 pub(super) fn alert(
     session: &Session,
-    run: &Run,
+    run: &mut Run,
     snapshot: &Manifest,
     pinned: Option<SnapshotId>,
 ) -> Option<ActivityEvent> {
@@ -87,7 +87,7 @@ pub(super) fn alert(
         details.insert("pinnedSnapshotId".to_owned(), json!(pinned));
     }
     let (ports, kind) = (&session.ctx.ports, ActivityKind::SnapshotSuspicious);
-    Some(event::event(ports, run.account_id, kind, event::SYSTEM, Subject::run(run), details))
+    Some(of_run(ports, kind, event::SYSTEM, run, details))
 }
 
 /// `300 of 1000 records of contacts, 20 of 50 attachments of contacts, …`.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     RunContext,
-    event::{self, Subject, event},
+    event::{self, of_run},
     index, lease,
     order::{self, RunOrder},
     places::Place,
@@ -161,8 +161,7 @@ async fn take(
     let mut details = Map::new();
     details.insert("epoch".to_owned(), json!(new_run.epoch));
     details.insert("worker".to_owned(), json!(ctx.worker_id));
-    let started =
-        event(&ctx.ports, order.account_id, ActivityKind::RunStarted, event::SYSTEM, Subject::run(&new_run), details);
+    let started = of_run(&ctx.ports, ActivityKind::RunStarted, event::SYSTEM, &mut new_run, details);
     let writes = vec![
         store::put(&new_source, Condition::Version(source.version))?,
         store::put(&new_run, Condition::Version(run.version))?,
@@ -190,14 +189,14 @@ async fn end_unbegun(
 ) -> Result<Run> {
     let mut row = run.row;
     order::end(&mut row, status, error, ctx.ports.clock.now());
-    let ended = ended_event(ctx, &row);
+    let ended = ended_event(ctx, &mut row);
     ctx.store.transact(scope, vec![store::put(&row, Condition::Version(run.version))?, event::keep(&ended)?]).await?;
     event::publish(&ctx.ports, scope, &[ended]).await;
     Ok(row)
 }
 
-/// The event that tells how a run ended.
-pub fn ended_event(ctx: &RunContext, run: &Run) -> ActivityEvent {
+/// The event that tells how a run ended; kept with the run's row as it is then.
+pub fn ended_event(ctx: &RunContext, run: &mut Run) -> ActivityEvent {
     let kind = match run.status {
         RunStatus::Succeeded => ActivityKind::RunSucceeded,
         RunStatus::Partial => ActivityKind::RunPartial,
@@ -223,7 +222,7 @@ pub fn ended_event(ctx: &RunContext, run: &Run) -> ActivityEvent {
     if let Some(snapshot_id) = run.snapshot_id {
         tell("snapshotId", json!(snapshot_id));
     }
-    event(&ctx.ports, run.account_id, kind, event::SYSTEM, Subject::run(run), details)
+    of_run(&ctx.ports, kind, event::SYSTEM, run, details)
 }
 
 /// Puts off an order that cannot be carried out yet: the sweeper sends it again after `wait`, and its message can go.
@@ -284,14 +283,8 @@ pub async fn end_without_snapshot(ctx: &RunContext, claim: &Claim, ending: Endin
         let mut events = vec![ended_event(ctx, run)];
         if needs_sign_in {
             source.state = SourceState::NeedsAuthorisation;
-            events.push(event(
-                &ctx.ports,
-                run.account_id,
-                ActivityKind::SourceAuthorisationLost,
-                event::SYSTEM,
-                Subject::run(run),
-                Map::new(),
-            ));
+            let kind = ActivityKind::SourceAuthorisationLost;
+            events.push(of_run(&ctx.ports, kind, event::SYSTEM, run, Map::new()));
         }
         Ok(events)
     })

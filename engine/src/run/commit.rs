@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     absence, checkpoint,
     claim::{Ending, change_both, end_without_snapshot, ended_event},
-    event, lease, order,
+    event, freshness, lease, order,
     pipeline::StreamOutcome,
     retention,
     session::Session,
@@ -112,12 +112,14 @@ async fn publish(
         });
         source.lease = lease::released(&source.lease, session.claim.epoch)?;
         upkeep::begin(source, now);
+        freshness::note(source, &progress, &stored.manifest, now);
         run.progress = progress.clone();
         run.snapshot_id = Some(stored.manifest.snapshot_id);
         run.snapshot_records = Some(stored.manifest.totals.records);
         order::end(run, status, failures.clone(), now);
+        let ended = ended_event(ctx, run);
         let alert = absence::alert(session, run, &stored.manifest, pinned);
-        Ok(std::iter::once(ended_event(ctx, run)).chain(alert).collect())
+        Ok(std::iter::once(ended).chain(alert).collect())
     })
     .await
 }

@@ -9,12 +9,13 @@ use serde_json::{Map, Value};
 
 use super::{
     credential::{Secrets, StoredTokens, open, read_credential, seal},
+    event,
     source_tokens::SourceTokens,
     update::ATTEMPTS_MAX,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Credential, KeyId, Source, SourceId, SourceState, scope::AccountScope},
+    model::{ActivityEvent, Credential, KeyId, Source, SourceId, SourceState, scope::AccountScope},
     ports::{Condition, Ports, Write},
     snapshot::paths,
     store::{self, Store, Versioned},
@@ -180,11 +181,17 @@ fn brings_another_grant(sign_in: &connectors::SignIn, given: &Value, before: &Va
     given.iter().zip(&before).any(|(given, before)| given.is_some() && given != before)
 }
 
-/// Keeps the tokens of a new OAuth sign-in. A source that waited for it is ready; one that a person paused stays so.
+/// Keeps the tokens of a new OAuth sign-in, with the event that tells it. A source that waited for it is ready; one that a person paused stays so.
 ///
 /// # Errors
 /// `Invalid` for a source without OAuth; `Retry` from the stores.
-pub async fn keep_tokens(ports: &Ports, scope: &AccountScope, source: &Source, tokens: &Tokens) -> Result<Source> {
+pub async fn keep_tokens(
+    ports: &Ports,
+    scope: &AccountScope,
+    source: &Source,
+    tokens: &Tokens,
+    told: &ActivityEvent,
+) -> Result<Source> {
     let key_id = source.credential_id.ok_or_else(|| {
         Error::new(ErrorKind::Invalid, "the source has no credential to sign in").with("source", source.source_id)
     })?;
@@ -205,10 +212,15 @@ pub async fn keep_tokens(ports: &Ports, scope: &AccountScope, source: &Source, t
             source.state = SourceState::Active;
         }
         source.updated_at = ports.clock.now();
-        let writes = vec![credential, store::put(&source, Condition::Version(version))?];
+        source.watch.look_at(source.updated_at);
+        let writes = vec![credential, store::put(&source, Condition::Version(version))?, event::keep(told)?];
         match store.transact(scope, writes).await {
             Err(error) if error.kind() == ErrorKind::Conflict => {}
-            done => return done.map(|()| source),
+            done => {
+                done?;
+                event::publish(ports, scope, std::slice::from_ref(told)).await;
+                return Ok(source);
+            }
         }
     }
     Err(Error::new(ErrorKind::Conflict, "the source changed under every attempt to keep its sign-in")

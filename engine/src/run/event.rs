@@ -1,18 +1,20 @@
-//! Activity events: written in the same transaction as the change that they tell, then handed to the bus.
-
-use std::time::Duration;
+//! Activity events: written in the same transaction as the change that they tell, as not yet linked. From there
+//! [`super::relay`] takes them, in order, to their place in the account's chain, to the bus and to live followers.
+//!
+//! Clocks of workers differ, and the relay takes kept events by their ids, which begin with their timestamps. So an event that
+//! tells of a run is never older than the run's event before it: the run's row says when that was ([`Run::last_event_ms`]), and
+//! whoever writes the next one has read that row. What was committed in between cannot overtake it, since it is not there yet.
 
 use serde_json::{Map, Value};
 
 use crate::{
     error::Result,
     model::{
-        AccountId, ActivityEvent, ActivityKind, EventId, JobId, Run, RunId, SourceId,
-        scope::{AccountScope, SystemScope},
+        AccountId, ActivityEvent, ActivityKind, EventId, JobId, Run, RunId, SourceId, activity::OUTBOX_SHARD,
+        scope::AccountScope,
     },
-    ports::{Condition, Ports, Query, SortRange, Write},
-    store::{self, Store},
-    tables::ACTIVITY,
+    ports::{Condition, Ports, Write},
+    store,
 };
 
 /// What an event is about.
@@ -24,6 +26,8 @@ pub struct Subject {
     pub job_id: Option<JobId>,
     /// The run.
     pub run_id: Option<RunId>,
+    /// The event comes after this instant, milliseconds since 1970, whatever the clock says.
+    pub after_ms: Option<i64>,
 }
 
 impl Subject {
@@ -34,21 +38,19 @@ impl Subject {
 
     /// About a job of a source.
     pub fn job(source_id: SourceId, job_id: JobId) -> Self {
-        Self { source_id: Some(source_id), job_id: Some(job_id), run_id: None }
+        Self { source_id: Some(source_id), job_id: Some(job_id), ..Self::default() }
     }
 
     /// About a run, with its job and source.
     pub fn run(run: &Run) -> Self {
-        Self { source_id: Some(run.source_id), job_id: Some(run.job_id), run_id: Some(run.run_id) }
+        Self {
+            source_id: Some(run.source_id),
+            job_id: Some(run.job_id),
+            run_id: Some(run.run_id),
+            after_ms: Some(run.last_event_ms),
+        }
     }
 }
-
-/// The one partition of the outbox index.
-const OUTBOX_SHARD: &str = "outbox";
-/// Events of one relay.
-const RELAY_MAX: usize = 200;
-/// A younger event is being published by whoever wrote it.
-const RELAY_AFTER: Duration = Duration::from_secs(5);
 
 /// Actor of events that no person caused.
 pub const SYSTEM: &str = "system";
@@ -62,9 +64,13 @@ pub fn event(
     subject: Subject,
     details: Map<String, Value>,
 ) -> ActivityEvent {
+    let now_ms = ports.clock.now().as_millisecond();
+    let timestamp = subject.after_ms.map_or(now_ms, |after_ms| now_ms.max(after_ms.saturating_add(1)));
+    let mut random = [0; 10];
+    ports.random.fill(&mut random);
     ActivityEvent {
-        event_id: EventId::new(&*ports.clock, &*ports.random),
-        timestamp: ports.clock.now().as_millisecond(),
+        event_id: EventId::derived(timestamp, random),
+        timestamp,
         account_id,
         kind,
         actor: actor.to_owned(),
@@ -72,11 +78,27 @@ pub fn event(
         job_id: subject.job_id,
         run_id: subject.run_id,
         details,
+        sequence: None,
+        chain_digest: None,
         outbox_shard: None,
     }
 }
 
-/// The write that keeps an event, marked as not yet published; goes into the transaction of the change it tells.
+/// A new event of a run, to be kept in the transaction that writes the run's row as it is then: the row says of it that the run's
+/// next event comes after it.
+pub fn of_run(
+    ports: &Ports,
+    kind: ActivityKind,
+    actor: &str,
+    run: &mut Run,
+    details: Map<String, Value>,
+) -> ActivityEvent {
+    let event = event(ports, run.account_id, kind, actor, Subject::run(run), details);
+    run.last_event_ms = event.timestamp;
+    event
+}
+
+/// The write that keeps an event, marked as not yet linked; goes into the transaction of the change it tells.
 ///
 /// # Errors
 /// `Bug` when the event does not serialise.
@@ -85,53 +107,16 @@ pub fn keep(event: &ActivityEvent) -> Result<Write> {
     store::put(&marked, Condition::Absent)
 }
 
-/// Hands kept events to the bus, counts them and takes their marks away. What fails here is made up for by [`relay`]:
-/// the rows are the truth, so the change that the events tell stands.
+/// Counts and logs events that were kept, and wakes the relay: it takes them to their places and to the bus.
+#[expect(clippy::unused_async, reason = "a bus that is reached over a network would be told here")]
 pub async fn publish(ports: &Ports, scope: &AccountScope, events: &[ActivityEvent]) {
     for event in events {
+        debug_assert_eq!(event.account_id, scope.account_id(), "an event of another account");
         let kind = event.kind.code();
         metrics::counter!("listbackup_activity_events_total", "kind" => kind).increment(1);
         tracing::info!(kind, account = %event.account_id, run = ?event.run_id, source = ?event.source_id, "activity");
     }
-    if let Err(error) = hand_over(ports, scope, events).await {
-        tracing::warn!(%error, "the event bus did not take the events yet; they are kept");
+    if !events.is_empty() {
+        ports.events.nudge();
     }
-}
-
-async fn hand_over(ports: &Ports, scope: &AccountScope, events: &[ActivityEvent]) -> Result<()> {
-    if events.is_empty() {
-        return Ok(());
-    }
-    ports.events.publish(events).await?;
-    let writes = events.iter().map(|event| store::put(event, Condition::Any)).collect::<Result<_>>()?;
-    ports.tables.transact(scope.into(), writes).await
-}
-
-/// Publishes, in order, what a crash or a bus that was down left marked. The bus may get an event twice, never not at
-/// all. Returns how many.
-///
-/// # Errors
-/// `Retry` when bus or store cannot be reached; the next relay goes on.
-pub async fn relay(ports: &Ports, system: &SystemScope) -> Result<usize> {
-    let query = Query {
-        table: &ACTIVITY,
-        index: Some("outbox"),
-        partition: OUTBOX_SHARD.to_owned(),
-        sort: SortRange::All,
-        descending: false,
-        limit: RELAY_MAX,
-        after: None,
-    };
-    let marked = Store::new(ports.tables.clone()).query::<ActivityEvent>(system, query).await?;
-    let settled_before = ports.clock.now() - RELAY_AFTER;
-    let mut relayed = 0;
-    for row in marked.rows.into_iter().map(|versioned| versioned.row) {
-        if row.timestamp > settled_before.as_millisecond() {
-            break;
-        }
-        let scope = system.account(row.account_id);
-        hand_over(ports, &scope, &[ActivityEvent { outbox_shard: None, ..row }]).await?;
-        relayed += 1;
-    }
-    Ok(relayed)
 }

@@ -1,16 +1,18 @@
 //! A source's first job: runs that somebody asks for, and those of a rebuilt source, belong to it.
 
 use jiff::Timestamp;
+use serde_json::{Map, json};
 
+use super::event::{self, Subject, event};
 use crate::{
     error::{ErrorKind, Result},
     model::{
-        Job, JobState, Source, SourceId,
+        ActivityKind, Job, JobState, Source, SourceId,
         id::kind,
         job::{Policies, Schedule},
         scope::AccountScope,
     },
-    ports::{Condition, Query, SortRange},
+    ports::{Condition, Ports, Query, SortRange},
     store::{self, Store, key},
     tables::JOBS,
 };
@@ -53,20 +55,34 @@ pub fn make(source: &Source, at: Timestamp) -> Job {
     }
 }
 
-/// The first job of a source, stored as made at `at` when there is none; and whether it had to be.
+/// The first job of a source, stored as made at `at` by somebody when there is none; and whether it had to be.
 ///
 /// # Errors
 /// Those of [`Store::query`] and [`Store::transact`].
-pub async fn find_or_make(store: &Store, scope: &AccountScope, source: &Source, at: Timestamp) -> Result<(Job, bool)> {
-    if let Some(job) = find(store, scope, source.source_id).await? {
+pub async fn find_or_make(
+    ports: &Ports,
+    scope: &AccountScope,
+    source: &Source,
+    at: Timestamp,
+    by: &str,
+) -> Result<(Job, bool)> {
+    let store = Store::new(ports.tables.clone());
+    if let Some(job) = find(&store, scope, source.source_id).await? {
         return Ok((job, false));
     }
     let job = make(source, at);
-    match store.transact(scope, vec![store::put(&job, Condition::Absent)?]).await {
+    let subject = Subject::job(job.source_id, job.job_id);
+    let details = Map::from_iter([("name".to_owned(), json!(job.name))]);
+    let told = event(ports, job.account_id, ActivityKind::JobCreated, by, subject, details);
+    match store.transact(scope, vec![store::put(&job, Condition::Absent)?, event::keep(&told)?]).await {
         // Somebody else made it meanwhile.
         Err(error) if error.kind() == ErrorKind::Conflict => {
             Ok((store.get(scope, key(job.account_id, job.job_id)).await?.row, false))
         }
-        made => made.map(|()| (job, true)),
+        made => {
+            made?;
+            event::publish(ports, scope, &[told]).await;
+            Ok((job, true))
+        }
     }
 }

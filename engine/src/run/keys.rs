@@ -72,13 +72,18 @@ async fn stand_still(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result
     let now = ctx.ports.clock.now();
     let mut paused = 0;
     for job_id in active_jobs(ctx, scope).await? {
-        update(&ctx.store, scope, key(scope.account_id(), job_id), |mut job: Job| {
+        let told = update(&ctx.store, scope, key(scope.account_id(), job_id), |mut job: Job| {
             job.state = JobState::Paused;
             job.updated_at = now;
             due::reschedule(&mut job, now)?;
-            Ok(Decision::Write(job, vec![], ()))
+            let details =
+                Map::from_iter([("name".to_owned(), json!(job.name)), ("state".to_owned(), json!(job.state))]);
+            let subject = Subject::job(job.source_id, job.job_id);
+            let told = event(&ctx.ports, job.account_id, ActivityKind::JobUpdated, by, subject, details);
+            Ok(Decision::Write(job, vec![event::keep(&told)?], told))
         })
         .await?;
+        event::publish(&ctx.ports, scope, &[told]).await;
         paused += 1;
     }
     let live = order::live_runs_of(&ctx.store, scope).await?;

@@ -5,14 +5,18 @@
 //! (what to read, from where) → [`pipeline`] (pages into the store, [`checkpoint`]s under the fence) → [`commit`] (one
 //! conditional write, after [`absence`] looked for mass deletions) → [`index`] (rows to browse).
 //!
+//! What happened is told by [`event`]s, which the [`relay`] hands on.
+//!
 //! A run of another kind writes records of a snapshot back into the product: [`restore`].
 //!
 //! Apart from runs, [`upkeep`] looks after stored snapshots once a day: [`retention`] lets go of them by the source's rules,
-//! [`collection`] deletes the segments that nothing refers to any more. By hand only, [`keys`] changes and
+//! [`collection`] deletes the segments that nothing refers to any more. [`watch`] tells
+//! when a source is stale by [`freshness`]. By hand only, [`keys`] changes and
 //! destroys an account's data keys, [`rewrap`] wraps them anew. When the tables are lost, [`rebuild`] makes them anew.
 
 pub mod absence;
 pub mod attachments;
+pub mod chain_check;
 pub mod checkpoint;
 pub mod claim;
 pub mod collection;
@@ -29,6 +33,7 @@ pub mod estimate;
 pub mod event;
 pub mod files;
 pub mod first_job;
+pub mod freshness;
 pub mod index;
 pub mod keys;
 pub mod lease;
@@ -40,6 +45,7 @@ pub mod progress;
 pub mod pulse;
 mod reader;
 pub mod rebuild;
+pub mod relay;
 pub mod restore;
 pub mod retention;
 pub mod rewrap;
@@ -52,6 +58,7 @@ pub mod stop;
 pub mod tries;
 pub mod update;
 pub mod upkeep;
+pub mod watch;
 
 pub use context::RunContext;
 pub use settings::RunSettings;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    event::{self, Subject, event},
+    event::{self, of_run},
     update::{Decision, update},
 };
 use crate::{
@@ -92,9 +92,9 @@ pub async fn write_order(
 ///
 /// # Errors
 /// As [`order_run`].
-pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, run: Run) -> Result<(Run, bool)> {
+pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, mut run: Run) -> Result<(Run, bool)> {
     KeyDestruction::refuse(&*ports.blobs, scope).await?;
-    let queued = queued_event(ports, &run);
+    let queued = queued_event(ports, &mut run);
     let writes = vec![store::put(&run, Condition::Absent)?, event::keep(&queued)?];
     let store = Store::new(ports.tables.clone());
     match store.transact(scope, writes).await {
@@ -110,12 +110,13 @@ pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, run: Run) -> 
 }
 
 /// The event that tells of a new run.
-pub(super) fn queued_event(ports: &Ports, run: &Run) -> ActivityEvent {
+pub(super) fn queued_event(ports: &Ports, run: &mut Run) -> ActivityEvent {
     let actor = match &run.trigger {
-        Trigger::Schedule { .. } => event::SYSTEM,
-        Trigger::Manual { by } => by,
+        Trigger::Schedule { .. } => event::SYSTEM.to_owned(),
+        Trigger::Manual { by } => by.clone(),
     };
-    event(ports, run.account_id, ActivityKind::RunQueued, actor, Subject::run(run), details(&run.trigger))
+    let told = details(&run.trigger);
+    of_run(ports, ActivityKind::RunQueued, &actor, run, told)
 }
 
 /// Sends the message of a run.
@@ -164,6 +165,7 @@ pub(super) fn new_run(ports: &Ports, job: &Job, trigger: Trigger, idempotency: O
         created_at: now,
         started_at: None,
         finished_at: None,
+        last_event_ms: 0,
         live_shard: Some(LIVE_SHARD.to_owned()),
         lease_expires_ms: Some((now + LOOK_AFTER).as_millisecond()),
     }
@@ -211,19 +213,22 @@ pub async fn cancel_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_
     Ok(run)
 }
 
-/// What asking a run to stop makes of it: it carries the wish, or has ended when nobody had begun it, which the event tells.
+/// What asking a run to stop makes of it: it carries the wish, or has ended when nobody had begun it; the event tells which.
 /// `None` when nothing changes.
 pub(super) fn stopped(ports: &Ports, mut run: Run, by: &str) -> Option<(Run, Vec<ActivityEvent>)> {
     if run.status.has_ended() || run.cancel_requested {
         return None;
     }
     run.cancel_requested = true;
-    if run.status != RunStatus::Queued {
-        return Some((run, vec![]));
-    }
-    end(&mut run, RunStatus::Cancelled, None, ports.clock.now());
-    let cancelled = event(ports, run.account_id, ActivityKind::RunCancelled, by, Subject::run(&run), Map::new());
-    Some((run, vec![cancelled]))
+    let kind = match run.status {
+        RunStatus::Queued => {
+            end(&mut run, RunStatus::Cancelled, None, ports.clock.now());
+            ActivityKind::RunCancelled
+        }
+        _ => ActivityKind::RunCancelRequested,
+    };
+    let told = of_run(ports, kind, by, &mut run, Map::new());
+    Some((run, vec![told]))
 }
 
 /// Orders a new run with the job of an ended one; of a restore, one that goes on with it.

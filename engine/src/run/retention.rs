@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 
 use super::{
     RunContext,
-    event::{self, Subject, event},
+    event::{self, Subject, event, of_run},
     files,
     index::{self, BATCH},
     update::{Decision as Change, update},
@@ -268,7 +268,7 @@ async fn hide(ctx: &RunContext, scope: &AccountScope, manifest: &Manifest, act: 
             if run.snapshot_id.take().is_none() {
                 return Ok(Change::Keep(Vec::new()));
             }
-            let told = forgotten_event(ctx, &run, manifest, act);
+            let told = forgotten_event(ctx, &mut run, manifest, act);
             Ok(Change::Write(run, vec![event::keep(&told)?], vec![told]))
         })
         .await?;
@@ -287,12 +287,12 @@ async fn hide(ctx: &RunContext, scope: &AccountScope, manifest: &Manifest, act: 
     files::remove(ctx, scope, &store.reader(manifest), BATCH).await
 }
 
-fn forgotten_event(ctx: &RunContext, run: &Run, manifest: &Manifest, act: &Act) -> crate::model::ActivityEvent {
+fn forgotten_event(ctx: &RunContext, run: &mut Run, manifest: &Manifest, act: &Act) -> crate::model::ActivityEvent {
     let mut details = Map::new();
     details.insert("snapshotId".to_owned(), json!(manifest.snapshot_id));
     details.insert("createdAt".to_owned(), json!(manifest.created_at));
     details.insert("records".to_owned(), json!(manifest.totals.records));
     details.insert("reason".to_owned(), json!(act.reason));
     let kind = ActivityKind::SnapshotForgotten;
-    event(&ctx.ports, run.account_id, kind, &act.by, Subject::run(run), details)
+    of_run(&ctx.ports, kind, &act.by, run, details)
 }

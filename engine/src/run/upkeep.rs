@@ -61,6 +61,10 @@ pub async fn look_after_due(ctx: &RunContext) -> Result<usize> {
     for Versioned { row: mut source, version } in ctx.store.query::<Source>(&ctx.system, query).await?.rows {
         let next = now + ctx.settings.upkeep_every + jitter(&*ctx.ports.random);
         source.upkeep_due_ms = Some(next.as_millisecond());
+        if source.watch.watch_due_ms.is_none() {
+            // Made by a version that did not watch.
+            source.watch.look_at(now);
+        }
         let scope = ctx.system.account(source.account_id);
         let is_gone = KeyDestruction::of(&*ctx.ports.blobs, &scope).await?.is_some();
         if is_gone {

@@ -4,17 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use actix::Addr;
 use jiff::{SignedDuration, Timestamp};
-use listbackup_connectors::{ErrorKind as ConnectorError, Integration};
+use listbackup_connectors::{ErrorKind as ConnectorError, Integration, Tokens};
 use listbackup_engine::{
     actors::{Engine, Roles},
-    model::{AccountId, Job, Run, RunStatus, Source, SourceId, SourceState, job::Schedule, scope::AccountScope},
+    model::{
+        AccountId, ActivityKind, Job, Run, RunStatus, Source, SourceId, SourceState, activity::only_events,
+        job::Schedule, scope::AccountScope,
+    },
     ports::{Clock, Condition, Ports, Query, SortRange},
-    run::{connect, due},
+    run::{
+        connect, due,
+        event::{self, Subject},
+    },
     store::{self, Store, key},
-    tables::{RUNS, Row, TableSchema},
+    tables::{ACTIVITY, RUNS, Row, TableSchema},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use serde_json::json;
+use serde_json::{Map, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -35,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(2 * 3600);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// A clock that is wrong by so much.
-struct Skewed(Arc<dyn Clock>, SignedDuration);
+pub struct Skewed(pub Arc<dyn Clock>, pub SignedDuration);
 
 impl Clock for Skewed {
     fn now(&self) -> Timestamp {
@@ -90,7 +96,9 @@ impl Tenant {
 
 /// All rows of a partition.
 pub fn whole(table: &'static TableSchema, index: Option<&'static str>, partition: String) -> Query {
-    Query { table, index, partition, sort: SortRange::All, descending: false, limit: 1000, after: None }
+    // The head of the chain lies beside the events.
+    let sort = if table == &ACTIVITY && index == Some("by-account") { only_events() } else { SortRange::All };
+    Query { table, index, partition, sort, descending: false, limit: 1000, after: None }
 }
 
 pub struct Simulation {
@@ -100,7 +108,7 @@ pub struct Simulation {
     pub watch: Watch,
     pub ended_at: Timestamp,
     random: StdRng,
-    is_unfenced: bool,
+    pub is_unfenced: bool,
     workers: Vec<Worker>,
     last_worker: usize,
 }
@@ -172,7 +180,7 @@ impl Simulation {
         let source = tenant.source().await;
         if source.state == SourceState::NeedsAuthorisation {
             let tokens = self.desk.sign_in();
-            connect::keep_tokens(&self.world.ports, &tenant.scope, &source, &tokens).await.expect("tokens are kept");
+            keep(&self.world, tenant, &source, &tokens).await;
         }
     }
 
@@ -252,7 +260,14 @@ async fn begin(world: &World, tenant: &mut Tenant, desk: Option<&Desk>) {
     writes.push(store::put(&source, Condition::Any).expect("a row"));
     tenant.store.transact(&tenant.scope, writes).await.expect("rows are written");
     if let Some(desk) = desk {
-        let kept = connect::keep_tokens(&world.ports, &tenant.scope, &source, &desk.sign_in()).await;
-        kept.expect("tokens are kept");
+        keep(world, tenant, &source, &desk.sign_in()).await;
     }
+}
+
+/// Keeps the tokens of a sign-in.
+async fn keep(world: &World, tenant: &Tenant, source: &Source, tokens: &Tokens) {
+    let (kind, subject) = (ActivityKind::SourceAuthorised, Subject::source(source.source_id));
+    let told = event::event(&world.ports, source.account_id, kind, "test", subject, Map::new());
+    let kept = connect::keep_tokens(&world.ports, &tenant.scope, source, tokens, &told).await;
+    kept.expect("tokens are kept");
 }

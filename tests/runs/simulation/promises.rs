@@ -15,7 +15,7 @@ use listbackup_engine::{
 use serde_json::Value;
 
 use super::hour::{Simulation, Tenant, whole};
-use crate::{desk::PLANTED, watch::Watch, world::World};
+use crate::{activity, desk::PLANTED, watch::Watch, world::World};
 
 /// Later than this before the end, a due time may not have fired yet: clocks differ.
 const UNSETTLED: SignedDuration = SignedDuration::from_secs(60);
@@ -47,6 +47,10 @@ pub async fn broken(simulation: &mut Simulation) -> Vec<String> {
         ended_at: simulation.ended_at,
     };
     found.0.extend(scene.broken().await);
+    // Without conditions of writes a chain cannot be.
+    for tenant in simulation.tenants.iter().filter(|_| !simulation.is_unfenced) {
+        found.0.extend(activity::violations(&simulation.world, &tenant.scope).await);
+    }
     found.0.extend(simulation.desk.violations());
     found.0
 }
@@ -80,7 +84,7 @@ impl Scene<'_> {
 fn times(found: &mut Findings, tenant: &Tenant, runs: &[Run], ended_at: Timestamp) {
     let mut of_time: BTreeMap<Timestamp, Vec<RunStatus>> = BTreeMap::new();
     for run in runs {
-        if let Trigger::Schedule { due_at } = run.trigger {
+        if let Trigger::Schedule { due_at, .. } = run.trigger {
             of_time.entry(due_at).or_default().push(run.status);
         }
     }

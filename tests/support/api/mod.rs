@@ -23,7 +23,7 @@ use listbackup_engine::{
         source::Lease, user::MembershipStatus,
     },
     ports::{Condition, Identity, Ports},
-    run::{RunContext, RunSettings, places::Places},
+    run::{RunContext, RunSettings, places::Places, relay::Relay},
     snapshot::{SnapshotStore, StoreSettings},
     store::{Store, put},
 };
@@ -50,6 +50,7 @@ pub struct App {
     ctx: Arc<RunContext>,
     stores: EmbeddedStores,
     server: RunningServer,
+    relay: tokio::task::JoinHandle<()>,
     _directory: TempDir,
 }
 
@@ -84,7 +85,11 @@ impl App {
         let ctx = Arc::new(world(&ports, system));
         let (server, downloads) = serve(ctx.clone());
         let store = Store::new(ports.tables.clone());
-        Self { store, ports, system, downloads, ctx, stores, server, _directory: directory }
+        let relay = tokio::spawn({
+            let ports = ports.clone();
+            async move { Relay::default().run(&ports, &system).await }
+        });
+        Self { store, ports, system, downloads, ctx, stores, server, relay, _directory: directory }
     }
 
     /// A caller without credentials.
@@ -163,6 +168,7 @@ impl App {
             rate_share_percent: None,
             upkeep_shard: None,
             upkeep_due_ms: None,
+            watch: Default::default(),
             created_at: now,
             updated_at: now,
         };
@@ -203,6 +209,7 @@ impl App {
 
     /// Ends the server.
     pub async fn stop(self) {
+        self.relay.abort();
         self.server.stop().await.unwrap();
     }
 }

@@ -7,14 +7,20 @@ use listbackup_engine::{
     model::{ActivityEvent, scope::AccountScope},
     ports::Events,
 };
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    watch,
+};
 
 /// Hands events to whoever follows now.
-pub struct MemoryEvents(broadcast::Sender<ActivityEvent>);
+pub struct MemoryEvents {
+    bus: broadcast::Sender<ActivityEvent>,
+    nudges: watch::Sender<()>,
+}
 
 impl MemoryEvents {
     pub fn new() -> Self {
-        Self(broadcast::Sender::new(4096))
+        Self { bus: broadcast::Sender::new(4096), nudges: watch::Sender::new(()) }
     }
 }
 
@@ -22,13 +28,13 @@ impl MemoryEvents {
 impl Events for MemoryEvents {
     async fn publish(&self, events: &[ActivityEvent]) -> Result<()> {
         // An error only says that nobody follows.
-        events.iter().for_each(|event| drop(self.0.send(event.clone())));
+        events.iter().for_each(|event| drop(self.bus.send(event.clone())));
         Ok(())
     }
 
     fn follow(&self, scope: &AccountScope) -> BoxStream<'static, ActivityEvent> {
         let account_id = scope.account_id();
-        let all = stream::unfold(self.0.subscribe(), |mut receiver| async move {
+        let all = stream::unfold(self.bus.subscribe(), |mut receiver| async move {
             loop {
                 match receiver.recv().await {
                     Ok(event) => return Some((event, receiver)),
@@ -38,5 +44,13 @@ impl Events for MemoryEvents {
             }
         });
         all.filter(move |event| std::future::ready(event.account_id == account_id)).boxed()
+    }
+
+    fn nudge(&self) {
+        self.nudges.send_replace(());
+    }
+
+    fn nudges(&self) -> watch::Receiver<()> {
+        self.nudges.subscribe()
     }
 }

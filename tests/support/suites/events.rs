@@ -10,6 +10,7 @@ use crate::support::Subject;
 pub async fn keeps_all(subject: &Subject) {
     followers_get_their_account_in_order_from_now_on(subject).await;
     a_follower_that_lags_loses_the_oldest_only(subject).await;
+    a_nudge_wakes_who_waits_and_who_waits_later(subject).await;
 }
 
 fn event(subject: &Subject, account: &AccountScope, number: u64) -> ActivityEvent {
@@ -23,6 +24,8 @@ fn event(subject: &Subject, account: &AccountScope, number: u64) -> ActivityEven
         job_id: None,
         run_id: None,
         details: Map::from_iter([("number".to_owned(), json!(number))]),
+        sequence: None,
+        chain_digest: None,
         outbox_shard: None,
     }
 }
@@ -58,4 +61,16 @@ async fn a_follower_that_lags_loses_the_oldest_only(subject: &Subject) {
         seen.push(number(&follower.next().await.unwrap()));
     }
     assert!(seen.windows(2).all(|pair| pair[0] + 1 == pair[1]), "what is left has no gaps");
+}
+
+async fn a_nudge_wakes_who_waits_and_who_waits_later(subject: &Subject) {
+    let events = &subject.ports.events;
+    let (mut one, mut two) = (events.nudges(), events.nudges());
+    assert!(!one.has_changed().unwrap(), "nobody is nudged at first");
+    events.nudge();
+    events.nudge();
+    one.changed().await.unwrap();
+    assert!(!one.has_changed().unwrap(), "many nudges count as one");
+    two.changed().await.unwrap();
+    assert!(!events.nudges().has_changed().unwrap(), "who comes later looks by itself first");
 }

@@ -16,7 +16,7 @@ use crate::{
         exit::{Done, Outcome},
         output,
     },
-    worker::{Worker, WorkerSettings},
+    worker::{self, Worker, WorkerSettings},
 };
 
 /// Arguments of `keys rewrap`.
@@ -68,6 +68,7 @@ pub async fn run(args: Args) -> Outcome {
     // As the next process will find it: what the new key does not open now is an error before the old forms go.
     let worker = open(&args)?;
     let removed = remove_others(&worker).await?;
+    worker::settle(&worker.ctx).await;
     tell(&args, &new, is_changed, &wrapped, &removed);
     Ok(Done::Whole)
 }

@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream, stream::BoxStream};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    watch,
+};
 
 use crate::{
     error::Result,
@@ -14,11 +17,14 @@ use crate::{
 const BACKLOG: usize = 4096;
 
 /// The event bus of one process.
-pub(super) struct EmbeddedEvents(broadcast::Sender<ActivityEvent>);
+pub(super) struct EmbeddedEvents {
+    bus: broadcast::Sender<ActivityEvent>,
+    nudges: watch::Sender<()>,
+}
 
 impl EmbeddedEvents {
     pub(super) fn new() -> Self {
-        Self(broadcast::Sender::new(BACKLOG))
+        Self { bus: broadcast::Sender::new(BACKLOG), nudges: watch::Sender::new(()) }
     }
 }
 
@@ -27,14 +33,14 @@ impl Events for EmbeddedEvents {
     async fn publish(&self, events: &[ActivityEvent]) -> Result<()> {
         for event in events {
             // An error only means that nobody follows at the moment.
-            let _ = self.0.send(event.clone());
+            let _ = self.bus.send(event.clone());
         }
         Ok(())
     }
 
     fn follow(&self, scope: &AccountScope) -> BoxStream<'static, ActivityEvent> {
         let account_id = scope.account_id();
-        stream::unfold(self.0.subscribe(), |mut receiver| async move {
+        stream::unfold(self.bus.subscribe(), |mut receiver| async move {
             loop {
                 match receiver.recv().await {
                     Ok(event) => return Some((event, receiver)),
@@ -45,5 +51,13 @@ impl Events for EmbeddedEvents {
         })
         .filter(move |event| std::future::ready(event.account_id == account_id))
         .boxed()
+    }
+
+    fn nudge(&self) {
+        self.nudges.send_replace(());
+    }
+
+    fn nudges(&self) -> watch::Receiver<()> {
+        self.nudges.subscribe()
     }
 }

@@ -94,13 +94,13 @@ impl Batch {
         }
         Ok(there)
     }
+}
 
-    fn skip(&mut self, run: Run, code: &str, message: String, now: Timestamp) {
-        let mut run = run;
-        let error = RunError { code: code.to_owned(), message };
-        order::end(&mut run, RunStatus::Skipped, Some(error), now);
-        self.rows.push(run);
-    }
+/// A run that is not begun.
+fn skipped(mut run: Run, code: &str, message: String, now: Timestamp) -> Run {
+    let error = RunError { code: code.to_owned(), message };
+    order::end(&mut run, RunStatus::Skipped, Some(error), now);
+    run
 }
 
 impl Look<'_> {
@@ -149,7 +149,8 @@ impl Look<'_> {
             CatchUp::Latest => "its catch-up policy is `latest`, and a later time was missed as well".to_owned(),
             CatchUp::All { window_seconds } => format!("it catches up for {window_seconds} seconds"),
         };
-        batch.skip(run, "missed", format!("nothing looked at the job's schedule in time; {why}"), self.now);
+        let message = format!("nothing looked at the job's schedule in time; {why}");
+        batch.rows.push(skipped(run, "missed", message, self.now));
         let missed = batch.job.missed.get_or_insert(MissedTimes { count: 0, first: due_at, last: due_at });
         missed.count += 1;
         missed.last = due_at;
@@ -165,19 +166,20 @@ impl Look<'_> {
             Course::Wait if self.is_hasty => Course::Skip,
             course => course,
         };
-        let run = self.run(&batch.job, firing);
+        let mut run = self.run(&batch.job, firing);
         match course {
             Course::Wait => return Ok(false),
             Course::Skip => {
-                batch.skip(run, "overlap", overlap_message(overlap, &rows), self.now);
-                batch.events.extend(batch.rows.last().map(|run| self.skipped_event(run)));
+                let mut run = skipped(run, "overlap", overlap_message(overlap, &rows), self.now);
+                batch.events.push(self.skipped_event(&mut run));
+                batch.rows.push(run);
                 return Ok(true);
             }
             Course::Replace => self.replace(batch, live, &run),
             Course::Start => {}
         }
         batch.job.open_runs.push(run.run_id);
-        batch.events.push(order::queued_event(self.ports, &run));
+        batch.events.push(order::queued_event(self.ports, &mut run));
         batch.rows.push(run.clone());
         batch.starts = Some(run);
         Ok(true)
@@ -221,10 +223,10 @@ impl Look<'_> {
         event(self.ports, job.account_id, ActivityKind::JobMissed, event::SYSTEM, subject, details)
     }
 
-    fn skipped_event(&self, run: &Run) -> ActivityEvent {
+    fn skipped_event(&self, run: &mut Run) -> ActivityEvent {
         let mut details: Map<String, Value> = order::details(&run.trigger);
         details.insert("error".to_owned(), json!(run.error));
-        event(self.ports, run.account_id, ActivityKind::RunSkipped, event::SYSTEM, Subject::run(run), details)
+        event::of_run(self.ports, ActivityKind::RunSkipped, event::SYSTEM, run, details)
     }
 }
 

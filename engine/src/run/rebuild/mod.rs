@@ -6,11 +6,11 @@
 
 mod rows;
 
-use super::{RunContext, first_job, index, sources, upkeep};
+use super::{RunContext, first_job, freshness, index, sources, upkeep};
 use crate::{
     error::Result,
     model::{
-        Account, AccountId, Job, ReadGuard, Source, SourceId, SourceState,
+        Account, AccountId, Job, ReadGuard, Source, SourceId, SourceState, Watch,
         scope::AccountScope,
         source::{Head, Lease},
     },
@@ -182,16 +182,19 @@ async fn new_source(
         rate_share_percent: None,
         upkeep_shard: None,
         upkeep_due_ms: None,
+        watch: Watch::default(),
         created_at: rows::instant(newest.source_id.instant_ms()),
         updated_at: newest.created_at,
     };
-    upkeep::begin(&mut source, ctx.ports.clock.now());
+    let now = ctx.ports.clock.now();
+    upkeep::begin(&mut source, now);
+    freshness::note_of_snapshot(&mut source, newest, now);
     Ok(source)
 }
 
 /// The source's first job, made when there is none: runs belong to one.
 async fn job_row(ctx: &RunContext, scope: &AccountScope, source: &Source, tally: &mut Tally) -> Result<Job> {
-    let (job, is_new) = first_job::find_or_make(&ctx.store, scope, source, source.created_at).await?;
+    let (job, is_new) = first_job::find_or_make(&ctx.ports, scope, source, source.created_at, rows::ACTOR).await?;
     tally.count(is_new);
     Ok(job)
 }

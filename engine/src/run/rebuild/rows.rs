@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Who made the runs, as far as anybody knows.
-const ACTOR: &str = "rebuild";
+pub(super) const ACTOR: &str = "rebuild";
 /// Code of what went wrong in a run of which only the words are known.
 const CODE: &str = "unknown";
 
@@ -42,6 +42,7 @@ pub(super) fn run(job: &Job, manifest: &Manifest) -> Run {
         created_at,
         started_at: None,
         finished_at: None,
+        last_event_ms: 0,
         live_shard: None,
         lease_expires_ms: None,
     };

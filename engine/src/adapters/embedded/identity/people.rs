@@ -9,7 +9,10 @@ use super::registration::Applicant;
 use crate::{
     adapters::embedded::tables::{self, Reach},
     error::{Error, ErrorKind, Result},
-    model::{Account, AccountId, Membership, Role, User, UserId, user::MembershipStatus},
+    model::{
+        Account, AccountId, ActivityEvent, ActivityKind, Membership, Role, User, UserId, activity::OUTBOX_SHARD,
+        id::kind, user::MembershipStatus,
+    },
     ports::{Condition, Item, Query, SortRange},
     store::{self, Versioned},
     tables::{Row, USERS, USERS_ACCOUNTS},
@@ -83,8 +86,27 @@ pub(super) fn admit(
     if active_memberships(connection, now.as_second(), user.user_id)?.is_empty() {
         put(connection, now, &Account::root(account_id, user.name.clone(), now), Condition::Absent)?;
         put(connection, now, &owner(user.user_id, account_id, now), Condition::Absent)?;
+        put(connection, now, &account_made(user.user_id, account_id), Condition::Absent)?;
     }
     Ok(Some(user.user_id))
+}
+
+/// The event that tells it, for the relay to find.
+fn account_made(user_id: UserId, account_id: AccountId) -> ActivityEvent {
+    ActivityEvent {
+        event_id: account_id.of::<kind::Event>(),
+        timestamp: account_id.instant_ms(),
+        account_id,
+        kind: ActivityKind::AccountCreated,
+        actor: user_id.to_string(),
+        source_id: None,
+        job_id: None,
+        run_id: None,
+        details: serde_json::Map::new(),
+        sequence: None,
+        chain_digest: None,
+        outbox_shard: Some(OUTBOX_SHARD.to_owned()),
+    }
 }
 
 fn owner(user_id: UserId, account_id: AccountId, now: Timestamp) -> Membership {

@@ -1,0 +1,346 @@
+//! The relay: takes kept events, in order, to their places in the account's chain ([`crate::model::chain`]), to the bus and to
+//! live followers.
+//!
+//! Several processes may relay at once. Whoever moves the account's head, by a conditional write in the transaction that gives the
+//! events their places, has linked them; the others read again. The order of the chain is the order of linking. What has a
+//! place never changes again.
+//!
+//! The bus comes after: the head says up to where it has everything (`publishedSequence`), with the next link or at the next
+//! look, and stands in the outbox index until it has all. Whoever publishes begins right after that place, so whatever comes
+//! to the bus for the first time comes in the chain's order; a crash, or two relays, may repeat some of it, never leave any out.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::Value;
+use tokio::{select, time::Instant};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{
+        AccountId, ActivityEvent, ChainHead, EventId,
+        activity::{OUTBOX_SHARD, only_events},
+        chain::{self, only_heads},
+        scope::{AccountScope, SystemScope},
+    },
+    ports::{Condition, Item, Ports, Query, SortRange, Write},
+    store::{self, Store, Versioned},
+    tables::ACTIVITY,
+};
+
+/// How often the outbox is looked through without a nudge, for what a crash or another process left.
+const EVERY: Duration = Duration::from_secs(5);
+/// Events read from the outbox at a time.
+const PAGE: usize = 500;
+/// Events of one transaction; the head makes it the hundred that a transaction may have.
+const LINKED_MAX: usize = 99;
+/// Accounts whose events are linked at the same time.
+const ACCOUNTS_MAX: usize = 16;
+/// Heads that are remembered between looks.
+const HEADS_MAX: usize = 4096;
+/// Whoever loses the head so often in a row leaves the work to those who win it, until the next look.
+const LOST_MAX: usize = 16;
+
+/// One relay, with what it knows of the heads.
+#[derive(Default)]
+pub struct Relay {
+    heads: BTreeMap<AccountId, Known>,
+}
+
+/// A head as this relay read or wrote it.
+struct Known {
+    head: Versioned<ChainHead>,
+    /// All up to this place is on the bus; the row may not say so yet.
+    published: u64,
+}
+
+impl Relay {
+    /// Relays for ever: at once when this process keeps an event, and every five seconds what others left.
+    pub async fn run(mut self, ports: &Ports, system: &SystemScope) {
+        let mut nudges = ports.events.nudges();
+        let mut next_look = Instant::now();
+        loop {
+            if Instant::now() >= next_look {
+                tell(self.look(ports, system).await);
+                next_look = Instant::now() + EVERY;
+            }
+            select! {
+                Ok(()) = nudges.changed() => tell(self.link(ports, system).await),
+                () = tokio::time::sleep_until(next_look) => {}
+            }
+        }
+    }
+
+    /// Links and publishes all that is kept, and brings the heads up to date. Returns how many events were linked.
+    ///
+    /// # Errors
+    /// `Retry` when bus or store cannot be reached; the next one goes on.
+    pub async fn look(&mut self, ports: &Ports, system: &SystemScope) -> Result<usize> {
+        let linked = self.link(ports, system).await?;
+        self.settle(ports, system).await?;
+        Ok(linked)
+    }
+
+    /// Links and publishes all that is kept. Returns how many events were linked.
+    ///
+    /// # Errors
+    /// `Retry` when bus or store cannot be reached; the next one goes on.
+    pub async fn link(&mut self, ports: &Ports, system: &SystemScope) -> Result<usize> {
+        let (mut linked, mut lost) = (0, 0);
+        while lost < LOST_MAX {
+            let kept = ports.tables.query(system.into(), outbox()).await?;
+            let (page_linked, was_lost) = self.link_page(ports, system, kept.items).await?;
+            linked += page_linked;
+            lost = if was_lost { lost + 1 } else { 0 };
+            if kept.next.is_none() && !was_lost {
+                break;
+            }
+        }
+        if linked > 0 {
+            metrics::counter!("listbackup_activity_events_linked_total").increment(linked as u64);
+        }
+        Ok(linked)
+    }
+
+    /// How many were linked, and whether another relay was first somewhere.
+    async fn link_page(&mut self, ports: &Ports, system: &SystemScope, kept: Vec<Item>) -> Result<(usize, bool)> {
+        let mut accounts: BTreeMap<AccountId, Vec<Item>> = BTreeMap::new();
+        for item in kept {
+            accounts.entry(account_of(&item)?).or_default().push(item);
+        }
+        if self.heads.len() > HEADS_MAX {
+            self.heads.clear();
+        }
+        let work: Vec<_> = accounts.into_iter().map(|(id, events)| (id, self.heads.remove(&id), events)).collect();
+        let mut working = stream::iter(work)
+            .map(|(id, known, events)| async move {
+                let scope = system.account(id);
+                (id, advance(ports, &scope, known, events).await)
+            })
+            .buffer_unordered(ACCOUNTS_MAX);
+        let (mut linked, mut was_lost, mut failure) = (0, false, None);
+        while let Some((id, done)) = working.next().await {
+            match done {
+                Ok((known, count)) => {
+                    linked += count;
+                    self.heads.insert(id, known);
+                }
+                Err(error) if error.kind() == ErrorKind::Conflict => was_lost = true,
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok((linked, was_lost)), Err)
+    }
+
+    /// Publishes what a crash kept from the bus, and writes into the heads what the bus has by now.
+    async fn settle(&mut self, ports: &Ports, system: &SystemScope) -> Result<()> {
+        let query = Query { sort: only_heads(), ..outbox() };
+        let store = Store::new(ports.tables.clone());
+        let owing: Vec<Item> = store.items(system.into(), query).try_collect().await?;
+        for item in owing {
+            let head = decode_head(item)?;
+            let scope = system.account(head.row.account_id);
+            let published = self.heads.remove(&head.row.account_id).map_or(0, |known| known.published);
+            let published = published.max(head.row.published_sequence);
+            let mut known = Known { head, published };
+            let end = known.head.row.head_sequence;
+            known.publish_up_to(ports, &scope, end).await?;
+            let row = ChainHead { published_sequence: end, outbox_shard: None, ..known.head.row.clone() };
+            match store.transact(&scope, vec![store::put(&row, Condition::Version(known.head.version))?]).await {
+                Ok(()) => {
+                    let (account, sequence, digest) = (row.account_id, row.head_sequence, &row.head_digest);
+                    tracing::info!(%account, sequence, digest, "the chain of events ends here");
+                    known.head = Versioned { row, version: known.head.version + 1 };
+                    self.heads.insert(account, known);
+                }
+                // It moved on; the next look sees where to.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Links and publishes all that is kept, for a command that ends now.
+///
+/// # Errors
+/// `Retry` when bus or store cannot be reached; another process's relay goes on.
+pub async fn flush(ports: &Ports, system: &SystemScope) -> Result<()> {
+    Relay::default().look(ports, system).await.map(drop)
+}
+
+/// The head of an account's chain; `None` before its first event is linked.
+///
+/// # Errors
+/// `Retry` when the store cannot be reached.
+pub async fn head(store: &Store, scope: &AccountScope) -> Result<Option<ChainHead>> {
+    Ok(store.find::<ChainHead>(scope, ChainHead::place(scope.account_id())).await?.map(|found| found.row))
+}
+
+/// Linked events as they are stored, by their places: from `first` on, and before `end` where that is given.
+pub fn linked(scope: &AccountScope, first: u64, end: Option<u64>) -> Query {
+    let place = |place: u64| i64::try_from(place).unwrap_or(i64::MAX);
+    Query {
+        table: &ACTIVITY,
+        index: Some("chain"),
+        partition: scope.account_id().to_string(),
+        sort: SortRange::Numbers(Some(place(first)), end.map(place)),
+        descending: false,
+        limit: PAGE,
+        after: None,
+    }
+}
+
+fn tell(done: Result<usize>) {
+    if let Err(error) = done {
+        tracing::warn!(%error, "kept events could not be handed on; trying again");
+    }
+}
+
+fn outbox() -> Query {
+    Query {
+        table: &ACTIVITY,
+        index: Some("outbox"),
+        partition: OUTBOX_SHARD.to_owned(),
+        sort: only_events(),
+        descending: false,
+        limit: PAGE,
+        after: None,
+    }
+}
+
+fn account_of(item: &Item) -> Result<AccountId> {
+    let id = item.body.get("accountId").and_then(Value::as_str).unwrap_or_default();
+    id.parse().map_err(|error: Error| Error::new(ErrorKind::Corrupt, "a kept event is nobody's").caused_by(error))
+}
+
+fn decode_head(item: Item) -> Result<Versioned<ChainHead>> {
+    let version = item.version;
+    store::row(item).map(|row| Versioned { row, version })
+}
+
+/// Gives the events the next places of their account's chain and publishes them.
+///
+/// # Errors
+/// `Conflict` when another relay was first.
+async fn advance(
+    ports: &Ports,
+    scope: &AccountScope,
+    known: Option<Known>,
+    events: Vec<Item>,
+) -> Result<(Known, usize)> {
+    let mut known = match known {
+        Some(known) => known,
+        None => Known::read(ports, scope).await?,
+    };
+    let mut linked = 0;
+    let mut events = events.into_iter().peekable();
+    while events.peek().is_some() {
+        let batch: Vec<Item> = events.by_ref().take(LINKED_MAX).collect();
+        linked += batch.len();
+        let told = known.link(ports, scope, batch).await?;
+        known.publish(ports, scope, &told).await?;
+    }
+    Ok((known, linked))
+}
+
+impl Known {
+    async fn read(ports: &Ports, scope: &AccountScope) -> Result<Self> {
+        let store = Store::new(ports.tables.clone());
+        let account_id = scope.account_id();
+        let head = match store.find::<ChainHead>(scope, ChainHead::place(account_id)).await? {
+            Some(head) => head,
+            None => {
+                let row = ChainHead::new(account_id, newest_without_chain(&store, scope).await?);
+                Versioned { row, version: 0 }
+            }
+        };
+        Ok(Self { published: head.row.published_sequence, head })
+    }
+
+    /// One transaction: the head, and every event with its place and digest and without its mark.
+    async fn link(&mut self, ports: &Ports, scope: &AccountScope, batch: Vec<Item>) -> Result<Vec<ActivityEvent>> {
+        let mut head = self.head.row.clone();
+        let mut digest = chain::parse(&head.head_digest)
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "the head of the chain of events has no digest"))?;
+        let mut writes = Vec::with_capacity(batch.len() + 1);
+        let mut told = Vec::with_capacity(batch.len());
+        for Item { mut body, version } in batch {
+            body.remove("outboxShard");
+            if chain::place_of(&body).is_some() {
+                // Somebody marked it anew: it has its place, and keeps it.
+                tracing::warn!(event = ?body.get("eventId"), "an event that has its place was marked as having none");
+            } else {
+                head.head_sequence += 1;
+                digest = chain::link(&mut body, head.head_sequence, &digest);
+                told.extend(decode_event(&body));
+            }
+            writes.push(Write::Put { table: &ACTIVITY, body, condition: Condition::Version(version) });
+        }
+        head.head_digest = digest.to_hex().to_string();
+        head.published_sequence = self.published;
+        head.outbox_shard = Some(OUTBOX_SHARD.to_owned());
+        let condition = match self.head.version {
+            0 => Condition::Absent,
+            version => Condition::Version(version),
+        };
+        writes.push(store::put(&head, condition)?);
+        ports.tables.transact(scope.into(), writes).await?;
+        self.head = Versioned { row: head, version: self.head.version + 1 };
+        Ok(told)
+    }
+
+    /// Publishes events that were just linked, after all that the bus may not have yet.
+    async fn publish(&mut self, ports: &Ports, scope: &AccountScope, events: &[ActivityEvent]) -> Result<()> {
+        let Some(first) = events.first().and_then(|event| event.sequence) else { return Ok(()) };
+        self.publish_up_to(ports, scope, first - 1).await?;
+        ports.events.publish(events).await?;
+        self.published = self.head.row.head_sequence;
+        Ok(())
+    }
+
+    /// Publishes from the table what another relay linked and may not have published.
+    async fn publish_up_to(&mut self, ports: &Ports, scope: &AccountScope, last: u64) -> Result<()> {
+        while self.published < last {
+            let query = Query { limit: LINKED_MAX, ..linked(scope, self.published + 1, Some(last + 1)) };
+            let rows = ports.tables.query(scope.into(), query).await?.items;
+            let Some(end) = rows.last().and_then(|item| chain::place_of(&item.body)) else {
+                // They are gone: whoever checks the chain is told. The bus cannot have what is not there.
+                tracing::error!(account = %scope.account_id(), from = self.published + 1, last, "linked events are missing");
+                break;
+            };
+            let events: Vec<_> = rows.iter().filter_map(|item| decode_event(&item.body)).collect();
+            ports.events.publish(&events).await?;
+            self.published = end;
+        }
+        self.published = self.published.max(last);
+        Ok(())
+    }
+}
+
+/// `None`, and a line in the log, for an event of a later version that this one does not know.
+fn decode_event(body: &serde_json::Map<String, Value>) -> Option<ActivityEvent> {
+    serde_json::from_value(Value::Object(body.clone()))
+        .inspect_err(|error| tracing::warn!(%error, event = ?body.get("eventId"), "an event was not published"))
+        .ok()
+}
+
+/// The newest event that a version without chain left behind.
+async fn newest_without_chain(store: &Store, scope: &AccountScope) -> Result<Option<EventId>> {
+    let query = Query {
+        table: &ACTIVITY,
+        index: Some("by-account"),
+        partition: scope.account_id().to_string(),
+        sort: only_events(),
+        descending: true,
+        limit: PAGE,
+        after: None,
+    };
+    let settled = store.rows::<ActivityEvent>(scope, query).try_filter(|event| {
+        let is_settled = event.outbox_shard.is_none() && event.sequence.is_none();
+        std::future::ready(is_settled)
+    });
+    let mut settled = std::pin::pin!(settled);
+    Ok(settled.try_next().await?.map(|event| event.event_id))
+}
