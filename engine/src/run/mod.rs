@@ -1,9 +1,10 @@
 //! A run, from a due job to a committed snapshot, as plain async functions over the ports. No actor is needed to call
 //! them: `actors/` only supervises, tests call them directly.
 //!
-//! The way of a run: [`order`] (a row, then a message) → [`claim`] (the source's lease, one epoch on) → [`session`]
-//! (what to read, from where) → [`pipeline`] (pages into the store, [`checkpoint`]s under the fence) → [`commit`] (one
-//! conditional write, after [`absence`] looked for mass deletions) → [`index`] (rows to browse).
+//! The way of a run: [`due`] ([`schedule`] knows the due times, [`policies`] judge them) → [`order`] (a row, then a
+//! message) → [`claim`] (the source's lease, one epoch on) → [`session`] (what to read, from where) → [`pipeline`] (pages
+//! into the store, [`checkpoint`]s under the fence) → [`commit`] (one conditional write, after [`absence`] looked for mass
+//! deletions) → [`index`] (rows to browse).
 //!
 //! What happened is told by [`event`]s, which the [`relay`] hands on.
 //!
