@@ -189,9 +189,7 @@ impl Book {
         if let Some(given) = given {
             let senders = self.spent.entry(given).or_default();
             // One that is refused, and stopped before it can tell the others, leaves it to the next one to be refused.
-            let was_free_to_tell = |(other, stops): &&(Visitor, u64)| {
-                other.number == visitor.number || other.faults.disturbances() == *stops
-            };
+            let was_free_to_tell = |(other, stops): &&(Visitor, u64)| other.faults.disturbances() == *stops;
             if let Some((other, _)) = senders.iter().find(was_free_to_tell) {
                 let what = format!("worker {} sent a used-up refresh token, after {}", visitor.number, other.number);
                 self.violations.push(format!("I3 is violated: {what}"));

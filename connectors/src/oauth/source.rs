@@ -198,12 +198,11 @@ impl Inner {
             Err(error) => return Err(error),
         };
         state.refused = Some(Refused(old.refresh_token.clone()));
+        // Before anything else can fail. Newer tokens have another version.
+        self.refuse(&old).await;
         state.current = self.store.load().await?.map(Usable::new);
         match &state.current {
-            Some(stored) if is_same(stored.tokens.refresh_token.as_ref(), old.refresh_token.as_ref()) => {
-                self.refuse(&old).await;
-                Err(refused)
-            }
+            Some(stored) if is_same(stored.tokens.refresh_token.as_ref(), old.refresh_token.as_ref()) => Err(refused),
             None => Err(refused),
             Some(stored) if stored.is_fresh() => Ok(()),
             Some(stored) => {

@@ -16,6 +16,7 @@ fn seconds(all: &[u64]) -> Vec<Duration> {
 }
 
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "each call makes both in its place")]
 fn only(invariant: Invariant, holds: Held, broken: Held) {
     assert_eq!(holds, Ok(()));
     let broken = broken.expect_err("this is a violation");
