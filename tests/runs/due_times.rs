@@ -342,7 +342,7 @@ async fn wherever_a_scheduler_dies_the_next_one_leaves_each_time_with_one_row_an
         }
     }
     println!("{points} crash points");
-    assert!(points >= 8, "rows, publishing and sending, on both sides: {points}");
+    assert!(points >= 4, "rows and sending, on both sides: {points}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

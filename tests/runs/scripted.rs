@@ -1,6 +1,8 @@
 //! A product whose records, pages and faults a test sets. It speaks the connector contract and nothing else; the engine
 //! around it is the real one.
 
+mod page;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
@@ -10,12 +12,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use listbackup_connectors::{
-    Attachment, AttachmentBody, AttachmentRequest, Catalog, Connector, Deletions, Error, ErrorKind, Integration,
-    KeySlices, Link, Page, PageProgress, ReadEnd, ReadRequest, RecordSlice, Result, SignIn, Spec, StreamSpec,
+    Attachment, AttachmentBody, AttachmentRequest, Catalog, Connector, Deletions, Error, ErrorKind, Integration, Link,
+    Page, ReadEnd, ReadRequest, Result, SignIn, Spec, StreamSpec,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 
+use self::page::render;
 use crate::desk::{Desk, Door, Visitor};
 
 /// Name of the integration.
@@ -272,29 +275,6 @@ impl Product {
         }
         Some(page)
     }
-}
-
-/// Records as a page: an array, with every record and its key as slices.
-fn render(records: &[Value], number: usize) -> Page {
-    let mut body = String::from("[");
-    let mut slices = Vec::new();
-    for record in records {
-        let start = body.len();
-        body.push_str(&record.to_string());
-        let key = start + "{\"id\":".len();
-        let key_end = key + record["id"].to_string().len();
-        let at = |offset: usize| u32::try_from(offset).expect("small pages");
-        slices.push(RecordSlice {
-            body: at(start)..at(body.len()),
-            key: KeySlices::One(at(key)..at(key_end)),
-            is_deletion: false,
-        });
-        body.push(',');
-    }
-    body.pop();
-    body.push(']');
-    let progress = PageProgress { bytes_received: body.len() as u64, requests: 1, ..PageProgress::default() };
-    Page { body: body.into(), records: slices, attachments: Vec::new(), position: Some(json!(number + 1)), progress }
 }
 
 impl Integration for Product {

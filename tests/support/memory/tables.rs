@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use listbackup_engine::{
     Error, ErrorKind, Result,
     model::scope::Scope,
-    ports::{Clock, Condition, Item, ItemPage, Key, Query, SortRange, Tables, Write},
+    ports::{Clock, Condition, Item, ItemPage, Key, Query, SortRange, Tables, WRITES_MAX, Write},
     tables::{Attribute, AttributeType, Ownership, TableSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,6 @@ use serde_json::{Map, Value};
 
 use super::lock;
 
-const WRITES_MAX: usize = 25;
 const ROW_BYTES_MAX: usize = 400 * 1024;
 
 /// All rows.
