@@ -65,6 +65,7 @@ impl Relay {
                 next_look = Instant::now() + EVERY;
             }
             select! {
+                biased;
                 Ok(()) = nudges.changed() => tell(self.link(ports, system).await),
                 () = tokio::time::sleep_until(next_look) => {}
             }
