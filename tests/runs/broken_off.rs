@@ -119,7 +119,7 @@ fn outages() -> Faults {
 }
 
 pub async fn world(seed: u64) -> World {
-    let mut world = World::simulated(seed, product(40)).await;
+    let mut world = World::in_memory(seed, product(40)).await;
     world.settings.progress_every = Duration::from_secs(1);
     world.settings.tick = Duration::from_secs(5);
     world
