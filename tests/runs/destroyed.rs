@@ -6,13 +6,15 @@ use futures::StreamExt;
 use listbackup_engine::{
     ErrorKind,
     actors::{Drain, Engine, Roles},
-    model::{ActivityKind, Job, JobState, RunStatus, job::Schedule, run::Trigger},
+    model::{ActivityEvent, ActivityKind, Job, JobState, RunStatus, job::Schedule, run::Trigger},
     ports::Condition,
     run::{due, keys, order, upkeep},
     store::{self, Store, key},
+    tables::ACTIVITY,
 };
 
 use crate::{
+    crash_points::rows,
     rules::{STREAM, finished, product},
     world::World,
 };
@@ -31,6 +33,13 @@ async fn schedule(world: &World) -> Job {
 async fn stored_job(world: &World) -> Job {
     let store = Store::new(world.ports.tables.clone());
     store.get::<Job>(&world.scope, key(world.scope.account_id(), world.job.job_id)).await.expect("the job").row
+}
+
+/// How often it was told that a job was paused.
+async fn pauses(world: &World) -> usize {
+    let account = world.scope.account_id().to_string();
+    let events: Vec<ActivityEvent> = rows(world, &ACTIVITY, Some("by-account"), account).await;
+    events.iter().filter(|event| event.kind == ActivityKind::JobUpdated && event.details["state"] == "paused").count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,8 +68,10 @@ async fn its_schedules_are_off_its_orders_are_refused_and_upkeep_leaves_it_alone
     let write = store::put(&job, Condition::Version(now)).expect("a row");
     store.transact(&world.scope, vec![write]).await.expect("written");
     world.clock.advance(Duration::from_secs(3600));
+    let told = pauses(&world).await;
     assert_eq!(due::fire_due(&world.ports, &world.system).await.expect("a look"), 0);
     assert_eq!(stored_job(&world).await.next_due_ms, None);
+    assert_eq!(pauses(&world).await, told + 1, "it is told");
 
     world.clock.advance(Duration::from_secs(7 * 24 * 3600));
     upkeep::look_after_due(&worker).await.expect("a look");

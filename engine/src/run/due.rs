@@ -12,16 +12,18 @@
 mod batch;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, json};
 
 use self::batch::Batch;
 use super::{
-    event, order,
+    event::{self, Subject},
+    order,
     schedule::{Calendar, Due},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
-        Job, JobId, JobState,
+        ActivityEvent, ActivityKind, Job, JobId, JobState,
         scope::{AccountScope, SystemScope},
     },
     ports::{Ports, Query, SortRange},
@@ -54,6 +56,13 @@ pub fn reschedule(job: &mut Job, now: Timestamp) -> Result<()> {
     };
     name_next(job, next, None);
     Ok(())
+}
+
+/// The event that tells that a job was paused since nothing can be done for its account any more.
+pub(super) fn paused_event(ports: &Ports, job: &Job, by: &str) -> ActivityEvent {
+    let details = Map::from_iter([("name".to_owned(), json!(job.name)), ("state".to_owned(), json!(job.state))]);
+    let subject = Subject::job(job.source_id, job.job_id);
+    event::event(ports, job.account_id, ActivityKind::JobUpdated, by, subject, details)
 }
 
 /// Names a job's oldest due time without outcome, and when it is looked at: when it starts, unless `look_at` says otherwise.
@@ -153,7 +162,7 @@ impl<'a> Look<'a> {
         for _ in 0..ATTEMPTS_MAX {
             let batch = match self.batch(scope, &found.row, &there).await {
                 // The account's keys were destroyed: its jobs stand still from now on, and others have their turn.
-                Err(error) if error.kind() == ErrorKind::Denied => Batch::standing_still(&found.row),
+                Err(error) if error.kind() == ErrorKind::Denied => Batch::standing_still(self.ports, &found.row),
                 Err(error) if error.kind() == ErrorKind::Invalid => {
                     tracing::error!(%error, job = %found.row.job_id, "a schedule cannot be read");
                     Batch::put_off(&found.row, self.now + UNREADABLE_WAIT)

@@ -76,10 +76,7 @@ async fn stand_still(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result
             job.state = JobState::Paused;
             job.updated_at = now;
             due::reschedule(&mut job, now)?;
-            let details =
-                Map::from_iter([("name".to_owned(), json!(job.name)), ("state".to_owned(), json!(job.state))]);
-            let subject = Subject::job(job.source_id, job.job_id);
-            let told = event(&ctx.ports, job.account_id, ActivityKind::JobUpdated, by, subject, details);
+            let told = due::paused_event(&ctx.ports, &job, by);
             Ok(Decision::Write(job, vec![event::keep(&told)?], told))
         })
         .await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::{Look, name_next};
+use super::{Look, name_next, paused_event};
 use crate::{
     error::Result,
     model::{
@@ -14,7 +14,7 @@ use crate::{
         run::{RunError, Trigger},
         scope::AccountScope,
     },
-    ports::{Condition, Write},
+    ports::{Condition, Ports, Write},
     run::{
         event::{self, Subject, event},
         order,
@@ -50,10 +50,11 @@ impl Batch {
     }
 
     /// Takes a job's schedule out.
-    pub(super) fn standing_still(job: &Job) -> Self {
+    pub(super) fn standing_still(ports: &Ports, job: &Job) -> Self {
         let mut batch = Self::of(job);
         batch.job.state = JobState::Paused;
         name_next(&mut batch.job, None, None);
+        batch.events.push(paused_event(ports, &batch.job, event::SYSTEM));
         batch
     }
 
