@@ -53,9 +53,11 @@ impl SourceTokens {
 
     async fn note_refusal(&self, refused: u64) -> Result<()> {
         while let Some((Versioned { mut row, version }, mut secrets)) = self.read().await? {
-            if secrets.refused.insert(self.place_name().to_owned(), refused) == Some(refused) {
+            // Whoever was held up tells of tokens that others have replaced since, and perhaps of no news.
+            if secrets.refused.get(self.place_name()).is_some_and(|newest| *newest >= refused) {
                 break;
             }
+            secrets.refused.insert(self.place_name().to_owned(), refused);
             row.sealed = seal(&self.ports, &row, &secrets).await?;
             let write = store::put(&row, Condition::Version(version))?;
             match Store::new(self.ports.tables.clone()).transact(&self.scope, vec![write]).await {

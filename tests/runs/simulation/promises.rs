@@ -37,8 +37,11 @@ pub async fn broken(simulation: &mut Simulation) -> Vec<String> {
     }
     let mut found = Findings::default();
     match simulation.last_run().await {
-        Some(RunStatus::Succeeded) => {}
-        other => found.0.push(format!("the last run is {other:?}, though nothing goes wrong")),
+        Some(run) if run.status == RunStatus::Succeeded => {}
+        Some(run) => {
+            found.0.push(format!("the last run is {:?}, though nothing goes wrong: {:?}", run.status, run.error))
+        }
+        None => found.0.push("the last run does not end".to_owned()),
     }
     let scene = Scene {
         world: &simulation.world,
