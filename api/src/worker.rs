@@ -13,7 +13,7 @@ use listbackup_engine::{
         registry::Registry,
     },
     model::{WorkerId, scope::SystemScope},
-    run::{RunContext, RunSettings, places::Places, relay},
+    run::{RunContext, RunSettings, Turns, places::Places, relay},
     snapshot::{SnapshotStore, StoreSettings},
     store::Store,
 };
@@ -81,6 +81,7 @@ impl Worker {
             registry: Arc::new(registry(&settings)?),
             http: http_client(settings.guard)?,
             places: Places::of(&settings.run),
+            turns: Turns::default(),
             settings: settings.run,
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
             ports,

@@ -23,7 +23,7 @@ use listbackup_engine::{
         source::Lease,
     },
     ports::Condition,
-    run::{RunContext, RunSettings, due, places::Places},
+    run::{RunContext, RunSettings, Turns, due, places::Places},
     snapshot::{SnapshotStore, StoreSettings},
     store::{self, Store},
 };
@@ -61,6 +61,7 @@ impl World {
             registry: Arc::new(Registry::of(vec![Arc::new(product.clone())])),
             http: HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client"),
             places: Places::of(&settings),
+            turns: Turns::default(),
             settings,
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
             ports,

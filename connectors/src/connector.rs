@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::{
     attachment::{AttachmentBody, AttachmentRequest},
@@ -224,6 +224,10 @@ pub trait CredentialStore: Send + Sync {
     /// # Errors
     /// `Retry` when the store cannot be reached.
     async fn is_refused(&self, version: u64) -> Result<bool>;
+
+    /// Waited for by whoever refreshes these tokens, until the new ones are stored: of all owners in this process, a run and a person
+    /// who tries the connection, one at a time. The others then find what it stored.
+    fn turn(&self) -> Arc<Mutex<()>>;
 
     /// A place beside this one in the same credential, for products that are signed in to more than once.
     fn place(self: Arc<Self>, place: TokenPlace) -> Arc<dyn CredentialStore>;

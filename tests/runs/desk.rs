@@ -30,6 +30,8 @@ const ACCESS: Duration = Duration::from_secs(4 * 60);
 const DEADLY: u32 = 12;
 /// How long the product takes over a refresh, at most, in milliseconds.
 const REFRESH_MAX_MS: u64 = 2_000;
+/// Telling the others of a refusal takes at most so long, with all latencies of the store.
+const TELLING_MAX: Duration = Duration::from_secs(5);
 
 /// The desk where people and programs sign in; clones share it.
 #[derive(Clone)]
@@ -45,7 +47,7 @@ struct Book {
     /// Access tokens of the grant, with their ends.
     access: BTreeMap<String, Instant>,
     /// Who sent a refresh token after it had been used, and how often it had been stopped until then.
-    spent: BTreeMap<String, Vec<(Visitor, u64)>>,
+    spent: BTreeMap<String, Vec<Sender>>,
     sign_ins: u64,
     storm_until: Instant,
     /// By worker: when its requests came.
@@ -149,6 +151,7 @@ impl Desk {
                 }
                 sleep(back).await;
                 faults.alive().await;
+                desk.book().heard(&visitor, &old);
                 answer
             })
         })
@@ -162,6 +165,23 @@ impl Desk {
             held.err().map(|violation| format!("worker {worker}: {violation}"))
         });
         book.violations.iter().cloned().chain(crowds).collect()
+    }
+}
+
+/// Who sent a refresh token that was used up.
+struct Sender {
+    visitor: Visitor,
+    /// When the refusal came to it, and how often it had been disturbed by then.
+    heard: Option<(Instant, u64)>,
+}
+
+impl Sender {
+    /// It had the time to tell the others, and nothing stopped it.
+    fn was_free_to_tell(&self) -> bool {
+        let was_free = |(at, disturbances): (Instant, u64)| {
+            at.elapsed() > TELLING_MAX && self.visitor.faults.disturbances() == disturbances
+        };
+        self.heard.is_some_and(was_free)
     }
 }
 
@@ -189,16 +209,25 @@ impl Book {
         if let Some(given) = given {
             let senders = self.spent.entry(given).or_default();
             // One that is refused, and stopped before it can tell the others, leaves it to the next one to be refused.
-            let was_free_to_tell = |(other, stops): &&(Visitor, u64)| other.faults.disturbances() == *stops;
-            if let Some((other, _)) = senders.iter().find(was_free_to_tell) {
+            let should_have_told = |other: &&Sender| other.visitor.number == visitor.number || other.was_free_to_tell();
+            if let Some(Sender { visitor: other, .. }) = senders.iter().find(should_have_told) {
                 let what = format!("worker {} sent a used-up refresh token, after {}", visitor.number, other.number);
                 self.violations.push(format!("I3 is violated: {what}"));
             }
-            senders.push((visitor.clone(), visitor.faults.disturbances()));
+            senders.push(Sender { visitor: visitor.clone(), heard: None });
         }
         self.refresh = None;
         self.access.clear();
         Err(Error::new(ErrorKind::Reauthorise, "the product no longer accepts this sign-in"))
+    }
+
+    /// The answer has come to a worker.
+    fn heard(&mut self, visitor: &Visitor, old: &Tokens) {
+        let given = old.refresh_token.as_ref().map(|token| token.expose_secret().to_owned());
+        let senders = given.and_then(|given| self.spent.get_mut(&given));
+        for sender in senders.into_iter().flatten().filter(|sender| sender.visitor.number == visitor.number) {
+            sender.heard.get_or_insert((Instant::now(), visitor.faults.disturbances()));
+        }
     }
 
     fn note(&mut self, held: Held) {

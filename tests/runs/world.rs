@@ -24,7 +24,7 @@ use listbackup_engine::{
         source::Lease,
     },
     ports::{Clock, Condition, Ports, Random},
-    run::{RunContext, RunSettings, order, places::Places},
+    run::{RunContext, RunSettings, Turns, order, places::Places},
     snapshot::{KeyRange, SnapshotStore, StoreSettings},
     store::{self, Store, key},
 };
@@ -165,6 +165,7 @@ impl World {
             registry: Arc::new(registry),
             http: self.http.clone(),
             places: Places::of(&self.settings),
+            turns: Turns::default(),
             settings: self.settings.clone(),
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
             ports,

@@ -80,8 +80,7 @@ pub async fn test(state: Data<AppState>, caller: Caller, id: Path<SourceId>) -> 
 }
 
 async fn try_out(state: &AppState, caller: &Caller, source: &Source) -> Result<(), listbackup_engine::Error> {
-    let ctx = &state.ctx;
-    let connector = connect_source(&state.ports, &ctx.registry, &ctx.http, caller.scope(), source).await?;
+    let connector = connect_source(&state.ctx, caller.scope(), source).await?;
     Ok(connector.check().await?)
 }
 
@@ -110,8 +109,7 @@ impl SourceStream {
 }
 
 async fn catalog(state: &AppState, caller: &Caller, source: &Source) -> Result<Catalog, listbackup_engine::Error> {
-    let ctx = &state.ctx;
-    let connector = connect_source(&state.ports, &ctx.registry, &ctx.http, caller.scope(), source).await?;
+    let connector = connect_source(&state.ctx, caller.scope(), source).await?;
     Ok(connector.discover().await?)
 }
 

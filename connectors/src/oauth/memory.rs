@@ -58,6 +58,11 @@ impl CredentialStore for MemoryCredentials {
         Ok(*self.refused.lock().unwrap_or_else(PoisonError::into_inner) == Some(version))
     }
 
+    /// Nobody else: each owner of tokens in memory counts as a process.
+    fn turn(&self) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::default()
+    }
+
     fn place(self: Arc<Self>, place: TokenPlace) -> Arc<dyn CredentialStore> {
         if place.inherits {
             return self;

@@ -3,6 +3,7 @@
 //! What can go wrong between a refresh and its storing, and what happens then:
 //!
 //! * The caller goes away: the refresh runs in a task of its own to its end, still holding the lock.
+//! * Another owner in this process refreshes at the same time (a run, and a person who tries the connection): they take turns.
 //! * The store cannot be reached: the new tokens are kept, unused, and storing is tried again before anything else.
 //! * Another process rotated first: its tokens are loaded and used.
 //! * The process dies: the store holds a spent refresh token. The product refuses it, once; that is stored too, and the credential
@@ -167,12 +168,14 @@ impl Usable {
 }
 
 impl Inner {
-    /// Single flight: the lock is held from the look at the store to the storing.
+    /// Single flight: lock and turn are held from the look at the store to the storing.
     async fn obtain(&self, need: Need) -> Result<SecretString> {
         let mut state = self.state.lock().await;
         if let Some(token) = state.current.as_ref().and_then(|current| current.serving(&need)) {
             return Ok(token);
         }
+        let turn = self.store.turn();
+        let _turn = turn.lock().await;
         match state.unstored.take() {
             Some(tokens) => self.keep(&mut state, tokens).await?,
             None => state.current = self.store.load().await?.map(Usable::found),
@@ -333,11 +336,19 @@ mod tests {
     struct Shaky {
         inner: MemoryCredentials,
         is_down: AtomicBool,
+        turn: Arc<Mutex<()>>,
     }
 
     impl Shaky {
         fn down(tokens: Tokens) -> Arc<Self> {
-            Arc::new(Self { inner: MemoryCredentials::new(tokens), is_down: AtomicBool::new(true) })
+            let store = Self::up(tokens);
+            store.is_down.store(true, Ordering::SeqCst);
+            store
+        }
+
+        fn up(tokens: Tokens) -> Arc<Self> {
+            let (inner, turn) = (MemoryCredentials::new(tokens), Arc::default());
+            Arc::new(Self { inner, is_down: AtomicBool::new(false), turn })
         }
     }
 
@@ -362,6 +373,10 @@ mod tests {
             self.inner.is_refused(version).await
         }
 
+        fn turn(&self) -> Arc<Mutex<()>> {
+            self.turn.clone()
+        }
+
         fn place(self: Arc<Self>, _: crate::connector::TokenPlace) -> Arc<dyn CredentialStore> {
             self
         }
@@ -369,6 +384,23 @@ mod tests {
 
     async fn held(source: &TokenSource) -> String {
         source.access_token().await.unwrap().expose_secret().to_owned()
+    }
+
+    #[tokio::test]
+    async fn two_owners_in_one_process_refresh_one_after_the_other_and_send_one_request() {
+        let product = Arc::new(Product { may_answer: Some(Notify::new()), ..Product::default() });
+        let store = Shaky::up(tokens(0, 0));
+        let owners = [(); 2].map(|()| TokenSource::new(store.clone(), product.refresh()));
+        let mut both = std::pin::pin!(join_all(owners.iter().map(TokenSource::access_token)));
+        for _ in 0..100 {
+            assert!(futures::poll!(both.as_mut()).is_pending());
+            tokio::task::yield_now().await;
+        }
+        product.may_answer.as_ref().expect("it waits").notify_one();
+        for token in both.await {
+            assert_eq!(token.expect("a token").expose_secret(), "access-1");
+        }
+        assert_eq!(product.asked(), 1);
     }
 
     #[tokio::test]

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use listbackup_connectors::{
-    self as connectors, Connector, Integration, Link, Settings, Spec, Tokens, http::HttpClient, registry::Registry,
+    self as connectors, Connector, Integration, Link, Settings, Spec, Tokens, registry::Registry,
 };
 use serde_json::{Map, Value};
 
 use super::{
+    RunContext,
     credential::{Secrets, StoredTokens, open, read_credential, seal},
     event,
     source_tokens::SourceTokens,
@@ -63,20 +64,15 @@ fn manifest_digest(text: &str) -> String {
 ///
 /// # Errors
 /// As [`integration_of`]; `Invalid` with every wrong setting; `Corrupt` when the credential cannot be opened.
-pub async fn connect_source(
-    ports: &Ports,
-    registry: &Registry,
-    http: &HttpClient,
-    scope: &AccountScope,
-    source: &Source,
-) -> Result<Arc<dyn Connector>> {
-    let integration = integration_of(ports, registry, scope, source).await?;
-    let credentials = SourceTokens::new(ports, scope, source.credential_id);
+pub async fn connect_source(ctx: &RunContext, scope: &AccountScope, source: &Source) -> Result<Arc<dyn Connector>> {
+    let ports = &ctx.ports;
+    let integration = integration_of(ports, &ctx.registry, scope, source).await?;
+    let credentials = SourceTokens::new(ctx, scope, source.credential_id);
     let spec = integration.spec();
     let settings = full_settings(ports, scope, spec, source, source.settings.clone()).await?;
     // One budget for all that share the credential, whatever connects: streams, a restore, a person who checks.
     let credential = source.credential_id.map_or_else(|| source.source_id.to_string(), |key_id| key_id.to_string());
-    let http = http.for_credential(&format!("{} {credential}", source.integration), source.rate_share())?;
+    let http = ctx.http.for_credential(&format!("{} {credential}", source.integration), source.rate_share())?;
     Ok(integration.connect(Link { settings, http, credentials: Arc::new(credentials) })?)
 }
 

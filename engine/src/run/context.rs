@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use listbackup_connectors::{http::HttpClient, registry::Registry};
 
-use super::{places::Places, settings::RunSettings};
+use super::{places::Places, settings::RunSettings, source_tokens::Turns};
 use crate::{
     model::{WorkerId, scope::SystemScope},
     ports::Ports,
@@ -30,6 +30,8 @@ pub struct RunContext {
     pub settings: RunSettings,
     /// Who executes how much at a time.
     pub places: Places,
+    /// Who refreshes which tokens.
+    pub turns: Turns,
     /// This worker.
     pub worker_id: WorkerId,
 }

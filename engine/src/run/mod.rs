@@ -63,3 +63,4 @@ pub mod watch;
 
 pub use context::RunContext;
 pub use settings::RunSettings;
+pub use source_tokens::Turns;

@@ -76,8 +76,7 @@ impl Session {
     /// What the connector says (`Invalid` settings, `Reauthorise`, `Retry`); `Corrupt` when the parent snapshot is
     /// damaged; `Invalid` when a chosen stream does not exist, with all of them.
     pub async fn begin(ctx: Arc<RunContext>, claim: Claim, stop: StopSwitch) -> Result<Self> {
-        let connector =
-            connect::connect_source(&ctx.ports, &ctx.registry, &ctx.http, &claim.scope, &claim.source).await?;
+        let connector = connect::connect_source(&ctx, &claim.scope, &claim.source).await?;
         let catalog = connector.discover().await?;
         check_names(&catalog.streams)?;
         let source_store = ctx.snapshots.source(&claim.scope, claim.order.source_id).await?;

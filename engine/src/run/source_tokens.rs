@@ -1,11 +1,17 @@
 //! The tokens of a source's sign-ins, in its credential's seal, as connectors load and rotate them.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use async_trait::async_trait;
 use listbackup_connectors::{self as connectors, CredentialStore, TokenPlace, Tokens};
 
-use super::credential::{PlacedTokens, Secrets, StoredTokens, open, read_credential, seal};
+use super::{
+    RunContext,
+    credential::{PlacedTokens, Secrets, StoredTokens, open, read_credential, seal},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     invariants,
@@ -14,8 +20,33 @@ use crate::{
     store::{self, Store, Versioned},
 };
 
+/// The turns of a process in refreshing tokens, one a credential.
+#[derive(Debug, Default)]
+pub struct Turns(Mutex<BTreeMap<KeyId, Weak<Turn>>>);
+
+type Turn = tokio::sync::Mutex<()>;
+
+/// Turns that nobody waits for are forgotten when there are so many.
+const TURNS_MAX: usize = 1024;
+
+impl Turns {
+    fn of(&self, key_id: KeyId) -> Arc<Turn> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(&key_id).and_then(Weak::upgrade) {
+            return turn;
+        }
+        if turns.len() >= TURNS_MAX {
+            turns.retain(|_, turn| turn.strong_count() > 0);
+        }
+        let turn = Arc::new(Turn::default());
+        turns.insert(key_id, Arc::downgrade(&turn));
+        turn
+    }
+}
+
 /// Tokens of one sign-in of a source.
 pub(super) struct SourceTokens {
+    turn: Arc<Turn>,
     ports: Ports,
     scope: AccountScope,
     key_id: Option<KeyId>,
@@ -25,8 +56,9 @@ pub(super) struct SourceTokens {
 
 impl SourceTokens {
     /// Those of the sign-in in the browser; a source without credential has none.
-    pub fn new(ports: &Ports, scope: &AccountScope, key_id: Option<KeyId>) -> Self {
-        Self { ports: ports.clone(), scope: *scope, key_id, place: None }
+    pub fn new(ctx: &RunContext, scope: &AccountScope, key_id: Option<KeyId>) -> Self {
+        let turn = key_id.map(|key_id| ctx.turns.of(key_id)).unwrap_or_default();
+        Self { turn, ports: ctx.ports.clone(), scope: *scope, key_id, place: None }
     }
 
     async fn read(&self) -> Result<Option<(Versioned<Credential>, Secrets)>> {
@@ -120,8 +152,13 @@ impl CredentialStore for SourceTokens {
         Ok(read.is_some_and(|(_, secrets)| secrets.refused.get(self.place_name()) == Some(&version)))
     }
 
+    fn turn(&self) -> Arc<Turn> {
+        self.turn.clone()
+    }
+
     fn place(self: Arc<Self>, place: TokenPlace) -> Arc<dyn CredentialStore> {
-        Arc::new(Self { ports: self.ports.clone(), scope: self.scope, key_id: self.key_id, place: Some(place) })
+        let (turn, ports) = (self.turn.clone(), self.ports.clone());
+        Arc::new(Self { turn, ports, scope: self.scope, key_id: self.key_id, place: Some(place) })
     }
 }
 

@@ -23,7 +23,7 @@ use listbackup_engine::{
         source::Lease, user::MembershipStatus,
     },
     ports::{Condition, Identity, Ports},
-    run::{RunContext, RunSettings, places::Places, relay::Relay},
+    run::{RunContext, RunSettings, Turns, places::Places, relay::Relay},
     snapshot::{SnapshotStore, StoreSettings},
     store::{Store, put},
 };
@@ -238,6 +238,7 @@ fn world(ports: &Ports, system: SystemScope) -> RunContext {
         http: HttpClientBuilder::new(AddressGuard::person()).build().unwrap(),
         settings: RunSettings::default(),
         places: Places::of(&RunSettings::default()),
+        turns: Turns::default(),
         worker_id: WorkerId::new(&*ports.clock, &*ports.random),
     }
 }

@@ -33,7 +33,7 @@ pub async fn writable_streams(
     source: &Source,
     manifest: &Manifest,
 ) -> Result<Vec<String>> {
-    let connector = connect::connect_source(&ctx.ports, &ctx.registry, &ctx.http, scope, source).await?;
+    let connector = connect::connect_source(ctx, scope, source).await?;
     let is_read = |name: &String| source.streams.as_ref().is_none_or(|streams| streams.contains(name));
     let streams = connector.discover().await?.streams.into_iter().filter(|stream| stream.write.is_some());
     let names = streams.map(|stream| stream.name);
