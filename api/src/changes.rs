@@ -29,11 +29,11 @@ pub fn told<const N: usize>(
 pub async fn commit(state: &AppState, scope: &AccountScope, mut writes: Vec<Write>, told: ActivityEvent) -> Result<()> {
     writes.push(event::keep(&told)?);
     state.store.transact(scope, writes).await?;
-    publish(state, scope, &[told]).await;
+    publish(state, scope, &[told]);
     Ok(())
 }
 
 /// Hands events on that were kept in the transaction of their change.
-pub async fn publish(state: &AppState, scope: &AccountScope, events: &[ActivityEvent]) {
-    event::publish(&state.ports, scope, events).await;
+pub fn publish(state: &AppState, scope: &AccountScope, events: &[ActivityEvent]) {
+    event::publish(&state.ports, scope, events);
 }

@@ -167,7 +167,7 @@ pub async fn ensure(ports: &Ports, system: &SystemScope) -> Result<Local> {
         event::keep(&made)?,
     ];
     Store::new(ports.tables.clone()).transact(system, writes).await?;
-    event::publish(ports, &scope, &[made]).await;
+    event::publish(ports, &scope, &[made]);
     Ok(Local { scope, user_id })
 }
 
@@ -198,7 +198,7 @@ pub async fn access_key_file(ports: &Ports, local: &Local, data_dir: &Path) -> R
     let made = event::event(ports, account_id, ActivityKind::KeyCreated, &actor, Subject::default(), details);
     let writes = vec![store::put(&key, Condition::Absent)?, event::keep(&made)?];
     Store::new(ports.tables.clone()).transact(&local.scope, writes).await?;
-    event::publish(ports, &local.scope, &[made]).await;
+    event::publish(ports, &local.scope, &[made]);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(Error::from)?;
     file.write_all(secret.as_bytes()).and_then(|()| file.sync_all()).map_err(Error::from)?;
     Ok(path)

@@ -154,7 +154,7 @@ async fn a_follower_hears_each_event_once_in_order_whatever_comes_over_the_bus()
                 let deaf = Ports { events: far_bus(&app), ..app.ports.clone() };
                 Relay::default().link(&deaf, &app.system).await.unwrap();
             } else {
-                event::publish(&app.ports, &scope, &[told]).await;
+                event::publish(&app.ports, &scope, &[told]);
             }
             // And what was told already comes again.
             let query = relay::linked(&scope, first, None);

@@ -52,7 +52,7 @@ pub async fn keep(ports: &Ports, scope: &AccountScope, count: usize) {
         let events: Vec<ActivityEvent> = some.iter().map(told).collect();
         let writes = events.iter().map(|event| event::keep(event).expect("a row")).collect();
         ports.tables.transact(scope.into(), writes).await.expect("events are kept");
-        event::publish(ports, scope, &events).await;
+        event::publish(ports, scope, &events);
     }
 }
 

@@ -144,6 +144,29 @@ pub async fn assert_made(world: &World, run: &Run) {
     assert_eq!(world.head_records(STREAM).await, world.product.truth(STREAM));
 }
 
+/// A run that goes on to its end after something broke off on that line, while two of its four pages were stored and the stores
+/// were away.
+async fn gone_on_after(trap: Trap, seed: u64, line: &'static str) -> Run {
+    let (world, outages) = (world(seed).await, outages());
+    trap.set(line, 1);
+    let _engine = started(world.worker_with(Fate::Faulty(outages.clone()).ports(&world.ports)));
+    let run = half_read(&world).await;
+    outages.cut(true);
+    sprung(&trap).await;
+    outages.cut(false);
+    world.product.release();
+    assert_made(&world, &run).await;
+    assert_eq!(world.product.pages_served(STREAM).first(), Some(&2), "it goes on from its checkpoint");
+    world.run(&run).await
+}
+
+/// Waits until nothing is left that the trap waits for.
+async fn sprung(trap: &Trap) {
+    while !trap.is_sprung() {
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
 #[test]
 fn parts_of_the_engine_that_break_off_are_built_anew_and_go_on() {
     trapped(|trap| async move {
@@ -158,9 +181,7 @@ fn parts_of_the_engine_that_break_off_are_built_anew_and_go_on() {
         ] {
             outages.cut(true);
             trap.set(line, 3);
-            while !trap.is_sprung() {
-                sleep(Duration::from_secs(1)).await;
-            }
+            sprung(&trap).await;
             outages.cut(false);
             assert_made(&world, &world.order().await).await;
         }
@@ -185,20 +206,8 @@ fn an_engine_whose_parts_break_off_again_and_again_gives_up() {
 #[test]
 fn a_source_whose_actor_breaks_off_has_its_orders_carried_out_all_the_same() {
     trapped(|trap| async move {
-        let world = world(3).await;
-        let outages = outages();
-        trap.set("a heartbeat failed", 1);
-        let _engine = started(world.worker_with(Fate::Faulty(outages.clone()).ports(&world.ports)));
-        let run = half_read(&world).await;
-        outages.cut(true);
-        while !trap.is_sprung() {
-            sleep(Duration::from_secs(1)).await;
-        }
-        outages.cut(false);
-        world.product.release();
-        assert_made(&world, &run).await;
-        assert_eq!(world.product.pages_served(STREAM).first(), Some(&2), "it goes on from its checkpoint");
-        assert_eq!(world.run(&run).await.epoch, 2, "under a lease of its own");
+        let run = gone_on_after(trap, 3, "a heartbeat failed").await;
+        assert_eq!(run.epoch, 2, "under a lease of its own");
     });
 }
 
@@ -210,9 +219,7 @@ fn a_run_whose_actors_break_off_goes_on_under_the_same_lease() {
         trap.set("an attempt failed; trying again", 2);
         let _engine = started(world.worker());
         let run = world.order().await;
-        while !trap.is_sprung() {
-            sleep(Duration::from_secs(1)).await;
-        }
+        sprung(&trap).await;
         world.product.refuse_to_connect(None);
         assert_made(&world, &run).await;
         assert_eq!(world.run(&run).await.epoch, 1);
@@ -222,19 +229,8 @@ fn a_run_whose_actors_break_off_goes_on_under_the_same_lease() {
 #[test]
 fn an_attempt_whose_actor_breaks_off_is_made_again() {
     trapped(|trap| async move {
-        let world = world(5).await;
-        let outages = outages();
-        trap.set("progress was not written", 1);
-        let _engine = started(world.worker_with(Fate::Faulty(outages.clone()).ports(&world.ports)));
-        let run = half_read(&world).await;
-        outages.cut(true);
-        while !trap.is_sprung() {
-            sleep(Duration::from_secs(1)).await;
-        }
-        outages.cut(false);
-        world.product.release();
-        assert_made(&world, &run).await;
-        assert_eq!(world.product.pages_served(STREAM).first(), Some(&2), "it goes on from its checkpoint");
+        let run = gone_on_after(trap, 5, "progress was not written").await;
+        assert_eq!(run.epoch, 1, "under the same lease");
     });
 }
 

@@ -188,7 +188,7 @@ impl Wanted {
             writes.push(store::put(credential, Condition::Absent)?);
         }
         ctx.store.transact(scope, writes).await?;
-        event::publish(&ctx.ports, scope, &[made]).await;
+        event::publish(&ctx.ports, scope, &[made]);
         Ok(source)
     }
 
@@ -239,7 +239,7 @@ impl Wanted {
         writes.push(store::put(&source, Condition::Version(version))?);
         writes.extend(told.as_ref().map(event::keep).transpose()?);
         ctx.store.transact(scope, writes).await?;
-        event::publish(&ctx.ports, scope, told.as_slice()).await;
+        event::publish(&ctx.ports, scope, told.as_slice());
         Ok(source)
     }
 }

@@ -124,7 +124,7 @@ pub async fn update(
         Ok(Decision::Write(account.clone(), vec![event::keep(&told)?], Ok((account, vec![told]))))
     })
     .await??;
-    publish(&state, there.scope(), &events).await;
+    publish(&state, there.scope(), &events);
     Ok(tag(&account).answer(StatusCode::OK, &AccountView::of(account)))
 }
 

@@ -364,7 +364,7 @@ async fn change_job(
         Ok(Decision::Write(job.clone(), vec![event::keep(&told)?], Ok((job, vec![told]))))
     })
     .await??;
-    publish(state, caller.scope(), &events).await;
+    publish(state, caller.scope(), &events);
     Ok(job)
 }
 

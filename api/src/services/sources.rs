@@ -236,7 +236,7 @@ pub async fn change_source(
         Ok(Decision::Write(source.clone(), writes, Ok((source, vec![told]))))
     })
     .await??;
-    publish(state, caller.scope(), &events).await;
+    publish(state, caller.scope(), &events);
     Ok(source)
 }
 

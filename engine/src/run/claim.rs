@@ -168,7 +168,7 @@ async fn take(
         event::keep(&started)?,
     ];
     ctx.store.transact(scope, writes).await?;
-    event::publish(&ctx.ports, scope, &[started]).await;
+    event::publish(&ctx.ports, scope, &[started]);
     Ok(Claimed::Ours(Box::new(Claim {
         scope: *scope,
         order: order.clone(),
@@ -191,7 +191,7 @@ async fn end_unbegun(
     order::end(&mut row, status, error, ctx.ports.clock.now());
     let ended = ended_event(ctx, &mut row);
     ctx.store.transact(scope, vec![store::put(&row, Condition::Version(run.version))?, event::keep(&ended)?]).await?;
-    event::publish(&ctx.ports, scope, &[ended]).await;
+    event::publish(&ctx.ports, scope, &[ended]);
     Ok(row)
 }
 
@@ -289,7 +289,7 @@ pub async fn end_without_snapshot(ctx: &RunContext, claim: &Claim, ending: Endin
         Ok(events)
     })
     .await?;
-    event::publish(&ctx.ports, &claim.scope, &events).await;
+    event::publish(&ctx.ports, &claim.scope, &events);
     Ok(run)
 }
 

@@ -119,7 +119,7 @@ async fn tell(ctx: &RunContext, scope: &AccountScope, target: Target, by: &str, 
     };
     let told = event(&ctx.ports, scope.account_id(), ActivityKind::StorageCollected, by, subject, details);
     ctx.store.transact(scope, vec![event::keep(&told)?]).await?;
-    event::publish(&ctx.ports, scope, &[told]).await;
+    event::publish(&ctx.ports, scope, &[told]);
     Ok(())
 }
 

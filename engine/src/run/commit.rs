@@ -51,7 +51,7 @@ pub async fn commit(session: &Session, outcomes: &Outcomes) -> Result<Run> {
     lock(session, &stored).await?;
     let pinned = absence::pin_last_good(session, &stored.manifest).await?;
     let (run, events) = publish(session, &stored, failures, pinned).await?;
-    event::publish(&session.ctx.ports, &session.claim.scope, &events).await;
+    event::publish(&session.ctx.ports, &session.claim.scope, &events);
     checkpoint::discard_all(session, &session_run(session, &run)).await;
     discard_superseded(session, outcomes, &stored.manifest).await;
     Ok(run)

@@ -10,6 +10,7 @@ use super::{
     pipeline::StreamOutcome,
     session::Session,
     stop::Stop,
+    tries,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -93,8 +94,7 @@ pub fn judge(ctx: &RunContext, claim: &Claim, error: &Error, attempt: u32) -> Ve
             Some(wait).filter(|wait| wait.saturating_mul(attempt) <= settings.pauses_max)
         }
         ErrorKind::Retry | ErrorKind::Conflict | ErrorKind::Bug if attempt < settings.run_attempts_max => {
-            let doubled = settings.retry_base.saturating_mul(1 << attempt.saturating_sub(1).min(16));
-            Some(doubled.min(settings.retry_cap))
+            Some(tries::doubled(settings.retry_base, attempt).min(settings.retry_cap))
         }
         _ => None,
     };

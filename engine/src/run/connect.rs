@@ -214,7 +214,7 @@ pub async fn keep_tokens(
             Err(error) if error.kind() == ErrorKind::Conflict => {}
             done => {
                 done?;
-                event::publish(ports, scope, std::slice::from_ref(told)).await;
+                event::publish(ports, scope, std::slice::from_ref(told));
                 return Ok(source);
             }
         }

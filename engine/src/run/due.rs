@@ -189,7 +189,7 @@ impl<'a> Look<'a> {
     /// After the rows are durable: what can be made up for when it fails.
     async fn tell(&self, scope: &AccountScope, batch: Batch) -> Done {
         let written = batch.size();
-        event::publish(self.ports, scope, &batch.events).await;
+        event::publish(self.ports, scope, &batch.events);
         if let Some(run) = &batch.starts
             && let Err(error) = order::send(self.ports, run).await
         {

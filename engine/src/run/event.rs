@@ -108,8 +108,7 @@ pub fn keep(event: &ActivityEvent) -> Result<Write> {
 }
 
 /// Counts and logs events that were kept, and wakes the relay: it takes them to their places and to the bus.
-#[expect(clippy::unused_async, reason = "a bus that is reached over a network would be told here")]
-pub async fn publish(ports: &Ports, scope: &AccountScope, events: &[ActivityEvent]) {
+pub fn publish(ports: &Ports, scope: &AccountScope, events: &[ActivityEvent]) {
     for event in events {
         debug_assert_eq!(event.account_id, scope.account_id(), "an event of another account");
         let kind = event.kind.code();

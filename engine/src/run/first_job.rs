@@ -81,7 +81,7 @@ pub async fn find_or_make(
         }
         made => {
             made?;
-            event::publish(ports, scope, &[told]).await;
+            event::publish(ports, scope, &[told]);
             Ok((job, true))
         }
     }

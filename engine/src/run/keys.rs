@@ -80,7 +80,7 @@ async fn stand_still(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result
             Ok(Decision::Write(job, vec![event::keep(&told)?], told))
         })
         .await?;
-        event::publish(&ctx.ports, scope, &[told]).await;
+        event::publish(&ctx.ports, scope, &[told]);
         paused += 1;
     }
     let live = order::live_runs_of(&ctx.store, scope).await?;
@@ -114,6 +114,6 @@ async fn tell<const N: usize>(
     let details: Map<_, _> = details.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let told = event(&ctx.ports, scope.account_id(), kind, by, Subject::default(), details);
     ctx.store.transact(scope, vec![event::keep(&told)?]).await?;
-    event::publish(&ctx.ports, scope, &[told]).await;
+    event::publish(&ctx.ports, scope, &[told]);
     Ok(())
 }

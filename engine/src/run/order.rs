@@ -99,7 +99,7 @@ pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, mut run: Run)
     let store = Store::new(ports.tables.clone());
     match store.transact(scope, writes).await {
         Ok(()) => {
-            event::publish(ports, scope, &[queued]).await;
+            event::publish(ports, scope, &[queued]);
             Ok((run, true))
         }
         Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -209,7 +209,7 @@ pub async fn cancel_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_
         Ok(Decision::Write(run.clone(), kept, (run, events)))
     })
     .await?;
-    event::publish(ports, scope, &events).await;
+    event::publish(ports, scope, &events);
     Ok(run)
 }
 

@@ -241,7 +241,7 @@ pub async fn mark(
         }
         let told = event(&ctx.ports, scope.account_id(), kind, by, Subject::source(source_id), details);
         ctx.store.transact(scope, vec![event::keep(&told)?]).await?;
-        event::publish(&ctx.ports, scope, &[told]).await;
+        event::publish(&ctx.ports, scope, &[told]);
     }
     Ok(is_news)
 }
@@ -272,7 +272,7 @@ async fn hide(ctx: &RunContext, scope: &AccountScope, manifest: &Manifest, act: 
             Ok(Change::Write(run, vec![event::keep(&told)?], vec![told]))
         })
         .await?;
-        event::publish(&ctx.ports, scope, &events).await;
+        event::publish(&ctx.ports, scope, &events);
     }
     let names: Vec<&String> = manifest.streams.keys().collect();
     for batch in names.chunks(BATCH) {

@@ -71,7 +71,7 @@ pub async fn finish(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result<
             Map::new(),
         );
         ctx.store.transact(scope, vec![event::keep(&told)?]).await?;
-        event::publish(&ctx.ports, scope, &[told]).await;
+        event::publish(&ctx.ports, scope, &[told]);
     }
     Ok(done)
 }

@@ -33,11 +33,16 @@ impl Tries {
     }
 
     fn backoff(&self, settings: &RunSettings, random: &dyn Random) -> Duration {
-        let doubled = settings.retry_base.saturating_mul(1 << self.failed.saturating_sub(1).min(16));
+        let doubled = doubled(settings.retry_base, self.failed);
         let mut byte = [0];
         random.fill(&mut byte);
         doubled.mul_f64(0.5 + f64::from(byte[0]) / 512.0).min(settings.retry_cap)
     }
+}
+
+/// The wait after failure number `failed`, from 1: the first one, doubled with each further one.
+pub fn doubled(first: Duration, failed: u32) -> Duration {
+    first.saturating_mul(1 << failed.saturating_sub(1).min(16))
 }
 
 /// What broke off and is built anew: how long to wait before, and when it is of no more use.
@@ -51,6 +56,8 @@ impl Restarts {
     const MAX: u32 = 12;
     /// What lived so long had come to work.
     const SETTLED: Duration = Duration::from_secs(5 * 60);
+    /// The first wait.
+    const FIRST: Duration = Duration::from_secs(1);
     /// The longest wait.
     const CAP: Duration = Duration::from_secs(60);
 
@@ -61,8 +68,7 @@ impl Restarts {
             self.in_a_row = 0;
         }
         self.in_a_row += 1;
-        let doubled = Duration::from_secs(1 << (self.in_a_row - 1).min(16));
-        (self.in_a_row <= Self::MAX).then_some(doubled.min(Self::CAP))
+        (self.in_a_row <= Self::MAX).then_some(doubled(Self::FIRST, self.in_a_row).min(Self::CAP))
     }
 }
 

@@ -125,7 +125,7 @@ async fn look_at(ctx: &RunContext, source: Versioned<Source>, gaps: &mut Gaps, n
     let mut writes = vec![store::put(&row, Condition::Version(source.version))?];
     writes.extend(told.as_ref().map(event::keep).transpose()?);
     match ctx.store.transact(&scope, writes).await {
-        Ok(()) => event::publish(&ctx.ports, &scope, told.as_slice()).await,
+        Ok(()) => event::publish(&ctx.ports, &scope, told.as_slice()),
         // Another worker looked, or the source changed: the next look sees.
         Err(error) if error.kind() == ErrorKind::Conflict => {}
         Err(error) => return Err(error),
