@@ -147,7 +147,10 @@ pub async fn assert_made(world: &World, run: &Run) {
 /// A run that goes on to its end after something broke off on that line, while two of its four pages were stored and the stores
 /// were away.
 async fn gone_on_after(trap: Trap, seed: u64, line: &'static str) -> Run {
-    let (world, outages) = (world(seed).await, outages());
+    let (mut world, outages) = (world(seed).await, outages());
+    // Long enough for the stores to come back before all attempts are made.
+    world.settings.retry_base = Duration::from_secs(10);
+    world.settings.retry_cap = Duration::from_secs(10);
     trap.set(line, 1);
     let _engine = started(world.worker_with(Fate::Faulty(outages.clone()).ports(&world.ports)));
     let run = half_read(&world).await;
