@@ -137,7 +137,8 @@ pub static JOBS: TableSchema = TableSchema {
     ownership: Ownership::Account,
 };
 
-/// Runs; `liveShard` and `leaseExpiresMs` are there only until the run has ended.
+/// Runs; `liveShard` and `leaseExpiresMs` are there only until the run has ended, `waitingJobId` only in a backup that somebody
+/// ordered and nobody has begun.
 pub static RUNS: TableSchema = TableSchema {
     name: "runs",
     partition: text("jobId"),
@@ -146,6 +147,7 @@ pub static RUNS: TableSchema = TableSchema {
         index("by-account", text("accountId"), Some(text("runId"))),
         index("by-id", text("runId"), None),
         index("live", text("liveShard"), Some(number("leaseExpiresMs"))),
+        index("waiting", text("waitingJobId"), Some(text("runId"))),
     ],
     expires: None,
     ownership: Ownership::Account,

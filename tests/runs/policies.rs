@@ -108,6 +108,57 @@ async fn a_run_that_a_person_started_counts_and_a_restore_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_a_person_ordered_and_nobody_has_begun_counts_as_one_that_waits() {
+    for (overlap, expected) in
+        [(Overlap::Skip, OVERLAP), (Overlap::QueueOne, OVERLAP), (Overlap::CancelRunning, QUEUED)]
+    {
+        let scheduled = hourly(overlapping(overlap)).await;
+        let manual = scheduled.world.order().await;
+        scheduled.look_after(HOUR).await;
+        let runs = scheduled.runs().await;
+        assert_eq!(codes(&runs), [expected], "{overlap:?}");
+        let manual = scheduled.world.run(&manual).await;
+        if overlap == Overlap::CancelRunning {
+            let told = scheduled.events(ActivityKind::RunCancelled).await;
+            assert_eq!((manual.status, told[0].run_id), (RunStatus::Cancelled, Some(manual.run_id)));
+            assert_eq!(told[0].details["replacedBy"], runs[0].run_id.to_string());
+        } else {
+            assert_eq!(manual.status, RunStatus::Queued);
+            let why = &runs[0].error.as_ref().expect("a reason").message;
+            assert!(why.contains(&manual.run_id.to_string()), "{why}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordered_run_counts_until_it_has_ended_and_one_of_another_job_does_not() {
+    let scheduled = hourly(overlapping(Overlap::Skip)).await;
+    let other = scheduled.world.another_job().await;
+    scheduled.world.order_of(&other).await;
+    let manual = scheduled.world.order().await;
+    assert_eq!(scheduled.look_after(HOUR).await, 0, "it waits");
+    claimed(&scheduled.world.worker(), &manual).await;
+    assert_eq!(scheduled.look_after(HOUR).await, 0, "it runs");
+    scheduled.end(&manual).await;
+    assert_eq!(scheduled.look_after(HOUR).await, 1, "it has ended, and the other job's is not in the way");
+    assert_eq!(codes(&scheduled.runs().await), [OVERLAP, OVERLAP, QUEUED]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_running_cancels_more_ordered_runs_than_one_transaction_holds() {
+    let scheduled = hourly(overlapping(Overlap::CancelRunning)).await;
+    for _ in 0..130 {
+        scheduled.world.order().await;
+    }
+    assert_eq!(scheduled.look_after(HOUR).await, 1);
+    let due = scheduled.runs().await.remove(0);
+    assert_eq!((due.status, scheduled.job().await.open_runs), (RunStatus::Queued, vec![due.run_id]));
+    let told = scheduled.events(ActivityKind::RunCancelled).await;
+    assert_eq!(told.len(), 130);
+    assert!(told.iter().all(|event| event.details["replacedBy"] == due.run_id.to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_downtime_the_job_catches_up_as_its_policy_says() {
     let cases = [
         (CatchUp::None, vec![MISSED, MISSED, MISSED]),

@@ -68,6 +68,9 @@ pub struct Run {
     /// When somebody should look after it: the lease's end, or when its message should have been taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_expires_ms: Option<i64>,
+    /// Its job, in a backup that somebody ordered and nobody has begun: the schedule's overlap policy counts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_job_id: Option<JobId>,
 }
 
 /// What made a run.

@@ -156,6 +156,7 @@ async fn take(
     new_run.status = RunStatus::Running;
     new_run.epoch = new_source.lease.epoch;
     new_run.attempts += 1;
+    new_run.waiting_job_id = None;
     new_run.started_at.get_or_insert(now);
     new_run.lease_expires_ms = new_source.lease.expires_at.map(Timestamp::as_millisecond);
     let mut details = Map::new();

@@ -94,6 +94,9 @@ pub async fn write_order(
 /// As [`order_run`].
 pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, mut run: Run) -> Result<(Run, bool)> {
     KeyDestruction::refuse(&*ports.blobs, scope).await?;
+    // A restore is none of the runs that a schedule has to wait for, and the job's row knows what its schedule fired.
+    let is_counted = run.restore.is_none() && matches!(run.trigger, Trigger::Manual { .. });
+    run.waiting_job_id = is_counted.then_some(run.job_id);
     let queued = queued_event(ports, &mut run);
     let writes = vec![store::put(&run, Condition::Absent)?, event::keep(&queued)?];
     let store = Store::new(ports.tables.clone());
@@ -168,6 +171,7 @@ pub(super) fn new_run(ports: &Ports, job: &Job, trigger: Trigger, idempotency: O
         last_event_ms: 0,
         live_shard: Some(LIVE_SHARD.to_owned()),
         lease_expires_ms: Some((now + LOOK_AFTER).as_millisecond()),
+        waiting_job_id: None,
     }
 }
 
@@ -250,7 +254,7 @@ pub async fn retry_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_i
     Ok(again)
 }
 
-/// Marks a run as ended: the one place that takes it out of the live index.
+/// Marks a run as ended: the one place that takes it out of the indexes of live and of waiting runs.
 pub fn end(run: &mut Run, status: RunStatus, error: Option<RunError>, now: Timestamp) {
     crate::invariants::held(|| crate::invariants::may_become(run.run_id, run.status, status));
     run.status = status;
@@ -259,6 +263,7 @@ pub fn end(run: &mut Run, status: RunStatus, error: Option<RunError>, now: Times
     run.live_shard = None;
     run.progress.estimate = None;
     run.lease_expires_ms = None;
+    run.waiting_job_id = None;
 }
 
 /// The account's runs that have not ended, each once: one that is moved on in the index meanwhile may come twice from it.
@@ -278,6 +283,28 @@ pub(super) async fn live_runs_of(store: &Store, scope: &AccountScope) -> Result<
     let runs: BTreeMap<RunId, Run> =
         store.rows::<Run>(scope, query).map_ok(|run| (run.run_id, run)).try_collect().await?;
     Ok(runs.into_values().collect())
+}
+
+/// Backups of a job that somebody ordered and nobody has begun, the oldest first; at most `limit`.
+///
+/// # Errors
+/// `Retry` when the store cannot be reached.
+pub(super) async fn waiting_runs(
+    store: &Store,
+    scope: &AccountScope,
+    job_id: JobId,
+    limit: usize,
+) -> Result<Vec<Versioned<Run>>> {
+    let query = Query {
+        table: &RUNS,
+        index: Some("waiting"),
+        partition: job_id.to_string(),
+        sort: SortRange::All,
+        descending: false,
+        limit,
+        after: None,
+    };
+    Ok(store.query::<Run>(scope, query).await?.rows)
 }
 
 /// Live runs that nobody looks after: queued ones whose message may be lost, running ones whose lease has ended.

@@ -14,7 +14,7 @@ use crate::{
         run::{RunError, Trigger},
         scope::AccountScope,
     },
-    ports::{Condition, Ports, Write},
+    ports::{Condition, Ports, WRITES_MAX, Write},
     run::{
         event::{self, Subject, event},
         order,
@@ -28,6 +28,8 @@ use crate::{
 /// Due times that one transaction skips: with the job, a run that starts, those that it replaces and their events it stays
 /// below what a transaction holds.
 const MISSED_MAX: usize = 80;
+/// What one more cancelled run and its event, the run that starts and its event, and the event of missed times take of a transaction.
+const REPLACING_MAX: usize = 5;
 /// When a due time that waits for its turn is looked at again.
 const TURN_WAIT: SignedDuration = SignedDuration::from_secs(10);
 
@@ -97,6 +99,14 @@ impl Batch {
     }
 }
 
+/// What became of a due time that was to start.
+enum Fired {
+    /// It has its outcome.
+    Outcome,
+    /// It is looked at again after this.
+    Later(SignedDuration),
+}
+
 /// A run that is not begun.
 fn skipped(mut run: Run, code: &str, message: String, now: Timestamp) -> Run {
     let error = RunError { code: code.to_owned(), message };
@@ -125,12 +135,10 @@ impl Look<'_> {
         let mut look_at = next.filter(|next| next.starts_at <= self.now).map(|_| self.now);
         if let Some(firing) = judged.fires
             && !there.contains(&self.run(job, &firing).run_id)
+            && let Fired::Later(wait) = self.fire(scope, &mut batch, &firing).await?
         {
-            let has_outcome = self.fire(scope, &mut batch, &firing).await?;
-            if !has_outcome {
-                next = Some(calendar.due(firing.due_at)?);
-                look_at = Some(self.now + TURN_WAIT);
-            }
+            next = Some(calendar.due(firing.due_at)?);
+            look_at = Some(self.now + wait);
         }
         let is_behind = judged.fires.is_none() && look_at.is_some();
         if !is_behind && let Some(missed) = batch.job.missed.take() {
@@ -157,11 +165,13 @@ impl Look<'_> {
         missed.last = due_at;
     }
 
-    /// Starts a due time, or skips it; false when it waits for its turn.
-    async fn fire(&self, scope: &AccountScope, batch: &mut Batch, firing: &Firing) -> Result<bool> {
+    /// Starts a due time, or skips it, unless it has to wait.
+    async fn fire(&self, scope: &AccountScope, batch: &mut Batch, firing: &Firing) -> Result<Fired> {
         let live = self.live_runs(scope, &batch.job).await?;
         let rows: Vec<Run> = live.iter().map(|run| run.row.clone()).collect();
-        batch.job.open_runs = rows.iter().map(|run| run.run_id).collect();
+        // Those that wait are found by their index as long as they do, and by the lease after that.
+        let open = rows.iter().filter(|run| run.waiting_job_id.is_none());
+        batch.job.open_runs = open.map(|run| run.run_id).collect();
         let overlap = batch.job.policies.overlap;
         let course = match policies::course(overlap, firing, &rows) {
             Course::Wait if self.is_hasty => Course::Skip,
@@ -169,25 +179,29 @@ impl Look<'_> {
         };
         let mut run = self.run(&batch.job, firing);
         match course {
-            Course::Wait => return Ok(false),
+            Course::Wait => return Ok(Fired::Later(TURN_WAIT)),
             Course::Skip => {
                 let mut run = skipped(run, "overlap", overlap_message(overlap, &rows), self.now);
                 batch.events.push(self.skipped_event(&mut run));
                 batch.rows.push(run);
-                return Ok(true);
+                return Ok(Fired::Outcome);
             }
-            Course::Replace => self.replace(batch, live, &run),
-            Course::Start => {}
+            Course::Replace if !self.replace(batch, live, &run) => return Ok(Fired::Later(SignedDuration::ZERO)),
+            Course::Replace | Course::Start => {}
         }
         batch.job.open_runs.push(run.run_id);
         batch.events.push(order::queued_event(self.ports, &mut run));
         batch.rows.push(run.clone());
         batch.starts = Some(run);
-        Ok(true)
+        Ok(Fired::Outcome)
     }
 
-    fn replace(&self, batch: &mut Batch, live: Vec<Versioned<Run>>, by: &Run) {
+    /// Cancels what has not ended, for `by`; false when there is more of it than one transaction holds.
+    fn replace(&self, batch: &mut Batch, live: Vec<Versioned<Run>>, by: &Run) -> bool {
         for Versioned { row, version } in live {
+            if batch.size() + REPLACING_MAX > WRITES_MAX {
+                return false;
+            }
             if let Some((row, mut told)) = order::stopped(self.ports, row, event::SYSTEM) {
                 for event in &mut told {
                     event.details.insert("replacedBy".to_owned(), json!(by.run_id));
@@ -196,19 +210,23 @@ impl Look<'_> {
                 batch.replaced.push(Versioned { row, version });
             }
         }
+        true
     }
 
-    /// The backups of a job that have not ended: those that its schedule fired, and the one that its source's lease is for,
-    /// whoever ordered that. One that a person ordered and that waits behind another job's is not known here.
+    /// The backups of a job that have not ended: those that its schedule fired, those that somebody ordered and nobody has begun
+    /// (as many as are of interest), and the one that its source's lease is for, whoever ordered that.
     async fn live_runs(&self, scope: &AccountScope, job: &Job) -> Result<Vec<Versioned<Run>>> {
+        // Read first: one that is begun in between is in the lease then, or has ended.
+        let mut live = order::waiting_runs(&self.store, scope, job.job_id, WRITES_MAX).await?;
         let source = self.store.find::<Source>(scope, key(job.account_id, job.source_id)).await?;
         let leased = source.and_then(|source| source.row.lease.run_id);
         let ids: BTreeSet<RunId> = job.open_runs.iter().copied().chain(leased).collect();
-        let mut live = Vec::new();
         for run_id in ids {
-            let run = self.store.find::<Run>(scope, key(job.job_id, run_id)).await?;
-            live.extend(run.filter(|run| !run.row.status.has_ended() && run.row.restore.is_none()));
+            if live.iter().all(|run| run.row.run_id != run_id) {
+                live.extend(self.store.find::<Run>(scope, key(job.job_id, run_id)).await?);
+            }
         }
+        live.retain(|run| !run.row.status.has_ended() && run.row.restore.is_none());
         Ok(live)
     }
 

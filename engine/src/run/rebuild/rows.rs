@@ -45,6 +45,7 @@ pub(super) fn run(job: &Job, manifest: &Manifest) -> Run {
         last_event_ms: 0,
         live_shard: None,
         lease_expires_ms: None,
+        waiting_job_id: None,
     };
     run.started_at =
         manifest.streams.values().map(|stream| stream.window.started_at).max().map(|at| at.max(created_at));
@@ -62,6 +63,7 @@ pub(super) fn adopt(run: &mut Run, manifest: &Manifest) {
     run.finished_at = Some(manifest.created_at);
     run.live_shard = None;
     run.lease_expires_ms = None;
+    run.waiting_job_id = None;
     let messages: Vec<&str> = manifest.failed_streams.values().map(String::as_str).collect();
     run.error = (!messages.is_empty()).then(|| error(&messages.join("\n")));
 }
