@@ -24,6 +24,7 @@ mod sequence;
 mod simulation;
 mod supervision;
 mod tampering;
+mod unreadable;
 mod upkeep;
 mod watch;
 mod world;

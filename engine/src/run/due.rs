@@ -41,7 +41,7 @@ const WRITES_MAX: usize = 2_000;
 const SETTLING_MAX: usize = 50;
 /// Attempts to write a job's due times at one look, while its runs change.
 const ATTEMPTS_MAX: usize = 8;
-/// When a schedule that cannot be read is looked at again.
+/// When a job is looked at again whose schedule, source or runs cannot be read.
 const UNREADABLE_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
 /// Sets a job's next due time after `now`, or takes it out of the due index. What was due before is forgotten: [`settle`]
@@ -87,7 +87,7 @@ pub async fn fire_due(ports: &Ports, system: &SystemScope) -> Result<usize> {
         }
         for job in jobs {
             let scope = system.account(job.row.account_id);
-            let done = look.take_up(&scope, job).await?;
+            let done = look.take_up(&scope, &job).await?;
             fired += done.fired;
             // One that was another's to write counts as well, so that a look ends.
             written += done.written.max(1);
@@ -102,7 +102,8 @@ pub async fn fire_due(ports: &Ports, system: &SystemScope) -> Result<usize> {
 /// when a job runs does this first, so that no time is lost with the old schedule.
 ///
 /// # Errors
-/// `Retry` when there are so many that it takes a while, or a store cannot be reached; `NotFound`.
+/// `Retry` when there are so many that it takes a while, or a store cannot be reached; `NotFound`; `Corrupt` when the job's row, its
+/// source's or a run's cannot be read.
 pub async fn settle(ports: &Ports, scope: &AccountScope, job_id: JobId) -> Result<()> {
     let look = Look::new(ports, true);
     for _ in 0..SETTLING_MAX {
@@ -110,7 +111,7 @@ pub async fn settle(ports: &Ports, scope: &AccountScope, job_id: JobId) -> Resul
         if !is_overdue(&job.row, look.now) {
             return Ok(());
         }
-        look.take_up(scope, job).await?;
+        look.write_outcomes(scope, &job).await?;
     }
     let message = "times that the job missed are still being written down; change it in a moment";
     Err(Error::new(ErrorKind::Retry, message).with("job", job_id))
@@ -153,20 +154,33 @@ impl<'a> Look<'a> {
             limit: PAGE,
             after: None,
         };
-        Ok(self.store.query::<Job>(system, query).await?.rows)
+        Ok(self.store.sound::<Job>(system, query).await?.rows)
+    }
+
+    /// Writes the next outcomes of a job. One whose schedule, or a row that is needed for it, cannot be read is looked at again
+    /// later: others have their turn.
+    async fn take_up(&self, scope: &AccountScope, found: &Versioned<Job>) -> Result<Done> {
+        match self.write_outcomes(scope, found).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Corrupt) => {
+                let (table, account, job) = (JOBS.name, found.row.account_id, found.row.job_id);
+                tracing::error!(%error, table, %account, %job, "a job's due times cannot be judged; again in an hour");
+                let batch = Batch::put_off(&found.row, self.now + UNREADABLE_WAIT);
+                match self.store.transact(scope, batch.writes(found.version)?).await {
+                    Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
+                    _ => Ok(Done::default()),
+                }
+            }
+            done => done,
+        }
     }
 
     /// Writes the next outcomes of a job, all or none, and sends the message of the run that starts.
-    async fn take_up(&self, scope: &AccountScope, found: Versioned<Job>) -> Result<Done> {
+    async fn write_outcomes(&self, scope: &AccountScope, found: &Versioned<Job>) -> Result<Done> {
         let mut there = Vec::new();
         for _ in 0..ATTEMPTS_MAX {
             let batch = match self.batch(scope, &found.row, &there).await {
                 // The account's keys were destroyed: its jobs stand still from now on, and others have their turn.
                 Err(error) if error.kind() == ErrorKind::Denied => Batch::standing_still(self.ports, &found.row),
-                Err(error) if error.kind() == ErrorKind::Invalid => {
-                    tracing::error!(%error, job = %found.row.job_id, "a schedule cannot be read");
-                    Batch::put_off(&found.row, self.now + UNREADABLE_WAIT)
-                }
                 batch => batch?,
             };
             match self.store.transact(scope, batch.writes(found.version)?).await {

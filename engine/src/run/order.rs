@@ -321,7 +321,7 @@ pub async fn lost_runs(store: &Store, system: &SystemScope, before: Timestamp) -
         limit: SWEEP_MAX,
         after: None,
     };
-    Ok(store.query::<Run>(system, query).await?.rows)
+    Ok(store.sound::<Run>(system, query).await?.rows)
 }
 
 /// Sends the message of every run again that should have been looked after `before`, and looks again a minute later. Returns how many.

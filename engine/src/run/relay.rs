@@ -93,7 +93,7 @@ impl Relay {
             let (page_linked, was_lost) = self.link_page(ports, system, kept.items).await?;
             linked += page_linked;
             lost = if was_lost { lost + 1 } else { 0 };
-            if kept.next.is_none() && !was_lost {
+            if (kept.next.is_none() || page_linked == 0) && !was_lost {
                 break;
             }
         }
@@ -107,7 +107,8 @@ impl Relay {
     async fn link_page(&mut self, ports: &Ports, system: &SystemScope, kept: Vec<Item>) -> Result<(usize, bool)> {
         let mut accounts: BTreeMap<AccountId, Vec<Item>> = BTreeMap::new();
         for item in kept {
-            accounts.entry(account_of(&item)?).or_default().push(item);
+            let Ok(id) = account_of(&item).inspect_err(|error| tell_left(error, &item)) else { continue };
+            accounts.entry(id).or_default().push(item);
         }
         if self.heads.len() > HEADS_MAX {
             self.heads.clear();
@@ -139,7 +140,8 @@ impl Relay {
         let store = Store::new(ports.tables.clone());
         let owing: Vec<Item> = store.items(system.into(), query).try_collect().await?;
         for item in owing {
-            let head = decode_head(item)?;
+            let left = item.clone();
+            let Ok(head) = decode_head(item).inspect_err(|error| tell_left(error, &left)) else { continue };
             let scope = system.account(head.row.account_id);
             let published = self.heads.remove(&head.row.account_id).map_or(0, |known| known.published);
             let published = published.max(head.row.published_sequence);
@@ -214,6 +216,12 @@ fn outbox() -> Query {
 fn account_of(item: &Item) -> Result<AccountId> {
     let id = item.body.get("accountId").and_then(Value::as_str).unwrap_or_default();
     id.parse().map_err(|error: Error| Error::new(ErrorKind::Corrupt, "a kept event is nobody's").caused_by(error))
+}
+
+/// Of one row that cannot be read: the others go their way.
+fn tell_left(error: &Error, item: &Item) {
+    let (table, id, account) = (ACTIVITY.name, item.body.get("eventId"), item.body.get("accountId"));
+    tracing::error!(%error, table, ?id, ?account, "a row of the log of events cannot be read and stays where it is");
 }
 
 fn decode_head(item: Item) -> Result<Versioned<ChainHead>> {

@@ -58,29 +58,41 @@ pub async fn look_after_due(ctx: &RunContext) -> Result<usize> {
         after: None,
     };
     let mut done = 0;
-    for Versioned { row: mut source, version } in ctx.store.query::<Source>(&ctx.system, query).await?.rows {
-        let next = now + ctx.settings.upkeep_every + jitter(&*ctx.ports.random);
-        source.upkeep_due_ms = Some(next.as_millisecond());
-        if source.watch.watch_due_ms.is_none() {
-            // Made by a version that did not watch.
-            source.watch.look_at(now);
-        }
-        let scope = ctx.system.account(source.account_id);
-        let is_gone = KeyDestruction::of(&*ctx.ports.blobs, &scope).await?.is_some();
-        if is_gone {
-            // Nothing of it can be read, so there is nothing to look after, ever.
-            (source.upkeep_shard, source.upkeep_due_ms) = (None, None);
-        }
-        match ctx.store.transact(&scope, vec![store::put(&source, Condition::Version(version))?]).await {
-            Ok(()) if is_gone => {}
-            Ok(()) => look_after(ctx, &scope, &source).await,
-            // Another worker took it, or the source changed: the next look sees.
-            Err(error) if error.kind() == ErrorKind::Conflict => continue,
+    for Versioned { row: source, version } in ctx.store.sound::<Source>(&ctx.system, query).await?.rows {
+        let source_id = source.source_id;
+        match take_up(ctx, source, version, now).await {
+            Ok(is_done) => done += usize::from(is_done),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                tracing::error!(%error, source = %source_id, "a source cannot be looked after; trying again");
+            }
             Err(error) => return Err(error),
         }
-        done += 1;
     }
     Ok(done)
+}
+
+/// Looks after a source that is due; false when another worker does.
+async fn take_up(ctx: &RunContext, mut source: Source, version: u64, now: Timestamp) -> Result<bool> {
+    let next = now + ctx.settings.upkeep_every + jitter(&*ctx.ports.random);
+    source.upkeep_due_ms = Some(next.as_millisecond());
+    if source.watch.watch_due_ms.is_none() {
+        // Made by a version that did not watch.
+        source.watch.look_at(now);
+    }
+    let scope = ctx.system.account(source.account_id);
+    let is_gone = KeyDestruction::of(&*ctx.ports.blobs, &scope).await?.is_some();
+    if is_gone {
+        // Nothing of it can be read, so there is nothing to look after, ever.
+        (source.upkeep_shard, source.upkeep_due_ms) = (None, None);
+    }
+    match ctx.store.transact(&scope, vec![store::put(&source, Condition::Version(version))?]).await {
+        Ok(()) if is_gone => {}
+        Ok(()) => look_after(ctx, &scope, &source).await,
+        // Another worker took it, or the source changed: the next look sees.
+        Err(error) if error.kind() == ErrorKind::Conflict => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    Ok(true)
 }
 
 /// One source. A failure is logged: it must not keep the others from their turn.

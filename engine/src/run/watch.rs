@@ -49,8 +49,16 @@ pub async fn look(ctx: &RunContext, gaps: &mut Gaps) -> Result<usize> {
     let mut done = 0;
     for shard in [WATCHED, STALE] {
         let query = Query { limit: LOOK_MAX, ..due(shard, Some(now)) };
-        for source in ctx.store.query::<Source>(&ctx.system, query).await?.rows {
-            look_at(ctx, source, gaps, now).await?;
+        for source in ctx.store.sound::<Source>(&ctx.system, query).await?.rows {
+            match look_at(ctx, &source, gaps, now).await {
+                // A job of it has another shape than jobs have: others have their turn.
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    let (table, account, id) = (SOURCES.name, source.row.account_id, source.row.source_id);
+                    tracing::error!(%error, table, %account, source = %id, "it cannot be told how fresh a source is; again later");
+                    put_off(ctx, source, now).await?;
+                }
+                looked => looked?,
+            }
             done += 1;
         }
     }
@@ -63,7 +71,7 @@ pub async fn look(ctx: &RunContext, gaps: &mut Gaps) -> Result<usize> {
 /// `Retry` when the store cannot be reached.
 pub async fn count_stale(ctx: &RunContext) -> Result<(u64, Duration)> {
     let now = ctx.ports.clock.now();
-    let stale = ctx.store.rows::<Source>(&ctx.system, Query { limit: COUNTED_PAGE, ..due(STALE, None) });
+    let stale = ctx.store.sound_rows::<Source>(&ctx.system, Query { limit: COUNTED_PAGE, ..due(STALE, None) });
     stale
         .try_fold((0, Duration::ZERO), |(count, longest), source| {
             let since = source.watch.stale_since.unwrap_or(now);
@@ -114,15 +122,27 @@ fn due(shard: &str, now: Option<Timestamp>) -> Query {
     }
 }
 
-async fn look_at(ctx: &RunContext, source: Versioned<Source>, gaps: &mut Gaps, now: Timestamp) -> Result<()> {
+async fn look_at(ctx: &RunContext, source: &Versioned<Source>, gaps: &mut Gaps, now: Timestamp) -> Result<()> {
     let scope = ctx.system.account(source.row.account_id);
     let jobs = jobs_of(&ctx.store, &scope, source.row.source_id).await?;
     let age = freshness::max_age(&source.row, &jobs, gaps, now);
     let found = freshness::freshness(&source.row, age, now);
-    let mut row = source.row;
+    let mut row = source.row.clone();
     let told = decide(ctx, &mut row, &found, now);
     row.watch.look_at(next_look(&found, now, jitter(&*ctx.ports.random)));
-    let mut writes = vec![store::put(&row, Condition::Version(source.version))?];
+    write(ctx, &row, source.version, told).await
+}
+
+/// Has a source looked at again later, and changes nothing else.
+async fn put_off(ctx: &RunContext, source: Versioned<Source>, now: Timestamp) -> Result<()> {
+    let mut row = source.row;
+    row.watch.look_at(now + AGAIN_AFTER);
+    write(ctx, &row, source.version, None).await
+}
+
+async fn write(ctx: &RunContext, row: &Source, version: u64, told: Option<ActivityEvent>) -> Result<()> {
+    let scope = ctx.system.account(row.account_id);
+    let mut writes = vec![store::put(row, Condition::Version(version))?];
     writes.extend(told.as_ref().map(event::keep).transpose()?);
     match ctx.store.transact(&scope, writes).await {
         Ok(()) => event::publish(&ctx.ports, &scope, told.as_slice()),

@@ -63,6 +63,7 @@ impl Batch {
     /// Changes nothing, and has the job looked at again then.
     pub(super) fn put_off(job: &Job, until: Timestamp) -> Self {
         let mut batch = Self::of(job);
+        batch.job.due_at_ms = job.pending().map(Timestamp::as_millisecond);
         batch.job.next_due_ms = Some(until.as_millisecond());
         batch
     }
@@ -118,7 +119,7 @@ impl Look<'_> {
     /// What is to be written next of a job; `there` are runs that are known to be stored.
     ///
     /// # Errors
-    /// `Denied` when the account's keys were destroyed; `Invalid` when the schedule cannot be read; `Retry` from the stores.
+    /// `Denied` when the account's keys were destroyed; `Invalid` when the schedule cannot be read; `Corrupt`, `Retry` from the stores.
     pub(super) async fn batch(&self, scope: &AccountScope, job: &Job, there: &[RunId]) -> Result<Batch> {
         KeyDestruction::refuse(&*self.ports.blobs, scope).await?;
         let mut batch = Batch::of(job);
