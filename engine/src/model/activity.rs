@@ -102,7 +102,8 @@ pub enum ActivityKind {
     /// A source was signed in by OAuth.
     #[serde(rename = "source.authorised")]
     SourceAuthorised,
-    /// A source's sign-in ended; a person must sign in again.
+    /// A source's sign-in ended, or is not enough any more for some of its streams (`streams`, of a partial run); a person must sign
+    /// in again.
     #[serde(rename = "source.authorisation_lost")]
     SourceAuthorisationLost,
     /// A source became stale: one of its streams is older than it may be.

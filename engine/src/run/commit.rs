@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, json};
+
 use super::{
     absence, checkpoint,
     claim::{Ending, change_both, end_without_snapshot, ended_event},
@@ -13,10 +15,10 @@ use super::{
     upkeep,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     invariants,
     model::{
-        Run, RunStatus, SnapshotId,
+        ActivityEvent, ActivityKind, Run, RunStatus, SnapshotId,
         id::kind,
         run::{RunError, StreamProgress},
         source::Head,
@@ -50,7 +52,7 @@ pub async fn commit(session: &Session, outcomes: &Outcomes) -> Result<Run> {
     let stored = session.source_store.put_manifest(&manifest).await?;
     lock(session, &stored).await?;
     let pinned = absence::pin_last_good(session, &stored.manifest).await?;
-    let (run, events) = publish(session, &stored, failures, pinned).await?;
+    let (run, events) = publish(session, &stored, outcomes, pinned).await?;
     event::publish(&session.ctx.ports, &session.claim.scope, &events);
     checkpoint::discard_all(session, &session_run(session, &run)).await;
     discard_superseded(session, outcomes, &stored.manifest).await;
@@ -88,22 +90,23 @@ fn keep_parents(stream: &mut StreamProgress, parent: Option<&StreamState>) {
 async fn publish(
     session: &Session,
     stored: &LoadedManifest,
-    failures: Option<RunError>,
+    outcomes: &Outcomes,
     pinned: Option<SnapshotId>,
-) -> Result<(Run, Vec<crate::model::ActivityEvent>)> {
+) -> Result<(Run, Vec<ActivityEvent>)> {
     let ctx = &session.ctx;
     let now = ctx.ports.clock.now();
     let progress = session.progress.now();
+    let failures = failures(outcomes);
     let has_failed_items = progress.streams.values().any(|stream| !stream.failed_items.is_empty());
     let status = if failures.is_some() || has_failed_items { RunStatus::Partial } else { RunStatus::Succeeded };
     if stored.manifest.parent.as_ref().map(|parent| parent.snapshot_id) != session.parent_id() {
         let message = "this run stored its snapshot before another one made the newest; order the backup again";
-        return Err(Error::new(crate::ErrorKind::Invalid, message).with("snapshot", stored.manifest.snapshot_id));
+        return Err(Error::new(ErrorKind::Invalid, message).with("snapshot", stored.manifest.snapshot_id));
     }
     change_both(ctx, &session.claim, |source, run| {
         let parent = source.head.as_ref().map(|head| head.snapshot_id);
         if parent != session.parent_id() {
-            return Err(Error::new(crate::ErrorKind::Fenced, "the source has another head than this run began from"));
+            return Err(Error::new(ErrorKind::Fenced, "the source has another head than this run began from"));
         }
         source.head = Some(Head {
             snapshot_id: stored.manifest.snapshot_id,
@@ -119,9 +122,24 @@ async fn publish(
         order::end(run, status, failures.clone(), now);
         let ended = ended_event(ctx, run);
         let alert = absence::alert(session, run, &stored.manifest, pinned);
-        Ok(std::iter::once(ended).chain(alert).collect())
+        let lost = lost_sign_in(session, run, outcomes);
+        Ok(std::iter::once(ended).chain(alert).chain(lost).collect())
     })
     .await
+}
+
+/// Tells whoever can sign in that the product wants that for some streams. The others were read, and go on being backed up: so the
+/// source is not paused. Should its whole sign-in be lost, the next run reads nothing, and pauses it.
+fn lost_sign_in(session: &Session, run: &mut Run, outcomes: &Outcomes) -> Option<ActivityEvent> {
+    let is_lost = |outcome: &StreamOutcome| matches!(outcome, StreamOutcome::Failed(error) if error.kind() == ErrorKind::Reauthorise);
+    let lost = outcomes.iter().filter(|(_, outcome)| is_lost(outcome));
+    let streams: Vec<&String> = lost.map(|(name, _)| name).collect();
+    if streams.is_empty() {
+        return None;
+    }
+    let details = Map::from_iter([("streams".to_owned(), json!(streams))]);
+    let (ports, kind) = (&session.ctx.ports, ActivityKind::SourceAuthorisationLost);
+    Some(event::of_run(ports, kind, event::SYSTEM, run, details))
 }
 
 /// The run's row as this attempt knew it may name checkpoints that its last write no longer does.
@@ -188,7 +206,7 @@ fn failures(outcomes: &Outcomes) -> Option<RunError> {
         .collect();
     let first = failed.first()?;
     // What a person must do outweighs what passes by itself.
-    let worst = failed.iter().find(|error| error.kind() == crate::ErrorKind::Reauthorise).unwrap_or(first);
+    let worst = failed.iter().find(|error| error.kind() == ErrorKind::Reauthorise).unwrap_or(first);
     let message = failed.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     Some(RunError { code: worst.kind().code().to_owned(), message })
 }
