@@ -25,6 +25,8 @@ use listbackup_engine::{
 };
 
 use crate::{
+    meddled::Fate,
+    mortal::{Life, Side},
     rules::{STREAM, begun, finished, indexed, killed_after, product, read_all},
     scripted::File,
     world::World,
@@ -124,7 +126,7 @@ async fn a_locked_snapshot_and_all_its_segments_stay_until_the_lock_ends() {
     let decisions =
         retention::judge(&worker, &world.scope, &world.source().await, &rules).await.expect("they are judged");
     assert!(decisions[0].kept_by[0].to_string().starts_with("locked until"), "{decisions:?}");
-    let act = Act { by: "ada".to_owned(), reason: "space".to_owned(), at: world.ports.clock.now() };
+    let act = Act::new("ada", "space", world.ports.clock.now());
     let first = runs[0].snapshot_id.expect("a snapshot");
     let refused = retention::forget(&worker, &world.scope, world.source_id, first, act).await.expect_err("locked");
     assert_eq!(refused.kind(), ErrorKind::Denied);
@@ -137,7 +139,7 @@ async fn a_locked_snapshot_and_all_its_segments_stay_until_the_lock_ends() {
         assert_eq!(error.kind(), ErrorKind::Denied);
     }
     world.clock.advance(DAY);
-    let act = Act { by: "ada".to_owned(), reason: "space".to_owned(), at: world.ports.clock.now() };
+    let act = Act::new("ada", "space", world.ports.clock.now());
     retention::forget(&worker, &world.scope, world.source_id, first, act).await.expect("the lock has ended");
     assert_eq!(assert_sound(&world, &worker).await, (1, 1));
 }
@@ -220,7 +222,7 @@ async fn a_manifest_that_its_run_may_still_commit_is_not_forgotten_and_a_left_on
     let outcomes = read_all(&session).await;
     let manifest = commit::manifest(&session, &outcomes);
     session.source_store.put_manifest(&manifest).await.expect("the object is written");
-    let act = || Act { by: "a person".to_owned(), reason: "space".to_owned(), at: world.ports.clock.now() };
+    let act = || Act::new("a person", "space", world.ports.clock.now());
     let forget = async |act| retention::forget(&worker, &world.scope, world.source_id, manifest.snapshot_id, act).await;
     let refused = forget(act()).await.expect_err("its run has not ended");
     assert!(refused.kind() == ErrorKind::Denied && refused.to_string().contains("cancel it"), "{refused}");
@@ -241,7 +243,7 @@ async fn a_forgetting_that_was_cut_off_is_finished_by_the_next_upkeep() {
     let runs = days(&world, &worker, 2).await;
     let (first, head) = (runs[0].snapshot_id.expect("a snapshot"), runs[1].snapshot_id.expect("a snapshot"));
     let store = worker.snapshots.source(&world.scope, world.source_id).await.expect("the store");
-    let act = Act { by: "ada".to_owned(), reason: "space".to_owned(), at: world.ports.clock.now() };
+    let act = Act::new("ada", "space", world.ports.clock.now());
     store.decide_to_forget(first, head, act).await.expect("nothing protects it");
     // The process dies here; the rows still show the snapshot.
     assert_eq!(world.run(&runs[0]).await.snapshot_id, Some(first));
@@ -307,4 +309,44 @@ async fn collecting_packs_beside_a_live_run_takes_nothing_that_the_run_needs() {
         world.clock.advance(DAY);
     }
     assert_eq!(assert_sound(&world, &worker).await, (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_somebody_who_pins_or_holds_dies_the_mark_and_its_event_are_both_there_or_none() {
+    let (mut points, mut between) = (0, 0);
+    for mark in [MarkKind::Pin, MarkKind::Hold { until: None }] {
+        for (number, side) in (1..).flat_map(|number| [(number, Side::Before), (number, Side::After)]) {
+            let world = World::new(76, product(20)).await;
+            let run = finished(&world.worker(), &world.order().await).await;
+            let snapshot_id = run.snapshot_id.expect("a snapshot");
+            let life = Life::new(Some((number, side)));
+            let mortal = world.worker_with(Fate::Mortal(life.clone()).ports(&world.ports));
+            let place = (world.source_id, snapshot_id);
+            let has_ended = tokio::select! {
+                _ = life.end() => false,
+                marked = retention::mark(&mortal, &world.scope, place, mark, "ada", "case 4711") => marked.expect("a mark"),
+            };
+            if has_ended {
+                assert!(life.effects().len() < number as usize, "{:?}", life.effects());
+                break;
+            }
+            points += 1;
+            let told = async || {
+                let told = [events(&world, "snapshot.pinned").await, events(&world, "snapshot.held").await].concat();
+                told.into_iter().map(|event| (event.actor, event.details["snapshotId"].clone())).collect::<Vec<_>>()
+            };
+            let worker = world.worker();
+            let store = worker.snapshots.source(&world.scope, world.source_id).await.expect("the store");
+            let is_marked = !store.mark_log(snapshot_id).await.expect("a log").is_empty();
+            between += usize::from(is_marked && told().await.is_empty());
+            world.clock.advance(DAY);
+            assert_eq!(upkeep::look_after_due(&worker).await.expect("a look"), 1);
+            let one = vec![("ada".to_owned(), serde_json::json!(snapshot_id))];
+            assert_eq!(told().await, if is_marked { one.clone() } else { vec![] }, "{:?}", life.effects());
+            // Whoever was told nothing tries again.
+            retention::mark(&worker, &world.scope, place, mark, "ada", "case 4711").await.expect("a mark");
+            assert_eq!(told().await, one, "{:?}", life.effects());
+        }
+    }
+    assert!(points >= 8 && between >= 4, "{points} points, of which {between} lie between mark and event");
 }

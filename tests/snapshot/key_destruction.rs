@@ -27,7 +27,7 @@ fn records(edit: u32) -> Vec<Page> {
 }
 
 fn act() -> Act {
-    Act { by: "grace".to_owned(), reason: "the customer left".to_owned(), at: Timestamp::from_second(1_000).unwrap() }
+    Act::new("grace", "the customer left", Timestamp::from_second(1_000).unwrap())
 }
 
 fn over(world: &World, blobs: Arc<dyn Blobs>) -> SnapshotStore {

@@ -44,7 +44,7 @@ impl Clock for Hands {
 }
 
 pub fn act(clock: &Hands) -> Act {
-    Act { by: "tester".to_owned(), reason: "the test says so".to_owned(), at: clock.now() }
+    Act::new("tester", "the test says so", clock.now())
 }
 
 /// Snapshots of a source with one stream, each with records of its own: none needs another's segments.

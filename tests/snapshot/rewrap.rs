@@ -152,7 +152,7 @@ async fn after_it_the_account_goes_on_as_before_also_through_rotations_and_furth
     let process = process(blobs.clone(), &newest);
     assert_eq!(process.wrap_keys_anew(&scope(1), &*newest).await.unwrap(), 0);
     assert_eq!(process.remove_other_key_forms(&scope(1)).await.unwrap(), 0);
-    let act = Act { by: "grace".to_owned(), reason: "the customer left".to_owned(), at: jiff::Timestamp::UNIX_EPOCH };
+    let act = Act::new("grace", "the customer left", jiff::Timestamp::UNIX_EPOCH);
     assert_eq!(process.decide_to_destroy_keys(&scope(1), act).await.unwrap().keys, 3);
     assert_eq!(process.destroy_keys(&scope(1)).await.unwrap(), 3);
     assert_eq!(key_objects(&blobs), ["destroyed"]);
@@ -165,7 +165,7 @@ async fn destroying_between_two_master_keys_leaves_no_form_of_any_key() {
     let here = process(blobs.clone(), &old);
     assert_eq!(here.wrap_keys_anew(&scope(1), &*new).await.unwrap(), 2);
     assert_eq!(key_objects(&blobs), ["1.1.key", "1.key", "2.1.key", "2.key"]);
-    let act = Act { by: "grace".to_owned(), reason: "the customer left".to_owned(), at: jiff::Timestamp::UNIX_EPOCH };
+    let act = Act::new("grace", "the customer left", jiff::Timestamp::UNIX_EPOCH);
     here.decide_to_destroy_keys(&scope(1), act).await.unwrap();
     assert_eq!(here.destroy_keys(&scope(1)).await.unwrap(), 2);
     assert_eq!(key_objects(&blobs), ["destroyed"]);

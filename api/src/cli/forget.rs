@@ -177,7 +177,7 @@ async fn one(ctx: &RunContext, id: &str, dry_run: bool) -> Result<Judgement> {
         let freed = freed(ctx, &found.scope, manifest.source_id, &decisions).await?;
         return Ok(Judgement { decisions, freed, ..Judgement::default() });
     }
-    let act = Act { by: "cli".to_owned(), reason: "a person asked for it".to_owned(), at: ctx.ports.clock.now() };
+    let act = Act::new("cli", "a person asked for it", ctx.ports.clock.now());
     retention::forget(ctx, &found.scope, manifest.source_id, manifest.snapshot_id, act).await?;
     Ok(Judgement { decisions: vec![decision], ..Judgement::default() })
 }

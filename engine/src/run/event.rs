@@ -66,11 +66,28 @@ pub fn event(
 ) -> ActivityEvent {
     let now_ms = ports.clock.now().as_millisecond();
     let timestamp = subject.after_ms.map_or(now_ms, |after_ms| now_ms.max(after_ms.saturating_add(1)));
+    with_id(id(ports, timestamp), account_id, kind, actor, subject, details)
+}
+
+/// A new id of an event of that instant, milliseconds since 1970.
+pub fn id(ports: &Ports, timestamp: i64) -> EventId {
     let mut random = [0; 10];
     ports.random.fill(&mut random);
+    EventId::derived(timestamp, random)
+}
+
+/// The event of that id, which says its instant too: made twice from the same, it is the same.
+pub fn with_id(
+    event_id: EventId,
+    account_id: AccountId,
+    kind: ActivityKind,
+    actor: &str,
+    subject: Subject,
+    details: Map<String, Value>,
+) -> ActivityEvent {
     ActivityEvent {
-        event_id: EventId::derived(timestamp, random),
-        timestamp,
+        event_id,
+        timestamp: event_id.instant_ms(),
         account_id,
         kind,
         actor: actor.to_owned(),

@@ -49,7 +49,7 @@ pub async fn rotate(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result<
 /// # Errors
 /// `Denied`, with all of them, while snapshots are held or locked; those of the stores.
 pub async fn destroy(ctx: &RunContext, scope: &AccountScope, by: &str, reason: &str) -> Result<Destroyed> {
-    let act = Act { by: by.to_owned(), reason: reason.to_owned(), at: ctx.ports.clock.now() };
+    let act = Act::new(by, reason, ctx.ports.clock.now());
     let doom = ctx.snapshots.decide_to_destroy_keys(scope, act).await?;
     let (jobs, runs) = stand_still(ctx, scope, by).await?;
     if doom.keys > 0 {

@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 
 use super::{
     RunContext,
-    event::{self, Subject, event, of_run},
+    event::{self, Subject, of_run},
     files,
     index::{self, BATCH},
     update::{Decision as Change, update},
@@ -18,7 +18,7 @@ use crate::{
     ports::{Condition, Write},
     snapshot::{
         Manifest, SourceStore,
-        retain::{Act, Collectable, Decision, Judged, Link, MarkKind, Reason, decide},
+        retain::{Act, Collectable, Decision, Judged, Link, Mark, MarkKind, Reason, decide},
     },
     store::key,
     tables::FILES,
@@ -105,7 +105,7 @@ pub async fn apply_rules(
 ) -> Result<Vec<Decision>> {
     let decisions = judge(ctx, scope, source, rules).await?;
     for decision in decisions.iter().filter(|decision| !decision.is_kept()) {
-        let act = Act { by: by.to_owned(), reason: "no retention rule keeps it".to_owned(), at: ctx.ports.clock.now() };
+        let act = Act::new(by, "no retention rule keeps it", ctx.ports.clock.now());
         match forget(ctx, scope, source.source_id, decision.snapshot_id, act).await {
             Ok(()) => {}
             // Pinned or held since it was judged.
@@ -178,7 +178,7 @@ pub async fn forget(
     finish(ctx, scope, &store, snapshot_id).await
 }
 
-/// Finishes what was cut off after the decision.
+/// Finishes what was cut off: after the decision to forget a snapshot, and between a mark and its event.
 ///
 /// # Errors
 /// Those of the stores.
@@ -186,6 +186,9 @@ pub async fn finish_all(ctx: &RunContext, scope: &AccountScope, source_id: Sourc
     let store = ctx.snapshots.source(scope, source_id).await?;
     for snapshot_id in store.unfinished_forgets().await? {
         finish(ctx, scope, &store, snapshot_id).await?;
+    }
+    for (snapshot_id, log) in store.all_mark_logs().await? {
+        tell_marks(ctx, scope, (source_id, snapshot_id), &log).await?;
     }
     Ok(())
 }
@@ -213,6 +216,9 @@ pub async fn protections(
 
 /// Pins, unpins, holds or releases a snapshot of a source, with the event that tells it. True when that changed anything.
 ///
+/// The mark is an object, and so in no transaction with its event; but it has the event's id. Who ends between the two leaves it to
+/// the next attempt, or the next [`apply`], to find that there is no such event.
+///
 /// # Errors
 /// `NotFound`; `Invalid` for a hold that ends in the past; `Bug` for the mark of a forgetting.
 pub async fn mark(
@@ -224,26 +230,55 @@ pub async fn mark(
     reason: &str,
 ) -> Result<bool> {
     let store = ctx.snapshots.source(scope, source_id).await?;
-    let act = Act { by: by.to_owned(), reason: reason.to_owned(), at: ctx.ports.clock.now() };
-    let (kind, is_news) = match mark {
-        MarkKind::Pin => (ActivityKind::SnapshotPinned, store.pin(snapshot_id, act).await?),
-        MarkKind::Unpin => (ActivityKind::SnapshotUnpinned, store.unpin(snapshot_id, act).await?),
-        MarkKind::Hold { until } => (ActivityKind::SnapshotHeld, store.hold(snapshot_id, act, until).await?),
-        MarkKind::Release => (ActivityKind::SnapshotReleased, store.release(snapshot_id, act).await?),
+    let now = ctx.ports.clock.now();
+    let act = Act { event_id: Some(event::id(&ctx.ports, now.as_millisecond())), ..Act::new(by, reason, now) };
+    let is_news = match mark {
+        MarkKind::Pin => store.pin(snapshot_id, act).await?,
+        MarkKind::Unpin => store.unpin(snapshot_id, act).await?,
+        MarkKind::Hold { until } => store.hold(snapshot_id, act, until).await?,
+        MarkKind::Release => store.release(snapshot_id, act).await?,
         MarkKind::Forget => return Err(Error::new(ErrorKind::Bug, "a snapshot is forgotten by `forget` only")),
     };
-    if is_news {
+    tell_marks(ctx, scope, (source_id, snapshot_id), &store.mark_log(snapshot_id).await?).await?;
+    Ok(is_news)
+}
+
+/// Keeps the events of a snapshot's marks that are not kept yet. Marks of versions that kept no id of their event are left out: theirs
+/// has another one.
+async fn tell_marks(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    (source_id, snapshot_id): (SourceId, SnapshotId),
+    log: &[Mark],
+) -> Result<()> {
+    for mark in log {
+        let (Some(event_id), Some(kind)) = (mark.act.event_id, told_as(mark.kind)) else { continue };
         let mut details = Map::new();
         details.insert("snapshotId".to_owned(), json!(snapshot_id));
-        details.insert("reason".to_owned(), json!(reason));
-        if let MarkKind::Hold { until: Some(until) } = mark {
+        details.insert("reason".to_owned(), json!(mark.act.reason));
+        if let MarkKind::Hold { until: Some(until) } = mark.kind {
             details.insert("until".to_owned(), json!(until));
         }
-        let told = event(&ctx.ports, scope.account_id(), kind, by, Subject::source(source_id), details);
-        ctx.store.transact(scope, vec![event::keep(&told)?]).await?;
-        event::publish(&ctx.ports, scope, &[told]);
+        let subject = Subject::source(source_id);
+        let told = event::with_id(event_id, scope.account_id(), kind, &mark.act.by, subject, details);
+        match ctx.store.transact(scope, vec![event::keep(&told)?]).await {
+            Ok(()) => event::publish(&ctx.ports, scope, &[told]),
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            Err(error) => return Err(error),
+        }
     }
-    Ok(is_news)
+    Ok(())
+}
+
+/// The event that tells a mark; the decision to forget is told with the row that shows the snapshot.
+fn told_as(mark: MarkKind) -> Option<ActivityKind> {
+    match mark {
+        MarkKind::Pin => Some(ActivityKind::SnapshotPinned),
+        MarkKind::Unpin => Some(ActivityKind::SnapshotUnpinned),
+        MarkKind::Hold { .. } => Some(ActivityKind::SnapshotHeld),
+        MarkKind::Release => Some(ActivityKind::SnapshotReleased),
+        MarkKind::Forget => None,
+    }
 }
 
 /// Rows first: once the tombstone is there, nothing is left to be found by.

@@ -70,7 +70,7 @@ impl KeyDestruction {
 
     /// What everybody is told who wants to read or write.
     pub fn error(&self) -> Error {
-        let Act { by, reason, at } = &self.act;
+        let Act { by, reason, at, .. } = &self.act;
         let message = format!(
             "the account's key was destroyed on {at:.0} by {by} because {reason}: nothing stored of it can be read any more"
         );

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::rules::Reason;
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::SnapshotId,
+    model::{EventId, SnapshotId},
     snapshot::{SourceStore, paths},
 };
 
@@ -27,6 +27,16 @@ pub struct Act {
     pub reason: String,
     /// When.
     pub at: Timestamp,
+    /// The event that tells it, where that is no part of a row's change: whoever finds the act and not the event makes up for that.
+    #[serde(rename = "eventId", default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<EventId>,
+}
+
+impl Act {
+    /// An act that no event of its own tells.
+    pub fn new(by: &str, reason: &str, at: Timestamp) -> Self {
+        Self { by: by.to_owned(), reason: reason.to_owned(), at, event_id: None }
+    }
 }
 
 /// One entry of a snapshot's log.
@@ -74,6 +84,12 @@ pub struct Marks {
 }
 
 impl Marks {
+    fn of(log: Vec<Mark>) -> Self {
+        let mut marks = Self::default();
+        log.into_iter().for_each(|mark| marks.add(mark));
+        marks
+    }
+
     fn add(&mut self, mark: Mark) {
         self.len += 1;
         match mark.kind {
@@ -175,9 +191,24 @@ impl SourceStore {
     /// # Errors
     /// `Corrupt` when an entry is damaged or missing.
     pub async fn marks(&self, snapshot_id: SnapshotId) -> Result<Marks> {
+        self.mark_log(snapshot_id).await.map(Marks::of)
+    }
+
+    /// The entries of the logs of all snapshots of the source, in their order, forgotten ones included.
+    ///
+    /// # Errors
+    /// `Corrupt` when an entry is damaged or missing.
+    pub async fn all_mark_logs(&self) -> Result<BTreeMap<SnapshotId, Vec<Mark>>> {
+        self.read_logs(&paths::marks(self.segments.scope.account_id(), self.segments.source_id)).await
+    }
+
+    /// The entries of a snapshot's log, in their order.
+    ///
+    /// # Errors
+    /// `Corrupt` when an entry is damaged or missing.
+    pub async fn mark_log(&self, snapshot_id: SnapshotId) -> Result<Vec<Mark>> {
         let prefix = paths::marks_of(self.segments.scope.account_id(), self.segments.source_id, snapshot_id);
-        let found = self.read_marks(&prefix).await?;
-        Ok(found.into_values().next().unwrap_or_default())
+        Ok(self.read_logs(&prefix).await?.into_values().next().unwrap_or_default())
     }
 
     /// The marks of every snapshot of the source that has any, forgotten ones included.
@@ -185,20 +216,20 @@ impl SourceStore {
     /// # Errors
     /// `Corrupt` when an entry is damaged or missing.
     pub async fn all_marks(&self) -> Result<BTreeMap<SnapshotId, Marks>> {
-        self.read_marks(&paths::marks(self.segments.scope.account_id(), self.segments.source_id)).await
+        Ok(self.all_mark_logs().await?.into_iter().map(|(snapshot_id, log)| (snapshot_id, Marks::of(log))).collect())
     }
 
-    async fn read_marks(&self, prefix: &str) -> Result<BTreeMap<SnapshotId, Marks>> {
-        let mut logs: BTreeMap<SnapshotId, Marks> = BTreeMap::new();
+    async fn read_logs(&self, prefix: &str) -> Result<BTreeMap<SnapshotId, Vec<Mark>>> {
+        let mut logs: BTreeMap<SnapshotId, Vec<Mark>> = BTreeMap::new();
         for entry in self.segments.documents().list_all(prefix).await? {
             let Some((snapshot_id, number)) = paths::parse_mark(&entry.path) else { continue };
             let log = logs.entry(snapshot_id).or_default();
-            if log.len != number {
+            if u32::try_from(log.len()).ok() != Some(number) {
                 return Err(Error::new(ErrorKind::Corrupt, "an entry of a snapshot's pins and holds is missing")
                     .with("path", &entry.path)
-                    .with("expected", log.len));
+                    .with("expected", log.len()));
             }
-            log.add(self.segments.documents().read_document(&entry.path).await?);
+            log.push(self.segments.documents().read_document(&entry.path).await?);
         }
         Ok(logs)
     }
@@ -246,7 +277,7 @@ impl SourceStore {
 
 /// The error for a snapshot that was let go of.
 pub(super) fn gone(snapshot_id: SnapshotId, forgotten: &Mark) -> Error {
-    let Act { by, reason, at } = &forgotten.act;
+    let Act { by, reason, at, .. } = &forgotten.act;
     Error::new(ErrorKind::NotFound, format!("the snapshot was forgotten on {at:.0} by {by} because {reason}"))
         .with("snapshot", snapshot_id)
 }
