@@ -217,6 +217,30 @@ async fn the_log_of_what_happened_is_checked_and_what_was_changed_in_it_is_named
 }
 
 #[tokio::test]
+async fn a_directory_of_an_earlier_version_that_cannot_be_checked_yet_says_what_to_do() {
+    let program = Program::new();
+    import(&program, "shop", "one").await;
+    let data_dir = program.data_dir();
+    let database = rusqlite::Connection::open(data_dir.join("listbackup.db")).expect("a database");
+    let earlier = "DROP INDEX rows_activity_chain_partition; \
+                   ALTER TABLE rows_activity DROP COLUMN chain_partition; \
+                   ALTER TABLE rows_activity DROP COLUMN chain_sort; \
+                   UPDATE row_schemas SET definition = 'earlier' WHERE name = 'rows_activity'";
+    database.execute_batch(earlier).expect("as a version without chain left it");
+    drop(database);
+    let mut command = tokio::process::Command::new(program::binary());
+    let output = command.args(["activity", "verify", "--data-dir"]).arg(&data_dir).output().await.expect("it starts");
+    let text = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for part in ["earlier version", "listbackup up", "activity", &data_dir.display().to_string()] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    import(&program, "shop", "two").await;
+    let (text, code) = words(&program, &["activity", "verify"]).await;
+    assert!(code == 0 && text.contains("the chain is whole"), "after this version wrote there: {code}: {text}");
+}
+
+#[tokio::test]
 async fn a_monitor_learns_from_the_exit_code_that_a_source_is_stale() {
     let program = Program::new();
     import(&program, "shop", "one").await;

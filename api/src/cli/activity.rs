@@ -88,6 +88,7 @@ struct Checked {
 
 async fn verify(args: VerifyArgs) -> Outcome {
     let worker = args.data_dir.open_to_read()?;
+    let named = |error: Error| error.with("data directory", worker.stores.data_dir().display());
     let ctx = &*worker.ctx;
     let mut scopes = local::scopes(&ctx.ports, &ctx.system).await?;
     scopes.retain(|scope| args.account.is_none_or(|wanted| scope.account_id() == wanted));
@@ -100,7 +101,7 @@ async fn verify(args: VerifyArgs) -> Outcome {
     }
     let mut accounts = Vec::new();
     for scope in &scopes {
-        accounts.push(Checked::of(ctx, scope, args.head).await?);
+        accounts.push(Checked::of(ctx, scope, args.head).await.map_err(named)?);
     }
     let is_sound = accounts.iter().all(|account| account.report.is_sound());
     if args.json {

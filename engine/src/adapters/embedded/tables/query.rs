@@ -6,7 +6,7 @@ use super::{
     Reach,
     cursor::{self, Position},
     item,
-    schema::{TableSql, index_column_names},
+    schema::{self, TableSql, index_column_names},
 };
 use crate::{
     adapters::embedded::database::failed,
@@ -28,7 +28,9 @@ pub(in crate::adapters::embedded) fn page(
     query: &Query,
 ) -> Result<ItemPage> {
     let (sql, parameters) = statement(now_s, reach, query)?;
-    let mut select = connection.prepare_cached(&sql).map_err(failed)?;
+    let prepared = connection.prepare_cached(&sql);
+    let mut select =
+        prepared.map_err(|error| schema::unfit(connection, query.table).unwrap_or_else(|| failed(error)))?;
     let mut rows = select.query(params_from_iter(parameters)).map_err(failed)?;
     let (mut page, mut bytes, mut last) = (ItemPage::default(), 0, None);
     while let Some(row) = rows.next().map_err(failed)? {
