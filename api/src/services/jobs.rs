@@ -5,12 +5,11 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Json, Path},
 };
-use jiff::Timestamp;
 use listbackup_engine::{
     Error, ErrorKind,
     model::{
         ActivityEvent, ActivityKind, Job, JobId, JobState, Source, SourceId,
-        job::{Overlap, Policies, Schedule},
+        job::{Policies, Schedule},
     },
     ports::{Condition, Key, Write},
     run::{
@@ -22,14 +21,13 @@ use listbackup_engine::{
     store::{key, put},
     tables::JOBS,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Answer,
-    policies::{CatchUpText, PolicyChanges},
-    schedules::{ScheduleText, checked},
+    job_views::{JobChanges, JobParams, JobView, NewJob},
+    policies::PolicyChanges,
+    schedules::checked,
 };
 use crate::{
     body::{Body, Params},
@@ -39,101 +37,8 @@ use crate::{
     idempotency::IdempotencyKey,
     paging::{Page, PageParams},
     problem::Problem,
-    schemas,
     state::AppState,
 };
-
-/// A job.
-#[derive(Serialize, ToSchema)]
-pub struct JobView {
-    /// Its id.
-    #[schema(value_type = schemas::JobId)]
-    id: JobId,
-    /// The source that it backs up.
-    #[schema(value_type = schemas::SourceId)]
-    source_id: SourceId,
-    /// Name for people.
-    name: String,
-    /// When it runs.
-    schedule: ScheduleText,
-    /// When one of its times comes while a run of it has not ended: `skip` it, `queue_one` behind what runs, or `cancel_running`.
-    #[schema(value_type = schemas::Overlap)]
-    overlap: Overlap,
-    /// When times passed while nothing looked at its schedule.
-    catch_up: CatchUpText,
-    /// Its times start up to so many seconds later, always equally many, and before the next time.
-    #[schema(maximum = 21600)]
-    jitter_seconds: u32,
-    /// Whether its schedule counts; a paused job can still be run by hand.
-    #[schema(value_type = schemas::JobState)]
-    state: JobState,
-    /// When it is due next by its schedule.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_due_at: Option<Timestamp>,
-    /// When that starts, by its jitter.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_start_at: Option<Timestamp>,
-    /// When it was made.
-    created_at: Timestamp,
-    /// When a person last changed it.
-    updated_at: Timestamp,
-}
-
-/// A job to make.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewJob {
-    /// The source to back up.
-    #[schema(value_type = schemas::SourceId)]
-    source_id: SourceId,
-    /// Name for people.
-    #[schema(min_length = 1, max_length = 200)]
-    name: String,
-    /// When it runs.
-    schedule: ScheduleText,
-    /// When one of its times comes while a run of it has not ended: `skip` it, `queue_one` behind what runs, or `cancel_running` [default: queue_one].
-    #[schema(value_type = Option<schemas::Overlap>)]
-    overlap: Option<Overlap>,
-    /// When times passed while nothing looked at its schedule [default: latest].
-    catch_up: Option<CatchUpText>,
-    /// Its times start up to so many seconds later, always equally many, and before the next time [default: 300 for cron expressions, 0 otherwise].
-    #[schema(maximum = 21600)]
-    jitter_seconds: Option<u32>,
-}
-
-/// Changes to a job.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct JobChanges {
-    /// A new name.
-    #[schema(min_length = 1, max_length = 200)]
-    name: Option<String>,
-    /// Another schedule.
-    schedule: Option<ScheduleText>,
-    /// When one of its times comes while a run of it has not ended: `skip` it, `queue_one` behind what runs, or `cancel_running`.
-    #[schema(value_type = Option<schemas::Overlap>)]
-    overlap: Option<Overlap>,
-    /// When times passed while nothing looked at its schedule.
-    catch_up: Option<CatchUpText>,
-    /// Its times start up to so many seconds later, always equally many, and before the next time.
-    #[schema(maximum = 21600)]
-    jitter_seconds: Option<u32>,
-}
-
-/// Which jobs.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct JobParams {
-    /// At most so many jobs.
-    #[param(minimum = 1, maximum = 200, default = 50)]
-    limit: Option<usize>,
-    /// `next_cursor` of the page before; none for the first page.
-    cursor: Option<String>,
-    /// Only of this source.
-    #[param(schema_with = schemas::source_id, required = false)]
-    source_id: Option<SourceId>,
-}
 
 /// The account's jobs.
 #[utoipa::path(get, path = "/jobs", params(JobParams), responses(
@@ -256,26 +161,6 @@ pub async fn resume(
     refuse_destroyed(&state, &caller).await?;
     let job = change_job(&state, &caller, *id, &if_match, |job| job.state = JobState::Active).await?;
     Ok(answer(StatusCode::OK, job))
-}
-
-impl JobView {
-    fn of(job: Job) -> Self {
-        let instant = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        Self {
-            next_due_at: job.pending(),
-            next_start_at: instant(job.next_due_ms),
-            overlap: job.policies.overlap,
-            catch_up: CatchUpText::of(job.policies.catch_up),
-            jitter_seconds: job.policies.jitter_seconds,
-            id: job.job_id,
-            source_id: job.source_id,
-            name: job.name,
-            schedule: ScheduleText::of(job.schedule),
-            state: job.state,
-            created_at: job.created_at,
-            updated_at: job.updated_at,
-        }
-    }
 }
 
 /// What a new job is to be.

@@ -14,6 +14,7 @@ pub mod guard;
 pub mod health;
 pub mod histories;
 pub mod integrations;
+pub mod job_views;
 pub mod jobs;
 pub mod keys;
 pub mod marks;
