@@ -11,6 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use listbackup_engine::{
+    adapters::embedded::{EmbeddedStores, OpenMode},
+    model::{activity::only_events, scope::SystemScope},
+    ports::Query,
+    tables::ACTIVITY,
+};
 use program::{Program, run};
 use serde_json::{Value, json};
 
@@ -108,6 +114,60 @@ async fn after_the_database_is_lost_everything_that_was_stored_is_there_again() 
         .filter_map(|s| s["rows_made"].as_u64())
         .sum();
     assert!(made <= 1, "at most the row of a file that no indexer made yet: {whole}");
+}
+
+/// How often each kind of event is in the account's log.
+async fn told(program: &Program, account_id: &str) -> BTreeMap<String, usize> {
+    let stores = EmbeddedStores::open(program.data_dir(), OpenMode::Read).expect("a directory");
+    let query = Query {
+        table: &ACTIVITY,
+        index: Some("by-account"),
+        partition: account_id.to_owned(),
+        sort: only_events(),
+        descending: false,
+        limit: 1000,
+        after: None,
+    };
+    let system = SystemScope::of_this_process();
+    let events = stores.ports().tables.query((&system).into(), query).await.expect("events").items;
+    let mut kinds = BTreeMap::new();
+    for event in events {
+        *kinds.entry(event.body["kind"].as_str().expect("a kind").to_owned()).or_default() += 1;
+    }
+    kinds
+}
+
+/// What `activity verify` says.
+async fn checked(program: &Program) -> Value {
+    let mut command = tokio::process::Command::new(program::binary());
+    command.args(["activity", "verify", "--json", "--data-dir"]).arg(program.data_dir());
+    serde_json::from_slice(&run(&mut command).await).expect("one document")
+}
+
+#[tokio::test]
+async fn every_row_that_is_made_anew_is_told_and_none_twice() {
+    let (program, _) = world().await;
+    lose_database(&program.data_dir());
+    let rebuilt = document(&program, &["rebuild"]).await;
+    let account_id = rebuilt["accounts"][0]["account_id"].as_str().expect("an account");
+    let kinds = told(&program, account_id).await;
+    let expected =
+        [("account.rebuilt", 1), ("job.created", 2), ("member.added", 1), ("run.rebuilt", 3), ("source.rebuilt", 2)];
+    assert_eq!(kinds, expected.map(|(kind, count)| (kind.to_owned(), count)).into());
+    document(&program, &["rebuild"]).await;
+    assert_eq!(told(&program, account_id).await, kinds, "what is there already is not told again");
+    let checked = checked(&program).await;
+    assert_eq!((&checked["sound"], &checked["accounts"][0]["pending"]), (&json!(true), &json!(0)), "{checked}");
+    assert_eq!(checked["accounts"][0]["checked"], 9);
+}
+
+#[tokio::test]
+async fn the_first_start_of_a_directory_tells_of_the_account_and_its_owner() {
+    let program = Program::new();
+    import(&program, "shop", "contacts", 0..10, 1).await;
+    let checked = checked(&program).await;
+    let kinds = told(&program, checked["accounts"][0]["account_id"].as_str().expect("an account")).await;
+    assert_eq!((kinds["account.created"], kinds["member.added"]), (1, 1));
 }
 
 #[tokio::test]

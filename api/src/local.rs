@@ -89,7 +89,10 @@ pub async fn adopt(ports: &Ports, system: &SystemScope, account_ids: &[AccountId
     for account_id in account_ids {
         if store.find::<Membership>(system, store::key(user.user_id, account_id)).await?.is_none() {
             let membership = ownership(&user, *account_id);
-            store.transact(system, vec![store::put(&membership, Condition::Absent)?]).await?;
+            let told = event::of_membership(ports, &membership, event::SYSTEM, None);
+            let writes = vec![store::put(&membership, Condition::Absent)?, event::keep(&told)?];
+            store.transact(system, writes).await?;
+            event::publish(ports, &system.account(*account_id), &[told]);
         }
     }
     Ok(is_new)
@@ -159,15 +162,17 @@ pub async fn ensure(ports: &Ports, system: &SystemScope) -> Result<Local> {
         Subject::default(),
         Default::default(),
     );
+    let joined = event::of_membership(ports, &membership, &user_id.to_string(), Some(made.timestamp));
     let scope = system.account(account.account_id);
     let writes = vec![
         store::put(&user, Condition::Absent)?,
         store::put(&account, Condition::Absent)?,
         store::put(&membership, Condition::Absent)?,
         event::keep(&made)?,
+        event::keep(&joined)?,
     ];
     Store::new(ports.tables.clone()).transact(system, writes).await?;
-    event::publish(ports, &scope, &[made]);
+    event::publish(ports, &scope, &[made, joined]);
     Ok(Local { scope, user_id })
 }
 

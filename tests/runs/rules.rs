@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{crash_points::rows, scripted::Product, world::World};
+use crate::{retention, scripted::Product, world::World};
 use listbackup_connectors::ErrorKind as ConnectorError;
 use listbackup_engine::{
     ErrorKind,
-    model::{ActivityEvent, ActivityKind, Job, Run, RunStatus, Source, SourceState, job::Schedule, run::StreamState},
+    model::{Job, Run, RunStatus, Source, SourceState, job::Schedule, run::StreamState},
     ports::{Condition, Queue, QueueName},
     run::{
         RunContext,
@@ -23,7 +23,6 @@ use listbackup_engine::{
     },
     snapshot,
     store::{self, Store, key},
-    tables::ACTIVITY,
 };
 
 pub const STREAM: &str = "contacts";
@@ -317,18 +316,16 @@ async fn a_sign_in_that_some_streams_lost_is_told_and_the_others_go_on() {
     let worker = world.worker();
     let run = finished(&worker, &world.order().await).await;
     assert_eq!((run.status, world.source().await.state), (RunStatus::Partial, SourceState::Active));
-    let account = world.scope.account_id().to_string();
-    let events: Vec<ActivityEvent> = rows(&world, &ACTIVITY, Some("by-account"), account).await;
-    let lost: Vec<_> = events.iter().filter(|event| event.kind == ActivityKind::SourceAuthorisationLost).collect();
+    let lost = retention::events(&world, "source.authorisation_lost").await;
     assert_eq!((lost.len(), lost[0].run_id, lost[0].source_id), (1, Some(run.run_id), Some(world.source_id)));
     assert_eq!(lost[0].details["streams"], serde_json::json!(["deals"]));
-
     world.product.fail("deals", Some(ConnectorError::Denied));
     finished(&worker, &world.order().await).await;
-    let events: Vec<ActivityEvent> =
-        rows(&world, &ACTIVITY, Some("by-account"), world.scope.account_id().to_string()).await;
-    let lost = events.iter().filter(|event| event.kind == ActivityKind::SourceAuthorisationLost).count();
-    assert_eq!(lost, 1, "another failure asks for no sign-in");
+    assert_eq!(
+        retention::events(&world, "source.authorisation_lost").await,
+        lost,
+        "another failure asks for no sign-in"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

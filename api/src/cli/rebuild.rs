@@ -17,7 +17,7 @@ use super::{
 use crate::{
     local,
     rebuilding::{self, Rebuilt},
-    worker::{Worker, WorkerSettings},
+    worker::{self, Worker, WorkerSettings},
 };
 
 /// Name of the master key in a data directory.
@@ -65,6 +65,7 @@ pub async fn run(args: Args) -> Outcome {
         }
         done => done?,
     };
+    worker::settle(&worker.ctx).await;
     let Rebuilt { accounts, erased, is_owner_new } = rebuilt;
     if is_owner_new {
         local::discard_access_key_file(&data_dir)?;

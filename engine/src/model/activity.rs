@@ -63,6 +63,9 @@ pub enum ActivityKind {
     /// An account was made.
     #[serde(rename = "account.created")]
     AccountCreated,
+    /// The row of an account that was lost was made anew from what is stored of it.
+    #[serde(rename = "account.rebuilt")]
+    AccountRebuilt,
     /// An account's name changed.
     #[serde(rename = "account.updated")]
     AccountUpdated,
@@ -75,6 +78,9 @@ pub enum ActivityKind {
     /// An account's data keys were destroyed, by a person: nothing stored of it can be read any more.
     #[serde(rename = "account.key_destroyed")]
     AccountKeyDestroyed,
+    /// A person became a member of the account.
+    #[serde(rename = "member.added")]
+    MemberAdded,
     /// A person signed in.
     #[serde(rename = "user.signed_in")]
     UserSignedIn,
@@ -87,6 +93,9 @@ pub enum ActivityKind {
     /// A source was made.
     #[serde(rename = "source.created")]
     SourceCreated,
+    /// The row of a source that was lost was made anew from its snapshots, or brought up to date with them.
+    #[serde(rename = "source.rebuilt")]
+    SourceRebuilt,
     /// A source's settings or name changed.
     #[serde(rename = "source.updated")]
     SourceUpdated,
@@ -139,6 +148,9 @@ pub enum ActivityKind {
     /// The order of a run that had failed too often was put back into the queue.
     #[serde(rename = "run.redriven")]
     RunRedriven,
+    /// The row of a run that was lost was made anew from its snapshot, or told of it.
+    #[serde(rename = "run.rebuilt")]
+    RunRebuilt,
     /// A run ended well.
     #[serde(rename = "run.succeeded")]
     RunSucceeded,
@@ -191,14 +203,17 @@ impl ActivityKind {
     pub fn code(self) -> &'static str {
         match self {
             Self::AccountCreated => "account.created",
+            Self::AccountRebuilt => "account.rebuilt",
             Self::AccountUpdated => "account.updated",
             Self::AccountKeyRotated => "account.key_rotated",
             Self::AccountKeyRewrapped => "account.key_rewrapped",
             Self::AccountKeyDestroyed => "account.key_destroyed",
+            Self::MemberAdded => "member.added",
             Self::UserSignedIn => "user.signed_in",
             Self::KeyCreated => "key.created",
             Self::KeyDeleted => "key.deleted",
             Self::SourceCreated => "source.created",
+            Self::SourceRebuilt => "source.rebuilt",
             Self::SourceUpdated => "source.updated",
             Self::SourceDeleted => "source.deleted",
             Self::SourcePaused => "source.paused",
@@ -216,6 +231,7 @@ impl ActivityKind {
             Self::RunProgress => "run.progress",
             Self::RunCancelRequested => "run.cancel_requested",
             Self::RunRedriven => "run.redriven",
+            Self::RunRebuilt => "run.rebuilt",
             Self::RunSucceeded => "run.succeeded",
             Self::RunPartial => "run.partial",
             Self::RunFailed => "run.failed",

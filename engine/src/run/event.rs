@@ -5,13 +5,13 @@
 //! tells of a run is never older than the run's event before it: the run's row says when that was ([`Run::last_event_ms`]), and
 //! whoever writes the next one has read that row. What was committed in between cannot overtake it, since it is not there yet.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     error::Result,
     model::{
-        AccountId, ActivityEvent, ActivityKind, EventId, JobId, Run, RunId, SourceId, activity::OUTBOX_SHARD,
-        scope::AccountScope,
+        AccountId, ActivityEvent, ActivityKind, EventId, JobId, Membership, Run, RunId, SourceId,
+        activity::OUTBOX_SHARD, scope::AccountScope,
     },
     ports::{Condition, Ports, Write},
     store,
@@ -113,6 +113,14 @@ pub fn of_run(
     let event = event(ports, run.account_id, kind, actor, Subject::run(run), details);
     run.last_event_ms = event.timestamp;
     event
+}
+
+/// The event that tells of a new membership, after `after_ms`: its account is told of first.
+pub fn of_membership(ports: &Ports, membership: &Membership, actor: &str, after_ms: Option<i64>) -> ActivityEvent {
+    let details =
+        [("userId".to_owned(), json!(membership.user_id)), ("role".to_owned(), json!(membership.role))].into_iter();
+    let subject = Subject { after_ms, ..Subject::default() };
+    event(ports, membership.account_id, ActivityKind::MemberAdded, actor, subject, details.collect())
 }
 
 /// The write that keeps an event, marked as not yet linked; goes into the transaction of the change it tells.

@@ -1,16 +1,23 @@
 //! Making the tables anew from the bucket alone: what accounts, sources and snapshots there are, as far as stored manifests
-//! know. Safe to repeat: rows that are there stay, and what is changed in one is told.
+//! know. Safe to repeat: rows that are there stay, and what is changed in one is told. Each row that is made or changed, but for those
+//! of files, has its event in the same transaction.
 //!
 //! Not in the bucket, and so not made: people, access keys, credentials and settings of sources, schedules, retention rules,
 //! the log of what happened.
 
 mod rows;
 
-use super::{RunContext, first_job, freshness, index, sources, upkeep};
+use serde_json::{Map, json};
+
+use super::{
+    RunContext,
+    event::{self, Subject, event},
+    first_job, freshness, index, sources, upkeep,
+};
 use crate::{
     error::Result,
     model::{
-        Account, AccountId, Job, ReadGuard, Source, SourceId, SourceState, Watch,
+        Account, AccountId, ActivityEvent, ActivityKind, Job, ReadGuard, Run, Source, SourceId, SourceState, Watch,
         scope::AccountScope,
         source::{Head, Lease},
     },
@@ -72,7 +79,10 @@ pub async fn rebuild(ctx: &RunContext, scope: &AccountScope, name: &str) -> Resu
     let is_new = ctx.store.find::<Account>(scope, key1(account_id)).await?.is_none();
     if is_new {
         let account = Account::root(account_id, name.to_owned(), rows::instant(account_id.instant_ms()));
-        ctx.store.transact(scope, vec![store::put(&account, Condition::Absent)?]).await?;
+        let details = Map::from_iter([("name".to_owned(), json!(name))]);
+        let told =
+            event(&ctx.ports, account_id, ActivityKind::AccountRebuilt, rows::ACTOR, Subject::default(), details);
+        write(ctx, scope, store::put(&account, Condition::Absent)?, told).await?;
     }
     // Newest first: of two sources of one name, the newer one keeps it.
     source_ids.sort_by(|a, b| b.cmp(a));
@@ -81,6 +91,20 @@ pub async fn rebuild(ctx: &RunContext, scope: &AccountScope, name: &str) -> Resu
         sources.push(rebuild_source(ctx, scope, source_id).await?);
     }
     Ok(RebuiltAccount { account_id, is_new, sources })
+}
+
+/// A row with the event that tells it.
+async fn write(ctx: &RunContext, scope: &AccountScope, row: Write, told: ActivityEvent) -> Result<()> {
+    ctx.store.transact(scope, vec![row, event::keep(&told)?]).await?;
+    event::publish(&ctx.ports, scope, &[told]);
+    Ok(())
+}
+
+fn source_event(ctx: &RunContext, source: &Source) -> ActivityEvent {
+    let head = source.head.as_ref().map(|head| head.snapshot_id);
+    let details = Map::from_iter([("name".to_owned(), json!(source.name)), ("head".to_owned(), json!(head))]);
+    let subject = Subject::source(source.source_id);
+    event(&ctx.ports, source.account_id, ActivityKind::SourceRebuilt, rows::ACTOR, subject, details)
 }
 
 async fn rebuild_source(ctx: &RunContext, scope: &AccountScope, source_id: SourceId) -> Result<RebuiltSource> {
@@ -117,7 +141,7 @@ async fn source_row(
     let place = key(newest.account_id, newest.source_id);
     let Some(Versioned { row: mut source, version }) = ctx.store.find::<Source>(scope, place).await? else {
         let source = new_source(ctx, scope, newest, head, survey.epoch).await?;
-        ctx.store.transact(scope, vec![store::put(&source, Condition::Absent)?]).await?;
+        write(ctx, scope, store::put(&source, Condition::Absent)?, source_event(ctx, &source)).await?;
         tally.count(true);
         return Ok(source);
     };
@@ -147,7 +171,7 @@ async fn source_row(
     source.head = Some(head);
     source.lease.epoch = source.lease.epoch.max(survey.epoch);
     upkeep::begin(&mut source, ctx.ports.clock.now());
-    ctx.store.transact(scope, vec![store::put(&source, Condition::Version(version))?]).await?;
+    write(ctx, scope, store::put(&source, Condition::Version(version))?, source_event(ctx, &source)).await?;
     Ok(source)
 }
 
@@ -199,6 +223,11 @@ async fn job_row(ctx: &RunContext, scope: &AccountScope, source: &Source, tally:
     Ok(job)
 }
 
+fn run_event(ctx: &RunContext, run: &mut Run) -> ActivityEvent {
+    let details = Map::from_iter([("snapshotId".to_owned(), json!(run.snapshot_id))]);
+    event::of_run(&ctx.ports, ActivityKind::RunRebuilt, rows::ACTOR, run, details)
+}
+
 /// The runs and files of all snapshots, oldest first.
 async fn snapshots(
     ctx: &RunContext,
@@ -213,16 +242,17 @@ async fn snapshots(
         let manifest = &loaded.manifest;
         match index::find_run(ctx, scope, manifest.run_id).await? {
             None => {
-                let run = rows::run(job, manifest);
-                ctx.store.transact(scope, vec![store::put(&run, Condition::Absent)?]).await?;
+                let mut run = rows::run(job, manifest);
+                let told = run_event(ctx, &mut run);
+                write(ctx, scope, store::put(&run, Condition::Absent)?, told).await?;
                 tally.count(true);
             }
             Some(found) if found.row.snapshot_id == Some(*snapshot_id) => tally.count(false),
             Some(Versioned { row: mut run, version }) => {
                 tally.differences.push(format!("the row of run {} did not know its snapshot", run.run_id));
                 rows::adopt(&mut run, manifest);
-                let write: Write = store::put(&run, Condition::Version(version))?;
-                ctx.store.transact(scope, vec![write]).await?;
+                let told = run_event(ctx, &mut run);
+                write(ctx, scope, store::put(&run, Condition::Version(version))?, told).await?;
             }
         }
         let known = index::known_rows(ctx, scope, &loaded).await?;

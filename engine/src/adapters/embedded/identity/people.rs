@@ -10,8 +10,8 @@ use crate::{
     adapters::embedded::tables::{self, Reach},
     error::{Error, ErrorKind, Result},
     model::{
-        Account, AccountId, ActivityEvent, ActivityKind, Membership, Role, User, UserId, activity::OUTBOX_SHARD,
-        id::kind, user::MembershipStatus,
+        Account, AccountId, ActivityEvent, ActivityKind, EventId, Membership, Role, User, UserId,
+        activity::OUTBOX_SHARD, id::kind, user::MembershipStatus,
     },
     ports::{Condition, Item, Query, SortRange},
     store::{self, Versioned},
@@ -85,8 +85,11 @@ pub(super) fn admit(
     put(connection, now, &user, Condition::Version(version))?;
     if active_memberships(connection, now.as_second(), user.user_id)?.is_empty() {
         put(connection, now, &Account::root(account_id, user.name.clone(), now), Condition::Absent)?;
-        put(connection, now, &owner(user.user_id, account_id, now), Condition::Absent)?;
-        put(connection, now, &account_made(user.user_id, account_id), Condition::Absent)?;
+        let membership = owner(user.user_id, account_id, now);
+        put(connection, now, &membership, Condition::Absent)?;
+        let made = account_made(user.user_id, account_id);
+        put(connection, now, &joined(&membership, &made), Condition::Absent)?;
+        put(connection, now, &made, Condition::Absent)?;
     }
     Ok(Some(user.user_id))
 }
@@ -106,6 +109,21 @@ fn account_made(user_id: UserId, account_id: AccountId) -> ActivityEvent {
         sequence: None,
         chain_digest: None,
         outbox_shard: Some(OUTBOX_SHARD.to_owned()),
+    }
+}
+
+/// The event that tells of the account's first member, right after it.
+fn joined(membership: &Membership, account_made: &ActivityEvent) -> ActivityEvent {
+    let timestamp = account_made.timestamp + 1;
+    let mut digest = [0; 10];
+    digest.copy_from_slice(&membership.account_id.as_bytes()[6..]);
+    let details = [("userId".to_owned(), json!(membership.user_id)), ("role".to_owned(), json!(membership.role))];
+    ActivityEvent {
+        event_id: EventId::derived(timestamp, digest),
+        timestamp,
+        kind: ActivityKind::MemberAdded,
+        details: details.into_iter().collect(),
+        ..account_made.clone()
     }
 }
 
