@@ -1,11 +1,18 @@
 //! The sandbox keeps its promises, and our client, our OAuth and our integration keep theirs against it.
 
+#[path = "sandbox/demo.rs"]
+mod demo;
 #[path = "sandbox/integration.rs"]
 mod integration;
 #[path = "sandbox/site.rs"]
 mod site;
 #[path = "sandbox/writing.rs"]
 mod writing;
+
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/running.rs"]
+mod running;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

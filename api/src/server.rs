@@ -94,12 +94,11 @@ impl RunningServer {
     }
 }
 
-/// Listens at `listen` (port 0 takes a free one) and serves until stopped.
+/// Serves on a socket that listens, until stopped.
 ///
 /// # Errors
-/// When the address cannot be bound.
-pub fn serve(state: AppState, listen: SocketAddr) -> io::Result<RunningServer> {
-    let listener = TcpListener::bind(listen)?;
+/// When the socket has no address.
+pub fn serve(state: AppState, listener: TcpListener) -> io::Result<RunningServer> {
     let address = listener.local_addr()?;
     let shared = state.clone();
     let server = HttpServer::new(move || App::new().wrap(Compress::default()).configure(configure(shared.clone())))

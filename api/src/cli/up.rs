@@ -1,6 +1,9 @@
 //! `listbackup up`: API, worker, scheduler and indexer in one process on the embedded stores.
 
-use std::{net::SocketAddr, num::NonZeroUsize};
+use std::{
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+};
 
 use listbackup_engine::{
     Error, ErrorKind, Result,
@@ -85,15 +88,15 @@ pub async fn run(args: Args) -> Outcome {
     let owner = local::ensure(ports, &worker.ctx.system).await?;
     let key_file = local::access_key_file(ports, &owner, worker.stores.data_dir()).await?;
     let server = serve(&args, &worker)?;
-    let engine = Engine::start(worker.ctx.clone(), Roles::Worker);
     let address = format!("http://{}", server.address);
+    let demo = if args.sandbox { Some(demo::start(&address, &key_file).await?) } else { None };
+    let engine = Engine::start(worker.ctx.clone(), Roles::Worker);
     output::line(&format!(
         "ListBackup is up\n  API       {address}\n  try it    {address}/system/docs\n  data      {}\n  sign in   Authorization: Bearer $(cat {})\n  keep safe {} (without it nobody can read the backups)",
         worker.stores.data_dir().display(),
         key_file.display(),
         worker.stores.data_dir().join("master.key").display(),
     ));
-    let demo = if args.sandbox { Some(demo::start(&address, &key_file).await?) } else { None };
     if let Some(demo) = &demo {
         output::line(&demo.describe());
     }
@@ -121,7 +124,11 @@ fn serve(args: &Args, worker: &Worker) -> Result<RunningServer> {
     let metrics = PrometheusBuilder::new()
         .install_recorder()
         .map_err(|error| Error::new(ErrorKind::Bug, format!("metrics cannot be recorded: {error}")))?;
-    let public_url = args.public_url.clone().map_or_else(|| format!("http://{}", args.listen).parse(), Ok);
+    let unusable = |error: std::io::Error| server::unusable(args.listen, &error);
+    // First: links name the port that it got.
+    let listener = TcpListener::bind(args.listen).map_err(unusable)?;
+    let address = listener.local_addr().map_err(unusable)?;
+    let public_url = args.public_url.clone().map_or_else(|| format!("http://{address}").parse(), Ok);
     let settings = ApiSettings {
         public_url: public_url.map_err(|error| {
             Error::new(ErrorKind::Invalid, format!("not a URL: {error}")).with("setting", "--public-url")
@@ -135,5 +142,5 @@ fn serve(args: &Args, worker: &Worker) -> Result<RunningServer> {
     };
     let limits = DownloadLimits { total: args.downloads_max, per_account: args.downloads_per_account };
     let state = AppState::new(worker.ctx.clone(), settings, metrics).limiting_downloads(limits);
-    server::serve(state, args.listen).map_err(|error| server::unusable(args.listen, &error))
+    server::serve(state, listener).map_err(unusable)
 }

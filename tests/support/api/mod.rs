@@ -252,7 +252,7 @@ fn serve(ctx: Arc<RunContext>) -> (RunningServer, Arc<Downloads>) {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let state = AppState::new(ctx, settings, metrics);
     let downloads = state.downloads.clone();
-    (server::serve(state, "127.0.0.1:0".parse().unwrap()).unwrap(), downloads)
+    (server::serve(state, std::net::TcpListener::bind("127.0.0.1:0").unwrap()).unwrap(), downloads)
 }
 
 /// The access token of a sign-in.
