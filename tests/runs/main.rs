@@ -17,6 +17,7 @@ mod meddled;
 mod memory;
 mod mortal;
 mod policies;
+mod rebuilt;
 mod retention;
 mod rules;
 mod scripted;

@@ -107,14 +107,14 @@ fn stored_definition(connection: &Connection, table: &TableSql) -> Result<Option
         .map_err(failed)
 }
 
-/// Why a statement does not fit the table as it is stored: an earlier version of the program made it, and no process that may write
-/// has opened the directory since. `None` when the table is as it should be.
+/// Why a statement does not fit the table as it is stored: another version of the program made it, and none of this version that may
+/// write has opened the directory since. `None` when the table is as it should be.
 pub(super) fn unfit(connection: &Connection, schema: &'static TableSchema) -> Option<Error> {
     let table = TableSql::of(schema).ok()?;
-    if stored_definition(connection, table).ok().flatten()? == format!("{schema:?}") {
+    if stored_definition(connection, table).ok().flatten() == Some(format!("{schema:?}")) {
         return None;
     }
-    let message = "the tables here were made by an earlier version of this program, which did not keep what this command needs. \
+    let message = "the tables here were made by another, most likely earlier version of this program, without what this needs. \
                    Let this version open the data directory for writing once, and try again: end the process that writes there, \
                    if there is one, and start `listbackup up` of this version on the directory";
     Some(Error::new(ErrorKind::Invalid, message).with("table", schema.name))
