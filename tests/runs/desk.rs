@@ -17,7 +17,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep};
 
-use crate::faults::Faults;
+use crate::{faults::Faults, meddled::Fate};
 
 /// In every secret of a simulation, and nowhere else.
 pub const PLANTED: &str = "planted-secret";
@@ -45,7 +45,9 @@ struct Book {
     /// The one that still works; `None` while the grant is withdrawn.
     refresh: Option<String>,
     /// Access tokens of the grant, with their ends.
-    access: BTreeMap<String, Instant>,
+    access: BTreeMap<String, Access>,
+    /// For how many requests an access token is good.
+    access_uses: u64,
     /// Who sent a refresh token after it had been used, and how often it had been stopped until then.
     spent: BTreeMap<String, Vec<Sender>>,
     sign_ins: u64,
@@ -61,7 +63,7 @@ struct Book {
 #[derive(Clone)]
 pub struct Visitor {
     /// Nothing comes from a worker that is dead, or stands still.
-    pub faults: Faults,
+    pub fate: Fate,
     /// Which.
     pub number: usize,
 }
@@ -73,6 +75,12 @@ pub struct Door {
     visitor: Visitor,
     tokens: TokenSource,
     budget: RateBudget,
+}
+
+/// What is left of an access token.
+struct Access {
+    ends_at: Instant,
+    uses: u64,
 }
 
 enum Answer {
@@ -90,6 +98,7 @@ impl Desk {
             last: 0,
             refresh: None,
             access: BTreeMap::new(),
+            access_uses: u64::MAX,
             spent: BTreeMap::new(),
             sign_ins: 0,
             storm_until: Instant::now(),
@@ -97,6 +106,13 @@ impl Desk {
             pauses: BTreeMap::new(),
             violations: Vec::new(),
         })))
+    }
+
+    /// The same, but an access token is good for so many requests only.
+    pub fn issuing_for(uses: u64) -> Self {
+        let desk = Self::new(0);
+        desk.book().access_uses = uses;
+        desk
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -114,6 +130,21 @@ impl Desk {
     /// How often a person had to sign in.
     pub fn sign_ins(&self) -> u64 {
         self.book().sign_ins
+    }
+
+    /// How often tokens were issued, by a sign-in or for a refresh token.
+    pub fn issued(&self) -> u64 {
+        self.book().last
+    }
+
+    /// How often a refresh token came that was used up.
+    pub fn spent_sent(&self) -> usize {
+        self.book().spent.values().map(Vec::len).sum()
+    }
+
+    /// Somebody exchanges the refresh token, and nobody learns what for.
+    pub fn lose(&self) {
+        self.book().issue(0);
     }
 
     /// For so long every request is refused.
@@ -135,26 +166,36 @@ impl Desk {
         let desk = self.clone();
         Arc::new(move |old| {
             let (desk, visitor) = (desk.clone(), visitor.clone());
-            let faults = visitor.faults.clone();
             Box::pin(async move {
-                faults.alive().await;
-                let delay = || Duration::from_millis(desk.book().random.random_range(0..REFRESH_MAX_MS));
-                let (there, back) = (delay(), delay());
-                sleep(there).await;
-                faults.unless_dead().await;
-                let (answer, is_deadly) = {
-                    let mut book = desk.book();
-                    (book.exchange(&visitor, &old), book.random.random_ratio(1, DEADLY))
+                let answer = match &visitor.fate {
+                    Fate::Faulty(faults) => desk.exchange_by_chance(&visitor, faults, &old).await,
+                    Fate::Mortal(life) => {
+                        let exchange = async { desk.book().exchange(&visitor, &old) };
+                        life.effect("exchange a refresh token".to_owned(), exchange).await
+                    }
                 };
-                if is_deadly && !faults.is_calm() {
-                    faults.kill();
-                }
-                sleep(back).await;
-                faults.alive().await;
                 desk.book().heard(&visitor, &old);
                 answer
             })
         })
+    }
+
+    async fn exchange_by_chance(&self, visitor: &Visitor, faults: &Faults, old: &Tokens) -> Result<Tokens> {
+        faults.alive().await;
+        let delay = || Duration::from_millis(self.book().random.random_range(0..REFRESH_MAX_MS));
+        let (there, back) = (delay(), delay());
+        sleep(there).await;
+        faults.unless_dead().await;
+        let (answer, is_deadly) = {
+            let mut book = self.book();
+            (book.exchange(visitor, old), book.random.random_ratio(1, DEADLY))
+        };
+        if is_deadly && !faults.is_calm() {
+            faults.kill();
+        }
+        sleep(back).await;
+        faults.alive().await;
+        answer
     }
 
     /// What was not as promised.
@@ -179,7 +220,7 @@ impl Sender {
     /// It had the time to tell the others, and nothing stopped it.
     fn was_free_to_tell(&self) -> bool {
         let was_free = |(at, disturbances): (Instant, u64)| {
-            at.elapsed() > TELLING_MAX && self.visitor.faults.disturbances() == disturbances
+            at.elapsed() > TELLING_MAX && self.visitor.fate.disturbances() == disturbances
         };
         self.heard.is_some_and(was_free)
     }
@@ -189,7 +230,7 @@ impl Book {
     fn issue(&mut self, version: u64) -> Tokens {
         self.last += 1;
         let (access, refresh) = (format!("{PLANTED}-access-{}", self.last), format!("{PLANTED}-refresh-{}", self.last));
-        self.access.insert(access.clone(), Instant::now() + ACCESS);
+        self.access.insert(access.clone(), Access { ends_at: Instant::now() + ACCESS, uses: self.access_uses });
         self.refresh = Some(refresh.clone());
         Tokens {
             access_token: access.into(),
@@ -226,7 +267,7 @@ impl Book {
         let given = old.refresh_token.as_ref().map(|token| token.expose_secret().to_owned());
         let senders = given.and_then(|given| self.spent.get_mut(&given));
         for sender in senders.into_iter().flatten().filter(|sender| sender.visitor.number == visitor.number) {
-            sender.heard.get_or_insert((Instant::now(), visitor.faults.disturbances()));
+            sender.heard.get_or_insert((Instant::now(), visitor.fate.disturbances()));
         }
     }
 
@@ -244,8 +285,11 @@ impl Book {
             self.pauses.insert(worker, now + wait);
             return Answer::Later(wait);
         }
-        match self.access.get(token.expose_secret()) {
-            Some(end) if Instant::now() < *end => Answer::Fine,
+        match self.access.get_mut(token.expose_secret()) {
+            Some(access) if Instant::now() < access.ends_at && access.uses > 0 => {
+                access.uses -= 1;
+                Answer::Fine
+            }
             _ => Answer::Unauthorised,
         }
     }
@@ -266,9 +310,9 @@ impl Door {
 
     /// False when the token was refused.
     async fn knock(&self, token: &SecretString) -> Result<bool> {
-        self.visitor.faults.alive().await;
+        self.visitor.fate.alive().await;
         self.budget.acquire().await?;
-        self.visitor.faults.unless_dead().await;
+        self.visitor.fate.unless_dead().await;
         let answer = self.desk.book().request(self.visitor.number, token);
         match answer {
             Answer::Fine => Ok(true),

@@ -1,6 +1,11 @@
 //! The outside as one worker meets it, when something meddles with each of its effects and reads.
 
-use std::{future::Future, ops::Range, sync::Arc, time::Duration};
+use std::{
+    future::{Future, ready},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -42,6 +47,30 @@ impl Fate {
             blobs: meddled.clone(),
             events: meddled,
             ..outside.clone()
+        }
+    }
+
+    /// Comes back when the worker can do something again; never, when it is dead.
+    pub async fn alive(&self) {
+        match self {
+            Self::Mortal(life) => life.read(ready(())).await,
+            Self::Faulty(faults) => faults.alive().await,
+        }
+    }
+
+    /// Comes back unless the worker is dead.
+    pub async fn unless_dead(&self) {
+        match self {
+            Self::Mortal(life) => life.read(ready(())).await,
+            Self::Faulty(faults) => faults.unless_dead().await,
+        }
+    }
+
+    /// How often the worker was stopped so far, for a while or for ever.
+    pub fn disturbances(&self) -> u64 {
+        match self {
+            Self::Mortal(life) => life.has_ended().into(),
+            Self::Faulty(faults) => faults.disturbances(),
         }
     }
 

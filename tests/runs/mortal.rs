@@ -56,7 +56,8 @@ impl Life {
         self.0.seen.lock().expect("no test panics in here").clone()
     }
 
-    fn has_ended(&self) -> bool {
+    /// True after its end.
+    pub fn has_ended(&self) -> bool {
         self.0.ended.borrow().is_some()
     }
 

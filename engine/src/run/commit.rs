@@ -12,13 +12,13 @@ use super::{
     pipeline::StreamOutcome,
     retention,
     session::Session,
-    upkeep,
+    source_tokens, upkeep,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     invariants,
     model::{
-        ActivityEvent, ActivityKind, Run, RunStatus, SnapshotId,
+        ActivityEvent, ActivityKind, Run, RunStatus, SnapshotId, SourceState,
         id::kind,
         run::{RunError, StreamProgress},
         source::Head,
@@ -94,9 +94,10 @@ async fn publish(
     pinned: Option<SnapshotId>,
 ) -> Result<(Run, Vec<ActivityEvent>)> {
     let ctx = &session.ctx;
+    let failures = failures(outcomes);
+    let is_sign_in_lost = is_sign_in_lost(session, failures.as_ref()).await?;
     let now = ctx.ports.clock.now();
     let progress = session.progress.now();
-    let failures = failures(outcomes);
     let has_failed_items = progress.streams.values().any(|stream| !stream.failed_items.is_empty());
     let status = if failures.is_some() || has_failed_items { RunStatus::Partial } else { RunStatus::Succeeded };
     if stored.manifest.parent.as_ref().map(|parent| parent.snapshot_id) != session.parent_id() {
@@ -123,13 +124,16 @@ async fn publish(
         let ended = ended_event(ctx, run);
         let alert = absence::alert(session, run, &stored.manifest, pinned);
         let lost = lost_sign_in(session, run, outcomes);
+        if is_sign_in_lost {
+            source.state = SourceState::NeedsAuthorisation;
+        }
         Ok(std::iter::once(ended).chain(alert).chain(lost).collect())
     })
     .await
 }
 
-/// Tells whoever can sign in that the product wants that for some streams. The others were read, and go on being backed up: so the
-/// source is not paused. Should its whole sign-in be lost, the next run reads nothing, and pauses it.
+/// Tells whoever can sign in that the product wants that for some streams. While the sign-in itself stands, the others go on being
+/// backed up, so the source is not paused.
 fn lost_sign_in(session: &Session, run: &mut Run, outcomes: &Outcomes) -> Option<ActivityEvent> {
     let is_lost = |outcome: &StreamOutcome| matches!(outcome, StreamOutcome::Failed(error) if error.kind() == ErrorKind::Reauthorise);
     let lost = outcomes.iter().filter(|(_, outcome)| is_lost(outcome));
@@ -140,6 +144,14 @@ fn lost_sign_in(session: &Session, run: &mut Run, outcomes: &Outcomes) -> Option
     let details = Map::from_iter([("streams".to_owned(), json!(streams))]);
     let (ports, kind) = (&session.ctx.ports, ActivityKind::SourceAuthorisationLost);
     Some(event::of_run(ports, kind, event::SYSTEM, run, details))
+}
+
+/// True when streams failed for want of the sign-in itself, and not each by itself: then no further run reads anything.
+async fn is_sign_in_lost(session: &Session, failures: Option<&RunError>) -> Result<bool> {
+    match failures.filter(|failures| failures.code == ErrorKind::Reauthorise.code()) {
+        Some(_) => source_tokens::is_lost(&session.ctx, &session.claim.scope, session.claim.source.credential_id).await,
+        None => Ok(false),
+    }
 }
 
 /// The run's row as this attempt knew it may name checkpoints that its last write no longer does.

@@ -132,6 +132,20 @@ impl SourceTokens {
     }
 }
 
+/// True when the product refused to refresh the tokens that some sign-in of a credential holds: only a person can get others.
+/// A stream that is refused by itself says nothing of the others.
+///
+/// # Errors
+/// `Retry` from the stores.
+pub(super) async fn is_lost(ctx: &RunContext, scope: &AccountScope, key_id: Option<KeyId>) -> Result<bool> {
+    let unplaced = SourceTokens::new(ctx, scope, key_id);
+    let Some((Versioned { row, .. }, secrets)) = unplaced.read().await? else { return Ok(false) };
+    Ok(secrets.refused.iter().any(|(place, refused)| {
+        let placed = secrets.places.get(place).map(|placed| placed.version);
+        placed.or(secrets.tokens.is_some().then_some(row.token_version)) == Some(*refused)
+    }))
+}
+
 #[async_trait]
 impl CredentialStore for SourceTokens {
     async fn load(&self) -> connectors::Result<Option<Tokens>> {

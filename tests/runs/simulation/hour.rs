@@ -143,7 +143,7 @@ impl Simulation {
         let clock: Arc<dyn Clock> = Arc::new(Skewed(self.world.ports.clock.clone(), skew));
         let (ports, id) = self.watch.ports(&Ports { clock, ..self.world.ports.clone() });
         let ports = Fate::Faulty(faults.clone()).ports(&ports);
-        let visitor = Visitor { faults: faults.clone(), number: self.last_worker };
+        let visitor = Visitor { fate: Fate::Faulty(faults.clone()), number: self.last_worker };
         let worker = self.world.worker_of(ports, self.world.product.visited_by(visitor));
         id.set(worker.worker_id).expect("it had no id yet");
         self.workers.push(Worker { faults, _engine: Engine::start(worker, Roles::Worker) });
@@ -177,10 +177,8 @@ impl Simulation {
     /// A person signs in again, where that is asked for.
     pub async fn sign_in(&self) {
         let tenant = &self.tenants[0];
-        let source = tenant.source().await;
-        if source.state == SourceState::NeedsAuthorisation {
-            let tokens = self.desk.sign_in();
-            keep(&self.world, tenant, &source, &tokens).await;
+        if tenant.source().await.state == SourceState::NeedsAuthorisation {
+            keep(&self.world, tenant, &self.desk.sign_in()).await;
         }
     }
 
@@ -254,27 +252,33 @@ async fn begin(world: &World, tenant: &mut Tenant, desk: Option<&Desk>) {
     let mut source = tenant.source().await;
     source.upkeep_shard = Some("upkeep".to_owned());
     source.upkeep_due_ms = Some((world.job.created_at + PERIOD).as_millisecond());
-    let mut writes = vec![store::put(&tenant.job, Condition::Any).expect("a row")];
-    if desk.is_some() {
-        let given = json!({ "api_key": format!("{PLANTED}-key") });
-        let spec = tenant.product.spec();
-        let sealed = connect::seal_settings(&world.ports, &tenant.scope, spec, tenant.source_id, given).await;
-        let (settings, credential) = sealed.expect("settings are sealed");
-        let credential = credential.expect("there is a secret");
-        source = Source { settings, credential_id: Some(credential.key_id), ..source };
-        writes.push(store::put(&credential, Condition::Absent).expect("a row"));
-    }
-    writes.push(store::put(&source, Condition::Any).expect("a row"));
+    let writes = [store::put(&tenant.job, Condition::Any), store::put(&source, Condition::Any)];
+    let writes = writes.into_iter().map(|write| write.expect("a row")).collect();
     tenant.store.transact(&tenant.scope, writes).await.expect("rows are written");
     if let Some(desk) = desk {
-        keep(world, tenant, &source, &desk.sign_in()).await;
+        give_credential(world, tenant).await;
+        keep(world, tenant, &desk.sign_in()).await;
     }
 }
 
+/// Gives the source a credential, with which nobody has signed in.
+pub async fn give_credential(world: &World, tenant: &Tenant) {
+    let given = json!({ "api_key": format!("{PLANTED}-key") });
+    let spec = tenant.product.spec();
+    let sealed = connect::seal_settings(&world.ports, &tenant.scope, spec, tenant.source_id, given).await;
+    let (settings, credential) = sealed.expect("settings are sealed");
+    let credential = credential.expect("there is a secret");
+    let source = Source { settings, credential_id: Some(credential.key_id), ..tenant.source().await };
+    let writes = [store::put(&credential, Condition::Absent), store::put(&source, Condition::Any)];
+    let writes = writes.into_iter().map(|write| write.expect("a row")).collect();
+    tenant.store.transact(&tenant.scope, writes).await.expect("rows are written");
+}
+
 /// Keeps the tokens of a sign-in.
-async fn keep(world: &World, tenant: &Tenant, source: &Source, tokens: &Tokens) {
+pub async fn keep(world: &World, tenant: &Tenant, tokens: &Tokens) {
+    let source = tenant.source().await;
     let (kind, subject) = (ActivityKind::SourceAuthorised, Subject::source(source.source_id));
     let told = event::event(&world.ports, source.account_id, kind, "test", subject, Map::new());
-    let kept = connect::keep_tokens(&world.ports, &tenant.scope, source, tokens, &told).await;
+    let kept = connect::keep_tokens(&world.ports, &tenant.scope, &source, tokens, &told).await;
     kept.expect("tokens are kept");
 }
