@@ -38,6 +38,7 @@ pub mod freshness;
 pub mod index;
 pub mod keys;
 pub mod lease;
+pub mod live_progress;
 pub mod order;
 pub mod pipeline;
 pub mod places;
@@ -60,6 +61,13 @@ pub mod tries;
 pub mod update;
 pub mod upkeep;
 pub mod watch;
+
+/// What threads meet in; a test puts the same of a model checker in its place.
+mod sync {
+    pub(super) use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    pub(super) use tokio::sync::watch;
+}
 
 pub use context::RunContext;
 pub use settings::RunSettings;

@@ -18,7 +18,7 @@ use super::{
     checkpoint::{self, Checkpoint, Stage},
     claim::Claim,
     connect,
-    progress::LiveProgress,
+    live_progress::LiveProgress,
     stop::StopSwitch,
 };
 use crate::{

@@ -1,7 +1,8 @@
-//! Why work stops before its end.
+//! Why work stops before its end. The reason changes in one step, and who waits looks at it after being registered, so none is
+//! overruled by a weaker one and nobody waits past it: `tests/interleavings/` goes through the orders in which that can happen, and the
+//! channel comes from [`super::sync`] for it.
 
-use tokio::sync::watch;
-
+use super::sync::watch;
 use crate::error::{Error, ErrorKind};
 
 /// Why a run must stop.

@@ -2,7 +2,7 @@
 //!
 //! Whoever pushes while nobody leads must see to it that somebody does. The leader takes batch after batch and gives up the lead
 //! only in the same step in which it sees that nothing waits, so nothing is ever left waiting without a leader, and two never lead
-//! at once. `tests/interleavings.rs` goes through the orders in which that can happen; the lock comes from [`super::sync`] for it.
+//! at once. `tests/interleavings/` goes through the orders in which that can happen; the lock comes from [`super::sync`] for it.
 
 use std::{collections::VecDeque, mem};
 

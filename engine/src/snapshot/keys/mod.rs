@@ -2,28 +2,35 @@
 //! of its digests, which every epoch carries on.
 //!
 //! * `stored`: a key as it is stored, made and read.
+//! * `opened`: the keys that were opened, for all tasks.
 //! * `rewrap`: the same keys under another master key.
 //! * `destruction`: the end of all keys of an account.
 //! * `usage`: what is sealed under which.
 
 mod destruction;
+mod opened;
 mod rewrap;
 mod stored;
 mod usage;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+/// What threads meet in; a test puts the same of a model checker in its place.
+mod sync {
+    pub(super) use std::sync::{Mutex, MutexGuard, PoisonError};
+}
+
+use std::sync::Arc;
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use zeroize::Zeroizing;
 
-use self::stored::{create, create_first, load, load_living};
 pub(super) use self::stored::{is_data_key, is_shaped};
 pub use self::{
     destruction::{Doom, KeyDestruction, Protected, StoredKeys},
     usage::KeyUsage,
+};
+use self::{
+    opened::Opened,
+    stored::{create, create_first, load, load_living},
 };
 use super::{chunks::PackId, digest::Hashers, paths, seal::SealKey, segment::SegmentId, signature::Signer};
 use crate::{
@@ -108,20 +115,7 @@ pub(crate) struct KeyRing {
     scope: AccountScope,
     hashers: Hashers,
     signer: Signer,
-    state: Mutex<State>,
-}
-
-/// What a ring knows of the stored keys.
-enum State {
-    /// They are there.
-    Open {
-        /// For new objects.
-        newest: Arc<EpochKeys>,
-        /// Those that were opened.
-        opened: BTreeMap<u32, Arc<EpochKeys>>,
-    },
-    /// They were destroyed; how that was.
-    Destroyed(KeyDestruction),
+    opened: Opened,
 }
 
 impl KeyRing {
@@ -162,10 +156,7 @@ impl KeyRing {
         let root = Salt::new(HKDF_SHA256, SALT).extract(&*root);
         let hashers = Hashers::new(|label| derive(&root, label, &[]))?;
         let signer = Signer::new(&derive(&root, "report signature", &[])?)?;
-        let newest = Arc::new(newest);
-        let opened = BTreeMap::from([(newest.epoch(), newest.clone())]);
-        let state = Mutex::new(State::Open { newest, opened });
-        Ok(Self { blobs, keys, scope: *scope, hashers, signer, state })
+        Ok(Self { blobs, keys, scope: *scope, hashers, signer, opened: Opened::new(newest) })
     }
 
     /// Learns what became of the stored keys since: a newer epoch is used for new objects from now on, destroyed keys are let
@@ -178,9 +169,7 @@ impl KeyRing {
         let current = self.current()?.epoch();
         let stored = StoredKeys::look(&*self.blobs, &self.scope).await?;
         if let Some(destruction) = stored.destruction {
-            let error = destruction.error();
-            *self.lock() = State::Destroyed(destruction);
-            return Err(error);
+            return Err(self.opened.destroy(destruction));
         }
         if !stored.epochs.contains(&current) {
             // What were sealed under it now could never be read.
@@ -213,12 +202,7 @@ impl KeyRing {
     }
 
     async fn use_for_new(&self, epoch: u32) -> Result<()> {
-        let keys = self.epoch(epoch).await?;
-        if let State::Open { newest, .. } = &mut *self.lock()
-            && newest.epoch() < epoch
-        {
-            *newest = keys;
-        }
+        self.opened.use_for_new(self.epoch(epoch).await?);
         Ok(())
     }
 
@@ -227,10 +211,7 @@ impl KeyRing {
     /// # Errors
     /// `Denied` when they were destroyed.
     pub(crate) fn current(&self) -> Result<Arc<EpochKeys>> {
-        match &*self.lock() {
-            State::Open { newest, .. } => Ok(newest.clone()),
-            State::Destroyed(destruction) => Err(destruction.error()),
-        }
+        self.opened.newest()
     }
 
     /// Stands before what is answered from memory.
@@ -238,10 +219,7 @@ impl KeyRing {
     /// # Errors
     /// `Denied` when this process knows that the keys were destroyed.
     pub(crate) fn check(&self) -> Result<()> {
-        match &*self.lock() {
-            State::Open { .. } => Ok(()),
-            State::Destroyed(destruction) => Err(destruction.error()),
-        }
+        self.opened.newest().map(drop)
     }
 
     /// The keyed hash functions.
@@ -259,26 +237,11 @@ impl KeyRing {
     /// # Errors
     /// `Denied` when they were destroyed; `Corrupt` when there is no such epoch or its key was altered.
     pub(crate) async fn epoch(&self, epoch: u32) -> Result<Arc<EpochKeys>> {
-        if let Some(keys) = self.opened(epoch)? {
+        if let Some(keys) = self.opened.get(epoch)? {
             return Ok(keys);
         }
         let (keys, _) = load_living(&*self.blobs, &*self.keys, &self.scope, epoch).await?;
-        let keys = Arc::new(keys);
-        if let State::Open { opened, .. } = &mut *self.lock() {
-            opened.insert(epoch, keys.clone());
-        }
-        Ok(keys)
-    }
-
-    fn opened(&self, epoch: u32) -> Result<Option<Arc<EpochKeys>>> {
-        match &*self.lock() {
-            State::Open { opened, .. } => Ok(opened.get(&epoch).cloned()),
-            State::Destroyed(destruction) => Err(destruction.error()),
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.opened.keep(keys)
     }
 }
 

@@ -1,13 +1,6 @@
-//! All orders in which threads can meet where they share state, tried by a model checker on the engine's own source.
+//! Group commit: every write is committed once, by one leader at a time.
 
-/// Locks whose every use is a place where another thread may go first.
-mod sync {
-    pub(super) use std::sync::PoisonError;
-
-    pub(super) use loom::sync::{Mutex, MutexGuard};
-}
-
-#[path = "../engine/src/adapters/embedded/batches.rs"]
+#[path = "../../engine/src/adapters/embedded/batches.rs"]
 mod batches;
 
 use std::sync::{
@@ -17,6 +10,8 @@ use std::sync::{
 
 use batches::Batches;
 use loom::thread;
+
+use crate::sync;
 
 /// Items that may be taken at a time.
 const MAX: usize = 1;
