@@ -99,6 +99,30 @@ pub fn covered<K: Ord + Debug>(
     require(Invariant::I2, lost.is_empty(), || format!("stream {stream} lost {lost:?} and perhaps more"))
 }
 
+/// I2: what a snapshot holds of a stream is what the product held while it was read. `versions` are all that it held in that time:
+/// each record is there as it was in one of them, and none is missing that was in all of them. Where nothing changed that leaves one
+/// answer.
+///
+/// # Errors
+/// With the first records that were never so, or are missing.
+pub fn as_read<K: Ord + Debug, V: PartialEq>(
+    stream: &str,
+    versions: &[BTreeMap<K, V>],
+    snapshot: &BTreeMap<K, V>,
+) -> Held {
+    let was_so = |key: &K, record: &V| versions.iter().any(|version| version.get(key) == Some(record));
+    let wrong = snapshot.iter().filter(|(key, record)| !was_so(key, record)).map(|(key, _)| key);
+    let stayed = |key: &&K| versions.iter().all(|version| version.contains_key(key));
+    let there = versions.first().into_iter().flat_map(BTreeMap::keys).filter(stayed);
+    let missing: Vec<&K> = there.filter(|key| !snapshot.contains_key(key)).take(5).collect();
+    let wrong: Vec<&K> = wrong.take(5).collect();
+    require(Invariant::I2, wrong.is_empty() && missing.is_empty(), || {
+        format!(
+            "stream {stream} holds {wrong:?} as they never were while it was read, lacks {missing:?}, and perhaps more"
+        )
+    })
+}
+
 /// I3: who writes for a source with this lease under `epoch` is its present owner.
 ///
 /// # Errors

@@ -47,6 +47,7 @@ static VISITORS: AtomicUsize = AtomicUsize::new(1);
 
 fn product() -> Product {
     let product = Product::new(10);
+    product.remember();
     product.put(STREAM, 1..=35, "first");
     product.put(OTHER_STREAM, 1..=15, "first");
     product.attach(3, "a", File::new(1, bytes(1, 100)));

@@ -1,7 +1,9 @@
 //! A product whose records, pages and faults a test sets. It speaks the connector contract and nothing else; the engine
 //! around it is the real one.
 
+mod history;
 mod page;
+mod script;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,9 +18,13 @@ use listbackup_connectors::{
     Page, ReadEnd, ReadRequest, Result, SignIn, Spec, StreamSpec,
 };
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 
-use self::page::render;
+pub use self::history::Records;
+use self::{history::History, page::render, script::Script};
 use crate::desk::{Desk, Door, Visitor};
 
 /// Name of the integration.
@@ -39,31 +45,6 @@ struct Inner {
     script: Mutex<Script>,
     /// Pages that may be sent; a test that holds reads back gives out few.
     permits: Semaphore,
-}
-
-#[derive(Default)]
-struct Script {
-    streams: BTreeMap<String, BTreeMap<u64, Value>>,
-    /// Streams that are read incrementally, with the number of the change that last touched each record.
-    changes: BTreeMap<String, BTreeMap<u64, u64>>,
-    last_change: u64,
-    page_records: usize,
-    failing: BTreeMap<String, ErrorKind>,
-    /// Streams whose reads of everything fail, while those of changes work.
-    failing_whole: BTreeSet<String>,
-    panicking: BTreeSet<String>,
-    hanging: BTreeSet<String>,
-    served: BTreeMap<String, Vec<usize>>,
-    files: BTreeMap<u64, BTreeMap<String, File>>,
-    /// Where each download began.
-    opened: Vec<(String, u64)>,
-    is_incremental: bool,
-    /// How the question for its streams fails.
-    refusing: Option<ErrorKind>,
-    /// So many questions for its streams are never answered.
-    silent: u32,
-    /// Where one has to sign in.
-    desk: Option<Desk>,
 }
 
 /// An attachment of the record of some stream's id.
@@ -111,6 +92,17 @@ impl Product {
         Self { inner: Arc::new(inner), visitor: None, door: None }
     }
 
+    /// Remembers what it holds from now on. Its pages go by ids, so that no record comes to another page while others go.
+    pub fn remember(&self) {
+        let mut script = self.script();
+        (script.history, script.is_paged_by_id) = (Some(History::default()), true);
+    }
+
+    /// All that a stream held from one instant to another, in order, as far as it remembers.
+    pub fn held_within(&self, stream: &str, from: Instant, to: Instant) -> Vec<Records> {
+        self.script().history.as_ref().map(|history| history.within(stream, from, to)).unwrap_or_default()
+    }
+
     /// From now on one has to sign in here.
     pub fn open_desk(&self, desk: Desk) {
         self.script().desk = Some(desk);
@@ -130,6 +122,7 @@ impl Product {
         let mut script = self.script();
         let records = script.streams.entry(stream.to_owned()).or_default();
         records.extend(ids.into_iter().map(|id| (id, json!({ "id": id, "value": value }))));
+        script.remember(stream);
     }
 
     /// From now on a stream tells what changed since a read. It marks deletions, or so its description says.
@@ -149,9 +142,11 @@ impl Product {
     /// Removes records by id.
     pub fn remove(&self, stream: &str, ids: impl IntoIterator<Item = u64>) {
         let ids: BTreeSet<u64> = ids.into_iter().collect();
-        if let Some(records) = self.script().streams.get_mut(stream) {
+        let mut script = self.script();
+        if let Some(records) = script.streams.get_mut(stream) {
             records.retain(|id, _| !ids.contains(id));
         }
+        script.remember(stream);
     }
 
     /// What the product holds, in key order.
@@ -176,7 +171,9 @@ impl Product {
 
     /// Replaces a record.
     pub fn set(&self, stream: &str, id: u64, record: Value) {
-        self.script().streams.entry(stream.to_owned()).or_default().insert(id, record);
+        let mut script = self.script();
+        script.streams.entry(stream.to_owned()).or_default().insert(id, record);
+        script.remember(stream);
     }
 
     /// Names of the files that were opened since the last call, and from which byte on; sorted.
@@ -250,15 +247,7 @@ impl Product {
 
     fn page(&self, stream: &str, since: Option<u64>, number: usize) -> Option<Page> {
         let mut script = self.script();
-        let (size, records) = (script.page_records, script.streams.get(stream)?);
-        let changes = script.changes.get(stream);
-        let has_changed = |id: &u64| changes.is_some_and(|changes| changes.get(id).copied() > since);
-        let is_new = |id: &u64, record: &Value| record["new"] == true || has_changed(id);
-        let wanted = records.iter().filter(|(id, record)| since.is_none() || is_new(id, record));
-        let on_page: Vec<Value> = wanted.skip(number * size).take(size).map(|(_, record)| record.clone()).collect();
-        if on_page.is_empty() {
-            return None;
-        }
+        let on_page = script.page(stream, since, number)?;
         script.served.entry(stream.to_owned()).or_default().push(number);
         let mut page = render(&on_page, number);
         for (record, on_page) in on_page.iter().enumerate() {

@@ -6,6 +6,7 @@
 //! Everything happens on one thread, on tokio's paused clock and over stores in memory, so a seed replays to the letter.
 //! `LISTBACKUP_SIMULATED_HOURS` sets how many hours there are, `LISTBACKUP_TEST_SEED` where their seeds begin.
 
+mod as_read;
 pub mod hour;
 mod log;
 pub mod promises;

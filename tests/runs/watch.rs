@@ -16,8 +16,9 @@ use listbackup_engine::{
     Result,
     invariants::{self, Held},
     model::{
-        ActivityEvent, WorkerId,
+        ActivityEvent, RunId, RunStatus, SnapshotId, WorkerId,
         scope::{AccountScope, Scope, SystemScope},
+        source::Head,
         source::Lease,
     },
     ports::{BlobEntry, Blobs, Events, Item, ItemPage, Key, Ports, PutOutcome, Query, Tables, Write},
@@ -40,6 +41,9 @@ struct Seen {
     trace: DefaultHasher,
     effects: u64,
     removed: BTreeSet<String>,
+    /// When runs began, and when snapshots became the newest.
+    begun: BTreeMap<String, Instant>,
+    committed: BTreeMap<SnapshotId, Instant>,
     violations: BTreeMap<String, u64>,
 }
 
@@ -48,7 +52,8 @@ impl Watch {
     pub fn new() -> Self {
         let (trace, began) = (DefaultHasher::new(), Instant::now());
         let (removed, violations) = (BTreeSet::new(), BTreeMap::new());
-        Self(Arc::new(Mutex::new(Seen { began, trace, effects: 0, removed, violations })))
+        let (begun, committed) = (BTreeMap::new(), BTreeMap::new());
+        Self(Arc::new(Mutex::new(Seen { began, trace, effects: 0, removed, begun, committed, violations })))
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -77,6 +82,14 @@ impl Watch {
     /// Paths of the objects that were removed.
     pub fn removed(&self) -> BTreeSet<String> {
         self.seen().removed.clone()
+    }
+
+    /// When a run began, and when its snapshot became the newest.
+    pub fn window(&self, run_id: RunId, snapshot_id: SnapshotId) -> (Instant, Instant) {
+        let seen = self.seen();
+        let begun = seen.begun.get(&run_id.to_string()).copied();
+        let committed = seen.committed.get(&snapshot_id).copied();
+        (begun.unwrap_or(seen.began), committed.unwrap_or_else(Instant::now))
     }
 
     /// What was not as promised.
@@ -116,11 +129,18 @@ impl Watched {
         self.watch.note(invariants::lease_follows(&lease, &field(after, "lease")));
         if before.get("head") != after.get("head") {
             self.watch.note(invariants::head_moved_by(&lease, self.worker.get().copied()));
+            if let Some(head) = field::<Option<Head>>(after, "head") {
+                self.watch.seen().committed.insert(head.snapshot_id, Instant::now());
+            }
         }
     }
 
     fn run_changes(&self, before: &Map<String, Value>, after: &Map<String, Value>) {
-        self.watch.note(invariants::may_become(&after["runId"], field(before, "status"), field(after, "status")));
+        let (was, is): (RunStatus, RunStatus) = (field(before, "status"), field(after, "status"));
+        self.watch.note(invariants::may_become(&after["runId"], was, is));
+        if is == RunStatus::Running {
+            self.watch.seen().begun.entry(field(after, "runId")).or_insert_with(Instant::now);
+        }
     }
 }
 

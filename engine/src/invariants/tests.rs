@@ -93,3 +93,28 @@ fn a_violation_between_accounts_or_of_a_secret_is_told_by_its_number() {
 fn a_debug_build_ends_what_breaks_an_invariant() {
     held(|| epochs_grow(2, 1));
 }
+
+#[test]
+fn a_snapshot_that_was_read_while_the_product_changed_holds_nothing_but_what_was_there_then() {
+    let (before, after) =
+        (BTreeMap::from([(1, "a"), (2, "b"), (3, "c")]), BTreeMap::from([(1, "a"), (2, "B"), (4, "d")]));
+    let held = |records: &[(i32, &'static str)]| {
+        as_read("c", &[before.clone(), after.clone()], &records.iter().copied().collect())
+    };
+    for seen in [
+        &[(1, "a"), (2, "b"), (3, "c")][..],
+        &[(1, "a"), (2, "B"), (4, "d")],
+        &[(1, "a"), (2, "b"), (4, "d")],
+        &[(1, "a"), (2, "B")],
+    ] {
+        only(Invariant::I2, held(seen), held(&seen[1..]));
+    }
+    let seen = &[(1, "a"), (2, "b"), (3, "c")];
+    only(Invariant::I2, held(seen), held(&[(1, "a"), (2, "c"), (3, "c")]));
+    only(Invariant::I2, held(seen), held(&[(1, "a"), (2, "b"), (5, "e")]));
+    only(
+        Invariant::I2,
+        as_read("c", std::slice::from_ref(&before), &before),
+        as_read("c", std::slice::from_ref(&before), &after),
+    );
+}

@@ -20,7 +20,9 @@ pub fn render(records: &[Value], number: usize) -> Page {
         });
         body.push(',');
     }
-    body.pop();
+    if !records.is_empty() {
+        body.pop();
+    }
     body.push(']');
     let progress = PageProgress { bytes_received: body.len() as u64, requests: 1, ..PageProgress::default() };
     Page { body: body.into(), records: slices, attachments: Vec::new(), position: Some(json!(number + 1)), progress }

@@ -116,6 +116,7 @@ pub struct Simulation {
 impl Simulation {
     pub async fn new(seed: u64, is_unfenced: bool) -> Self {
         let product = Product::new(16);
+        product.remember();
         STREAMS.iter().for_each(|stream| product.put(stream, 1..=35, "first"));
         let mut world = World::in_memory(seed, product.clone()).await;
         world.settings.tick = Duration::from_secs(10);
@@ -230,6 +231,7 @@ impl Simulation {
 /// Another account beside it, with a product and a job of its own.
 async fn neighbour(world: &mut World) -> Tenant {
     let product = Product::named("neighbour", 10);
+    product.remember();
     product.put("letters", 1..=12, "the neighbour's");
     world.others.push(product.clone());
     let ports = &world.ports;

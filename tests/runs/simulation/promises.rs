@@ -8,13 +8,16 @@ use listbackup_engine::{
     export::{ExportSpec, Format, Selection},
     invariants::{self, Held},
     model::{ActivityEvent, ActivityKind, Run, RunStatus, SnapshotId, run::Trigger},
-    snapshot::{KeyRange, SourceStore, VerifyLevel, paths},
+    snapshot::{SourceStore, VerifyLevel, paths},
     store::Store,
     tables::{ACTIVITY, API_KEYS, FILES, JOBS, RUNS, SOURCES},
 };
 use serde_json::Value;
 
-use super::hour::{Simulation, Tenant, whole};
+use super::{
+    as_read::{AsRead, by_id, records},
+    hour::{Simulation, Tenant, whole},
+};
 use crate::{activity, desk::PLANTED, watch::Watch, world::World};
 
 /// Later than this before the end, a due time may not have fired yet: clocks differ.
@@ -145,8 +148,8 @@ async fn rows(found: &mut Findings, scene: &Scene<'_>, tenant: &Tenant) {
     }
 }
 
-/// The snapshots are one chain, one for each run that made one, with growing epochs; each is sound, nothing that they name was
-/// removed, and the newest equals the product.
+/// The snapshots are one chain, one for each run that made one, with growing epochs; each is sound and holds what the product held
+/// while it was read, nothing that they name was removed, and the newest equals the product.
 async fn snapshots(found: &mut Findings, scene: &Scene<'_>, tenant: &Tenant, runs: &[Run]) {
     let worker = scene.world.worker();
     let stored = worker.snapshots.source(&tenant.scope, tenant.source_id).await.expect("the source's store");
@@ -154,6 +157,7 @@ async fn snapshots(found: &mut Findings, scene: &Scene<'_>, tenant: &Tenant, run
     let of_runs: BTreeSet<SnapshotId> = runs.iter().filter_map(|run| run.snapshot_id).collect();
     let head = tenant.source().await.head.map(|head| head.snapshot_id);
     let (mut chain, mut named, mut next, mut newer) = (BTreeSet::new(), BTreeSet::new(), head, None);
+    let mut as_read = AsRead::new(tenant, scene.watch, &stored);
     while let Some(snapshot_id) = next {
         let manifest = match stored.load(snapshot_id).await {
             Ok(loaded) => loaded.manifest,
@@ -171,12 +175,14 @@ async fn snapshots(found: &mut Findings, scene: &Scene<'_>, tenant: &Tenant, run
                 Err(error) => found.note(invariants::whole(snapshot_id, [error])),
             }
         }
+        as_read.judge(&manifest).await.into_iter().for_each(|held| found.note(held));
         for segment in manifest.streams.values().flat_map(|state| &state.segments) {
             named.insert(paths::segment(tenant.scope.account_id(), tenant.source_id, segment.id));
         }
         chain.insert(snapshot_id);
         next = manifest.parent.map(|parent| parent.snapshot_id);
     }
+    as_read.end().into_iter().for_each(|held| found.note(held));
     if chain != all || chain != of_runs {
         found.0.push(format!("in the chain {chain:?}, stored {all:?}, of runs {of_runs:?}"));
     }
@@ -188,25 +194,19 @@ async fn snapshots(found: &mut Findings, scene: &Scene<'_>, tenant: &Tenant, run
     }
 }
 
-fn by_id(records: impl IntoIterator<Item = Value>) -> BTreeMap<u64, Value> {
-    records.into_iter().map(|record| (record["id"].as_u64().expect("an id"), record)).collect()
-}
-
 /// I2 and I10: the newest snapshot holds what the product holds, and an export of it holds what it does.
 async fn same_as_the_product(found: &mut Findings, tenant: &Tenant, stored: &SourceStore, head: SnapshotId) {
     let manifest = stored.load(head).await.expect("the head is whole").manifest;
     for stream in tenant.streams {
-        let reader = stored.reader(&manifest);
-        let page = reader.browse(stream, &KeyRange::default(), &[], 100_000).await.expect("records");
-        let parse = |body: &[u8]| serde_json::from_slice::<Value>(body).expect("JSON");
-        let snapshot = by_id(page.records.iter().map(|record| parse(&record.body)));
+        let snapshot = records(stored, &manifest, stream).await;
         let truth = by_id(tenant.product.truth(stream));
         let keys = |records: &BTreeMap<u64, Value>| records.keys().copied().collect::<BTreeSet<u64>>();
         found.note(invariants::covered(stream, &keys(&truth), &keys(&snapshot), &BTreeSet::new()));
         found.note(invariants::equal(stream, &truth, &snapshot));
         let export = ExportSpec { selection: Selection::Stream((*stream).to_owned()), format: Format::Jsonl };
-        let (lines, _) = export.write(reader, Vec::new()).await.expect("an export");
+        let (lines, _) = export.write(stored.reader(&manifest), Vec::new()).await.expect("an export");
         let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        found.note(invariants::equal(stream, &snapshot, &by_id(lines.map(parse))));
+        let exported = by_id(lines.map(|line| serde_json::from_slice(line).expect("JSON")));
+        found.note(invariants::equal(stream, &snapshot, &exported));
     }
 }
