@@ -127,6 +127,25 @@ async fn a_broken_download_goes_on_only_in_the_very_same_content() {
 }
 
 #[tokio::test]
+async fn a_download_that_broke_off_when_all_had_come_begins_anew_and_is_not_asked_for_in_vain() {
+    let server = product(|request| match request.url.path() {
+        "/things" => json_answer(json!([{"id": 1, "files": [{"id": 7}]}])),
+        _ if request.headers.contains_key("range") => ResponseTemplate::new(416),
+        _ => ResponseTemplate::new(200).insert_header("etag", "\"x1\"").set_body_string("seven"),
+    })
+    .await;
+    let connector = connect(&things(OWN), at(&server)).unwrap();
+    let page = page_of(&connector).await;
+    let resume = Some(ResumeAt { offset_bytes: 5, validator: "\"x1\"".to_owned() });
+    let anew = connector.open_attachment(request(&connector, &page.attachments[0], resume).await).await.unwrap();
+    assert_eq!(anew.offset_bytes, 0);
+    let bytes: Vec<bytes::Bytes> = anew.bytes.try_collect().await.unwrap();
+    assert_eq!(bytes.concat(), b"seven");
+    let opened = server.received_requests().await.unwrap().into_iter().filter(|asked| asked.url.path() != "/things");
+    assert_eq!(opened.count(), 2);
+}
+
+#[tokio::test]
 async fn the_published_file_uploader_names_one_attachment_a_record() {
     let server = product(|request| match request.url.path() {
         "/things" => {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Opened, Request, Response},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Opened, Request, Response, StatusCode},
 };
 
 /// `HttpRequester`.
@@ -153,7 +153,7 @@ impl Requester {
         session: &Session,
         call: &Call,
         home: &str,
-        headers: &[(HeaderName, HeaderValue)],
+        mut headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Opened> {
         let mut tries = Tries::new(self.errors.max_retries(session)?);
         let mut has_renewed = false;
@@ -172,6 +172,11 @@ impl Requester {
                 }
                 Err(error) => return Err(error),
                 Ok(opened) if opened.head.status.as_u16() < 400 => return Ok(opened),
+                // All of it had come, or there is less of it now: a part is of no use any more.
+                Ok(opened) if opened.head.status == StatusCode::RANGE_NOT_SATISFIABLE && !headers.is_empty() => {
+                    headers = &[];
+                    continue;
+                }
                 Ok(opened) => {
                     let resolution = self.errors.interpret(session, &opened.head)?;
                     let action = resolution.action;
