@@ -6,6 +6,10 @@
 
 #[path = "support/measure.rs"]
 mod measure;
+#[path = "../tests/support/servers/process.rs"]
+mod process;
+#[path = "support/slow_product.rs"]
+mod slow_product;
 #[path = "support/workers.rs"]
 mod workers;
 
@@ -22,6 +26,7 @@ use listbackup_engine::{
     model::{ActivityKind, Job, job::Schedule, run::Trigger},
     run::order,
 };
+use process::Server;
 use tokio::sync::Semaphore;
 use workers::World;
 
@@ -33,21 +38,34 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 const LIVE_RUNS: usize = 1_000;
 const LIVE_TIME: Duration = Duration::from_secs(60);
 
+const PARTS: [&str; 3] = ["dispatch", "idle", "live"];
+/// Makes this program the product of live runs.
+const SERVE: &str = "serve";
+
 fn main() -> io::Result<ExitCode> {
-    match std::env::args().nth(1).as_deref() {
-        Some("dispatch") => workers::on_system(dispatch()),
-        Some("idle") => workers::on_system(idle()),
-        Some("live") => workers::on_system(live()),
-        _ => {
-            for part in ["dispatch", "idle", "live"] {
-                let cost = measure::run(Command::new(std::env::current_exe()?).arg(part))?;
-                print!("{}", String::from_utf8_lossy(&cost.output));
-                let peak_mib = cost.peak_rss_kib as f64 / 1024.0;
-                println!("  whole process: {:.1} CPU s, peak {peak_mib:.0} MiB", cost.cpu_seconds);
-            }
-        }
+    let mut given = std::env::args().skip(1);
+    let (part, product) = (given.next().unwrap_or_default(), given.next().filter(|given| given.starts_with("http")));
+    match (part.as_str(), product) {
+        (SERVE, _) => slow_product::serve()?,
+        ("dispatch", Some(_)) => workers::on_system(dispatch()),
+        ("idle", Some(_)) => workers::on_system(idle()),
+        ("live", Some(product)) => workers::on_system(live(&product)),
+        (chosen, _) => measure_parts(chosen)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs one part, or all, each in a process of its own beside the product's.
+fn measure_parts(chosen: &str) -> io::Result<()> {
+    let program = std::env::current_exe()?;
+    let product = Server::start(&[program.as_os_str(), SERVE.as_ref()], &[]);
+    for part in PARTS.iter().filter(|part| **part == chosen || !PARTS.contains(&chosen)) {
+        let cost = measure::run(Command::new(&program).args([*part, &product.url()]))?;
+        print!("{}", String::from_utf8_lossy(&cost.output));
+        let peak_mib = cost.peak_rss_kib as f64 / 1024.0;
+        println!("  whole process: {:.1} CPU s, peak {peak_mib:.0} MiB", cost.cpu_seconds);
+    }
+    Ok(())
 }
 
 /// Orders one run after another from many sides, and waits for the end of all.
@@ -107,10 +125,10 @@ async fn idle() {
     engine.send(Drain).await.expect("the root answers");
 }
 
-/// Runs that live at once, of a product that sends a page of ten records every half second.
-async fn live() {
+/// Runs that live at once, of a product at `url` that takes half a second for a page of ten records.
+async fn live(url: &str) {
     let world = World::new(LIVE_RUNS).await;
-    world.product.be_slow();
+    world.product.be(slow_product::integration("slow", url));
     let jobs = world.jobs(LIVE_RUNS, &Schedule::Manual).await;
     let engine = Engine::start(world.ctx.clone(), Roles::Worker);
     for job in &jobs {
@@ -119,11 +137,12 @@ async fn live() {
     while world.product.waits().len() < LIVE_RUNS {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let before = workers::cpu_seconds();
+    let (before, pages_before) = (workers::cpu_seconds(), world.pages_read().await);
     tokio::time::sleep(LIVE_TIME).await;
     let busy = (workers::cpu_seconds() - before) / LIVE_TIME.as_secs_f64();
+    let pages = (world.pages_read().await - pages_before) as f64 / LIVE_TIME.as_secs_f64();
     println!(
-        "{LIVE_RUNS} live runs: {:.0} % of a core, {:.0} MiB now, {} threads",
+        "{LIVE_RUNS} live runs: {pages:.0} pages/s, {:.0} % of a core, {:.0} MiB now, {} threads",
         busy * 100.0,
         workers::rss_mib(),
         workers::threads()

@@ -1,4 +1,4 @@
-//! A worker in the bench's own process, with a product that refuses at once or is very slow.
+//! A worker in the bench's own process, with a product that refuses at once until it is made another one.
 
 use std::{
     collections::HashMap,
@@ -7,31 +7,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use listbackup_connectors::{
-    Catalog, Connector, Deletions, Error, ErrorKind, Integration, KeySlices, Link, Page, PageProgress, ReadEnd,
-    ReadRequest, RecordSlice, Result, SignIn, Spec, StreamSpec,
+    Connector, Error, ErrorKind, Integration, Link, Result, SignIn, Spec,
     http::{AddressGuard, HttpClientBuilder},
     registry::Registry,
 };
 use listbackup_engine::{
     adapters::embedded::{EmbeddedStores, OpenMode},
     model::{
-        AccountId, Job, JobId, JobState, Source, SourceId, SourceState, WorkerId,
+        AccountId, Job, JobId, JobState, Run, RunStatus, Source, SourceId, SourceState, WorkerId,
         job::Schedule,
         scope::{AccountScope, SystemScope},
         source::Lease,
     },
-    ports::Condition,
+    ports::{Condition, Query, SortRange},
     run::{RunContext, RunSettings, Turns, due, places::Places},
     snapshot::{SnapshotStore, StoreSettings},
     store::{self, Store},
+    tables::RUNS,
 };
 use serde_json::json;
-use tokio::sync::mpsc;
 
 const NAME: &str = "bench";
-const PAGE_EVERY: Duration = Duration::from_millis(500);
+/// Where products of the bench are.
+const LOOPBACK: &str = "127.0.0.0/8";
 
 /// Runs the bench as the program runs: actors on this thread, their work on a pool.
 pub fn on_system(work: impl Future<Output = ()>) {
@@ -59,7 +58,9 @@ impl World {
             system: SystemScope::of_this_process(),
             snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
             registry: Arc::new(Registry::of(vec![Arc::new(product.clone())])),
-            http: HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client"),
+            http: HttpClientBuilder::new(AddressGuard::allowing(vec![LOOPBACK.parse().expect("a network")]))
+                .build()
+                .expect("a client"),
             places: Places::of(&settings),
             turns: Turns::default(),
             settings,
@@ -85,6 +86,17 @@ impl World {
             self.ctx.store.transact(&self.scope, writes).await.expect("rows");
         }
         jobs
+    }
+
+    /// Pages that the runs have read so far, as their rows tell; all of them must be live.
+    pub async fn pages_read(&self) -> u64 {
+        let (partition, sort) = (self.scope.account_id().to_string(), SortRange::All);
+        let (table, index) = (&RUNS, Some("by-account"));
+        let query = Query { table, index, partition, sort, descending: false, limit: 1000, after: None };
+        let runs: Vec<Run> = self.ctx.store.all(&self.scope, query).await.expect("rows");
+        let ended: Vec<_> = runs.iter().filter(|run| run.status != RunStatus::Running).collect();
+        assert!(ended.is_empty(), "{} of {} runs do not live: {:?}", ended.len(), runs.len(), ended[0]);
+        runs.iter().map(|run| run.progress.requests).sum()
     }
 
     fn source(&self) -> Source {
@@ -149,7 +161,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    is_slow: bool,
+    other: Option<Arc<dyn Integration>>,
     asked: HashMap<String, Vec<Instant>>,
     waits: Vec<Duration>,
 }
@@ -172,9 +184,9 @@ impl Product {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on it sends a page every half second, for ever.
-    pub fn be_slow(&self) {
-        self.state().is_slow = true;
+    /// From now on it is this one.
+    pub fn be(&self, other: impl Integration + 'static) {
+        self.state().other = Some(Arc::new(other));
     }
 
     /// A run of the job is about to be ordered.
@@ -200,58 +212,11 @@ impl Integration for Product {
             let wait = asked.remove(0).elapsed();
             state.waits.push(wait);
         }
-        if state.is_slow { Ok(Arc::new(self.clone())) } else { Err(Error::new(ErrorKind::Invalid, "nothing to do")) }
-    }
-}
-
-#[async_trait]
-impl Connector for Product {
-    async fn check(&self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn discover(&self) -> Result<Catalog> {
-        let stream = StreamSpec {
-            name: "contacts".to_owned(),
-            primary_key: vec![vec!["id".to_owned()]],
-            cursor_field: Vec::new(),
-            json_schema: json!({}),
-            parents: Vec::new(),
-            deletions: Deletions::Absence,
-            write: None,
-        };
-        Ok(Catalog { streams: vec![stream] })
-    }
-
-    async fn read(&self, _: ReadRequest, pages: mpsc::Sender<Page>) -> Result<ReadEnd> {
-        for page in 0.. {
-            tokio::time::sleep(PAGE_EVERY).await;
-            if pages.send(ten_records(page)).await.is_err() {
-                break;
-            }
+        match &state.other {
+            Some(other) => other.connect(link),
+            None => Err(Error::new(ErrorKind::Invalid, "nothing to do")),
         }
-        Err(Error::new(ErrorKind::Cancelled, "nobody reads any more"))
     }
-}
-
-fn ten_records(page: u32) -> Page {
-    let (mut body, mut records) = (String::from("["), Vec::new());
-    for n in 0..10 {
-        let start = body.len() as u32;
-        let id = (page * 10 + n).to_string();
-        body.push_str(&format!("{{\"id\":{id},\"name\":\"{}\"}}", "x".repeat(900)));
-        let key = start + 6;
-        records.push(RecordSlice {
-            body: start..body.len() as u32,
-            key: KeySlices::One(key..key + id.len() as u32),
-            is_deletion: false,
-        });
-        body.push(',');
-    }
-    body.pop();
-    body.push(']');
-    let progress = PageProgress { bytes_received: body.len() as u64, requests: 1, ..PageProgress::default() };
-    Page { body: body.into(), records, attachments: Vec::new(), position: Some(json!(page + 1)), progress }
 }
 
 /// User and system time of this process.
