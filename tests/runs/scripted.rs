@@ -245,9 +245,9 @@ impl Product {
         self.inner.permits.add_permits(Semaphore::MAX_PERMITS / 2);
     }
 
-    fn page(&self, stream: &str, since: Option<u64>, number: usize) -> Option<Page> {
+    fn page(&self, stream: &str, since: Option<u64>, number: usize) -> Option<(usize, Page)> {
         let mut script = self.script();
-        let on_page = script.page(stream, since, number)?;
+        let (number, on_page) = script.page(stream, since, number)?;
         script.served.entry(stream.to_owned()).or_default().push(number);
         let mut page = render(&on_page, number);
         for (record, on_page) in on_page.iter().enumerate() {
@@ -262,7 +262,7 @@ impl Product {
                 locator: json!([on_page["id"], name]),
             }));
         }
-        Some(page)
+        Some((number, page))
     }
 }
 
@@ -339,11 +339,11 @@ impl Connector for Product {
             if let Some(kind) = failing {
                 return Err(Error::new(kind, "the script says so"));
             }
-            let Some(page) = self.page(stream, since, number) else { break };
+            let Some((found, page)) = self.page(stream, since, number) else { break };
             if pages.send(page).await.is_err() {
                 return Err(Error::new(ErrorKind::Cancelled, "nobody reads any more"));
             }
-            number += 1;
+            number = found + 1;
         }
         let script = self.script();
         let state = (script.is_incremental || script.changes.contains_key(stream)).then(|| json!(now));

@@ -49,8 +49,8 @@ impl Script {
         }
     }
 
-    /// The records of a page; `None` after the last one.
-    pub fn page(&self, stream: &str, since: Option<u64>, number: usize) -> Option<Vec<Value>> {
+    /// The records of a page, or of the next one that has any, and its number; `None` after the last one.
+    pub fn page(&self, stream: &str, since: Option<u64>, number: usize) -> Option<(usize, Vec<Value>)> {
         let changes = self.changes.get(stream);
         let has_changed = |id: &u64| changes.is_some_and(|changes| changes.get(id).copied() > since);
         let is_new = |id: &u64, record: &Value| record["new"] == true || has_changed(id);
@@ -59,11 +59,11 @@ impl Script {
         if !self.is_paged_by_id {
             let on_page: Vec<_> =
                 wanted.skip(first).take(self.page_records).map(|(_, record)| record.clone()).collect();
-            return (!on_page.is_empty()).then_some(on_page);
+            return (!on_page.is_empty()).then_some((number, on_page));
         }
         let mut left = wanted.filter(|(id, _)| **id > first as u64).peekable();
-        left.peek()?;
-        let on_page = left.take_while(|(id, _)| **id <= (first + self.page_records) as u64);
-        Some(on_page.map(|(_, record)| record.clone()).collect())
+        let number = (*left.peek()?.0 as usize - 1) / self.page_records;
+        let on_page = left.take_while(|(id, _)| **id <= ((number + 1) * self.page_records) as u64);
+        Some((number, on_page.map(|(_, record)| record.clone()).collect()))
     }
 }
