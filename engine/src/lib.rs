@@ -8,6 +8,7 @@ pub mod adapters;
 pub mod error;
 pub mod export;
 pub mod invariants;
+pub mod latest;
 pub mod model;
 pub mod ports;
 pub mod run;
@@ -15,6 +16,11 @@ pub mod secret;
 pub mod snapshot;
 pub mod store;
 pub mod tables;
+
+/// What threads meet in; a test puts the same of a model checker in its place.
+mod sync {
+    pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError};
+}
 
 pub use error::{Error, ErrorKind, Result};
 pub use listbackup_connectors as connectors;

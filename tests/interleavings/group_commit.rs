@@ -11,8 +11,6 @@ use std::sync::{
 use batches::Batches;
 use loom::thread;
 
-use crate::sync;
-
 /// Items that may be taken at a time.
 const MAX: usize = 1;
 

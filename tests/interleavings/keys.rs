@@ -12,8 +12,6 @@ use listbackup_engine::{Error, ErrorKind};
 use loom::thread;
 use opened::Opened;
 
-use crate::sync;
-
 /// Stands for what is derived from a data key.
 #[derive(Debug)]
 struct EpochKeys(u32);

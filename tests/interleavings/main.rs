@@ -3,6 +3,8 @@
 
 mod group_commit;
 mod keys;
+#[path = "../../engine/src/latest.rs"]
+mod latest;
 mod progress;
 mod stop;
 mod sync;

@@ -13,8 +13,6 @@ use listbackup_engine::{
 use live_progress::LiveProgress;
 use loom::thread;
 
-use crate::sync;
-
 fn fresh() -> Arc<LiveProgress> {
     Arc::new(LiveProgress::starting_from(Progress::default(), pulse::Pulse::new()))
 }

@@ -6,7 +6,7 @@ mod switch;
 use loom::{model, thread};
 use switch::{Stop, StopSwitch};
 
-use crate::sync::{self, block_on};
+use crate::sync::block_on;
 
 /// Each forbids more than those before it.
 const RISING: [Stop; 5] = [Stop::HandOver, Stop::Draining, Stop::Exhausted, Stop::Cancelled, Stop::Fenced];

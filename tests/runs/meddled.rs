@@ -13,6 +13,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use listbackup_engine::{
     Result,
+    latest::{Follower, Latest},
     model::{
         ActivityEvent,
         scope::{AccountScope, Scope},
@@ -24,7 +25,6 @@ use listbackup_engine::{
     tables::TableSchema,
 };
 use serde_json::Value;
-use tokio::sync::watch;
 
 use crate::{faults::Faults, mortal::Life};
 
@@ -234,9 +234,9 @@ impl Events for Meddled {
     }
 
     /// Of one that dies at an effect never: its relay looks every five seconds only, so that no effect depends on who is faster.
-    fn nudges(&self) -> watch::Receiver<()> {
+    fn nudges(&self) -> Follower<()> {
         match &self.fate {
-            Fate::Mortal(_) => watch::channel(()).1,
+            Fate::Mortal(_) => Latest::new(()).follow(),
             Fate::Faulty(_) => self.to.events.nudges(),
         }
     }

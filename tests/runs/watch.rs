@@ -260,7 +260,7 @@ impl Events for Watched {
         self.to.events.nudge();
     }
 
-    fn nudges(&self) -> tokio::sync::watch::Receiver<()> {
+    fn nudges(&self) -> listbackup_engine::latest::Follower<()> {
         self.to.events.nudges()
     }
 }

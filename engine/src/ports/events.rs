@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use tokio::sync::watch;
 
 use crate::{
     error::Result,
+    latest::Follower,
     model::{ActivityEvent, scope::AccountScope},
 };
 
@@ -22,5 +22,5 @@ pub trait Events: Send + Sync {
     fn nudge(&self);
 
     /// Changes with each nudge.
-    fn nudges(&self) -> watch::Receiver<()>;
+    fn nudges(&self) -> Follower<()>;
 }

@@ -1,5 +1,5 @@
 //! Figures of a live run, gathered in memory by its streams. Each change is one step: nobody sees half of one, and none is lost.
-//! `tests/interleavings/` goes through the orders in which streams and a report can meet; the lock comes from [`super::sync`] for it.
+//! `tests/interleavings/` goes through the orders in which streams and a report can meet; the lock comes from `sync` in `lib.rs` for it.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,13 @@ use tokio::time::Instant;
 use super::{
     estimate::{self, Pace},
     pulse::Pulse,
-    sync::{Mutex, MutexGuard, PoisonError},
 };
-use crate::model::{
-    RestoreFigures,
-    run::{Progress, StreamProgress},
+use crate::{
+    model::{
+        RestoreFigures,
+        run::{Progress, StreamProgress},
+    },
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// The figures, shared by the streams of one run. Whatever changes them is a sign of life.

@@ -62,13 +62,6 @@ pub mod update;
 pub mod upkeep;
 pub mod watch;
 
-/// What threads meet in; a test puts the same of a model checker in its place.
-mod sync {
-    pub(super) use std::sync::{Mutex, MutexGuard, PoisonError};
-
-    pub(super) use tokio::sync::watch;
-}
-
 pub use context::RunContext;
 pub use settings::RunSettings;
 pub use source_tokens::Turns;

@@ -12,6 +12,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::{select, time::Instant};
 
@@ -66,7 +67,7 @@ impl Relay {
             }
             select! {
                 biased;
-                Ok(()) = nudges.changed() => tell(self.link(ports, system).await),
+                () = nudges.changed() => tell(self.link(ports, system).await),
                 () = tokio::time::sleep_until(next_look) => {}
             }
         }
@@ -330,7 +331,7 @@ impl Known {
 
 /// `None`, and a line in the log, for an event of a later version that this one does not know.
 fn decode_event(body: &serde_json::Map<String, Value>) -> Option<ActivityEvent> {
-    serde_json::from_value(Value::Object(body.clone()))
+    ActivityEvent::deserialize(body)
         .inspect_err(|error| tracing::warn!(%error, event = ?body.get("eventId"), "an event was not published"))
         .ok()
 }

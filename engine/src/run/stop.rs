@@ -1,9 +1,11 @@
 //! Why work stops before its end. The reason changes in one step, and who waits looks at it after being registered, so none is
-//! overruled by a weaker one and nobody waits past it: `tests/interleavings/` goes through the orders in which that can happen, and the
-//! channel comes from [`super::sync`] for it.
+//! overruled by a weaker one and nobody waits past it: `tests/interleavings/` goes through the orders in which that can happen, also
+//! through [`crate::latest`].
 
-use super::sync::watch;
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    latest::Latest,
+};
 
 /// Why a run must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +24,12 @@ pub enum Stop {
 
 /// Tells everybody who works on a run to stop.
 #[derive(Clone, Debug)]
-pub struct StopSwitch(watch::Sender<Option<Stop>>);
+pub struct StopSwitch(Latest<Option<Stop>>);
 
 impl StopSwitch {
     /// Not stopped.
     pub fn new() -> Self {
-        Self(watch::channel(None).0)
+        Self(Latest::new(None))
     }
 
     /// Stops. The first reason stays, unless a later one forbids more: fenced over all, handing over under all.
@@ -39,31 +41,22 @@ impl StopSwitch {
             Stop::Cancelled => 3,
             Stop::Fenced => 4,
         };
-        self.0.send_if_modified(|now| {
-            let stronger = now.is_none_or(|now| rank(reason) > rank(now));
-            if stronger {
-                *now = Some(reason);
-            }
-            stronger
-        });
+        self.0.set_if(|now| now.is_none_or(|now| rank(reason) > rank(now)).then_some(Some(reason)));
     }
 
     /// The reason, if stopped.
     pub fn reason(&self) -> Option<Stop> {
-        *self.0.borrow()
+        self.0.get()
     }
 
     /// Waits until stopped.
     pub async fn stopped(&self) -> Stop {
-        let mut watcher = self.0.subscribe();
+        let mut follower = self.0.follow();
         loop {
-            if let Some(reason) = *watcher.borrow_and_update() {
+            if let Some(reason) = follower.get() {
                 return reason;
             }
-            if watcher.changed().await.is_err() {
-                // The sender lives in `self`, so this cannot end; waiting for ever is the honest answer.
-                std::future::pending::<()>().await;
-            }
+            follower.changed().await;
         }
     }
 }

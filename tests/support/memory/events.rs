@@ -4,23 +4,21 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream, stream::BoxStream};
 use listbackup_engine::{
     Result,
+    latest::{Follower, Latest},
     model::{ActivityEvent, scope::AccountScope},
     ports::Events,
 };
-use tokio::sync::{
-    broadcast::{self, error::RecvError},
-    watch,
-};
+use tokio::sync::broadcast::{self, error::RecvError};
 
 /// Hands events to whoever follows now.
 pub struct MemoryEvents {
     bus: broadcast::Sender<ActivityEvent>,
-    nudges: watch::Sender<()>,
+    nudges: Latest<()>,
 }
 
 impl MemoryEvents {
     pub fn new() -> Self {
-        Self { bus: broadcast::Sender::new(4096), nudges: watch::Sender::new(()) }
+        Self { bus: broadcast::Sender::new(4096), nudges: Latest::new(()) }
     }
 }
 
@@ -47,10 +45,10 @@ impl Events for MemoryEvents {
     }
 
     fn nudge(&self) {
-        self.nudges.send_replace(());
+        self.nudges.set_if(Some);
     }
 
-    fn nudges(&self) -> watch::Receiver<()> {
-        self.nudges.subscribe()
+    fn nudges(&self) -> Follower<()> {
+        self.nudges.follow()
     }
 }

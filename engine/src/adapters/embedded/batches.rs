@@ -2,11 +2,11 @@
 //!
 //! Whoever pushes while nobody leads must see to it that somebody does. The leader takes batch after batch and gives up the lead
 //! only in the same step in which it sees that nothing waits, so nothing is ever left waiting without a leader, and two never lead
-//! at once. `tests/interleavings/` goes through the orders in which that can happen; the lock comes from [`super::sync`] for it.
+//! at once. `tests/interleavings/` goes through the orders in which that can happen; the lock comes from `sync` in `lib.rs` for it.
 
 use std::{collections::VecDeque, mem};
 
-use super::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What waits, in order.
 pub struct Batches<T>(Mutex<Waiting<T>>);

@@ -2,13 +2,11 @@
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream, stream::BoxStream};
-use tokio::sync::{
-    broadcast::{self, error::RecvError},
-    watch,
-};
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{
     error::Result,
+    latest::{Follower, Latest},
     model::{ActivityEvent, scope::AccountScope},
     ports::Events,
 };
@@ -19,12 +17,12 @@ const BACKLOG: usize = 4096;
 /// The event bus of one process.
 pub(super) struct EmbeddedEvents {
     bus: broadcast::Sender<ActivityEvent>,
-    nudges: watch::Sender<()>,
+    nudges: Latest<()>,
 }
 
 impl EmbeddedEvents {
     pub(super) fn new() -> Self {
-        Self { bus: broadcast::Sender::new(BACKLOG), nudges: watch::Sender::new(()) }
+        Self { bus: broadcast::Sender::new(BACKLOG), nudges: Latest::new(()) }
     }
 }
 
@@ -54,10 +52,10 @@ impl Events for EmbeddedEvents {
     }
 
     fn nudge(&self) {
-        self.nudges.send_replace(());
+        self.nudges.set_if(Some);
     }
 
-    fn nudges(&self) -> watch::Receiver<()> {
-        self.nudges.subscribe()
+    fn nudges(&self) -> Follower<()> {
+        self.nudges.follow()
     }
 }

@@ -28,11 +28,6 @@ mod rewrap;
 mod system;
 mod tables;
 
-/// What threads meet in; a test puts the same of a model checker in its place.
-mod sync {
-    pub(super) use std::sync::{Mutex, MutexGuard, PoisonError};
-}
-
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

@@ -13,11 +13,6 @@ mod rewrap;
 mod stored;
 mod usage;
 
-/// What threads meet in; a test puts the same of a model checker in its place.
-mod sync {
-    pub(super) use std::sync::{Mutex, MutexGuard, PoisonError};
-}
-
 use std::sync::Arc;
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};

@@ -2,18 +2,18 @@
 //!
 //! Keys for new objects only get newer, those of an epoch are opened once for all, and once somebody has learned that the keys were
 //! destroyed nobody is given any, whoever was just opening some. `tests/interleavings/` goes through the orders in which that can
-//! happen; the lock comes from [`super::sync`] for it.
+//! happen; the lock comes from `sync` in `lib.rs` for it.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::Arc,
 };
 
-use super::{
-    EpochKeys, KeyDestruction,
+use super::{EpochKeys, KeyDestruction};
+use crate::{
+    error::{Error, Result},
     sync::{Mutex, MutexGuard, PoisonError},
 };
-use crate::error::{Error, Result};
 
 /// What a ring knows of the stored keys.
 pub(super) struct Opened(Mutex<State>);
