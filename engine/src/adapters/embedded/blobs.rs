@@ -148,13 +148,12 @@ impl Blobs for Directory {
 
     async fn size(&self, scope: &AccountScope, path: &str) -> Result<Option<u64>> {
         blob_path::check(scope, path)?;
-        let path = path.to_owned();
-        self.run(move |files| match fs::metadata(files.root.join(&path)) {
+        // On the caller's thread: what the kernel answers at once is not worth waking another one.
+        match fs::metadata(self.files.root.join(path)) {
             Ok(metadata) => Ok(metadata.is_file().then_some(metadata.len())),
             Err(error) if error.kind() == Io::NotFound => Ok(None),
-            Err(error) => Err(unreadable(error, &path)),
-        })
-        .await
+            Err(error) => Err(unreadable(error, path)),
+        }
     }
 
     async fn list(

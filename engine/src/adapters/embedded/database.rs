@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, ffi};
+use rusqlite::{Connection, OpenFlags, config::DbConfig, ffi};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{OpenMode, batches::Batches, files, lock::DirectoryLock};
@@ -59,8 +59,9 @@ struct Inner {
     _lock: Option<DirectoryLock>,
 }
 
-/// Runs a write; what it returns answers the caller once it is known whether the transaction was committed.
-type Write = Box<dyn FnOnce(&Connection) -> Answer + Send>;
+/// Runs a write; what it returns answers the caller once it is known whether the transaction was committed. With an error the whole
+/// transaction is lost.
+type Write = Box<dyn FnOnce(&Connection) -> (Answer, Result<()>) + Send>;
 type Answer = Box<dyn FnOnce(Option<&CommitFailure>) + Send>;
 
 /// Why a transaction was lost, in a form that every caller of the batch gets a copy of.
@@ -139,20 +140,57 @@ impl Database {
         &self,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.in_batch(|connection| (in_savepoint(connection, work), Ok(()))).await
+    }
+
+    /// As [`Database::write`], for `work` that refuses before it changes anything, if at all: its inner error undoes nothing. What
+    /// undoing needs costs more than most changes do.
+    ///
+    /// # Errors
+    /// The inner ones of `work`, and those of [`Database::write`]. An outer one fails all writes of the transaction.
+    pub(super) async fn write_checked<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.in_batch(|connection| match work(connection) {
+            Ok(outcome) => (outcome, Ok(())),
+            Err(error) => (Err(stopped()), Err(error)),
+        })
+        .await
+    }
+
+    async fn in_batch<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> (Result<T>, Result<()>) + Send + 'static,
+    ) -> Result<T> {
         self.0.mode.check_writable()?;
         let (sender, answer) = oneshot::channel();
         let write: Write = Box::new(move |connection| {
-            let outcome = in_savepoint(connection, work);
-            Box::new(move |lost| {
+            let (outcome, transaction) = work(connection);
+            let answer: Answer = Box::new(move |lost| {
                 // The caller may have given up; the write stands all the same.
                 let _ = sender.send(match lost {
                     None => outcome,
                     Some(failure) => Err(Error::new(failure.kind, failure.message.clone())),
                 });
-            })
+            });
+            (answer, transaction)
         });
         self.enqueue(write);
         answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Runs `work`, one statement that finds one row by its key, on a connection that cannot write. It sees all that was committed
+    /// before. It runs on the caller's thread: waking another one and coming back takes longer than the few microseconds that
+    /// a row takes, even where a page of the file must come from the disk.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub(super) fn glance<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let connection = self.0.reader()?;
+        let outcome = work(&connection);
+        lock(&self.0.readers).push(connection);
+        outcome
     }
 
     /// Runs `work` on a connection that cannot write, off the async threads. It sees all that was committed before.
@@ -239,7 +277,9 @@ impl Inner {
         let connection = writer.as_mut().ok_or_else(stopped)?;
         let transaction = connection.transaction().map_err(failed)?;
         for write in batch {
-            answers.push(write(&transaction));
+            let (answer, outcome) = write(&transaction);
+            answers.push(answer);
+            outcome?;
             // A full disk can end the whole transaction: then nothing of the batch is left to commit.
             if transaction.is_autocommit() {
                 return Err(Error::new(
@@ -251,12 +291,13 @@ impl Inner {
         transaction.commit().map_err(failed)
     }
 
-    fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    fn reader(&self) -> Result<Connection> {
         let idle = lock(&self.readers).pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => open_reader(&self.path)?,
-        };
+        idle.map_or_else(|| open_reader(&self.path), Ok)
+    }
+
+    fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let connection = self.reader()?;
         // One transaction, so that a closure of several statements sees one state.
         connection.execute_batch("BEGIN").map_err(failed)?;
         let outcome = work(&connection);
@@ -309,6 +350,8 @@ fn open_reader(path: &Path) -> Result<Connection> {
 fn prepare(connection: &Connection) -> Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // A statement keeps its plan whatever is bound to it; otherwise some are compiled anew each time.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
     Ok(())
 }
 

@@ -77,11 +77,11 @@ impl Queue for EmbeddedQueue {
         let visible_at_ms = after(now_ms, delay);
         let ids = self
             .database
-            .write(move |connection| {
-                bodies.iter().map(|body| messages::send(connection, queue, body, now_ms, visible_at_ms)).collect()
+            .write_checked(move |connection| {
+                let send = |body: &String| messages::send(connection, queue, body, now_ms, visible_at_ms);
+                bodies.iter().map(send).collect::<Result<Vec<_>>>().map(Ok)
             })
-            .await
-            .map(|ids: Vec<String>| ids)?;
+            .await?;
         self.announce(queue, ids.len());
         Ok(ids)
     }
@@ -111,8 +111,10 @@ impl Queue for EmbeddedQueue {
 
     async fn extend(&self, queue: QueueName, receipt: &str, visibility: Duration) -> Result<()> {
         let (receipt, visible_at_ms) = (receipt.to_owned(), after(self.now_ms(), visibility));
-        let extended =
-            self.database.write(move |connection| messages::extend(connection, queue, &receipt, visible_at_ms)).await?;
+        let extended = self
+            .database
+            .write_checked(move |connection| messages::extend(connection, queue, &receipt, visible_at_ms).map(Ok))
+            .await?;
         if !extended {
             return Err(Error::new(
                 ErrorKind::Fenced,
@@ -127,7 +129,7 @@ impl Queue for EmbeddedQueue {
 
     async fn acknowledge(&self, queue: QueueName, receipt: &str) -> Result<()> {
         let receipt = receipt.to_owned();
-        self.database.write(move |connection| messages::acknowledge(connection, queue, &receipt)).await
+        self.database.write_checked(move |connection| messages::acknowledge(connection, queue, &receipt).map(Ok)).await
     }
 
     async fn dead_letters(&self, queue: QueueName, after: Option<&str>, max: usize) -> Result<Vec<DeadLetter>> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::registration::Applicant;
 use crate::{
-    adapters::embedded::tables::{self, Reach},
+    adapters::embedded::tables::{self, Reach, Writes},
     error::{Error, ErrorKind, Result},
     model::{
         Account, AccountId, ActivityEvent, ActivityKind, EventId, Membership, Role, User, UserId,
@@ -193,7 +193,7 @@ fn rows<R: Row>(connection: &Connection, now_s: i64, query: &Query) -> Result<Ve
 }
 
 fn put<R: Row + Serialize>(connection: &Connection, now: Timestamp, row: &R, condition: Condition) -> Result<()> {
-    tables::transact(connection, now.as_second(), &Reach::Everything, &[store::put(row, condition)?])
+    Writes::of_everybody(vec![store::put(row, condition)?])?.carry_out(connection, now.as_second())?
 }
 
 fn decode<R: Row + DeserializeOwned>(item: Item) -> Result<Versioned<R>> {

@@ -1,6 +1,8 @@
 //! What of a row's body is copied into columns of its own.
 
-use rusqlite::types::Value as Sql;
+use std::mem;
+
+use rusqlite::{Row, types::Value as Sql};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -51,18 +53,36 @@ impl Columns {
     }
 
     /// All values, in the order of the table's columns.
-    pub(super) fn into_values(self, version: i64) -> Vec<Sql> {
-        let optional = |value: Option<Sql>| value.unwrap_or(Sql::Null);
-        let mut values = vec![
-            Sql::Text(self.key.partition),
-            self.sort,
-            optional(self.account_id.map(Sql::Text)),
+    pub(super) fn into_values(mut self, version: i64) -> impl Iterator<Item = Sql> {
+        let key = [Sql::Text(mem::take(&mut self.key.partition)), mem::replace(&mut self.sort, Sql::Null)];
+        key.into_iter().chain(self.without_key(version, usize::MAX))
+    }
+
+    /// The values of the update that moves a row in the indexes whose bits are set.
+    pub(super) fn into_update(self, version: i64, changed: usize, row_id: i64) -> impl Iterator<Item = Sql> {
+        self.without_key(version, changed).chain([Sql::Integer(row_id)])
+    }
+
+    fn without_key(self, version: i64, changed: usize) -> impl Iterator<Item = Sql> {
+        let common = [
+            self.account_id.map_or(Sql::Null, Sql::Text),
             Sql::Integer(version),
-            optional(self.expires_at.map(Sql::Integer)),
+            self.expires_at.map_or(Sql::Null, Sql::Integer),
             Sql::Text(self.body),
         ];
-        values.extend(self.indexed.into_iter().flat_map(|(partition, sort)| [partition, sort]));
-        values
+        let moved = self.indexed.into_iter().enumerate().filter(move |(index, _)| changed & (1 << index) != 0);
+        common.into_iter().chain(moved.flat_map(|(_, (partition, sort))| [partition, sort]))
+    }
+
+    /// A bit for each index in which it has another place than `row`, whose index columns begin with column `first`.
+    pub(super) fn moves(&self, row: &Row<'_>, first: usize) -> rusqlite::Result<usize> {
+        let mut moves = 0;
+        for (index, (partition, sort)) in self.indexed.iter().enumerate() {
+            let column = first + 2 * index;
+            let stays = row.get_ref(column)? == partition.into() && row.get_ref(column + 1)? == sort.into();
+            moves |= usize::from(!stays) << index;
+        }
+        Ok(moves)
     }
 }
 

@@ -18,17 +18,23 @@ use crate::{
 const COMMON: [&str; 6] = ["partition", "sort", "account_id", "version", "expires_at", "body"];
 
 /// The statements of a table. Parameters: key (1, 2) and the present instant in seconds (3) unless said otherwise.
+///
+/// SQLite writes an index anew when a statement names one of its columns, changed or not; so there is an update for each set of
+/// indexes that a row's new version may move in.
 pub(super) struct TableSql {
     schema: &'static TableSchema,
     /// Its name in SQLite.
     pub(super) name: String,
     /// `body, version, account_id` of one row.
     pub(super) get: String,
-    /// `version, account_id` of one row.
-    pub(super) version: String,
-    /// Makes or replaces a row; parameters are all columns.
-    pub(super) put: String,
-    /// Removes a row.
+    /// `rowid, version, account_id` of one row, and the columns of all indexes.
+    pub(super) find: String,
+    /// Makes a row, in the place of one that has expired; parameters are all columns.
+    pub(super) insert: String,
+    /// Changes the row with an id, the last parameter; the others are its columns but the key, and those of the indexes that have
+    /// their bits in the place.
+    updates: Vec<String>,
+    /// Removes the row with an id, the only parameter.
     pub(super) delete: String,
     /// Removes expired rows; parameters are the present instant in seconds and how many.
     pub(super) sweep: String,
@@ -56,13 +62,21 @@ impl TableSql {
         let alive = "(expires_at IS NULL OR expires_at > ?3)";
         Self {
             get: format!("SELECT body, version, account_id FROM {name} WHERE partition = ?1 AND sort = ?2 AND {alive}"),
-            version: format!("SELECT version, account_id FROM {name} WHERE partition = ?1 AND sort = ?2 AND {alive}"),
-            put: format!(
+            find: format!(
+                "SELECT {} FROM {name} WHERE partition = ?1 AND sort = ?2 AND {alive}",
+                ["rowid", "version", "account_id"]
+                    .into_iter()
+                    .chain(columns.iter().skip(COMMON.len()).map(String::as_str))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+            updates: (0..1 << schema.indexes.len()).map(|changed| update(&name, schema, changed)).collect(),
+            insert: format!(
                 "INSERT INTO {name} ({}) VALUES ({places}) ON CONFLICT (partition, sort) DO UPDATE SET {}",
                 columns.join(", "),
                 updates.join(", ")
             ),
-            delete: format!("DELETE FROM {name} WHERE partition = ?1 AND sort = ?2"),
+            delete: format!("DELETE FROM {name} WHERE rowid = ?"),
             sweep: format!(
                 "DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM {name} WHERE expires_at <= ?1 LIMIT ?2)"
             ),
@@ -70,6 +84,29 @@ impl TableSql {
             name,
         }
     }
+
+    /// The update that moves a row in the indexes whose bits are set.
+    pub(super) fn update(&self, changed: usize) -> &str {
+        &self.updates[changed]
+    }
+
+    /// Whether its rows may expire.
+    pub(super) fn expires(&self) -> bool {
+        self.schema.expires.is_some()
+    }
+
+    /// The table's name in the schema.
+    pub(super) fn schema_name(&self) -> &'static str {
+        self.schema.name
+    }
+}
+
+fn update(name: &str, schema: &'static TableSchema, changed: usize) -> String {
+    let moved = schema.indexes.iter().enumerate().filter(|(index, _)| changed & (1 << index) != 0);
+    let index_columns = moved.flat_map(|(_, index)| <[String; 2]>::from(index_column_names(index)));
+    let columns = COMMON.iter().skip(2).map(|name| (*name).to_owned()).chain(index_columns);
+    let set = columns.map(|column| format!("{column} = ?")).collect::<Vec<_>>().join(", ");
+    format!("UPDATE {name} SET {set} WHERE rowid = ?")
 }
 
 /// Column names of an index: partition, sort.
@@ -133,7 +170,7 @@ fn build(connection: &Connection, table: &TableSql) -> Result<()> {
 
 fn copy_rows(connection: &Connection, table: &TableSql, from: &str) -> Result<()> {
     let mut select = connection.prepare(&format!("SELECT body, version FROM {from}")).map_err(failed)?;
-    let mut put = connection.prepare(&table.put).map_err(failed)?;
+    let mut put = connection.prepare(&table.insert).map_err(failed)?;
     let mut rows = select.query([]).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
         let (body, version): (String, i64) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
