@@ -26,6 +26,8 @@ use crate::{
 pub(super) struct Job {
     ctx: Arc<RunContext>,
     claim: Claim,
+    /// True while the run is as it was claimed.
+    is_fresh: bool,
     attempt: u32,
     stop: StopSwitch,
     run: Option<Child<Run>>,
@@ -53,9 +55,9 @@ pub(super) enum JobEnd {
 }
 
 impl Job {
-    pub fn new(ctx: Arc<RunContext>, claim: Claim, source: Recipient<JobEnded>) -> Self {
+    pub fn new(ctx: Arc<RunContext>, claim: Claim, is_fresh: bool, source: Recipient<JobEnded>) -> Self {
         let last_word = LastWord::broke_off(source, JobEnded(JobEnd::BrokeOff));
-        Self { ctx, claim, attempt: 0, stop: StopSwitch::new(), run: None, work: None, look: None, last_word }
+        Self { ctx, claim, is_fresh, attempt: 0, stop: StopSwitch::new(), run: None, work: None, look: None, last_word }
     }
 
     fn try_once(&mut self, ctx: &mut Context<Self>) {
@@ -66,9 +68,21 @@ impl Job {
             return;
         }
         self.attempt += 1;
+        if std::mem::replace(&mut self.is_fresh, false) {
+            return self.begin_attempt(ctx);
+        }
         let (run_ctx, claim) = (self.ctx.clone(), self.claim.clone());
         let work = async move { conclude::refreshed(&run_ctx, &claim).await };
         self.work = Some(Task::start(work, ctx.address().recipient(), Refreshed));
+    }
+
+    /// Builds the attempt from the claim as it is now.
+    fn begin_attempt(&mut self, ctx: &mut Context<Self>) {
+        let broke_off = Error::new(ErrorKind::Bug, "an attempt's actor broke off; see the log");
+        let ended = AttemptEnded { attempt: self.attempt, end: Err(broke_off) };
+        let last_word = LastWord::broke_off(ctx.address().recipient(), ended);
+        let run = Run::new(self.ctx.clone(), self.claim.clone(), self.stop.clone(), self.attempt, last_word);
+        self.run = Some(Child::start(run));
     }
 
     fn after_error(&mut self, error: Error, ctx: &mut Context<Self>) {
@@ -172,12 +186,8 @@ impl Handler<Refreshed> for Job {
         self.work = None;
         match claim {
             Ok(claim) => {
-                self.claim = claim.clone();
-                let broke_off = Error::new(ErrorKind::Bug, "an attempt's actor broke off; see the log");
-                let ended = AttemptEnded { attempt: self.attempt, end: Err(broke_off) };
-                let last_word = LastWord::broke_off(ctx.address().recipient(), ended);
-                let run = Run::new(self.ctx.clone(), claim, self.stop.clone(), self.attempt, last_word);
-                self.run = Some(Child::start(run));
+                self.claim = claim;
+                self.begin_attempt(ctx);
             }
             Err(error) => self.after_error(error, ctx),
         }

@@ -66,6 +66,8 @@ enum Work {
 /// A run of this worker, under the source's lease.
 struct Held {
     claim: Claim,
+    /// False once an actor worked on the run: its row may have moved on since the claim.
+    is_fresh: bool,
     /// `None` between one that broke off and the next.
     job: Option<Child<Job>>,
     born: Instant,
@@ -183,8 +185,15 @@ impl Source {
     fn hold(&mut self, claim: Claim, ctx: &mut Context<Self>) {
         if let Some(current) = &mut self.current {
             let now = Instant::now();
-            let held =
-                Held { claim, job: None, born: now, restarts: Restarts::default(), renewed_at: now, heartbeat: None };
+            let held = Held {
+                claim,
+                is_fresh: true,
+                job: None,
+                born: now,
+                restarts: Restarts::default(),
+                renewed_at: now,
+                heartbeat: None,
+            };
             current.work = Work::Held(Box::new(held));
         }
         self.start_job(ctx);
@@ -196,7 +205,9 @@ impl Source {
             return;
         }
         held.born = Instant::now();
-        held.job = Some(Child::start(Job::new(self.ctx.clone(), held.claim.clone(), ctx.address().recipient())));
+        let is_fresh = std::mem::replace(&mut held.is_fresh, false);
+        let job = Job::new(self.ctx.clone(), held.claim.clone(), is_fresh, ctx.address().recipient());
+        held.job = Some(Child::start(job));
         if let Some(stop) = self.stopping {
             held.stop(stop);
         }

@@ -1,8 +1,9 @@
 //! Work of an actor on the runtime's pool: ends with its owner, and its end comes back as one message, panic or not.
 
-use std::future::Future;
+use std::{any::Any, future::Future, panic::AssertUnwindSafe};
 
 use actix::{Message, Recipient};
+use futures::FutureExt;
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -24,11 +25,8 @@ impl Task {
         M::Result: Send,
     {
         Self(tokio::spawn(async move {
-            let mut inner = Inner(tokio::spawn(work));
-            let result = match (&mut inner.0).await {
-                Ok(result) => result,
-                Err(broken) => Err(Error::new(ErrorKind::Bug, format!("work broke off: {broken}"))),
-            };
+            // What it shares is checked anew each time by whoever uses it after a panic.
+            let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| Err(broken_off(&*panic)));
             // A receiver that is gone has no more use for the fact.
             to.do_send(tell(result));
         }))
@@ -41,11 +39,7 @@ impl Drop for Task {
     }
 }
 
-/// Aborting the outer task must end the inner one too.
-struct Inner<T>(JoinHandle<T>);
-
-impl<T> Drop for Inner<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+fn broken_off(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::new(ErrorKind::Bug, format!("work broke off: {}", text.unwrap_or("a panic")))
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::{
     RunContext,
@@ -38,13 +39,23 @@ pub struct Claim {
     /// The fence: rides on every later write.
     pub epoch: u64,
     /// The source as it was when the lease was taken.
-    pub source: Source,
-    /// The run as it was when the lease was taken.
-    pub run: Run,
+    pub source: Arc<Source>,
+    /// The run as it was when the lease was taken, or when this attempt began.
+    pub run: Arc<Run>,
+    /// Of both as they were when the lease was taken; `None` once the run was read again.
+    pub taken: Option<Taken>,
     /// Whether it still moves.
     pub pulse: Pulse,
     /// Its place among the runs of its account and its integration.
     pub place: Arc<Place>,
+}
+
+/// The rows' versions as the claim wrote them.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    at: Instant,
+    source_version: u64,
+    run_version: u64,
 }
 
 /// What became of an attempt to claim.
@@ -174,8 +185,9 @@ async fn take(
         scope: *scope,
         order: order.clone(),
         epoch: new_run.epoch,
-        source: new_source,
-        run: new_run,
+        source: Arc::new(new_source),
+        run: Arc::new(new_run),
+        taken: Some(Taken { at: Instant::now(), source_version: source.version + 1, run_version: run.version + 1 }),
         pulse: Pulse::new(),
         place: Arc::new(place),
     })))
@@ -316,10 +328,16 @@ pub(super) async fn change_both(
     claim: &Claim,
     mut change: impl FnMut(&mut Source, &mut Run) -> Result<Vec<ActivityEvent>>,
 ) -> Result<(Run, Vec<ActivityEvent>)> {
+    let mut expected = rows_as_taken(ctx, claim);
     loop {
         let order = &claim.order;
-        let mut source = ctx.store.get::<Source>(&claim.scope, key(order.account_id, order.source_id)).await?;
-        let mut run = ctx.store.get::<Run>(&claim.scope, key(order.job_id, order.run_id)).await?;
+        let (mut source, mut run) = match expected.take() {
+            Some(rows) => rows,
+            None => (
+                ctx.store.get::<Source>(&claim.scope, key(order.account_id, order.source_id)).await?,
+                ctx.store.get::<Run>(&claim.scope, key(order.job_id, order.run_id)).await?,
+            ),
+        };
         lease::check(&source.row.lease, claim.epoch)?;
         let events = change(&mut source.row, &mut run.row)?;
         let mut writes = vec![
@@ -334,4 +352,12 @@ pub(super) async fn change_both(
             done => return done.map(|()| (run.row, events)),
         }
     }
+}
+
+/// What the rows of a run most likely are that has not had the time to write of itself: whoever wrote them all the same has made
+/// new versions, and these are refused.
+fn rows_as_taken(ctx: &RunContext, claim: &Claim) -> Option<(Versioned<Source>, Versioned<Run>)> {
+    let taken = claim.taken.filter(|taken| taken.at.elapsed() < ctx.settings.progress_every)?;
+    let source = Versioned { row: Source::clone(&claim.source), version: taken.source_version };
+    Some((source, Versioned { row: Run::clone(&claim.run), version: taken.run_version }))
 }

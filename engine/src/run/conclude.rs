@@ -1,6 +1,6 @@
 //! What follows from how an attempt ended. Decisions only; [`super::commit`] and [`super::claim`] write.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     RunContext,
@@ -117,5 +117,5 @@ pub async fn fail(ctx: &RunContext, claim: &Claim, error: &Error, progress: Opti
 /// `Retry` when the store cannot be reached.
 pub async fn refreshed(ctx: &RunContext, claim: &Claim) -> Result<Claim> {
     let run = ctx.store.get::<Run>(&claim.scope, key(claim.order.job_id, claim.order.run_id)).await?.row;
-    Ok(Claim { run, ..claim.clone() })
+    Ok(Claim { run: Arc::new(run), taken: None, ..claim.clone() })
 }
