@@ -27,18 +27,21 @@ use listbackup_engine::{
     run::order,
 };
 use process::Server;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinHandle};
 use workers::World;
 
 /// Requests under way at a time.
-const REQUESTS: usize = 64;
+const REQUESTS: usize = 32;
 const DISPATCHED: usize = 30_000;
+const DUE: usize = 20_000;
+/// Runs under way at a time, of those.
+const DUE_SLOTS: usize = 256;
 const IDLE_SOURCES: usize = 10_000;
 const IDLE_TIME: Duration = Duration::from_secs(60);
 const LIVE_RUNS: usize = 1_000;
 const LIVE_TIME: Duration = Duration::from_secs(60);
 
-const PARTS: [&str; 3] = ["dispatch", "idle", "live"];
+const PARTS: [&str; 4] = ["dispatch", "due", "idle", "live"];
 /// Makes this program the product of live runs.
 const SERVE: &str = "serve";
 
@@ -48,6 +51,7 @@ fn main() -> io::Result<ExitCode> {
     match (part.as_str(), product) {
         (SERVE, _) => slow_product::serve()?,
         ("dispatch", Some(_)) => workers::on_system(dispatch()),
+        ("due", Some(_)) => workers::on_system(due()),
         ("idle", Some(_)) => workers::on_system(idle()),
         ("live", Some(product)) => workers::on_system(live(&product)),
         (chosen, _) => measure_parts(chosen)?,
@@ -74,19 +78,7 @@ async fn dispatch() {
     let jobs = world.jobs(2 * REQUESTS, &Schedule::Manual).await;
     let engine = Engine::start(world.ctx.clone(), Roles::Worker);
     let (ends, started) = (Arc::new(Semaphore::new(REQUESTS)), Instant::now());
-    let follower = tokio::spawn({
-        let (ends, mut events) = (ends.clone(), world.ctx.ports.events.follow(&world.scope));
-        async move {
-            let mut ended = 0;
-            while ended < DISPATCHED {
-                let event = events.next().await.expect("the bus lives");
-                if event.kind == ActivityKind::RunFailed {
-                    ended += 1;
-                    ends.add_permits(1);
-                }
-            }
-        }
-    });
+    let follower = follow_ends(&world, DISPATCHED, &ends);
     for n in 0..DISPATCHED {
         ends.acquire().await.expect("open").forget();
         let (world, job) = (world.clone(), jobs[n % jobs.len()].clone());
@@ -103,6 +95,33 @@ async fn dispatch() {
         at(50),
         at(99)
     );
+    engine.send(Drain).await.expect("the root answers");
+}
+
+/// Adds a permit for each run that has ended, from now on, until so many have.
+fn follow_ends(world: &World, runs: usize, ends: &Arc<Semaphore>) -> JoinHandle<()> {
+    let (mut events, ends) = (world.ctx.ports.events.follow(&world.scope), ends.clone());
+    tokio::spawn(async move {
+        let mut ended = 0;
+        while ended < runs {
+            let event = events.next().await.expect("the bus lives");
+            if event.kind == ActivityKind::RunFailed {
+                ended += 1;
+                ends.add_permits(1);
+            }
+        }
+    })
+}
+
+/// Runs that the scheduler orders in batches, since the jobs of all are due at the same time.
+async fn due() {
+    let world = World::new(DUE_SLOTS).await;
+    world.due_jobs(DUE).await;
+    let follower = follow_ends(&world, DUE, &Arc::new(Semaphore::new(0)));
+    let started = Instant::now();
+    let engine = Engine::start(world.ctx.clone(), Roles::Worker);
+    follower.await.expect("all ended");
+    println!("{DUE} jobs due at the same time: {:.0} runs/s", DUE as f64 / started.elapsed().as_secs_f64());
     engine.send(Drain).await.expect("the root answers");
 }
 

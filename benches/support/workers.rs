@@ -73,12 +73,24 @@ impl World {
 
     /// So many sources with a job each.
     pub async fn jobs(&self, count: usize, schedule: &Schedule) -> Vec<Job> {
+        self.jobs_with(count, schedule, |_| ()).await
+    }
+
+    /// So many sources with a job each that is due now.
+    pub async fn due_jobs(&self, count: usize) {
+        let now_ms = self.ctx.ports.clock.now().as_millisecond();
+        let due = |job: &mut Job| (job.due_at_ms, job.next_due_ms) = (Some(now_ms), Some(now_ms));
+        self.jobs_with(count, &Schedule::Interval { every_seconds: 24 * 60 * 60 }, due).await;
+    }
+
+    async fn jobs_with(&self, count: usize, schedule: &Schedule, change: impl Fn(&mut Job)) -> Vec<Job> {
         let mut jobs = Vec::with_capacity(count);
         while jobs.len() < count {
             let mut writes = Vec::new();
             for _ in 0..50.min(count - jobs.len()) {
                 let source = self.source();
-                let job = self.job(&source, schedule);
+                let mut job = self.job(&source, schedule);
+                change(&mut job);
                 writes.push(store::put(&source, Condition::Absent).expect("a row"));
                 writes.push(store::put(&job, Condition::Absent).expect("a row"));
                 jobs.push(job);

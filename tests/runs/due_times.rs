@@ -61,7 +61,7 @@ impl Scheduled {
 
     /// One look; how many runs it ordered.
     pub async fn look(&self) -> usize {
-        due::fire_due(&self.world.ports, &self.world.system).await.expect("a look")
+        due::fire_due(&self.world.ports, &self.world.system).await.expect("a look").runs
     }
 
     /// One look after so many seconds.

@@ -37,14 +37,15 @@ impl Scheduler {
     }
 }
 
-async fn look(ctx: &RunContext, takes_all: bool) -> Result<()> {
+/// Returns true when there is more to do at once.
+async fn look(ctx: &RunContext, takes_all: bool) -> Result<bool> {
     let before = if takes_all { jiff::Timestamp::MAX } else { ctx.ports.clock.now() };
     let sent = order::resend_lost(&ctx.ports, &ctx.system, before).await?;
     let fired = due::fire_due(&ctx.ports, &ctx.system).await?;
-    if sent + fired > 0 {
-        tracing::info!(sent, fired, "orders sent again, jobs fired");
+    if sent + fired.runs > 0 {
+        tracing::info!(sent, fired = fired.runs, "orders sent again, jobs fired");
     }
-    Ok(())
+    Ok(fired.has_more)
 }
 
 impl Actor for Scheduler {
@@ -66,15 +67,17 @@ impl Handler<End> for Scheduler {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Looked(Result<()>);
+struct Looked(Result<bool>);
 
 impl Handler<Looked> for Scheduler {
     type Result = ();
 
-    fn handle(&mut self, Looked(result): Looked, _: &mut Self::Context) {
+    fn handle(&mut self, Looked(result): Looked, ctx: &mut Self::Context) {
         self.look = None;
-        if let Err(error) = result {
-            tracing::warn!(%error, "due jobs could not be looked up; trying again");
+        match result {
+            Ok(true) => self.look(ctx),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "due jobs could not be looked up; trying again"),
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod batch;
 
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, json};
 
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
-        ActivityEvent, ActivityKind, Job, JobId, JobState,
+        ActivityEvent, ActivityKind, Job, JobId, JobState, Run,
         scope::{AccountScope, SystemScope},
     },
     ports::{Ports, Query, SortRange},
@@ -33,9 +34,9 @@ use crate::{
 
 /// The one partition of the due index.
 pub const DUE_SHARD: &str = "due";
-/// Jobs of one read.
-const PAGE: usize = 200;
-/// Rows that one look writes before it leaves the others to the next.
+/// Jobs of one read. They are taken up at the same time: their transactions share a flush of the disk, or a round trip.
+const PAGE: usize = 32;
+/// Writes of one look before it leaves the others to the next.
 const WRITES_MAX: usize = 2_000;
 /// Batches that an edit of a job waits for, some thousand due times.
 const SETTLING_MAX: usize = 50;
@@ -72,30 +73,50 @@ fn name_next(job: &mut Job, next: Option<Due>, look_at: Option<Timestamp>) {
     job.due_shard = next.map(|_| DUE_SHARD.to_owned());
 }
 
-/// Gives every due time that has come its outcome, for every job, as far as one look goes. Returns how many runs were
-/// ordered.
+/// What one look came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fired {
+    /// Runs that were ordered.
+    pub runs: usize,
+    /// True when there may be more to do at once.
+    pub has_more: bool,
+}
+
+/// Gives every due time that has come its outcome, for every job, as far as one look goes.
 ///
 /// # Errors
 /// `Retry` when a store cannot be reached; the next look goes on.
-pub async fn fire_due(ports: &Ports, system: &SystemScope) -> Result<usize> {
+pub async fn fire_due(ports: &Ports, system: &SystemScope) -> Result<Fired> {
     let look = Look::new(ports, false);
-    let (mut fired, mut written) = (0, 0);
-    loop {
+    let (mut fired, mut written, mut has_moved) = (0, 0, false);
+    while written < WRITES_MAX {
         let jobs = look.due_jobs(system).await?;
         if jobs.is_empty() {
-            return Ok(fired);
+            return Ok(Fired { runs: fired, has_more: false });
         }
-        for job in jobs {
-            let scope = system.account(job.row.account_id);
-            let done = look.take_up(&scope, &job).await?;
-            fired += done.fired;
-            // One that was another's to write counts as well, so that a look ends.
-            written += done.written.max(1);
-            if written >= WRITES_MAX {
-                return Ok(fired);
+        let look = &look;
+        let each = |job: Versioned<Job>| async move { look.take_up(&system.account(job.row.account_id), &job).await };
+        let taken_up = join_all(jobs.into_iter().map(each)).await;
+        // What was written has its messages, whatever became of the others.
+        let (mut starts, mut failure) = (Vec::new(), None);
+        for done in taken_up {
+            match done {
+                Ok(done) => {
+                    // One that was another's to write counts as well, so that a look ends.
+                    written += done.written.max(1);
+                    has_moved |= done.written > 0;
+                    starts.extend(done.starts);
+                }
+                Err(error) => failure = Some(error),
             }
         }
+        fired += starts.len();
+        look.send(&starts).await;
+        if let Some(error) = failure {
+            return Err(error);
+        }
     }
+    Ok(Fired { runs: fired, has_more: has_moved })
 }
 
 /// Gives every due time of a job that has come its outcome, also those that still wait for the job's delay: whoever changes
@@ -111,7 +132,8 @@ pub async fn settle(ports: &Ports, scope: &AccountScope, job_id: JobId) -> Resul
         if !is_overdue(&job.row, look.now) {
             return Ok(());
         }
-        look.write_outcomes(scope, &job).await?;
+        let done = look.write_outcomes(scope, &job).await?;
+        look.send(done.starts.as_slice()).await;
     }
     let message = "times that the job missed are still being written down; change it in a moment";
     Err(Error::new(ErrorKind::Retry, message).with("job", job_id))
@@ -134,7 +156,8 @@ struct Look<'a> {
 /// What became of one job at a look.
 #[derive(Default)]
 struct Done {
-    fired: usize,
+    /// The run that starts, without message yet.
+    starts: Option<Run>,
     written: usize,
 }
 
@@ -174,7 +197,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Writes the next outcomes of a job, all or none, and sends the message of the run that starts.
+    /// Writes the next outcomes of a job, all or none.
     async fn write_outcomes(&self, scope: &AccountScope, found: &Versioned<Job>) -> Result<Done> {
         let mut there = Vec::new();
         for _ in 0..ATTEMPTS_MAX {
@@ -184,7 +207,10 @@ impl<'a> Look<'a> {
                 batch => batch?,
             };
             match self.store.transact(scope, batch.writes(found.version)?).await {
-                Ok(()) => return Ok(self.tell(scope, batch).await),
+                Ok(()) => {
+                    event::publish(self.ports, scope, &batch.events);
+                    return Ok(Done { written: batch.size(), starts: batch.starts });
+                }
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) => return Err(error),
             }
@@ -200,15 +226,10 @@ impl<'a> Look<'a> {
         Ok(Done::default())
     }
 
-    /// After the rows are durable: what can be made up for when it fails.
-    async fn tell(&self, scope: &AccountScope, batch: Batch) -> Done {
-        let written = batch.size();
-        event::publish(self.ports, scope, &batch.events);
-        if let Some(run) = &batch.starts
-            && let Err(error) = order::send(self.ports, run).await
-        {
-            tracing::warn!(%error, run = %run.run_id, "the message of a due run was not sent yet; its row is kept");
+    /// Sends the messages of runs whose rows are durable: what can be made up for when it fails.
+    async fn send(&self, starts: &[Run]) {
+        if let Err(error) = order::send_all(self.ports, starts).await {
+            tracing::warn!(%error, runs = starts.len(), "messages of due runs were not sent yet; their rows are kept");
         }
-        Done { fired: usize::from(batch.starts.is_some()), written }
     }
 }

@@ -127,7 +127,15 @@ pub(super) fn queued_event(ports: &Ports, run: &mut Run) -> ActivityEvent {
 /// # Errors
 /// `Retry` when the queue cannot be reached.
 pub(super) async fn send(ports: &Ports, run: &Run) -> Result<()> {
-    send_order(ports, &RunOrder::of(run)).await
+    send_all(ports, std::slice::from_ref(run)).await
+}
+
+/// Sends the messages of runs, together.
+///
+/// # Errors
+/// `Retry` when the queue cannot be reached.
+pub(super) async fn send_all(ports: &Ports, runs: &[Run]) -> Result<()> {
+    send_orders(ports, runs.iter().map(RunOrder::of)).await
 }
 
 /// Sends the message of an order.
@@ -135,9 +143,15 @@ pub(super) async fn send(ports: &Ports, run: &Run) -> Result<()> {
 /// # Errors
 /// `Retry` when the queue cannot be reached.
 pub(super) async fn send_order(ports: &Ports, order: &RunOrder) -> Result<()> {
-    let body = serde_json::to_value(order)
-        .map_err(|error| Error::new(ErrorKind::Bug, "an order does not serialise").caused_by(error))?;
-    ports.queue.send(QueueName::Jobs, vec![body], Duration::ZERO).await?;
+    send_orders(ports, [order.clone()].into_iter()).await
+}
+
+async fn send_orders(ports: &Ports, orders: impl Iterator<Item = RunOrder>) -> Result<()> {
+    let bodies = orders.map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
+    let bodies = bodies.map_err(|error| Error::new(ErrorKind::Bug, "an order does not serialise").caused_by(error))?;
+    if !bodies.is_empty() {
+        ports.queue.send(QueueName::Jobs, bodies, Duration::ZERO).await?;
+    }
     Ok(())
 }
 
