@@ -17,6 +17,7 @@ use listbackup_engine::{
     snapshot::{SnapshotStore, StoreSettings},
     store::Store,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
 
@@ -127,6 +128,7 @@ pub fn http_client(guard: AddressGuard) -> Result<HttpClient> {
 /// # Errors
 /// `Exhausted` when the machine gives no threads.
 pub fn system() -> Result<SystemRunner> {
+    open_all_files_allowed();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.saturating_sub(1).max(1))
@@ -134,6 +136,16 @@ pub fn system() -> Result<SystemRunner> {
         .build()
         .map_err(|error| Error::new(ErrorKind::Exhausted, format!("the runtime could not be started: {error}")))?;
     Ok(System::with_tokio_rt(|| runtime))
+}
+
+/// Each run that lives has a connection or more, and shells allow 1,024 open files where the system allows far more to whoever asks.
+fn open_all_files_allowed() {
+    let limits = getrlimit(Resource::Nofile);
+    if limits.current < limits.maximum {
+        let raised = Rlimit { current: limits.maximum, maximum: limits.maximum };
+        // Where the system refuses, it goes on with what the shell allows.
+        let _refused = setrlimit(Resource::Nofile, raised);
+    }
 }
 
 /// Sends the log to standard error.
