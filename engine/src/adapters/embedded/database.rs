@@ -118,7 +118,9 @@ impl Database {
         if layout(&transaction)? != LAYOUT_VERSION {
             transaction.pragma_update(None, "user_version", LAYOUT_VERSION).map_err(failed)?;
         }
-        transaction.commit().map_err(failed)
+        transaction.commit().map_err(failed)?;
+        // What savepoints keep of pages, to undo a write alone, would go to a new file with all but the smallest transactions.
+        connection.pragma_update(None, "temp_store", "memory").map_err(failed)
     }
 
     /// Reads before the stores are used; blocks.
@@ -216,7 +218,11 @@ impl Database {
         lock(&self.0.readers).clear();
         let mut writer = lock(&self.0.writer);
         let connection = writer.as_mut().ok_or_else(stopped)?;
-        connection.execute_batch("VACUUM").map_err(failed)?;
+        // Its copy is as large as the database.
+        connection.pragma_update(None, "temp_store", "file").map_err(failed)?;
+        let copied = connection.execute_batch("VACUUM").map_err(failed);
+        connection.pragma_update(None, "temp_store", "memory").map_err(failed)?;
+        copied?;
         let is_busy: i64 =
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)?;
         if is_busy == 0 {
