@@ -1,7 +1,7 @@
 //! The engine: accounts, sources, jobs, runs and the snapshot store.
 //!
 //! Layers, each using only those before it: [`model`], [`tables`], [`ports`], [`store`], [`snapshot`], [`export`], [`run`],
-//! [`actors`]. [`adapters`] implement the ports. What has to hold through all of them stands in [`invariants`].
+//! [`actors`]. [`adapters`] implement the ports; tasks wait for each other at a [`latest`] value. What has to hold through all of them stands in [`invariants`].
 
 pub mod actors;
 pub mod adapters;

@@ -26,8 +26,6 @@ use crate::{
 pub(super) struct Job {
     ctx: Arc<RunContext>,
     claim: Claim,
-    /// True while the run is as it was claimed.
-    is_fresh: bool,
     attempt: u32,
     stop: StopSwitch,
     run: Option<Child<Run>>,
@@ -55,9 +53,9 @@ pub(super) enum JobEnd {
 }
 
 impl Job {
-    pub fn new(ctx: Arc<RunContext>, claim: Claim, is_fresh: bool, source: Recipient<JobEnded>) -> Self {
+    pub fn new(ctx: Arc<RunContext>, claim: Claim, source: Recipient<JobEnded>) -> Self {
         let last_word = LastWord::broke_off(source, JobEnded(JobEnd::BrokeOff));
-        Self { ctx, claim, is_fresh, attempt: 0, stop: StopSwitch::new(), run: None, work: None, look: None, last_word }
+        Self { ctx, claim, attempt: 0, stop: StopSwitch::new(), run: None, work: None, look: None, last_word }
     }
 
     fn try_once(&mut self, ctx: &mut Context<Self>) {
@@ -68,7 +66,7 @@ impl Job {
             return;
         }
         self.attempt += 1;
-        if std::mem::replace(&mut self.is_fresh, false) {
+        if self.attempt == 1 && self.claim.taken.is_some() {
             return self.begin_attempt(ctx);
         }
         let (run_ctx, claim) = (self.ctx.clone(), self.claim.clone());

@@ -41,11 +41,11 @@ impl Scheduler {
 async fn look(ctx: &RunContext, takes_all: bool) -> Result<bool> {
     let before = if takes_all { jiff::Timestamp::MAX } else { ctx.ports.clock.now() };
     let sent = order::resend_lost(&ctx.ports, &ctx.system, before).await?;
-    let fired = due::fire_due(&ctx.ports, &ctx.system).await?;
-    if sent + fired.runs > 0 {
-        tracing::info!(sent, fired = fired.runs, "orders sent again, jobs fired");
+    let ordered = due::fire_due(&ctx.ports, &ctx.system).await?;
+    if sent + ordered.runs > 0 {
+        tracing::info!(sent, fired = ordered.runs, "orders sent again, jobs fired");
     }
-    Ok(fired.has_more)
+    Ok(ordered.has_more)
 }
 
 impl Actor for Scheduler {

@@ -66,8 +66,6 @@ enum Work {
 /// A run of this worker, under the source's lease.
 struct Held {
     claim: Claim,
-    /// False once an actor worked on the run: its row may have moved on since the claim.
-    is_fresh: bool,
     /// `None` between one that broke off and the next.
     job: Option<Child<Job>>,
     born: Instant,
@@ -185,15 +183,8 @@ impl Source {
     fn hold(&mut self, claim: Claim, ctx: &mut Context<Self>) {
         if let Some(current) = &mut self.current {
             let now = Instant::now();
-            let held = Held {
-                claim,
-                is_fresh: true,
-                job: None,
-                born: now,
-                restarts: Restarts::default(),
-                renewed_at: now,
-                heartbeat: None,
-            };
+            let held =
+                Held { claim, job: None, born: now, restarts: Restarts::default(), renewed_at: now, heartbeat: None };
             current.work = Work::Held(Box::new(held));
         }
         self.start_job(ctx);
@@ -205,9 +196,7 @@ impl Source {
             return;
         }
         held.born = Instant::now();
-        let is_fresh = std::mem::replace(&mut held.is_fresh, false);
-        let job = Job::new(self.ctx.clone(), held.claim.clone(), is_fresh, ctx.address().recipient());
-        held.job = Some(Child::start(job));
+        held.job = Some(Child::start(Job::new(self.ctx.clone(), held.claim.clone(), ctx.address().recipient())));
         if let Some(stop) = self.stopping {
             held.stop(stop);
         }
@@ -217,6 +206,8 @@ impl Source {
     fn restart_job(&mut self, ctx: &mut Context<Self>) {
         let Some(Current { work: Work::Held(held), .. }) = &mut self.current else { return };
         held.job = None;
+        // Its actor may have moved the run on.
+        held.claim.taken = None;
         match held.restarts.next(held.born.elapsed()) {
             Some(wait) => {
                 tracing::error!(run = %held.claim.order.run_id, ?wait, "a run's actor broke off; it is built anew");

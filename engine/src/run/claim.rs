@@ -42,7 +42,7 @@ pub struct Claim {
     pub source: Arc<Source>,
     /// The run as it was when the lease was taken, or when this attempt began.
     pub run: Arc<Run>,
-    /// Of both as they were when the lease was taken; `None` once the run was read again.
+    /// Of both as they were when the lease was taken; `None` once the run may have moved on since then.
     pub taken: Option<Taken>,
     /// Whether it still moves.
     pub pulse: Pulse,

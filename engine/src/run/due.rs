@@ -75,7 +75,7 @@ fn name_next(job: &mut Job, next: Option<Due>, look_at: Option<Timestamp>) {
 
 /// What one look came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fired {
+pub struct Ordered {
     /// Runs that were ordered.
     pub runs: usize,
     /// True when there may be more to do at once.
@@ -86,13 +86,13 @@ pub struct Fired {
 ///
 /// # Errors
 /// `Retry` when a store cannot be reached; the next look goes on.
-pub async fn fire_due(ports: &Ports, system: &SystemScope) -> Result<Fired> {
+pub async fn fire_due(ports: &Ports, system: &SystemScope) -> Result<Ordered> {
     let look = Look::new(ports, false);
     let (mut fired, mut written, mut has_moved) = (0, 0, false);
     while written < WRITES_MAX {
         let jobs = look.due_jobs(system).await?;
         if jobs.is_empty() {
-            return Ok(Fired { runs: fired, has_more: false });
+            return Ok(Ordered { runs: fired, has_more: false });
         }
         let look = &look;
         let each = |job: Versioned<Job>| async move { look.take_up(&system.account(job.row.account_id), &job).await };
@@ -116,7 +116,7 @@ pub async fn fire_due(ports: &Ports, system: &SystemScope) -> Result<Fired> {
             return Err(error);
         }
     }
-    Ok(Fired { runs: fired, has_more: has_moved })
+    Ok(Ordered { runs: fired, has_more: has_moved })
 }
 
 /// Gives every due time of a job that has come its outcome, also those that still wait for the job's delay: whoever changes

@@ -142,7 +142,7 @@ impl Database {
         &self,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.in_batch(|connection| (in_savepoint(connection, work), Ok(()))).await
+        self.write_checked(|connection| Ok(in_savepoint(connection, work))).await
     }
 
     /// As [`Database::write`], for `work` that refuses before it changes anything, if at all: its inner error undoes nothing. What
@@ -154,21 +154,13 @@ impl Database {
         &self,
         work: impl FnOnce(&Connection) -> Result<Result<T>> + Send + 'static,
     ) -> Result<T> {
-        self.in_batch(|connection| match work(connection) {
-            Ok(outcome) => (outcome, Ok(())),
-            Err(error) => (Err(stopped()), Err(error)),
-        })
-        .await
-    }
-
-    async fn in_batch<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> (Result<T>, Result<()>) + Send + 'static,
-    ) -> Result<T> {
         self.0.mode.check_writable()?;
         let (sender, answer) = oneshot::channel();
         let write: Write = Box::new(move |connection| {
-            let (outcome, transaction) = work(connection);
+            let (outcome, transaction) = match work(connection) {
+                Ok(outcome) => (outcome, Ok(())),
+                Err(error) => (Err(stopped()), Err(error)),
+            };
             let answer: Answer = Box::new(move |lost| {
                 // The caller may have given up; the write stands all the same.
                 let _ = sender.send(match lost {
