@@ -245,7 +245,7 @@ mod connect {
             bucket: address.bucket.clone(),
             prefix: address.prefix.clone(),
             endpoint_url: address.endpoint_url.clone(),
-            credentials: None,
+            ..AwsOptions::default()
         };
         match AwsSettings::new(options) {
             Ok(settings) => Some(S3Blobs::new(&AwsClients::new(&settings).await, &settings)),

@@ -53,6 +53,11 @@ where
     }
 }
 
+/// True for the code of an error that passes, such as of one entry of a batch.
+pub(super) fn passes(code: &str) -> bool {
+    PASSING.contains(&code)
+}
+
 /// The HTTP status of the answer, if one came.
 pub(super) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
@@ -61,7 +66,7 @@ pub(super) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
 fn kind_of(code: &str, status: Option<u16>) -> ErrorKind {
     match (code, status) {
         ("NoSuchKey" | "NotFound", _) => ErrorKind::NotFound,
-        (code, _) if PASSING.contains(&code) => ErrorKind::Retry,
+        (code, _) if passes(code) => ErrorKind::Retry,
         (_, None | Some(429 | 500..)) => ErrorKind::Retry,
         // Rights, keys and names are wrong until somebody changes the settings or what was deployed.
         _ => ErrorKind::Invalid,

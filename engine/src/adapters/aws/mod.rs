@@ -15,11 +15,16 @@
 //! The cargo feature `aws`, on by default, builds this module. Nothing here reads the environment except the SDK: it
 //! looks there for credentials, unless the settings bring them, and for its own `AWS_…` options.
 
+mod batches;
 mod blobs;
 mod clients;
 mod error;
+mod keys;
+mod queue;
 mod settings;
 
 pub use blobs::S3Blobs;
 pub use clients::AwsClients;
+pub use keys::KmsKeys;
+pub use queue::SqsQueue;
 pub use settings::{AwsCredentials, AwsOptions, AwsSettings};

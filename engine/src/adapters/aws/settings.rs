@@ -3,7 +3,10 @@
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::error::{Error, Problem, Result};
+use crate::{
+    error::{Error, Problem, Result},
+    ports::QueueName,
+};
 
 /// The stage is a part of the names of tables and queues, which have lengths of their own.
 const MAX_STAGE_BYTES: usize = 20;
@@ -12,9 +15,13 @@ const MAX_LABEL_BYTES: usize = 63;
 const MIN_BUCKET_BYTES: usize = 3;
 /// S3 keys have at most 1,024 bytes, of which our own paths take up to 300.
 const MAX_PREFIX_BYTES: usize = 512;
+/// As long as AWS allows an ARN.
+const MAX_NAME_BYTES: usize = 2048;
+/// As long as Cognito allows the id of a client.
+const MAX_WORD_BYTES: usize = 128;
 
 /// Where the stores are, as an operator wrote it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AwsOptions {
     /// Tells installations in one AWS account apart: `production`, `test`.
     pub stage: String,
@@ -26,6 +33,16 @@ pub struct AwsOptions {
     pub prefix: String,
     /// Address of a service compatible with AWS, such as `http://127.0.0.1:4566`; `None` for AWS itself.
     pub endpoint_url: Option<String>,
+    /// Id, ARN or alias of the key that wraps data keys; `None` for `alias/listbackup-<stage>`.
+    pub kms_key: Option<String>,
+    /// Name or ARN of the event bus; `None` for `listbackup-<stage>`.
+    pub event_bus: Option<String>,
+    /// The user pool, such as `eu-central-1_AbCdEf123`; `None` where nobody signs in.
+    pub user_pool_id: Option<String>,
+    /// The pool's client, one without secret, through which people sign in; goes with the pool.
+    pub user_pool_client_id: Option<String>,
+    /// Where the pool's public keys are; `None` for their place in AWS.
+    pub user_pool_keys_url: Option<String>,
     /// Who calls; `None` to find out by the default chain of the SDK (environment, profile, web identity, container, instance).
     pub credentials: Option<AwsCredentials>,
 }
@@ -69,6 +86,18 @@ impl AwsSettings {
         check("/prefix", is_prefix(&options.prefix), message);
         let message = "must be an http or https address without user, query and fragment".to_owned();
         check("/endpointUrl", options.endpoint_url.as_deref().is_none_or(is_endpoint), message);
+        let name = "must be visible ASCII characters, at most 2048 of them";
+        let is_name = |text: &Option<String>| text.as_deref().is_none_or(is_name);
+        check("/kmsKey", is_name(&options.kms_key), name.to_owned());
+        check("/eventBus", is_name(&options.event_bus), name.to_owned());
+        let (pool, client) = (&options.user_pool_id, &options.user_pool_client_id);
+        let message = "must be a region, an underscore, and letters and digits".to_owned();
+        check("/userPoolId", pool.as_deref().is_none_or(is_user_pool), message);
+        let message = "must be letters and digits; a user pool and its client go together".to_owned();
+        let fits = client.as_deref().is_none_or(is_word) && client.is_some() == pool.is_some();
+        check("/userPoolClientId", fits, message);
+        let message = "must be an http or https address without user, query and fragment".to_owned();
+        check("/userPoolKeysUrl", options.user_pool_keys_url.as_deref().is_none_or(is_endpoint), message);
         if let Some(credentials) = &options.credentials {
             let message = || "must be visible ASCII characters".to_owned();
             check("/credentials/accessKeyId", is_visible(&credentials.access_key_id), message());
@@ -109,6 +138,36 @@ impl AwsSettings {
         self.0.endpoint_url.as_deref()
     }
 
+    /// The name of a queue: `listbackup-<stage>-jobs`. That of its dead letters has `-dead` at its end.
+    pub fn queue_name(&self, queue: QueueName) -> String {
+        format!("listbackup-{}-{}", self.0.stage, queue.as_str())
+    }
+
+    /// The name of the queue that a queue's messages go to when they were delivered too often.
+    pub fn dead_letter_queue_name(&self, queue: QueueName) -> String {
+        format!("{}-dead", self.queue_name(queue))
+    }
+
+    /// Id, ARN or alias of the key that wraps data keys.
+    pub fn kms_key(&self) -> String {
+        self.0.kms_key.clone().unwrap_or_else(|| format!("alias/listbackup-{}", self.0.stage))
+    }
+
+    /// Name or ARN of the event bus.
+    pub fn event_bus(&self) -> String {
+        self.0.event_bus.clone().unwrap_or_else(|| format!("listbackup-{}", self.0.stage))
+    }
+
+    /// The user pool and its client, where people sign in.
+    pub fn user_pool(&self) -> Option<(&str, &str)> {
+        Some((self.0.user_pool_id.as_deref()?, self.0.user_pool_client_id.as_deref()?))
+    }
+
+    /// Where the user pool's public keys are, if that is not their place in AWS.
+    pub fn user_pool_keys_url(&self) -> Option<&str> {
+        self.0.user_pool_keys_url.as_deref()
+    }
+
     /// The given credentials.
     pub(super) fn credentials(&self) -> Option<&AwsCredentials> {
         self.0.credentials.as_ref()
@@ -127,6 +186,18 @@ fn is_label(text: &str, len: std::ops::RangeInclusive<usize>) -> bool {
 fn is_prefix(text: &str) -> bool {
     let is_name = |name: &str| is_visible(name) && !matches!(name, "." | "..") && !name.contains('\\');
     text.is_empty() || (text.len() <= MAX_PREFIX_BYTES && text.split('/').all(is_name))
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= MAX_NAME_BYTES && is_visible(text)
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_WORD_BYTES && text.bytes().all(|letter| letter.is_ascii_alphanumeric())
+}
+
+fn is_user_pool(text: &str) -> bool {
+    text.split_once('_').is_some_and(|(region, name)| is_label(region, 1..=MAX_LABEL_BYTES) && is_word(name))
 }
 
 fn is_endpoint(text: &str) -> bool {
@@ -155,6 +226,11 @@ mod tests {
             bucket: "listbackup-objects".to_owned(),
             prefix: "backups/crm".to_owned(),
             endpoint_url: None,
+            kms_key: None,
+            event_bus: None,
+            user_pool_id: None,
+            user_pool_client_id: None,
+            user_pool_keys_url: None,
             credentials: None,
         }
     }
@@ -188,6 +264,11 @@ mod tests {
             bucket: "my.bucket".to_owned(),
             prefix: "a//b".to_owned(),
             endpoint_url: Some("ftp://example.com".to_owned()),
+            kms_key: Some(String::new()),
+            event_bus: Some("a b".to_owned()),
+            user_pool_id: Some("pool".to_owned()),
+            user_pool_client_id: None,
+            user_pool_keys_url: Some("keys.json".to_owned()),
             credentials: Some(credentials),
         };
         assert!(!format!("{wrong:?} {}", AwsSettings::new(wrong.clone()).unwrap_err()).contains("canary"));
@@ -197,11 +278,44 @@ mod tests {
             "/bucket",
             "/prefix",
             "/endpointUrl",
+            "/kmsKey",
+            "/eventBus",
+            "/userPoolId",
+            "/userPoolClientId",
+            "/userPoolKeysUrl",
             "/credentials/accessKeyId",
             "/credentials/secretAccessKey",
             "/credentials/sessionToken",
         ];
         assert_eq!(places(wrong), expected);
+    }
+
+    #[test]
+    fn names_follow_from_the_stage_unless_they_are_given() {
+        let settings = AwsSettings::new(options()).unwrap();
+        assert_eq!(settings.queue_name(QueueName::Jobs), "listbackup-test-jobs");
+        assert_eq!(settings.dead_letter_queue_name(QueueName::Data), "listbackup-test-data-dead");
+        assert_eq!((&*settings.kms_key(), &*settings.event_bus()), ("alias/listbackup-test", "listbackup-test"));
+        assert_eq!((settings.user_pool(), settings.user_pool_keys_url()), (None, None));
+        let given = |text: &str| Some(text.to_owned());
+        let settings = AwsSettings::new(AwsOptions {
+            kms_key: given("arn:aws:kms:eu-central-1:1:key/1"),
+            event_bus: given("others"),
+            user_pool_id: given("eu-central-1_AbC1"),
+            user_pool_client_id: given("7client"),
+            user_pool_keys_url: given("http://127.0.0.1:1/keys"),
+            ..options()
+        });
+        let settings = settings.unwrap();
+        assert_eq!((&*settings.kms_key(), &*settings.event_bus()), ("arn:aws:kms:eu-central-1:1:key/1", "others"));
+        assert_eq!(settings.user_pool(), Some(("eu-central-1_AbC1", "7client")));
+        assert_eq!(settings.user_pool_keys_url(), Some("http://127.0.0.1:1/keys"));
+    }
+
+    #[test]
+    fn a_pool_and_its_client_go_together() {
+        let client = Some("7client".to_owned());
+        assert_eq!(places(AwsOptions { user_pool_client_id: client, ..options() }), ["/userPoolClientId"]);
     }
 
     #[test]
