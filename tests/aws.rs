@@ -1,40 +1,30 @@
-//! What the ports promise, kept by the stores of AWS on ministack; and what only these meet: answers of their services.
+//! What the ports promise, kept by the stores of AWS on both of its stand-ins; and what only these meet: answers of their services.
 
+#[path = "aws/objects.rs"]
+mod objects;
 #[path = "support/servers/mod.rs"]
 mod servers;
 #[path = "support/suites/mod.rs"]
 mod suites;
 mod support;
 
-use std::{fmt::Debug, sync::Arc};
+use std::fmt::Debug;
 
-use listbackup_engine::{
-    ErrorKind,
-    adapters::{
-        aws::{AwsClients, S3Blobs},
-        embedded::SystemClock,
-    },
-    ports::{Blobs, PutOutcome},
-};
-use serde_json::Value;
-use servers::{ministack, ministack::MiniStack};
-use support::{Embedded, Subject};
-use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
+use servers::aws::{self, Aws, StandIn};
 
 /// A client without its HTTP stack compiles, and fails at its first request.
 #[tokio::test]
 async fn each_service_answers_its_client() {
-    if let Err(reason) = ministack::installed() {
-        return println!("skipped: {reason}");
+    for stand_in in [StandIn::MiniStack, StandIn::Moto] {
+        let Some(aws) = aws(stand_in).await else { return };
+        let clients = &aws.clients;
+        answered(clients.dynamodb.list_tables().send().await);
+        answered(clients.sqs.list_queues().send().await);
+        answered(clients.s3.head_bucket().bucket(aws.settings.bucket()).send().await);
+        answered(clients.eventbridge.list_event_buses().send().await);
+        answered(clients.kms.list_keys().send().await);
+        answered(clients.cognito.list_user_pools().max_results(1).send().await);
     }
-    let aws = MiniStack::start().await;
-    let clients = &aws.clients;
-    answered(clients.dynamodb.list_tables().send().await);
-    answered(clients.sqs.list_queues().send().await);
-    answered(clients.s3.head_bucket().bucket(aws.settings.bucket()).send().await);
-    answered(clients.eventbridge.list_event_buses().send().await);
-    answered(clients.kms.list_keys().send().await);
-    answered(clients.cognito.list_user_pools().max_results(1).send().await);
 }
 
 #[track_caller]
@@ -44,102 +34,13 @@ fn answered<T: Debug, E: Debug>(answer: Result<T, E>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn objects_are_stored_as_promised() {
-    if let Err(reason) = ministack::installed() {
-        return println!("skipped: {reason}");
+/// An account with an empty bucket; `None`, and the reason is printed, where no stand-in is installed.
+async fn aws(stand_in: StandIn) -> Option<Aws> {
+    match aws::installed() {
+        Ok(()) => Some(Aws::start(stand_in).await),
+        Err(reason) => {
+            println!("skipped: {reason}");
+            None
+        }
     }
-    let aws = MiniStack::start().await;
-    let embedded = Embedded::new();
-    suites::blobs::stores_objects(&subject(&embedded, &aws)).await;
-}
-
-#[tokio::test]
-async fn locked_objects_cannot_be_removed() {
-    if let Err(reason) = ministack::installed() {
-        return println!("skipped: {reason}");
-    }
-    let aws = MiniStack::with_object_lock().await;
-    let embedded = Embedded::new();
-    suites::blobs::locked_objects_cannot_be_removed(&subject(&embedded, &aws)).await;
-}
-
-#[tokio::test]
-async fn the_bucket_tells_the_data_queue_of_each_new_snapshot() {
-    if let Err(reason) = ministack::installed() {
-        return println!("skipped: {reason}");
-    }
-    let aws = MiniStack::start().await;
-    let queue_url = aws.announce_snapshots().await;
-    let embedded = Embedded::new();
-    let subject = subject(&embedded, &aws);
-    let account = subject.account();
-    let path = |rest: &str| format!("accounts/{}/sources/s/{rest}", account.account_id());
-    let (segment, snapshot) = (path("segments/1.seg"), path("snapshots/1.snap"));
-    for (path, outcome) in
-        [(&segment, PutOutcome::Created), (&snapshot, PutOutcome::Created), (&snapshot, PutOutcome::Exists)]
-    {
-        assert_eq!(subject.ports.blobs.put_if_absent(&account, path, "12345".into()).await.unwrap(), outcome);
-    }
-
-    let told = received(&aws.clients, &queue_url, 20).await;
-    let [event] = told.as_slice() else { panic!("one message was expected: {told:?}") };
-    let object = &event["Records"][0]["s3"]["object"];
-    let key = format!("{}/{snapshot}", ministack::PREFIX);
-    assert_eq!((object["key"].as_str(), object["size"].as_u64()), (Some(key.as_str()), Some(5)), "{event}");
-    assert_eq!(received(&aws.clients, &queue_url, 1).await, Vec::<Value>::new(), "a refused put is not told");
-}
-
-async fn received(clients: &AwsClients, queue_url: &str, wait_s: i32) -> Vec<Value> {
-    let receive = clients.sqs.receive_message().queue_url(queue_url).max_number_of_messages(10);
-    let messages = receive.wait_time_seconds(wait_s).send().await.unwrap().messages.unwrap_or_default();
-    messages.iter().map(|message| serde_json::from_str(message.body().unwrap()).unwrap()).collect()
-}
-
-/// ministack never answers so: it handles one write after another.
-#[tokio::test]
-async fn a_writer_in_conflict_asks_again_who_won() {
-    let (free, taken) = (ResponseTemplate::new(200), refusal(412, "PreconditionFailed"));
-    for (answer, outcome) in [(free, PutOutcome::Created), (taken, PutOutcome::Exists)] {
-        let s3 = MockServer::start().await;
-        let put = || Mock::given(matchers::method("PUT")).and(matchers::header("if-none-match", "*"));
-        put().respond_with(refusal(409, "ConditionalRequestConflict")).up_to_n_times(1).expect(1).mount(&s3).await;
-        put().respond_with(answer).expect(1).mount(&s3).await;
-        let (blobs, embedded) = (blobs(&s3).await, Embedded::new());
-        let account = embedded.subject().account();
-        let path = format!("accounts/{}/a", account.account_id());
-        assert_eq!(blobs.put_if_absent(&account, &path, "x".into()).await.unwrap(), outcome);
-    }
-}
-
-#[tokio::test]
-async fn what_only_an_operator_can_put_right_is_no_denial_of_an_account() {
-    for (status, code) in [(403, "AccessDenied"), (404, "NoSuchBucket")] {
-        let s3 = MockServer::start().await;
-        Mock::given(matchers::any()).respond_with(refusal(status, code)).mount(&s3).await;
-        let (blobs, embedded) = (blobs(&s3).await, Embedded::new());
-        let account = embedded.subject().account();
-        let error = blobs.get(&account, &format!("accounts/{}/a", account.account_id())).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-        assert!(error.to_string().contains(code), "{error}");
-    }
-}
-
-/// The embedded ports with the objects in S3.
-fn subject(embedded: &Embedded, aws: &MiniStack) -> Subject {
-    let mut ports = embedded.stores.ports();
-    ports.blobs = Arc::new(S3Blobs::new(&aws.clients, &aws.settings));
-    // Locks end by the service's clock.
-    ports.clock = Arc::new(SystemClock);
-    Subject::new(ports)
-}
-
-async fn blobs(s3: &MockServer) -> S3Blobs {
-    let settings = ministack::settings(s3.uri());
-    S3Blobs::new(&AwsClients::new(&settings).await, &settings)
-}
-
-fn refusal(status: u16, code: &str) -> ResponseTemplate {
-    let body = format!("<Error><Code>{code}</Code><Message>as told</Message></Error>");
-    ResponseTemplate::new(status).set_body_raw(body, "application/xml")
 }

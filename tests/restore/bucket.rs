@@ -18,18 +18,18 @@ use tokio::{
 use super::{
     Place,
     program::{Program, binary},
-    servers::ministack::{self, MiniStack},
+    servers::aws::{self, Aws, StandIn},
 };
 
 /// A user with a bucket, a place for keys, and a cache.
 struct Owner {
-    aws: MiniStack,
+    aws: Aws,
     home: TempDir,
 }
 
 impl Owner {
     async fn new() -> Self {
-        Self { aws: MiniStack::start().await, home: tempfile::tempdir().expect("a directory") }
+        Self { aws: Aws::start(StandIn::MiniStack).await, home: tempfile::tempdir().expect("a directory") }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -95,7 +95,7 @@ fn moved(report: &Value) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_in_a_bucket_is_listed_verified_and_restored_with_bucket_and_key_alone() {
-    if let Err(reason) = ministack::installed() {
+    if let Err(reason) = aws::installed() {
         return println!("skipped: {reason}");
     }
     let (place, owner) = (Place::new(300, 0), Owner::new().await);
@@ -148,7 +148,7 @@ async fn a_copy_in_a_bucket_is_listed_verified_and_restored_with_bucket_and_key_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_copy_into_a_bucket_stores_only_what_differs() {
-    if let Err(reason) = ministack::installed() {
+    if let Err(reason) = aws::installed() {
         return println!("skipped: {reason}");
     }
     let (place, owner) = (Place::new(300, 0), Owner::new().await);
@@ -173,7 +173,7 @@ async fn a_second_copy_into_a_bucket_stores_only_what_differs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_was_killed_goes_on_where_it_was() {
-    if let Err(reason) = ministack::installed() {
+    if let Err(reason) = aws::installed() {
         return println!("skipped: {reason}");
     }
     let (place, owner) = (Place::new(300, 0), Owner::new().await);
@@ -208,7 +208,7 @@ async fn a_copy_that_was_killed_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_wrong_with_a_bucket_is_told_at_once_and_nothing_is_made() {
-    if let Err(reason) = ministack::installed() {
+    if let Err(reason) = aws::installed() {
         return println!("skipped: {reason}");
     }
     let (place, owner) = (Place::new(100, 0), Owner::new().await);

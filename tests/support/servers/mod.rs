@@ -4,10 +4,14 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of the kit")]
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod localstripe;
 pub mod mediawiki;
 #[cfg(feature = "aws")]
-pub mod ministack;
+mod ministack;
+#[cfg(feature = "aws")]
+mod moto;
 pub mod oidc_provider;
 mod process;
 
