@@ -1,7 +1,13 @@
 //! What the ports promise, kept by the stores of AWS on both of its stand-ins; and what only these meet: answers of their services.
 
+#[path = "aws/events.rs"]
+mod events;
+#[path = "aws/keys.rs"]
+mod keys;
 #[path = "aws/objects.rs"]
 mod objects;
+#[path = "aws/queue.rs"]
+mod queue;
 #[path = "support/servers/mod.rs"]
 mod servers;
 #[path = "support/suites/mod.rs"]

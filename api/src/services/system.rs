@@ -135,7 +135,7 @@ async fn components(state: &AppState) -> BTreeMap<&'static str, &'static str> {
     let nobody = AccountId::derived(0, [0; 10]);
     let scope = state.system.account(nobody);
     let tables = state.store.find::<Account>(&scope, key1(nobody)).await.map(drop);
-    let queue = state.ports.queue.dead_letters(QueueName::Jobs, None, 1).await.map(drop);
+    let queue = state.ports.queue.dead_letters(QueueName::Jobs, None, 0).await.map(drop);
     let blobs = state.ports.blobs.list(&scope, &format!("accounts/{nobody}/"), None, 1).await.map(drop);
     let identity = state.ports.identity.jwks().await.map(drop);
     [("tables", tables), ("queue", queue), ("blobs", blobs), ("identity", identity)]

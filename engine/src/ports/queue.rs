@@ -56,10 +56,15 @@ pub struct DeadLetter {
 /// Durable at-least-once delivery with visibility time-outs, as in SQS.
 ///
 /// Messages whose bodies name one `accountId` are a group. Groups take turns, as in fair queues of SQS: who sends many messages
-/// keeps nobody else waiting behind all of them.
+/// keeps nobody else waiting behind all of them. SQS itself sees to that on the whole, and not message by message.
+///
+/// Messages are calls to look: they may come twice, early or late, and in another order. What must hold, conditional writes hold.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Adds messages, each visible after its delay; durable on return. Returns their ids.
+    /// Adds messages, each visible after its delay, in SQS after 15 minutes at most; durable on return. Returns their ids.
+    ///
+    /// # Errors
+    /// `Invalid`, and none is sent, when one is too large. `Retry` when not all could be sent; some may be.
     async fn send(&self, queue: QueueName, bodies: Vec<Value>, delay: Duration) -> Result<Vec<String>>;
 
     /// Up to `max` visible messages, hidden from others for `visibility`; waits up to `wait` for the first.
@@ -70,15 +75,22 @@ pub trait Queue: Send + Sync {
     /// Hides a message for `visibility` from now; zero makes it visible at once.
     ///
     /// # Errors
-    /// `Fenced` when the receipt is stale.
+    /// `Fenced` when the receipt is stale. SQS may take a receipt that a later delivery made stale, until that one is acknowledged.
     async fn extend(&self, queue: QueueName, receipt: &str, visibility: Duration) -> Result<()>;
 
-    /// The work is done: removes the message. A stale receipt removes nothing and is no error.
+    /// The work is done: removes the message. A stale receipt removes nothing, except where SQS takes it, and is no error.
     async fn acknowledge(&self, queue: QueueName, receipt: &str) -> Result<()>;
 
-    /// Dead letters, oldest first, after the one with id `after`.
+    /// Dead letters, oldest first, after the one with id `after`; with `max` zero none, but it shows whether the queue answers.
+    ///
+    /// SQS can only receive them. So there it takes a second or more, looks at a thousand at most, does not show those that another
+    /// caller looks at just then, and gives nothing after a letter that is gone.
     async fn dead_letters(&self, queue: QueueName, after: Option<&str>, max: usize) -> Result<Vec<DeadLetter>>;
 
-    /// Moves a dead letter back, with its count at zero; false when it is not there.
+    /// Moves a dead letter back, with its count at zero; false when it is not there. In SQS it is sent anew, under another id, and then
+    /// removed: cut in between, it is delivered twice.
+    ///
+    /// # Errors
+    /// `Retry` when another caller may have it in hand.
     async fn redrive(&self, queue: QueueName, id: &str) -> Result<bool>;
 }

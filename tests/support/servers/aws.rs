@@ -1,6 +1,10 @@
 //! An AWS account of its own, served by one of the stand-ins for AWS.
 
-use listbackup_engine::adapters::aws::{AwsClients, AwsCredentials, AwsOptions, AwsSettings};
+use listbackup_engine::{
+    adapters::aws::{AwsClients, AwsCredentials, AwsOptions, AwsSettings},
+    ports::QueueName,
+};
+use serde_json::json;
 
 use super::{ministack, moto, process::Server, python};
 
@@ -62,6 +66,55 @@ impl Aws {
         Self { server, stand_in, settings, clients }
     }
 
+    /// Its address, without a slash at the end.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Makes the queues of a stage, each with its dead letters.
+    pub async fn make_queues(&self, settings: &AwsSettings) {
+        for queue in [QueueName::Jobs, QueueName::Data] {
+            let dead = self.clients.sqs.create_queue().queue_name(settings.dead_letter_queue_name(queue));
+            dead.send().await.expect("a queue can be made");
+            let dead_arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{}", settings.dead_letter_queue_name(queue));
+            let policy = json!({ "deadLetterTargetArn": dead_arn, "maxReceiveCount": 5 }).to_string();
+            let live = self.clients.sqs.create_queue().queue_name(settings.queue_name(queue));
+            live.attributes("RedrivePolicy".into(), policy).send().await.expect("a queue can be made");
+        }
+    }
+
+    /// Makes the key that wraps data keys.
+    pub async fn make_key(&self) {
+        let key = self.clients.kms.create_key().send().await.expect("a key can be made");
+        let id = key.key_metadata.expect("a key is described").key_id;
+        let alias = self.clients.kms.create_alias().alias_name(self.settings.kms_key()).target_key_id(id);
+        alias.send().await.expect("an alias can be made");
+    }
+
+    /// Makes the event bus, and a queue that it tells of failed runs; the queue's address.
+    pub async fn make_bus(&self) -> String {
+        let bus = self.settings.event_bus();
+        self.clients.eventbridge.create_event_bus().name(&bus).send().await.expect("a bus can be made");
+        let queue = self.clients.sqs.create_queue().queue_name("failures").send().await;
+        let pattern = json!({ "source": ["listbackup"], "detail-type": ["run.failed"] }).to_string();
+        let rule = self.clients.eventbridge.put_rule().name("failures").event_bus_name(&bus).event_pattern(pattern);
+        rule.send().await.expect("a rule can be made");
+        // Plain HTTP for the same reason as below.
+        let arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:failures");
+        let targets = json!({ "Rule": "failures", "EventBusName": bus, "Targets": [{ "Id": "failures", "Arn": arn }] });
+        let answer = reqwest::Client::new()
+            .post(self.url())
+            .header("x-amz-target", "AWSEvents.PutTargets")
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("authorization", format!("AWS4-HMAC-SHA256 Credential=test/20261122/{REGION}/events/aws4_request"))
+            .body(targets.to_string())
+            .send()
+            .await
+            .expect("the stand-in answers");
+        assert!(answer.status().is_success(), "{answer:?}");
+        queue.expect("a queue can be made").queue_url.expect("a queue has an address")
+    }
+
     /// Makes a queue that the bucket tells of every new `.snap` object; the queue's address.
     pub async fn announce_snapshots(&self) -> String {
         let queue = self.clients.sqs.create_queue().queue_name("listbackup-test-data").send().await;
@@ -94,15 +147,20 @@ impl Aws {
 
 /// Settings for a service compatible with AWS at `endpoint_url`.
 pub fn settings(endpoint_url: String) -> AwsSettings {
+    AwsSettings::new(options(endpoint_url)).expect("the settings are right")
+}
+
+/// The options of [`settings`], for others that differ from them.
+pub fn options(endpoint_url: String) -> AwsOptions {
     let credentials =
         AwsCredentials { access_key_id: "test".to_owned(), secret_access_key: "test".into(), session_token: None };
-    AwsSettings::new(AwsOptions {
+    AwsOptions {
         stage: "test".to_owned(),
         region: REGION.to_owned(),
         bucket: "listbackup-test-objects".to_owned(),
         prefix: PREFIX.to_owned(),
         endpoint_url: Some(endpoint_url),
         credentials: Some(credentials),
-    })
-    .expect("the settings are right")
+        ..AwsOptions::default()
+    }
 }

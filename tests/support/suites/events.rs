@@ -1,7 +1,11 @@
 //! The promises of the events port.
 
 use futures::{FutureExt, StreamExt};
-use listbackup_engine::model::{ActivityEvent, ActivityKind, EventId, scope::AccountScope};
+use listbackup_engine::{
+    model::{ActivityEvent, ActivityKind, EventId, scope::AccountScope},
+    ports::{Condition, Events},
+    store::{self, Store},
+};
 use serde_json::{Map, json};
 
 use crate::support::Subject;
@@ -13,6 +17,7 @@ pub async fn keeps_all(subject: &Subject) {
     a_nudge_wakes_who_waits_and_who_waits_later(subject).await;
 }
 
+/// An event that is only for those who follow at the moment.
 fn event(subject: &Subject, account: &AccountScope, number: u64) -> ActivityEvent {
     ActivityEvent {
         event_id: EventId::new(&*subject.ports.clock, &*subject.ports.random),
@@ -30,21 +35,35 @@ fn event(subject: &Subject, account: &AccountScope, number: u64) -> ActivityEven
     }
 }
 
-fn number(event: &ActivityEvent) -> u64 {
+pub fn number(event: &ActivityEvent) -> u64 {
     event.details["number"].as_u64().unwrap()
+}
+
+/// An event in its place in the table, from 1, as the relay has it there before it publishes.
+pub async fn kept(subject: &Subject, account: &AccountScope, place: u64) -> ActivityEvent {
+    let event =
+        ActivityEvent { kind: ActivityKind::RunFailed, sequence: Some(place), ..event(subject, account, place) };
+    let write = store::put(&event, Condition::Absent).unwrap();
+    Store::new(subject.ports.tables.clone()).transact(account, vec![write]).await.unwrap();
+    event
+}
+
+async fn publish(events: &dyn Events, event: ActivityEvent) {
+    events.publish(&[event]).await.unwrap();
 }
 
 async fn followers_get_their_account_in_order_from_now_on(subject: &Subject) {
     let (mine, other) = (subject.account(), subject.account());
     let events = &subject.ports.events;
-    events.publish(&[event(subject, &mine, 0)]).await.unwrap();
+    publish(&**events, kept(subject, &mine, 1).await).await;
     let (one, two) = (events.follow(&mine), events.follow(&mine));
-    for n in 1..=10 {
-        events.publish(&[event(subject, &other, 100 + n), event(subject, &mine, n)]).await.unwrap();
+    for n in 2..=11 {
+        let told = [kept(subject, &other, n).await, kept(subject, &mine, n).await];
+        events.publish(&told).await.unwrap();
     }
     for follower in [one, two] {
         let seen: Vec<u64> = follower.take(10).map(|event| number(&event)).collect().await;
-        assert_eq!(seen, (1..=10).collect::<Vec<_>>());
+        assert_eq!(seen, (2..=11).collect::<Vec<_>>());
     }
 }
 

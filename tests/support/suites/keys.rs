@@ -6,8 +6,15 @@ use crate::support::Subject;
 
 /// Every promise, one after another.
 pub async fn keeps_all(subject: &Subject) {
-    a_wrapped_key_opens_in_its_context_only(subject).await;
+    open_in_their_context_only(subject).await;
     an_altered_wrapped_key_is_refused(subject).await;
+    an_altered_secret_is_refused(subject).await;
+}
+
+/// Without those of altered bytes.
+pub async fn open_in_their_context_only(subject: &Subject) {
+    a_wrapped_key_opens_in_its_context_only(subject).await;
+    a_key_wrapped_again_opens_in_its_context_only(subject).await;
     a_sealed_secret_opens_in_its_context_only(subject).await;
 }
 
@@ -21,6 +28,15 @@ async fn a_wrapped_key_opens_in_its_context_only(subject: &Subject) {
     for context in ["account=b;epoch=1", "account=a;epoch=2", ""] {
         assert_eq!(keys.unwrap(context, &one.wrapped).await.unwrap_err().kind(), ErrorKind::Corrupt, "{context}");
     }
+}
+
+async fn a_key_wrapped_again_opens_in_its_context_only(subject: &Subject) {
+    let keys = &subject.ports.keys;
+    let key = keys.generate("account=a;epoch=1").await.unwrap();
+    let wrapped = keys.wrap("account=a;epoch=1", &key.plain).await.unwrap();
+    assert_ne!(wrapped, key.wrapped);
+    assert_eq!(*keys.unwrap("account=a;epoch=1", &wrapped).await.unwrap(), *key.plain);
+    assert_eq!(keys.unwrap("account=b;epoch=1", &wrapped).await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 async fn an_altered_wrapped_key_is_refused(subject: &Subject) {
@@ -44,6 +60,10 @@ async fn a_sealed_secret_opens_in_its_context_only(subject: &Subject) {
         assert_eq!(**secret::open(keys, "source=1", &sealed).await.unwrap(), *plain);
         assert_eq!(secret::open(keys, "source=2", &sealed).await.unwrap_err().kind(), ErrorKind::Corrupt);
     }
+}
+
+async fn an_altered_secret_is_refused(subject: &Subject) {
+    let keys = &*subject.ports.keys;
     let sealed = secret::seal(keys, "source=1", b"sk_live_canary").await.unwrap();
     for position in 0..sealed.len() {
         let mut altered = sealed.clone().into_bytes();

@@ -19,12 +19,14 @@ mod batches;
 mod blobs;
 mod clients;
 mod error;
+mod events;
 mod keys;
 mod queue;
 mod settings;
 
 pub use blobs::S3Blobs;
 pub use clients::AwsClients;
+pub use events::EventBridgeEvents;
 pub use keys::KmsKeys;
 pub use queue::SqsQueue;
 pub use settings::{AwsCredentials, AwsOptions, AwsSettings};
