@@ -19,44 +19,48 @@ use crate::{
 
 #[tokio::test]
 async fn keys_and_secrets_are_sealed_as_promised_on_ministack() {
-    // It encrypts without a check of the bytes: one that was altered opens as another key.
-    keep_their_promises(StandIn::MiniStack, |subject| Box::pin(suites::keys::open_in_their_context_only(subject)))
-        .await;
+    keys_and_secrets_are_sealed_as_promised(StandIn::MiniStack).await;
 }
 
 #[tokio::test]
 async fn keys_and_secrets_are_sealed_as_promised_on_moto() {
-    keep_their_promises(StandIn::Moto, |subject| Box::pin(suites::keys::keeps_all(subject))).await;
+    keys_and_secrets_are_sealed_as_promised(StandIn::Moto).await;
 }
 
-async fn keep_their_promises(
-    stand_in: StandIn,
-    promises: impl for<'a> FnOnce(&'a Subject) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>,
-) {
+async fn keys_and_secrets_are_sealed_as_promised(stand_in: StandIn) {
     let Some(aws) = aws(stand_in).await else { return };
     aws.make_key().await;
     let embedded = Embedded::new();
     let mut ports = embedded.stores.ports();
     ports.keys = Arc::new(KmsKeys::new(&aws.clients, &aws.settings));
-    promises(&Subject::new(ports)).await;
+    suites::keys::keeps_all(&Subject::new(ports)).await;
 }
 
 #[tokio::test]
-async fn a_key_that_kms_does_not_open_is_told_from_one_that_may_not_be_used() {
+async fn a_key_that_is_damaged_is_told_from_one_that_may_not_be_used() {
     for (status, code, kind) in [
         (400, "InvalidCiphertextException", ErrorKind::Corrupt),
-        (400, "NotFoundException", ErrorKind::Corrupt),
         (400, "AccessDeniedException", ErrorKind::Invalid),
         (400, "DisabledException", ErrorKind::Invalid),
+        (400, "KMSInvalidStateException", ErrorKind::Invalid),
         (400, "ThrottlingException", ErrorKind::Retry),
         (500, "KMSInternalException", ErrorKind::Retry),
     ] {
         let kms = MockServer::start().await;
+        let on = |operation: &str| {
+            Mock::given(matchers::header("x-amz-target", format!("TrentService.{operation}").as_str()))
+        };
+        let (blob, plain) = ("AAEC", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+        let made = ResponseTemplate::new(200).set_body_json(json!({ "CiphertextBlob": blob, "Plaintext": plain }));
+        on("GenerateDataKey").respond_with(made).mount(&kms).await;
         let refusal = ResponseTemplate::new(status).set_body_json(json!({ "__type": code, "message": "as told" }));
-        Mock::given(matchers::any()).respond_with(refusal).mount(&kms).await;
+        on("Decrypt").respond_with(refusal).mount(&kms).await;
         let settings = settings(kms.uri());
         let keys = KmsKeys::new(&AwsClients::new(&settings).await, &settings);
-        let error = keys.unwrap("account=a", &[1, 2, 3]).await.unwrap_err();
+        let mut wrapped = keys.generate("account=a").await.unwrap().wrapped;
+        let error = keys.unwrap("account=a", &wrapped).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
+        *wrapped.last_mut().unwrap() ^= 1;
+        assert_eq!(keys.unwrap("account=a", &wrapped).await.unwrap_err().kind(), ErrorKind::Corrupt);
     }
 }

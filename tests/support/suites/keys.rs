@@ -6,16 +6,11 @@ use crate::support::Subject;
 
 /// Every promise, one after another.
 pub async fn keeps_all(subject: &Subject) {
-    open_in_their_context_only(subject).await;
-    an_altered_wrapped_key_is_refused(subject).await;
-    an_altered_secret_is_refused(subject).await;
-}
-
-/// Without those of altered bytes.
-pub async fn open_in_their_context_only(subject: &Subject) {
     a_wrapped_key_opens_in_its_context_only(subject).await;
     a_key_wrapped_again_opens_in_its_context_only(subject).await;
+    an_altered_wrapped_key_is_refused(subject).await;
     a_sealed_secret_opens_in_its_context_only(subject).await;
+    an_altered_secret_is_refused(subject).await;
 }
 
 async fn a_wrapped_key_opens_in_its_context_only(subject: &Subject) {

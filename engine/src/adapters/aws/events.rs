@@ -125,18 +125,17 @@ impl Events for EventBridgeEvents {
 }
 
 fn entry(event: &ActivityEvent, bus: &str) -> Result<Entry> {
-    let entry = Entry::builder()
-        .event_bus_name(bus)
-        .source(SOURCE)
-        .detail_type(event.kind.code())
-        .time(DateTime::from_millis(event.timestamp))
-        .detail(detail(event)?)
-        .build();
-    if size_bytes(&entry) <= batches::MAX_BYTES || event.details.is_empty() {
-        return Ok(entry);
+    let whole = entry_with(event, detail(event)?, bus);
+    if size_bytes(&whole) <= batches::MAX_BYTES {
+        return Ok(whole);
     }
     let small = ActivityEvent { details: serde_json::Map::new(), ..event.clone() };
-    Ok(Entry { detail: Some(detail(&small)?), ..entry })
+    Ok(entry_with(event, detail(&small)?, bus))
+}
+
+fn entry_with(event: &ActivityEvent, detail: String, bus: &str) -> Entry {
+    let entry = Entry::builder().event_bus_name(bus).source(SOURCE).detail_type(event.kind.code());
+    entry.time(DateTime::from_millis(event.timestamp)).detail(detail).build()
 }
 
 fn detail(event: &ActivityEvent) -> Result<String> {

@@ -1,7 +1,8 @@
 //! Data keys wrapped by a key of KMS: the keys port.
 //!
-//! A wrapped key is `version (1) | what KMS gave`; the latter names the key that it needs, so one that was wrapped by an earlier key of
-//! the alias opens as long as that key is there and may be used. KMS binds it to the encryption context, which also stands in
+//! A wrapped key is `version (1) | checksum (16) | what KMS gave`. The last names the key that it needs, so one that was wrapped by an
+//! earlier key of the alias opens as long as that key is there and may be used. The checksum is no protection, which is the affair
+//! of KMS: it tells damage from a key that may not be used, since KMS says of both that access is denied. KMS binds it to the encryption context, which also stands in
 //! CloudTrail and can be a condition in the rights of a role (`kms:EncryptionContext:account`): so [`context_of`] makes names and
 //! values of the port's text.
 //!
@@ -25,10 +26,11 @@ use crate::{
 
 const KEY_BYTES: usize = 32;
 const FORMAT: u8 = 1;
+const CHECKSUM_BYTES: usize = 16;
 /// The name in the encryption context of a text that is not made of names and values.
 const WHOLE: &str = "context";
-/// What KMS says of a wrapped key that it does not open: altered, of another context, or of a key that is not there.
-const UNOPENED: &[&str] = &["InvalidCiphertextException", "IncorrectKeyException", "NotFoundException"];
+/// What KMS says of a wrapped key that it does not open: altered, or of another context.
+const UNOPENED: &[&str] = &["InvalidCiphertextException", "IncorrectKeyException"];
 
 /// The key that wraps all others; clones share their connections.
 #[derive(Clone, Debug)]
@@ -73,14 +75,10 @@ impl Keys for KmsKeys {
 
     async fn unwrap(&self, context: &str, wrapped: &[u8]) -> Result<Zeroizing<[u8; KEY_BYTES]>> {
         let refused = || {
-            let message =
-                "a wrapped key was altered, belongs elsewhere, or was wrapped with a key that KMS does not have";
+            let message = "a wrapped key was altered, belongs elsewhere, or holds no data key";
             Error::new(ErrorKind::Corrupt, message).with("context", context)
         };
-        let blob = match wrapped.split_first() {
-            Some((&FORMAT, blob)) if !blob.is_empty() => Blob::new(blob),
-            _ => return Err(refused()),
-        };
+        let blob = Blob::new(checked(wrapped).ok_or_else(refused)?);
         let decrypt = self.client.decrypt().ciphertext_blob(blob).set_encryption_context(context_of(context));
         match decrypt.send().await {
             // KMS wraps more than keys.
@@ -112,7 +110,21 @@ fn plain_of(blob: Option<Blob>) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
 }
 
 fn wrapped_of(blob: Option<Blob>) -> Option<Vec<u8>> {
-    Some([&[FORMAT], blob?.into_inner().as_slice()].concat())
+    let blob = blob?.into_inner();
+    Some([&[FORMAT], &checksum(&blob)[..], &blob].concat())
+}
+
+/// What KMS gave, if that is what is there.
+fn checked(wrapped: &[u8]) -> Option<&[u8]> {
+    let (format, rest) = wrapped.split_first()?;
+    let (sum, blob) = rest.split_first_chunk::<CHECKSUM_BYTES>()?;
+    (*format == FORMAT && *sum == checksum(blob)).then_some(blob)
+}
+
+fn checksum(blob: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut sum = [0; CHECKSUM_BYTES];
+    sum.copy_from_slice(&blake3::hash(blob).as_bytes()[..CHECKSUM_BYTES]);
+    sum
 }
 
 fn incomplete() -> Error {
