@@ -2,6 +2,8 @@
 
 #[path = "aws/events.rs"]
 mod events;
+#[path = "aws/identity.rs"]
+mod identity;
 #[path = "aws/keys.rs"]
 mod keys;
 #[path = "aws/objects.rs"]

@@ -17,6 +17,9 @@ use std::future::{Ready, ready};
 
 use crate::{problem::Problem, state::AppState};
 
+/// Names the account that a person works in, where their access token does not: those of a user pool.
+pub const ACCOUNT_HEADER: &str = "listbackup-account";
+
 /// What access keys start with.
 pub const KEY_PREFIX: &str = "lbk_";
 
@@ -95,7 +98,7 @@ pub async fn authenticate(state: &AppState, request: &HttpRequest) -> Result<Cal
     })?;
     let caller = match credentials.strip_prefix(KEY_PREFIX) {
         Some(_) => by_access_key(state, credentials).await,
-        None => by_token(state, credentials).await,
+        None => by_token(state, request, credentials).await,
     };
     caller.map_err(|error| match error.kind() {
         ErrorKind::Denied => Problem::unauthenticated(error.message()),
@@ -110,11 +113,20 @@ pub fn bearer(request: &HttpRequest) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| credentials.trim())
 }
 
-async fn by_token(state: &AppState, token: &str) -> Result<Caller, Error> {
+async fn by_token(state: &AppState, request: &HttpRequest, token: &str) -> Result<Caller, Error> {
     let subject = state.verifier.verify(token).await?;
-    let role = role_in(state, subject.user_id, subject.account_id).await?.ok_or_else(no_member)?;
-    let scope = state.system.account(subject.account_id);
+    let account_id = subject.account_id.or_else(|| named_account(request)).ok_or_else(|| {
+        let message = format!("the token is for no account; name the one that you work in: `{ACCOUNT_HEADER}: acc_…`");
+        Error::new(ErrorKind::Denied, message)
+    })?;
+    let role = role_in(state, subject.user_id, account_id).await?.ok_or_else(no_member)?;
+    let scope = state.system.account(account_id);
     Ok(Caller { user_id: subject.user_id, role, key: None, scope })
+}
+
+/// The account that a request names; membership is looked up all the same.
+fn named_account(request: &HttpRequest) -> Option<AccountId> {
+    request.headers().get(ACCOUNT_HEADER)?.to_str().ok()?.parse().ok()
 }
 
 async fn by_access_key(state: &AppState, secret: &str) -> Result<Caller, Error> {

@@ -1,5 +1,8 @@
 //! Access tokens: one verifier for our own tokens and Cognito's, through the identity's JWKS document.
 //!
+//! Ours say for whom they are in `aud` and name the account that their person works in. Those of a user pool have `client_id` instead
+//! and name none: each request does, in a header (see `caller.rs`).
+//!
 //! The algorithm comes from the key, never from the token. Addresses and keys inside a token's header (`jku`, `x5u`,
 //! `jwk`) are ignored. Instants are checked against the injected clock.
 
@@ -21,8 +24,6 @@ use listbackup_engine::{
 use serde::Deserialize;
 use serde_json::Value;
 
-/// `aud` of access tokens.
-pub const AUDIENCE: &str = "listbackup";
 /// A token longer than this is refused unread; ours have about 500 bytes.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// An access token that claims to live longer is refused.
@@ -39,8 +40,8 @@ const KEYS_LIFE: SignedDuration = SignedDuration::from_mins(10);
 pub struct TokenSubject {
     /// The person.
     pub user_id: UserId,
-    /// The account that they work in.
-    pub account_id: AccountId,
+    /// The account that they work in, when the token names it.
+    pub account_id: Option<AccountId>,
     /// When the token ends.
     pub expires_at: Timestamp,
 }
@@ -61,12 +62,13 @@ struct Keys {
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
-    aud: Audience,
+    aud: Option<Audience>,
+    client_id: Option<String>,
     sub: String,
-    account: String,
+    account: Option<String>,
     token_use: String,
     iat: i64,
-    nbf: i64,
+    nbf: Option<i64>,
     exp: i64,
 }
 
@@ -75,6 +77,15 @@ struct Claims {
 enum Audience {
     One(String),
     Many(Vec<String>),
+}
+
+impl Audience {
+    fn has(&self, wanted: &str) -> bool {
+        match self {
+            Self::One(audience) => audience == wanted,
+            Self::Many(audiences) => audiences.iter().any(|audience| audience == wanted),
+        }
+    }
 }
 
 impl Verifier {
@@ -106,24 +117,33 @@ impl Verifier {
 
     fn subject(&self, claims: &Claims) -> Result<TokenSubject> {
         let now = self.clock.now().as_second();
-        let audience_is_ours = match &claims.aud {
-            Audience::One(audience) => audience == AUDIENCE,
-            Audience::Many(audiences) => audiences.iter().any(|audience| audience == AUDIENCE),
+        let audience = self.identity.audience();
+        let is_of_a_pool = claims.aud.is_none() && claims.client_id.is_some();
+        let is_for_us = match &claims.aud {
+            Some(named) => named.has(audience),
+            None => claims.client_id.as_deref() == Some(audience),
         };
-        if claims.iss != self.identity.issuer() || !audience_is_ours || claims.token_use != "access" {
+        if claims.iss != self.identity.issuer() || !is_for_us || claims.token_use != "access" {
             return Err(refused("the token was made for something else"));
         }
         if claims.exp <= now {
             return Err(refused("the token has expired; refresh it or sign in again"));
         }
         let earliest = now + SKEW_SECONDS;
-        if claims.nbf > earliest || claims.iat > earliest || claims.exp.saturating_sub(claims.iat) > LIFE_SECONDS_MAX {
+        // A pool says only when it made a token.
+        let not_before = claims.nbf.or(is_of_a_pool.then_some(claims.iat)).unwrap_or(i64::MAX);
+        if not_before > earliest || claims.iat > earliest || claims.exp.saturating_sub(claims.iat) > LIFE_SECONDS_MAX {
             return Err(refused("the token is not valid at this time"));
         }
-        let unreadable = |_| refused("the token's subject is not one of ours");
+        let unreadable = || refused("the token's subject is not one of ours");
+        let account_id = match &claims.account {
+            Some(account) => Some(account.parse().map_err(|_| unreadable())?),
+            None if is_of_a_pool => None,
+            None => return Err(unreadable()),
+        };
         Ok(TokenSubject {
-            user_id: claims.sub.parse().map_err(unreadable)?,
-            account_id: claims.account.parse().map_err(unreadable)?,
+            user_id: self.identity.user_of(&claims.sub).ok_or_else(unreadable)?,
+            account_id,
             expires_at: Timestamp::from_second(claims.exp).map_err(|_| refused("the token never ends"))?,
         })
     }

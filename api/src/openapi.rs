@@ -55,7 +55,11 @@ fn components(schemas: Vec<(String, RefOr<Schema>)>) -> Components {
     let mut components = Components::new();
     components.schemas.extend(schemas);
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
-    bearer.description = Some("An access token from `POST /auth/login`, or an access key (`lbk_…`).".to_owned());
+    bearer.description = Some(
+        "An access token from `POST /auth/login`, or an access key (`lbk_…`). Where people are in a user pool, a request with a token \
+         also names the account that the person works in, as the sign-in told it: `ListBackup-Account: acc_…`."
+            .to_owned(),
+    );
     components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
     components
 }

@@ -56,6 +56,9 @@ impl Identity for Elsewhere {
     fn issuer(&self) -> &str {
         ISSUER
     }
+    fn audience(&self) -> &str {
+        "listbackup"
+    }
 }
 
 fn elsewhere() -> Error {
@@ -210,5 +213,44 @@ async fn only_a_token_that_is_exactly_right_is_let_in() {
     }
     let basic = nobody.with("authorization", "Basic YWRhOnBhc3N3b3Jk").get("/system/status").await;
     basic.expect(401);
+    app.stop().await;
+}
+
+/// A user pool's tokens are for a client, and for no account.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_token_of_a_user_pool_each_request_names_its_account() {
+    let issuer = Issuer::new();
+    let (app, own) = trusting(&issuer).await;
+    let account = own["account"].as_str().unwrap().to_owned();
+    let good = ["aud", "account", "nbf"]
+        .iter()
+        .fold(with(&own, "client_id", json!("listbackup")), |claims, name| without(&claims, name));
+    let get = async |claims: &Value, account: Option<&str>| {
+        let caller = app.nobody().with_token(issuer.sign(&header(), claims));
+        let caller = match account {
+            Some(account) => caller.with("listbackup-account", account),
+            None => caller,
+        };
+        caller.get("/system/status").await
+    };
+    get(&good, Some(&account)).await.expect(200);
+    let unnamed = get(&good, None).await;
+    assert_eq!(unnamed.status, 401);
+    assert!(unnamed.text.contains("listbackup-account: acc_"), "{}", unnamed.text);
+    let foreign = AccountId::derived(1, [1; 10]).to_string();
+    for named in [foreign.as_str(), "acc_nonsense", ""] {
+        assert_eq!(get(&good, Some(named)).await.status, 401, "{named}");
+    }
+    for wrong in [
+        with(&good, "client_id", json!("another client")),
+        with(&good, "token_use", json!("id")),
+        with(&good, "aud", json!("another client")),
+        with(&good, "iat", json!(own["exp"].as_i64().unwrap() - 1)),
+        without(&good, "sub"),
+    ] {
+        assert_eq!(get(&wrong, Some(&account)).await.status, 401, "{wrong}");
+    }
+    // What our own tokens name counts, whatever the request does.
+    get(&own, Some(&foreign)).await.expect(200);
     app.stop().await;
 }

@@ -4,3 +4,5 @@
 pub mod aws;
 mod blob_path;
 pub mod embedded;
+mod first_account;
+mod registrant;

@@ -21,9 +21,14 @@ pub struct SignedIn {
     pub expires_in: Duration,
     /// Who.
     pub user_id: UserId,
+    /// The account that they work in. Our own access tokens name it; with those of a user pool each request must.
+    pub account_id: AccountId,
 }
 
 /// Signs people in (own, or Cognito). Access tokens are verified apart, through [`Identity::jwks`].
+///
+/// What a user pool keeps by itself is as it keeps it: the life of codes, how often guesses and letters are allowed, and whose password
+/// counts of two registrations that wait for one address (the first one's). Its tokens have the lives of the pool's client.
 #[async_trait]
 pub trait Identity: Send + Sync {
     /// Makes a user and mails a verification code. Equal answer whether or not the address is known already.
@@ -47,7 +52,8 @@ pub trait Identity: Send + Sync {
     /// `Denied`, with equal words and work for an unknown address and a wrong password; `RateLimited` after too many.
     async fn sign_in(&self, email: &str, password: &SecretString, account: Option<AccountId>) -> Result<SignedIn>;
 
-    /// Exchanges a refresh token, once. Using one twice ends the whole family.
+    /// Exchanges a refresh token, once. Using one twice ends the whole family. A pool that does not rotate its refresh tokens gives the
+    /// same one back.
     async fn refresh(&self, refresh_token: &SecretString) -> Result<SignedIn>;
 
     /// Ends the family of a refresh token.
@@ -58,4 +64,12 @@ pub trait Identity: Send + Sync {
 
     /// `iss` of access tokens.
     fn issuer(&self) -> &str;
+
+    /// Who access tokens are for: their `aud`, or with a user pool their `client_id`.
+    fn audience(&self) -> &str;
+
+    /// The person whom `sub` of an access token means; `None` for what is nobody's.
+    fn user_of(&self, subject: &str) -> Option<UserId> {
+        subject.parse().ok()
+    }
 }

@@ -4,7 +4,7 @@ use listbackup_engine::{
     adapters::aws::{AwsClients, AwsCredentials, AwsOptions, AwsSettings},
     ports::QueueName,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ministack, moto, process::Server, python};
 
@@ -99,20 +99,49 @@ impl Aws {
         let pattern = json!({ "source": ["listbackup"], "detail-type": ["run.failed"] }).to_string();
         let rule = self.clients.eventbridge.put_rule().name("failures").event_bus_name(&bus).event_pattern(pattern);
         rule.send().await.expect("a rule can be made");
-        // Plain HTTP for the same reason as below.
         let arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:failures");
         let targets = json!({ "Rule": "failures", "EventBusName": bus, "Targets": [{ "Id": "failures", "Arn": arn }] });
-        let answer = reqwest::Client::new()
-            .post(self.url())
-            .header("x-amz-target", "AWSEvents.PutTargets")
-            .header("content-type", "application/x-amz-json-1.1")
-            .header("authorization", format!("AWS4-HMAC-SHA256 Credential=test/20261122/{REGION}/events/aws4_request"))
-            .body(targets.to_string())
-            .send()
-            .await
-            .expect("the stand-in answers");
-        assert!(answer.status().is_success(), "{answer:?}");
+        self.ask("events", "AWSEvents.PutTargets", &targets).await;
         queue.expect("a queue can be made").queue_url.expect("a queue has an address")
+    }
+
+    /// Makes a user pool and a client of it; the settings with both.
+    pub async fn make_user_pool(&self) -> AwsSettings {
+        let policy = json!({ "PasswordPolicy": { "MinimumLength": 10, "RequireUppercase": false, "RequireLowercase": false,
+            "RequireNumbers": false, "RequireSymbols": false } });
+        let pool = json!({ "PoolName": "listbackup-test", "UsernameAttributes": ["email"],
+            "AutoVerifiedAttributes": ["email"], "Policies": policy });
+        let pool = self.ask("cognito-idp", "AWSCognitoIdentityProviderService.CreateUserPool", &pool).await;
+        let pool_id = pool["UserPool"]["Id"].as_str().expect("a pool has an id").to_owned();
+        let client = json!({ "UserPoolId": pool_id, "ClientName": "listbackup-test", "GenerateSecret": false,
+            "ExplicitAuthFlows": ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+            "PreventUserExistenceErrors": "ENABLED", "AccessTokenValidity": 15,
+            "TokenValidityUnits": { "AccessToken": "minutes" } });
+        let client = self.ask("cognito-idp", "AWSCognitoIdentityProviderService.CreateUserPoolClient", &client).await;
+        let client_id = client["UserPoolClient"]["ClientId"].as_str().expect("a client has an id").to_owned();
+        AwsSettings::new(AwsOptions {
+            user_pool_keys_url: Some(format!("{}/{pool_id}/.well-known/jwks.json", self.url())),
+            user_pool_id: Some(pool_id),
+            user_pool_client_id: Some(client_id),
+            ..options(self.url())
+        })
+        .expect("the settings are right")
+    }
+
+    /// Plain HTTP instead of the SDK, whose types for some requests are not among the tests' dependencies.
+    async fn ask(&self, service: &str, target: &str, body: &Value) -> Value {
+        let credentials = format!("AWS4-HMAC-SHA256 Credential=test/20261122/{REGION}/{service}/aws4_request");
+        let request = reqwest::Client::new()
+            .post(self.url())
+            .header("x-amz-target", target)
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("authorization", format!("{credentials}, SignedHeaders=host, Signature=0"))
+            .body(body.to_string());
+        let answer = request.send().await.expect("the stand-in answers");
+        let status = answer.status();
+        let text = answer.text().await.expect("an answer is whole");
+        assert!(status.is_success(), "{target}: {status} {text}");
+        serde_json::from_str(&text).expect("an answer is JSON")
     }
 
     /// Makes a queue that the bucket tells of every new `.snap` object; the queue's address.

@@ -23,6 +23,27 @@ pub struct Signing<'a> {
     pub letters: &'a dyn Fn(&str) -> Vec<String>,
 }
 
+/// Where a stand-in for a user pool does not do what the service does.
+#[derive(Clone, Copy, Default)]
+pub struct Known {
+    /// It can neither refresh a session in the way of today nor end one.
+    pub has_no_sessions: bool,
+}
+
+/// Those that do not rest on what a user pool keeps by itself: the life of its codes, letters, tokens and guesses.
+pub async fn keeps_those_of_a_pool(signing: &Signing<'_>, known: Known) {
+    signing.a_person_registers_proves_the_address_and_signs_in().await;
+    signing.registrations_are_checked_with_all_problems_at_once().await;
+    signing.a_registered_address_is_answered_alike_and_keeps_its_password().await;
+    signing.failed_sign_ins_are_told_alike().await;
+    signing.work_in_an_account_needs_a_place_there_or_above().await;
+    signing.who_has_no_account_does_not_sign_in().await;
+    if !known.has_no_sessions {
+        signing.signing_out_ends_the_session().await;
+        signing.who_loses_the_account_loses_the_session().await;
+    }
+}
+
 /// Every promise, one after another.
 pub async fn keeps_all(signing: &Signing<'_>) {
     signing.a_person_registers_proves_the_address_and_signs_in().await;
@@ -107,8 +128,7 @@ impl Signing<'_> {
         assert_eq!(account.unwrap().row.name, "Ada");
 
         let signed_in = self.sign_in(&email).await;
-        assert_eq!(signed_in.user_id, user_id);
-        assert!(signed_in.expires_in <= Duration::from_secs(900));
+        assert_eq!((signed_in.user_id, signed_in.account_id), (user_id, memberships[0].account_id));
         assert_eq!(self.refused(&email, "wrong horse battery").await.0, ErrorKind::Denied);
     }
 
@@ -166,6 +186,19 @@ impl Signing<'_> {
         assert!((self.letters)(&known).len() <= 7, "an address is not flooded with letters");
     }
 
+    async fn a_registered_address_is_answered_alike_and_keeps_its_password(&self) {
+        let (known, _) = self.person().await;
+        let waiting = self.address();
+        self.identity().register(&waiting, &secret(PASSWORD), "Ada").await.unwrap();
+        for email in [&known, &waiting, &self.address()] {
+            self.identity().register(email, &secret("another password"), "Mallory").await.unwrap();
+            self.identity().resend(email).await.unwrap();
+        }
+        self.identity().resend("no address").await.unwrap();
+        self.sign_in(&known).await;
+        assert_eq!(self.refused(&known, "another password").await.0, ErrorKind::Denied, "nothing came of it");
+    }
+
     async fn a_stranger_cannot_slip_in_a_password(&self) {
         let email = self.address();
         self.identity().register(&email, &secret(PASSWORD), "Ada").await.unwrap();
@@ -218,9 +251,13 @@ impl Signing<'_> {
         self.identity().sign_out(&secret("lbr_unknown")).await.unwrap();
     }
 
-    async fn who_loses_the_account_loses_the_session(&self) {
+    async fn who_has_no_account_does_not_sign_in(&self) {
         let (email, user_id) = self.person().await;
-        let signed_in = self.sign_in(&email).await;
+        self.leave(user_id).await;
+        assert_eq!(self.refused(&email, PASSWORD).await.0, ErrorKind::Denied);
+    }
+
+    async fn leave(&self, user_id: UserId) {
         let account_id = self.memberships(user_id).await[0].account_id;
         let delete = listbackup_engine::ports::Write::Delete {
             table: &USERS_ACCOUNTS,
@@ -228,6 +265,12 @@ impl Signing<'_> {
             condition: Condition::Any,
         };
         self.store().transact(&self.subject.system, vec![delete]).await.unwrap();
+    }
+
+    async fn who_loses_the_account_loses_the_session(&self) {
+        let (email, user_id) = self.person().await;
+        let signed_in = self.sign_in(&email).await;
+        self.leave(user_id).await;
         assert!(self.denied(&signed_in.refresh_token).await);
         assert_eq!(self.refused(&email, PASSWORD).await.0, ErrorKind::Denied);
     }
@@ -272,7 +315,9 @@ impl Signing<'_> {
 
     async fn access_tokens_are_verified_by_the_published_keys(&self) {
         let (email, user_id) = self.person().await;
-        let token = self.sign_in(&email).await.access_token;
+        let signed_in = self.sign_in(&email).await;
+        assert!(signed_in.expires_in <= Duration::from_secs(900));
+        let token = signed_in.access_token;
         let jwks: JwkSet = serde_json::from_value(self.identity().jwks().await.unwrap()).unwrap();
         let header = jsonwebtoken::decode_header(token.expose_secret()).unwrap();
         let key = jwks.find(&header.kid.unwrap()).expect("the key is published");

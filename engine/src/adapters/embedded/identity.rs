@@ -31,6 +31,7 @@ pub(super) use self::rewrap::{remove_other_forms, wrap_secrets_anew};
 use self::{attempts::Attempts, passwords::Passwords, refresh::Grant, registration::Applicant, signing::SigningKeys};
 use super::database::Database;
 use crate::{
+    adapters::registrant,
     error::{Error, ErrorKind, Result},
     model::{AccountId, UserId},
     ports::{Clock, Identity, Keys, Letter, Mail, Random, SignedIn},
@@ -107,7 +108,8 @@ impl EmbeddedIdentity {
 
     async fn signed_in(&self, grant: Grant, refresh_token: SecretString, now: Timestamp) -> Result<SignedIn> {
         let access_token = self.signing.access_token(&self.issuer, grant.user_id, grant.account_id, now).await?;
-        Ok(SignedIn { access_token, refresh_token, expires_in: signing::ACCESS_TOKEN_LIFETIME, user_id: grant.user_id })
+        let Grant { user_id, account_id } = grant;
+        Ok(SignedIn { access_token, refresh_token, expires_in: signing::ACCESS_TOKEN_LIFETIME, user_id, account_id })
     }
 
     async fn send_code(&self, email: &str, name: &str, code: &str) -> Result<()> {
@@ -140,7 +142,7 @@ impl EmbeddedIdentity {
 impl Identity for EmbeddedIdentity {
     async fn register(&self, email: &str, password: &SecretString, name: &str) -> Result<()> {
         let now = self.clock.now();
-        let (email, name) = registration::check(email, password, name)?;
+        let (email, name) = registrant::check(email, password, name)?;
         let password_hash = self.passwords.hash(password).await?;
         if self.letters.take(&email, now).is_err() {
             // Enough letters for now; the answer stays the same.
@@ -164,7 +166,7 @@ impl Identity for EmbeddedIdentity {
     async fn verify(&self, email: &str, code: &SecretString) -> Result<UserId> {
         let refused =
             || Error::new(ErrorKind::Denied, "the code is wrong, was used, or has expired; ask for a new one");
-        let email = registration::normalise(email).ok_or_else(refused)?;
+        let email = registrant::normalise(email).ok_or_else(refused)?;
         let code_hash = tokens::code_hash(&email, code.expose_secret());
         let now = self.clock.now();
         let account_id = AccountId::new(&*self.clock, &*self.random);
@@ -179,7 +181,7 @@ impl Identity for EmbeddedIdentity {
 
     async fn resend(&self, email: &str) -> Result<()> {
         let now = self.clock.now();
-        let Some(email) = registration::normalise(email) else { return Ok(()) };
+        let Some(email) = registrant::normalise(email) else { return Ok(()) };
         if self.letters.take(&email, now).is_err() {
             return Ok(());
         }
@@ -203,7 +205,7 @@ impl Identity for EmbeddedIdentity {
 
     async fn sign_in(&self, email: &str, password: &SecretString, account: Option<AccountId>) -> Result<SignedIn> {
         // A malformed address is one more unknown one.
-        let email = registration::normalise(email).unwrap_or_default();
+        let email = registrant::normalise(email).unwrap_or_default();
         let user_id = self.authenticate(&email, password).await?;
         let now = self.clock.now();
         let (token, family) = (tokens::refresh_token(&*self.random), tokens::family(&*self.random));
@@ -243,5 +245,9 @@ impl Identity for EmbeddedIdentity {
 
     fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    fn audience(&self) -> &str {
+        signing::AUDIENCE
     }
 }

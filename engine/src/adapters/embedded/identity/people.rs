@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::registration::Applicant;
 use crate::{
-    adapters::embedded::tables::{self, Reach, Writes},
-    error::{Error, ErrorKind, Result},
-    model::{
-        Account, AccountId, ActivityEvent, ActivityKind, EventId, Membership, Role, User, UserId,
-        activity::OUTBOX_SHARD, id::kind, user::MembershipStatus,
+    adapters::{
+        embedded::tables::{self, Reach, Writes},
+        first_account,
     },
+    error::{Error, ErrorKind, Result},
+    model::{Account, AccountId, Membership, User, UserId, user::MembershipStatus},
     ports::{Condition, Item, Query, SortRange},
     store::{self, Versioned},
     tables::{Row, USERS, USERS_ACCOUNTS},
@@ -84,59 +84,10 @@ pub(super) fn admit(
     user.sign_in = Some(json!({ "passwordHash": applicant.password_hash }));
     put(connection, now, &user, Condition::Version(version))?;
     if active_memberships(connection, now.as_second(), user.user_id)?.is_empty() {
-        put(connection, now, &Account::root(account_id, user.name.clone(), now), Condition::Absent)?;
-        let membership = owner(user.user_id, account_id, now);
-        put(connection, now, &membership, Condition::Absent)?;
-        let made = account_made(user.user_id, account_id);
-        put(connection, now, &joined(&membership, &made), Condition::Absent)?;
-        put(connection, now, &made, Condition::Absent)?;
+        let writes = first_account::writes(user.user_id, &user.name, account_id, now)?;
+        Writes::of_everybody(writes)?.carry_out(connection, now.as_second())??;
     }
     Ok(Some(user.user_id))
-}
-
-/// The event that tells it, for the relay to find.
-fn account_made(user_id: UserId, account_id: AccountId) -> ActivityEvent {
-    ActivityEvent {
-        event_id: account_id.of::<kind::Event>(),
-        timestamp: account_id.instant_ms(),
-        account_id,
-        kind: ActivityKind::AccountCreated,
-        actor: user_id.to_string(),
-        source_id: None,
-        job_id: None,
-        run_id: None,
-        details: serde_json::Map::new(),
-        sequence: None,
-        chain_digest: None,
-        outbox_shard: Some(OUTBOX_SHARD.to_owned()),
-    }
-}
-
-/// The event that tells of the account's first member, right after it.
-fn joined(membership: &Membership, account_made: &ActivityEvent) -> ActivityEvent {
-    let timestamp = account_made.timestamp + 1;
-    let mut digest = [0; 10];
-    digest.copy_from_slice(&membership.account_id.as_bytes()[6..]);
-    let details = [("userId".to_owned(), json!(membership.user_id)), ("role".to_owned(), json!(membership.role))];
-    ActivityEvent {
-        event_id: EventId::derived(timestamp, digest),
-        timestamp,
-        kind: ActivityKind::MemberAdded,
-        details: details.into_iter().collect(),
-        ..account_made.clone()
-    }
-}
-
-fn owner(user_id: UserId, account_id: AccountId, now: Timestamp) -> Membership {
-    Membership {
-        user_id,
-        account_id,
-        role: Role::Owner,
-        status: MembershipStatus::Active,
-        invitation_hash: None,
-        invitation_expires_at: None,
-        created_at: now,
-    }
 }
 
 /// The account that a person asked for, or their first.

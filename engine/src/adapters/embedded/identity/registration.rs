@@ -7,80 +7,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use secrecy::{ExposeSecret, SecretString};
 
-use crate::{
-    adapters::embedded::database::failed,
-    connectors::Problem,
-    error::{Error, Result},
-};
+use crate::{adapters::embedded::database::failed, error::Result};
 
 const CODE_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// How long a registration can be given a new code.
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-const MIN_PASSWORD_CHARS: usize = 10;
-const MAX_PASSWORD_BYTES: usize = 1024;
-const MAX_NAME_CHARS: usize = 200;
-/// RFC 5321, 4.5.3.1.
-const MAX_ADDRESS_BYTES: usize = 254;
-const MAX_LOCAL_PART_BYTES: usize = 64;
-
 /// Somebody who registered.
 pub(super) struct Applicant {
     pub(super) email: String,
     pub(super) name: String,
     pub(super) password_hash: String,
-}
-
-/// The address and name in the form in which they are kept.
-///
-/// # Errors
-/// `Invalid` with every problem.
-pub(super) fn check(email: &str, password: &SecretString, name: &str) -> Result<(String, String)> {
-    let mut problems = Vec::new();
-    let mut problem = |place: &str, message: String| problems.push(Problem { place: place.to_owned(), message });
-    let address = normalise(email);
-    if address.is_none() {
-        problem("/email", "must be an e-mail address, such as ada@example.com".to_owned());
-    }
-    let password = password.expose_secret();
-    if password.chars().count() < MIN_PASSWORD_CHARS {
-        problem("/password", format!("must have at least {MIN_PASSWORD_CHARS} characters"));
-    }
-    if password.len() > MAX_PASSWORD_BYTES {
-        problem("/password", format!("must have at most {MAX_PASSWORD_BYTES} bytes"));
-    }
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
-        problem("/name", format!("must be one line of 1 to {MAX_NAME_CHARS} characters"));
-    }
-    match address {
-        Some(address) if problems.is_empty() => Ok((address, name.to_owned())),
-        _ => Err(Error::invalid("the registration is not complete", problems)),
-    }
-}
-
-/// The address in lower case; `None` when it is none.
-pub(super) fn normalise(email: &str) -> Option<String> {
-    let email = email.trim();
-    let (local, domain) = email.rsplit_once('@')?;
-    let local_fits = (1..=MAX_LOCAL_PART_BYTES).contains(&local.len())
-        && !local.starts_with('.')
-        && !local.ends_with('.')
-        && !local.contains("..");
-    let plain = email
-        .chars()
-        .all(|letter| !letter.is_whitespace() && !letter.is_control() && !"()<>,;:\\\"[]".contains(letter));
-    let labels: Vec<&str> = domain.split('.').collect();
-    let domain_fits = labels.len() >= 2
-        && labels.iter().all(|label| {
-            (1..=63).contains(&label.len())
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
-        });
-    let fits = email.len() <= MAX_ADDRESS_BYTES && local_fits && plain && domain_fits && !local.contains('@');
-    fits.then(|| email.to_lowercase())
 }
 
 /// Makes the table when it is missing.

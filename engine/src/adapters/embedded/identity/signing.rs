@@ -24,7 +24,7 @@ use crate::{
 /// How long an access token lives.
 pub(super) const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// Who access tokens are for.
-const AUDIENCE: &str = "listbackup";
+pub(super) const AUDIENCE: &str = "listbackup";
 /// Age at which a key is replaced.
 const KEY_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// The present key and the one before it, whose tokens may still be on their way.

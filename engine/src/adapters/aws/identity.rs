@@ -1,0 +1,258 @@
+//! People in a user pool of Cognito: the identity port.
+//!
+//! The pool must take addresses as user names (`UsernameAttributes: email`) and prove them by a code; its client must have no
+//! secret, allow `USER_PASSWORD_AUTH`, hide whether a user exists (`PreventUserExistenceErrors`), rotate refresh tokens, and give access
+//! tokens 15 minutes.
+//!
+//! * **Who** somebody is follows from the `sub` of the pool: the 16 bytes of that UUID are the [`UserId`]. The row in the users table and a
+//!   first account are made when the address was proved, or with the first sign-in of somebody whom the pool got in another way.
+//! * **Passwords**, codes, letters, second factors and the counting of wrong guesses are the pool's. Nothing of them is in our tables.
+//! * **The account** that a person works in is not in the pool's tokens: each request names it, and it is looked up each time.
+//! * **Two registrations** of one address that nobody proved yet: the pool keeps the first, with its password, and mails its code
+//!   again. So whoever gets a code without having registered must not use it: the letter of the pool should say so. An owner who did, sets
+//!   another password by the pool's reset, which goes to the address.
+//! * A second factor can be set up in the pool, and not given here yet: such people are refused.
+
+mod answers;
+mod people;
+mod public_keys;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use aws_sdk_cognitoidentityprovider::{
+    Client,
+    types::{AttributeType, AuthFlowType, AuthenticationResultType},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use self::{
+    people::{People, Person},
+    public_keys::PublicKeys,
+};
+use super::{AwsClients, AwsSettings};
+use crate::{
+    adapters::registrant,
+    error::{Error, ErrorKind, Result},
+    model::{AccountId, UserId},
+    ports::{Clock, Identity, Random, SignedIn, Tables},
+};
+
+/// Stands for what is no address, so that it is refused as an unknown one is.
+const NOBODY: &str = "nobody@example.invalid";
+
+/// A user pool and one client of it.
+pub struct CognitoIdentity {
+    client: Client,
+    pool_id: String,
+    client_id: String,
+    issuer: String,
+    people: People,
+    public_keys: PublicKeys,
+}
+
+impl CognitoIdentity {
+    /// The user pool of the settings, with people's rows in the tables. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// `Invalid` when the settings name no user pool.
+    pub fn new(
+        clients: &AwsClients,
+        settings: &AwsSettings,
+        tables: Arc<dyn Tables>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self> {
+        let (pool_id, client_id) = settings
+            .user_pool()
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, "the settings of AWS name no user pool and client of it"))?;
+        // The pool's own, which its id begins with.
+        let region = pool_id.split('_').next().unwrap_or_default();
+        let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{pool_id}");
+        let default_url = format!("{issuer}/.well-known/jwks.json");
+        Ok(Self {
+            client: clients.cognito.clone(),
+            pool_id: pool_id.to_owned(),
+            client_id: client_id.to_owned(),
+            public_keys: PublicKeys::new(settings.user_pool_keys_url().unwrap_or(&default_url), clock.clone())?,
+            people: People::new(tables, clock, random),
+            issuer,
+        })
+    }
+
+    /// The person of an address, or of a user's name, as the pool knows them.
+    async fn person(&self, name: &str) -> Result<Person> {
+        let get = self.client.admin_get_user().user_pool_id(&self.pool_id).username(name);
+        let user = get.send().await.map_err(answers::failed)?;
+        let attributes = user.user_attributes.unwrap_or_default();
+        let attribute = |name: &str| attributes.iter().find(|found| found.name == name)?.value.clone();
+        let email = attribute("email").and_then(|email| registrant::normalise(&email));
+        let user_id = attribute("sub").and_then(|sub| people::user_id(&sub));
+        let (Some(user_id), Some(email)) = (user_id, email) else {
+            return Err(Error::new(ErrorKind::Invalid, "a user of the pool has no address or no id").with("user", name));
+        };
+        let is_proved = attribute("email_verified").is_some_and(|value| value == "true");
+        Ok(Person { user_id, name: attribute("name").unwrap_or_else(|| email.clone()), email, is_proved })
+    }
+
+    /// What the pool gave, for work in an account. Without a place in one the session ends at once.
+    async fn signed_in(
+        &self,
+        given: AuthenticationResultType,
+        last_refresh_token: Option<&SecretString>,
+        account: Option<AccountId>,
+    ) -> Result<SignedIn> {
+        let refresh_token = given
+            .refresh_token
+            .map(SecretString::from)
+            .or_else(|| last_refresh_token.cloned())
+            .ok_or_else(incomplete)?;
+        let access_token = given.access_token.map(SecretString::from).ok_or_else(incomplete)?;
+        let place = self.place(&access_token, account).await;
+        if place.as_ref().is_err_and(|error| error.kind() == ErrorKind::Denied) {
+            self.end(&refresh_token).await;
+        }
+        let (user_id, account_id) = place?;
+        let expires_in = Duration::from_secs(u64::try_from(given.expires_in).unwrap_or_default());
+        Ok(SignedIn { access_token, refresh_token, expires_in, user_id, account_id })
+    }
+
+    /// Ends a session that nobody is to have, as well as that can be done: no token of it is handed out.
+    async fn end(&self, refresh_token: &SecretString) {
+        if let Err(error) = self.sign_out(refresh_token).await {
+            tracing::warn!(%error, "a session that was refused could not be ended in the user pool");
+        }
+    }
+
+    /// Who a token that just came from the pool is for, and where they work.
+    async fn place(&self, access_token: &SecretString, account: Option<AccountId>) -> Result<(UserId, AccountId)> {
+        let claims = people::claims(access_token.expose_secret()).ok_or_else(incomplete)?;
+        let user_id = claims.get("sub").and_then(Value::as_str).and_then(people::user_id).ok_or_else(incomplete)?;
+        if !self.people.is_known(user_id).await? {
+            let name = claims.get("username").and_then(Value::as_str).ok_or_else(incomplete)?;
+            let person = self.person(name).await?;
+            if !person.is_proved {
+                return Err(answers::refused());
+            }
+            self.people.admit(&person).await?;
+        }
+        Ok((user_id, self.people.account_to_work_in(user_id, account).await?))
+    }
+}
+
+#[async_trait]
+impl Identity for CognitoIdentity {
+    async fn register(&self, email: &str, password: &SecretString, name: &str) -> Result<()> {
+        let (email, name) = registrant::check(email, password, name)?;
+        let attribute = |name: &str, value: &str| {
+            AttributeType::builder().name(name).value(value).build().map_err(|error| {
+                Error::new(ErrorKind::Bug, "an attribute of a user could not be built").caused_by(error)
+            })
+        };
+        let sign_up = self
+            .client
+            .sign_up()
+            .client_id(&self.client_id)
+            .username(&email)
+            .password(password.expose_secret())
+            .user_attributes(attribute("email", &email)?)
+            .user_attributes(attribute("name", &name)?);
+        match sign_up.send().await {
+            Ok(_) => Ok(()),
+            // Whoever registers twice has lost the code, if it was not proved; the answer stays the same.
+            Err(error) if answers::is_known_already(&error) => self.resend(&email).await,
+            Err(error) => Err(answers::of_registration(error)),
+        }
+    }
+
+    async fn verify(&self, email: &str, code: &SecretString) -> Result<UserId> {
+        let email = registrant::normalise(email).ok_or_else(answers::wrong_code)?;
+        // However the person writes it.
+        let code: String = code.expose_secret().chars().filter(char::is_ascii_alphanumeric).collect();
+        if code.is_empty() {
+            return Err(answers::wrong_code());
+        }
+        let confirm = self.client.confirm_sign_up().client_id(&self.client_id).username(&email).confirmation_code(code);
+        confirm.send().await.map_err(answers::of_code)?;
+        // The code just proved this address; the pool may still have to write so.
+        let person = self.person(&email).await?;
+        if person.email != email {
+            return Err(answers::wrong_code());
+        }
+        self.people.admit(&person).await?;
+        Ok(person.user_id)
+    }
+
+    async fn resend(&self, email: &str) -> Result<()> {
+        let Some(email) = registrant::normalise(email) else { return Ok(()) };
+        let resend = self.client.resend_confirmation_code().client_id(&self.client_id).username(email);
+        match resend.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if answers::is_about_the_address(&error) => Ok(()),
+            Err(error) => Err(answers::failed(error)),
+        }
+    }
+
+    async fn sign_in(&self, email: &str, password: &SecretString, account: Option<AccountId>) -> Result<SignedIn> {
+        let email = registrant::normalise(email).unwrap_or_else(|| NOBODY.to_owned());
+        let sign_in = self
+            .client
+            .initiate_auth()
+            .client_id(&self.client_id)
+            .auth_flow(AuthFlowType::UserPasswordAuth)
+            .auth_parameters("USERNAME", email)
+            .auth_parameters("PASSWORD", password.expose_secret());
+        let answer = sign_in.send().await.map_err(answers::of_sign_in)?;
+        match answer.authentication_result {
+            Some(given) => self.signed_in(given, None, account).await,
+            None => Err(answers::challenged(answer.challenge_name.as_ref())),
+        }
+    }
+
+    async fn refresh(&self, refresh_token: &SecretString) -> Result<SignedIn> {
+        let token = refresh_token.expose_secret();
+        let get = self.client.get_tokens_from_refresh_token().client_id(&self.client_id).refresh_token(token);
+        match get.send().await {
+            Ok(answer) => {
+                let given = answer.authentication_result.ok_or_else(incomplete)?;
+                self.signed_in(given, Some(refresh_token), None).await
+            }
+            Err(error) => {
+                if answers::is_reuse(&error) {
+                    self.end(refresh_token).await;
+                }
+                Err(answers::of_refresh(error))
+            }
+        }
+    }
+
+    async fn sign_out(&self, refresh_token: &SecretString) -> Result<()> {
+        let revoke = self.client.revoke_token().client_id(&self.client_id).token(refresh_token.expose_secret());
+        match revoke.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if answers::is_no_token(&error) => Ok(()),
+            Err(error) => Err(answers::failed(error)),
+        }
+    }
+
+    async fn jwks(&self) -> Result<Value> {
+        self.public_keys.document().await
+    }
+
+    fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    fn audience(&self) -> &str {
+        &self.client_id
+    }
+
+    fn user_of(&self, subject: &str) -> Option<UserId> {
+        people::user_id(subject)
+    }
+}
+
+fn incomplete() -> Error {
+    Error::new(ErrorKind::Retry, "Cognito answered without what was asked for")
+}
