@@ -29,8 +29,8 @@ async fn people_sign_in_as_promised_on_ministack() {
 
 #[tokio::test]
 async fn people_sign_in_as_promised_on_moto() {
-    // It knows neither GetTokensFromRefreshToken nor RevokeToken.
-    people_sign_in_as_promised(StandIn::Moto, Known { has_no_sessions: true }).await;
+    // It knows neither ResendConfirmationCode nor GetTokensFromRefreshToken nor RevokeToken.
+    people_sign_in_as_promised(StandIn::Moto, Known { sends_no_code_again: true, has_no_sessions: true }).await;
 }
 
 async fn people_sign_in_as_promised(stand_in: StandIn, known: Known) {

@@ -75,7 +75,8 @@ pub trait Queue: Send + Sync {
     /// Hides a message for `visibility` from now; zero makes it visible at once.
     ///
     /// # Errors
-    /// `Fenced` when the receipt is stale. SQS may take a receipt that a later delivery made stale, until that one is acknowledged.
+    /// `Fenced` when the receipt is stale, in SQS also once its visibility is over. SQS may take a receipt that a later delivery made
+    /// stale, until that one is acknowledged.
     async fn extend(&self, queue: QueueName, receipt: &str, visibility: Duration) -> Result<()>;
 
     /// The work is done: removes the message. A stale receipt removes nothing, except where SQS takes it, and is no error.

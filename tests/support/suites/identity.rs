@@ -26,6 +26,8 @@ pub struct Signing<'a> {
 /// Where a stand-in for a user pool does not do what the service does.
 #[derive(Clone, Copy, Default)]
 pub struct Known {
+    /// It cannot mail a code again.
+    pub sends_no_code_again: bool,
     /// It can neither refresh a session in the way of today nor end one.
     pub has_no_sessions: bool,
 }
@@ -34,7 +36,9 @@ pub struct Known {
 pub async fn keeps_those_of_a_pool(signing: &Signing<'_>, known: Known) {
     signing.a_person_registers_proves_the_address_and_signs_in().await;
     signing.registrations_are_checked_with_all_problems_at_once().await;
-    signing.a_registered_address_is_answered_alike_and_keeps_its_password().await;
+    if !known.sends_no_code_again {
+        signing.a_registered_address_is_answered_alike_and_keeps_its_password().await;
+    }
     signing.failed_sign_ins_are_told_alike().await;
     signing.work_in_an_account_needs_a_place_there_or_above().await;
     signing.who_has_no_account_does_not_sign_in().await;

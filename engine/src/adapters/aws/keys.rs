@@ -6,7 +6,8 @@
 //! CloudTrail and can be a condition in the rights of a role (`kms:EncryptionContext:account`): so [`context_of`] makes names and
 //! values of the port's text.
 //!
-//! Each call is a request of its own to KMS; who needs a key often keeps it open.
+//! Each call is a request of its own to KMS; who needs a key often keeps it open. Keys in clear are wiped here; what the SDK's buffers
+//! hold of a request or an answer until their memory is used again, is not.
 
 use std::collections::HashMap;
 
