@@ -2,6 +2,8 @@
 
 #[path = "aws/objects.rs"]
 mod objects;
+#[path = "aws/rows.rs"]
+mod rows;
 #[path = "support/servers/mod.rs"]
 mod servers;
 #[path = "support/suites/mod.rs"]

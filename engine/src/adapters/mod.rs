@@ -4,3 +4,4 @@
 pub mod aws;
 mod blob_path;
 pub mod embedded;
+mod rows;

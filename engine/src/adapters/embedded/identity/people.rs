@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use super::registration::Applicant;
 use crate::{
-    adapters::embedded::tables::{self, Reach, Writes},
+    adapters::{
+        embedded::tables::{self, Writes},
+        rows::Reach,
+    },
     error::{Error, ErrorKind, Result},
     model::{
         Account, AccountId, ActivityEvent, ActivityKind, EventId, Membership, Role, User, UserId,
