@@ -2,6 +2,10 @@
 
 #[path = "aws/objects.rs"]
 mod objects;
+#[path = "aws/row_indexes.rs"]
+mod row_indexes;
+#[path = "aws/row_writes.rs"]
+mod row_writes;
 #[path = "aws/rows.rs"]
 mod rows;
 #[path = "support/servers/mod.rs"]

@@ -83,23 +83,10 @@ impl Aws {
         }
     }
 
-    /// Plain HTTP, for what the types of the SDK are not among the tests' dependencies.
     async fn dynamodb(&self, operation: &str, request: &Value) -> Value {
-        let answer = reqwest::Client::new()
-            .post(self.server.url())
-            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
-            .header("content-type", "application/x-amz-json-1.0")
-            .header(
-                "authorization",
-                format!("AWS4-HMAC-SHA256 Credential=test/20261122/{REGION}/dynamodb/aws4_request"),
-            )
-            .body(request.to_string())
-            .send()
-            .await
-            .expect("the stand-in answers");
-        let (status, text) = (answer.status(), answer.text().await.expect("an answer arrives whole"));
-        assert!(status.is_success(), "{operation} {request}: {status} {text}");
-        serde_json::from_str(&text).expect("an answer is JSON")
+        let (status, answer) = call(&self.server.url(), operation, request).await;
+        assert_eq!(status, 200, "{operation} {request}: {answer}");
+        answer
     }
 
     /// Makes a queue that the bucket tells of every new `.snap` object; the queue's address.
@@ -130,6 +117,21 @@ impl Aws {
         let delete = self.clients.sqs.delete_message().queue_url(queue_url).receipt_handle(receipt);
         delete.send().await.expect("a message can be deleted");
     }
+}
+
+/// An operation of DynamoDB: its status and answer. Plain HTTP, for what the types of the SDK are not among the tests' dependencies.
+pub async fn call(endpoint_url: &str, operation: &str, request: &Value) -> (u16, Value) {
+    let answer = reqwest::Client::new()
+        .post(endpoint_url)
+        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("authorization", format!("AWS4-HMAC-SHA256 Credential=test/20261122/{REGION}/dynamodb/aws4_request"))
+        .body(request.to_string())
+        .send()
+        .await
+        .expect("the stand-in answers");
+    let status = answer.status().as_u16();
+    (status, answer.json().await.expect("an answer is JSON"))
 }
 
 /// What makes a table of the schema: pay for each request, and indexes of keys alone.
