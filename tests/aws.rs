@@ -10,6 +10,12 @@ mod keys;
 mod objects;
 #[path = "aws/queue.rs"]
 mod queue;
+#[path = "aws/row_indexes.rs"]
+mod row_indexes;
+#[path = "aws/row_writes.rs"]
+mod row_writes;
+#[path = "aws/rows.rs"]
+mod rows;
 #[path = "support/servers/mod.rs"]
 mod servers;
 #[path = "support/suites/mod.rs"]

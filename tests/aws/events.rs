@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{FutureExt, StreamExt};
 use listbackup_engine::{
     ErrorKind,
-    adapters::aws::{AwsClients, EventBridgeEvents},
+    adapters::aws::{AwsClients, DynamoTables, EventBridgeEvents},
     model::{ActivityEvent, ActivityKind, scope::AccountScope},
     ports::Events,
 };
@@ -32,8 +32,11 @@ async fn events_reach_followers_and_rules_as_promised_on_moto() {
 async fn events_reach_followers_and_rules_as_promised(stand_in: StandIn) {
     let Some(aws) = aws(stand_in).await else { return };
     let failures = aws.make_bus().await;
+    aws.make_tables().await;
     let embedded = Embedded::new();
     let mut ports = embedded.stores.ports();
+    let (clock, random) = (ports.clock.clone(), ports.random.clone());
+    ports.tables = Arc::new(DynamoTables::new(&aws.clients, &aws.settings, clock, random));
     ports.events = Arc::new(EventBridgeEvents::new(&aws.clients, &aws.settings, ports.tables.clone()));
     let subject = Subject::new(ports);
     let account = subject.account();

@@ -6,9 +6,9 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use listbackup_engine::{
     Error, ErrorKind,
-    adapters::aws::{AwsClients, AwsOptions, AwsSettings, CognitoIdentity},
+    adapters::aws::{AwsClients, AwsOptions, AwsSettings, CognitoIdentity, DynamoTables},
     model::User,
-    ports::{Identity, SignedIn},
+    ports::{Identity, Ports, SignedIn},
     store::{self, Store},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -36,8 +36,12 @@ async fn people_sign_in_as_promised_on_moto() {
 async fn people_sign_in_as_promised(stand_in: StandIn, known: Known) {
     let Some(aws) = aws(stand_in).await else { return };
     let settings = aws.make_user_pool().await;
+    aws.make_tables().await;
     let embedded = Embedded::new();
-    let subject = subject(&embedded, &aws.clients, &settings);
+    let mut ports = embedded.stores.ports();
+    let (clock, random) = (ports.clock.clone(), ports.random.clone());
+    ports.tables = Arc::new(DynamoTables::new(&aws.clients, &settings, clock, random));
+    let subject = subject(ports, &aws.clients, &settings);
     // Both send no letters, and take any code.
     let signing = Signing { subject: &subject, letters: &|_| vec!["Code: 123456".to_owned()] };
     keeps_those_of_a_pool(&signing, known).await;
@@ -198,9 +202,8 @@ async fn without_a_pool_in_the_settings_nobody_signs_in() {
     assert_eq!(made.err().map(|error| error.kind()), Some(ErrorKind::Invalid));
 }
 
-/// The embedded ports with people in the pool.
-fn subject(embedded: &Embedded, clients: &AwsClients, settings: &AwsSettings) -> Subject {
-    let mut ports = embedded.stores.ports();
+/// The ports with people in the pool.
+fn subject(mut ports: Ports, clients: &AwsClients, settings: &AwsSettings) -> Subject {
     let (tables, clock, random) = (ports.tables.clone(), ports.clock.clone(), ports.random.clone());
     ports.identity = Arc::new(CognitoIdentity::new(clients, settings, tables, clock, random).unwrap());
     Subject::new(ports)
@@ -214,7 +217,7 @@ async fn identity(pool: &MockServer, embedded: &Embedded) -> Arc<dyn Identity> {
         ..options(pool.uri())
     });
     let settings = settings.unwrap();
-    subject(embedded, &AwsClients::new(&settings).await, &settings).ports.identity
+    subject(embedded.stores.ports(), &AwsClients::new(&settings).await, &settings).ports.identity
 }
 
 async fn sign_in(identity: &dyn Identity) -> Result<SignedIn, Error> {

@@ -36,6 +36,23 @@ impl Clock for TokioClock {
     }
 }
 
+/// A clock that begins with the machine's and goes only when it is moved, for stores on real servers, which a paused clock of tokio's
+/// would take for dead.
+pub struct MovableClock(Mutex<Timestamp>);
+
+impl MovableClock {
+    #[expect(clippy::new_without_default, reason = "it starts at another time each time")]
+    pub fn new() -> Self {
+        Self(Mutex::new(Timestamp::now()))
+    }
+}
+
+impl Clock for MovableClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
 /// Randomness that is the same for the same seed (splitmix64).
 pub struct SeededRandom(Mutex<u64>);
 
@@ -71,11 +88,27 @@ impl Random for SeededRandom {
 pub struct Subject {
     pub ports: Ports,
     pub system: SystemScope,
+    /// The clock of the ports, if it is to be moved.
+    clock: Option<Arc<MovableClock>>,
 }
 
 impl Subject {
     pub fn new(ports: Ports) -> Self {
-        Self { ports, system: SystemScope::of_this_process() }
+        Self { ports, system: SystemScope::of_this_process(), clock: None }
+    }
+
+    /// With a clock for the ports that [`Subject::pass`] moves.
+    pub fn with_clock(mut ports: Ports, clock: Arc<MovableClock>) -> Self {
+        ports.clock = clock.clone();
+        Self { clock: Some(clock), ..Self::new(ports) }
+    }
+
+    /// Lets time pass for the ports.
+    pub async fn pass(&self, time: Duration) {
+        match &self.clock {
+            Some(clock) => *clock.0.lock().unwrap() += time,
+            None => pass(time).await,
+        }
     }
 
     /// An account that nobody else has.

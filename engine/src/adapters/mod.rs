@@ -6,3 +6,4 @@ mod blob_path;
 pub mod embedded;
 mod first_account;
 mod registrant;
+mod rows;

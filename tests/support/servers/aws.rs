@@ -3,6 +3,7 @@
 use listbackup_engine::{
     adapters::aws::{AwsClients, AwsCredentials, AwsOptions, AwsSettings},
     ports::QueueName,
+    tables::{self, Attribute, AttributeType, TableSchema},
 };
 use serde_json::{Value, json};
 
@@ -144,11 +145,34 @@ impl Aws {
         serde_json::from_str(&text).expect("an answer is JSON")
     }
 
+    /// Makes all tables, with their indexes, and waits until they can be used.
+    pub async fn make_tables(&self) {
+        for table in tables::ALL {
+            self.dynamodb("CreateTable", &creation(&self.settings.table_name(table), table)).await;
+        }
+        for table in tables::ALL {
+            let name = json!({ "TableName": self.settings.table_name(table) });
+            let is_ready = |table: &Value| {
+                let indexes = table["GlobalSecondaryIndexes"].as_array().into_iter().flatten();
+                table["TableStatus"] == "ACTIVE" && indexes.into_iter().all(|index| index["IndexStatus"] == "ACTIVE")
+            };
+            while !is_ready(&self.dynamodb("DescribeTable", &name).await["Table"]) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    async fn dynamodb(&self, operation: &str, request: &Value) -> Value {
+        let (status, answer) = call(&self.server.url(), operation, request).await;
+        assert_eq!(status, 200, "{operation} {request}: {answer}");
+        answer
+    }
+
     /// Makes a queue that the bucket tells of every new `.snap` object; the queue's address.
     pub async fn announce_snapshots(&self) -> String {
         let queue = self.clients.sqs.create_queue().queue_name("listbackup-test-data").send().await;
         let queue_url = queue.expect("a queue can be made").queue_url.expect("a queue has an address");
-        // Plain HTTP instead of the SDK, whose types for this are not among the tests' dependencies.
+        // Plain HTTP here too.
         let notification = format!(
             "<NotificationConfiguration><QueueConfiguration>\
              <Queue>arn:aws:sqs:{REGION}:{ACCOUNT}:listbackup-test-data</Queue><Event>s3:ObjectCreated:*</Event>\
@@ -172,6 +196,58 @@ impl Aws {
         let delete = self.clients.sqs.delete_message().queue_url(queue_url).receipt_handle(receipt);
         delete.send().await.expect("a message can be deleted");
     }
+}
+
+/// An operation of DynamoDB: its status and answer. Plain HTTP, for what the types of the SDK are not among the tests' dependencies.
+pub async fn call(endpoint_url: &str, operation: &str, request: &Value) -> (u16, Value) {
+    let answer = reqwest::Client::new()
+        .post(endpoint_url)
+        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("authorization", format!("AWS4-HMAC-SHA256 Credential=test/20261122/{REGION}/dynamodb/aws4_request"))
+        .body(request.to_string())
+        .send()
+        .await
+        .expect("the stand-in answers");
+    let status = answer.status().as_u16();
+    (status, answer.json().await.expect("an answer is JSON"))
+}
+
+/// What makes a table of the schema: pay for each request, and indexes of keys alone.
+fn creation(name: &str, table: &TableSchema) -> Value {
+    let keys = |partition: Attribute, sort: Option<Attribute>| {
+        let keys = [Some((partition, "HASH")), sort.map(|sort| (sort, "RANGE"))].into_iter().flatten();
+        keys.map(|(key, kind)| json!({ "AttributeName": key.name, "KeyType": kind })).collect::<Vec<_>>()
+    };
+    let mut attributes: Vec<Attribute> = Vec::new();
+    let of_indexes = table.indexes.iter().flat_map(|index| [Some(index.partition), index.sort]);
+    for attribute in [Some(table.partition), table.sort].into_iter().chain(of_indexes).flatten() {
+        if !attributes.contains(&attribute) {
+            attributes.push(attribute);
+        }
+    }
+    let kind = |attribute: &Attribute| match attribute.kind {
+        AttributeType::Text => "S",
+        AttributeType::Number => "N",
+    };
+    let definitions = attributes.iter().map(|a| json!({ "AttributeName": a.name, "AttributeType": kind(a) }));
+    let mut creation = json!({
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": definitions.collect::<Vec<_>>(),
+        "KeySchema": keys(table.partition, table.sort),
+    });
+    let indexes = table.indexes.iter().map(|index| {
+        json!({
+            "IndexName": index.name,
+            "KeySchema": keys(index.partition, index.sort),
+            "Projection": { "ProjectionType": "KEYS_ONLY" },
+        })
+    });
+    if !table.indexes.is_empty() {
+        creation["GlobalSecondaryIndexes"] = indexes.collect();
+    }
+    creation
 }
 
 /// Settings for a service compatible with AWS at `endpoint_url`.

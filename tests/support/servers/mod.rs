@@ -6,6 +6,8 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "aws")]
+pub mod between;
 pub mod localstripe;
 pub mod mediawiki;
 #[cfg(feature = "aws")]

@@ -11,7 +11,7 @@ use listbackup_engine::{
 use serde_json::{Map, Value, json};
 
 use super::queries;
-use crate::support::{SeededRandom, Subject, pass};
+use crate::support::{SeededRandom, Subject};
 
 /// Every promise, one after another.
 pub async fn keeps_all(subject: &Subject) {
@@ -243,11 +243,11 @@ async fn rows_past_their_expiry_read_as_absent(subject: &Subject) {
         write(subject, &subject.system, put(&OAUTH_STATES, state(hash), Condition::Absent)).await.unwrap();
     }
     let tables = &subject.ports.tables;
-    pass(std::time::Duration::from_secs(599)).await;
+    subject.pass(std::time::Duration::from_secs(599)).await;
     let consume = |hash: &str| Write::Delete { table: &OAUTH_STATES, key: key(hash), condition: Condition::Version(1) };
     write(subject, &subject.system, consume(&used)).await.unwrap();
     assert!(tables.get((&subject.system).into(), &OAUTH_STATES, &key(&unused)).await.unwrap().is_some());
-    pass(std::time::Duration::from_secs(1)).await;
+    subject.pass(std::time::Duration::from_secs(1)).await;
     assert_eq!(tables.get((&subject.system).into(), &OAUTH_STATES, &key(&unused)).await.unwrap(), None);
     assert!(all(subject, &subject.system, query(&OAUTH_STATES, None, &unused), "stateHash").await.is_empty());
     let late = write(subject, &subject.system, consume(&unused)).await.unwrap_err();

@@ -22,6 +22,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// With all attempts and the pauses between them.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(150);
 const MAX_ATTEMPTS: u32 = 3;
+/// DynamoDB answers within milliseconds; who waits for a row holds a lease meanwhile.
+const ROW_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+const ROW_OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The clients; clones share their connections.
 #[derive(Clone, Debug)]
@@ -45,7 +48,7 @@ impl AwsClients {
     pub async fn new(settings: &AwsSettings) -> Self {
         let shared = loader(settings).load().await;
         Self {
-            dynamodb: aws_sdk_dynamodb::Client::new(&shared),
+            dynamodb: dynamodb(&shared),
             sqs: aws_sdk_sqs::Client::new(&shared),
             s3: s3(&shared, settings),
             eventbridge: aws_sdk_eventbridge::Client::new(&shared),
@@ -56,11 +59,7 @@ impl AwsClients {
 }
 
 fn loader(settings: &AwsSettings) -> ConfigLoader {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(OPERATION_TIMEOUT)
-        .build();
+    let timeouts = timeouts(ATTEMPT_TIMEOUT, OPERATION_TIMEOUT);
     // A version by its name: a newer SDK changes no behaviour unasked.
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::new(settings.region().to_owned()))
@@ -75,6 +74,14 @@ fn loader(settings: &AwsSettings) -> ConfigLoader {
     loader
 }
 
+fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(operation)
+        .build()
+}
+
 fn given(credentials: &AwsCredentials) -> Credentials {
     let token = credentials.session_token.as_ref().map(SecretString::expose_secret);
     Credentials::new(
@@ -84,6 +91,12 @@ fn given(credentials: &AwsCredentials) -> Credentials {
         None,
         "settings of ListBackup",
     )
+}
+
+fn dynamodb(shared: &SdkConfig) -> aws_sdk_dynamodb::Client {
+    let timeouts = timeouts(ROW_ATTEMPT_TIMEOUT, ROW_OPERATION_TIMEOUT);
+    let config = aws_sdk_dynamodb::config::Builder::from(shared).timeout_config(timeouts).build();
+    aws_sdk_dynamodb::Client::from_conf(config)
 }
 
 fn s3(shared: &SdkConfig, settings: &AwsSettings) -> aws_sdk_s3::Client {

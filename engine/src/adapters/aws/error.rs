@@ -23,6 +23,8 @@ const PASSING: &[&str] = &[
     "Throttling",
     "ThrottlingException",
     "TooManyRequestsException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
 ];
 
 /// The engine's error for an operation of `service` that failed after all attempts of the SDK.

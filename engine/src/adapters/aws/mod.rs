@@ -2,14 +2,14 @@
 //!
 //! | port | service |
 //! |---|---|
-//! | [`Tables`](crate::ports::Tables) | DynamoDB |
+//! | [`Tables`](crate::ports::Tables) | DynamoDB: [`DynamoTables`] |
 //! | [`Queue`](crate::ports::Queue) | SQS |
 //! | [`Blobs`](crate::ports::Blobs) | S3: [`S3Blobs`] |
 //! | [`Events`](crate::ports::Events) | EventBridge |
 //! | [`Keys`](crate::ports::Keys) | KMS |
 //! | [`Identity`](crate::ports::Identity) | Cognito |
 //!
-//! What stands: settings, one client for each of these services, and the blobs port. The program takes its stores from
+//! What stands: settings, one client for each of these services, and the ports of rows and objects. The program takes its stores from
 //! [`embedded`](super::embedded) until the other ports stand too.
 //!
 //! The cargo feature `aws`, on by default, builds this module. Nothing here reads the environment except the SDK: it
@@ -24,6 +24,7 @@ mod identity;
 mod keys;
 mod queue;
 mod settings;
+mod tables;
 
 pub use blobs::S3Blobs;
 pub use clients::AwsClients;
@@ -32,3 +33,4 @@ pub use identity::CognitoIdentity;
 pub use keys::KmsKeys;
 pub use queue::SqsQueue;
 pub use settings::{AwsCredentials, AwsOptions, AwsSettings};
+pub use tables::DynamoTables;

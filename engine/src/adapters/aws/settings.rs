@@ -6,6 +6,7 @@ use url::Url;
 use crate::{
     error::{Error, Problem, Result},
     ports::QueueName,
+    tables::TableSchema,
 };
 
 /// The stage is a part of the names of tables and queues, which have lengths of their own.
@@ -133,6 +134,16 @@ impl AwsSettings {
         if self.0.prefix.is_empty() { String::new() } else { format!("{}/", self.0.prefix) }
     }
 
+    /// The name of a table.
+    pub fn table_name(&self, table: &TableSchema) -> String {
+        self.named(table.name)
+    }
+
+    /// A name that tells installations in one AWS account apart.
+    fn named(&self, name: &str) -> String {
+        format!("listbackup-{}-{name}", self.0.stage)
+    }
+
     /// Address of a compatible service.
     pub fn endpoint_url(&self) -> Option<&str> {
         self.0.endpoint_url.as_deref()
@@ -245,6 +256,7 @@ mod tests {
         let endpoint_url = Some("http://127.0.0.1:4566".to_owned());
         let settings = AwsSettings::new(AwsOptions { endpoint_url, ..options() }).unwrap();
         assert_eq!((settings.stage(), settings.region()), ("test", "eu-central-1"));
+        assert_eq!(settings.table_name(&crate::tables::USERS_ACCOUNTS), "listbackup-test-users-accounts");
         assert_eq!((settings.bucket(), &*settings.key_prefix()), ("listbackup-objects", "backups/crm/"));
         assert_eq!(settings.endpoint_url(), Some("http://127.0.0.1:4566"));
         let settings = AwsSettings::new(AwsOptions { prefix: String::new(), ..options() }).unwrap();

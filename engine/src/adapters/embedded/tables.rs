@@ -1,7 +1,6 @@
 //! Rows in SQLite: the tables port, for any schema in [`crate::tables`].
 
 mod columns;
-mod cursor;
 mod query;
 mod schema;
 mod writes;
@@ -14,10 +13,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use self::schema::TableSql;
 use super::database::{Database, failed};
 use crate::{
+    adapters::rows::{self, Reach},
     error::{Error, ErrorKind, Result},
     model::{AccountId, scope::Scope},
     ports::{Clock, Item, ItemPage, Key, Query, Tables, Write},
-    tables::{API_KEYS, OAUTH_STATES, Ownership, TableSchema},
+    tables::{API_KEYS, OAUTH_STATES, TableSchema},
 };
 
 pub(super) use self::{query::page, schema::set_up, writes::Writes};
@@ -66,38 +66,6 @@ impl Tables for EmbeddedTables {
     }
 }
 
-/// The rows that a call may touch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// All.
-    Everything,
-    /// Those of the account with this id.
-    Account(String),
-}
-
-impl Reach {
-    /// # Errors
-    /// `Denied` for a table that no account owns, unless the scope is the system's.
-    fn of(scope: Scope<'_>, table: &TableSchema) -> Result<Self> {
-        match scope {
-            Scope::System(_) => Ok(Self::Everything),
-            Scope::Account(scope) if table.ownership == Ownership::Account => {
-                Ok(Self::Account(scope.account_id().to_string()))
-            }
-            Scope::Account(_) => {
-                Err(Error::new(ErrorKind::Denied, "no account owns this table's rows").with("table", table.name))
-            }
-        }
-    }
-
-    fn covers(&self, account_id: Option<&str>) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Account(own) => account_id == Some(own),
-        }
-    }
-}
-
 /// One row that has not expired and is within reach.
 pub(super) fn get(
     connection: &Connection,
@@ -106,7 +74,7 @@ pub(super) fn get(
     table: &'static TableSchema,
     key: &Key,
 ) -> Result<Option<Item>> {
-    let sort = columns::sort_key(table, &key.sort)?;
+    let sort = rows::sort_value(table, &key.sort)?;
     let mut select = connection.prepare_cached(&TableSql::of(table)?.get).map_err(failed)?;
     let found = select
         .query_row(params![key.partition, sort, now_s], |row| {

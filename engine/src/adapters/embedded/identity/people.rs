@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::registration::Applicant;
 use crate::{
     adapters::{
-        embedded::tables::{self, Reach, Writes},
+        embedded::tables::{self, Writes},
         first_account,
+        rows::Reach,
     },
     error::{Error, ErrorKind, Result},
     model::{Account, AccountId, Membership, User, UserId, user::MembershipStatus},

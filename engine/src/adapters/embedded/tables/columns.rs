@@ -2,23 +2,25 @@
 
 use std::mem;
 
-use rusqlite::{Row, types::Value as Sql};
+use rusqlite::{
+    Row, ToSql,
+    types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Value as Sql, ValueRef},
+};
 use serde_json::{Map, Value};
 
 use crate::{
-    error::{Error, ErrorKind, Result},
+    adapters::rows::{Facts, Scalar, index_value},
+    error::Result,
     ports::Key,
-    store,
-    tables::{Attribute, AttributeType, IndexSchema, Ownership, TableSchema},
+    tables::{IndexSchema, TableSchema},
 };
-
-/// The most that a row may be, in bytes of JSON; DynamoDB's limit, so that what fits here fits there.
-const MAX_ROW_BYTES: usize = 400 * 1024;
 
 /// The columns of one row.
 pub(super) struct Columns {
     pub(super) key: Key,
     pub(super) account_id: Option<String>,
+    /// What counts for the size of a transaction.
+    pub(super) item_bytes: usize,
     sort: Sql,
     expires_at: Option<i64>,
     body: String,
@@ -27,29 +29,11 @@ pub(super) struct Columns {
 
 impl Columns {
     /// # Errors
-    /// `Bug` when a key attribute is missing, empty or of another type than the schema says, `Invalid` when the row is
-    /// too large.
+    /// Those of [`Facts::of`]; `Bug` when an index attribute is empty or of another type than the schema says.
     pub(super) fn of(table: &'static TableSchema, body: &Map<String, Value>) -> Result<Self> {
-        let key = store::key_of(table, body)?;
-        if key.partition.is_empty() || (table.sort.is_some() && key.sort.is_empty()) {
-            return Err(Error::new(ErrorKind::Bug, "a row's key is empty").with("table", table.name));
-        }
-        let text = serde_json::to_string(body).map_err(|error| {
-            Error::new(ErrorKind::Bug, "a row is not JSON").with("table", table.name).caused_by(error)
-        })?;
-        if text.len() > MAX_ROW_BYTES {
-            return Err(Error::new(ErrorKind::Invalid, format!("a row is at most {MAX_ROW_BYTES} bytes of JSON"))
-                .with("table", table.name)
-                .with("size in bytes", text.len()));
-        }
-        Ok(Self {
-            sort: sort_key(table, &key.sort)?,
-            account_id: account_of(table, body)?,
-            expires_at: table.expires.and_then(|name| body.get(name)).and_then(Value::as_i64),
-            indexed: table.indexes.iter().map(|index| indexed(table, index, body)).collect::<Result<_>>()?,
-            body: text,
-            key,
-        })
+        let Facts { key, sort, account_id, expires_at, body: text, item_bytes } = Facts::of(table, body)?;
+        let indexed = table.indexes.iter().map(|index| indexed(table, index, body)).collect::<Result<_>>()?;
+        Ok(Self { key, account_id, item_bytes, sort: sort.into(), expires_at, body: text, indexed })
     }
 
     /// All values, in the order of the table's columns.
@@ -86,43 +70,14 @@ impl Columns {
     }
 }
 
-/// The sort key of `table` as SQLite compares it.
-///
-/// # Errors
-/// `Bug` when it should be a number and is not, or is given for a table without one.
-pub(super) fn sort_key(table: &TableSchema, sort: &str) -> Result<Sql> {
-    match table.sort {
-        Some(Attribute { kind: AttributeType::Number, .. }) => sort.parse().map(Sql::Integer).map_err(|error| {
-            Error::new(ErrorKind::Bug, "the sort key must be a whole number").with("table", table.name).caused_by(error)
-        }),
-        None if !sort.is_empty() => {
-            Err(Error::new(ErrorKind::Bug, "the table has no sort key").with("table", table.name))
-        }
-        _ => Ok(Sql::Text(sort.to_owned())),
-    }
-}
-
-fn account_of(table: &TableSchema, body: &Map<String, Value>) -> Result<Option<String>> {
-    match (body.get("accountId"), table.ownership) {
-        (_, Ownership::System) => Ok(None),
-        (Some(Value::String(account_id)), Ownership::Account) => Ok(Some(account_id.clone())),
-        (_, Ownership::Account) => {
-            Err(Error::new(ErrorKind::Bug, "the row says no accountId").with("table", table.name))
-        }
-    }
-}
-
 /// The partition and sort value of a row in an index; both NULL when it is not in it.
 fn indexed(table: &TableSchema, index: &IndexSchema, body: &Map<String, Value>) -> Result<(Sql, Sql)> {
-    let value = |attribute: Attribute| {
-        attribute_value(attribute, body).map_err(|error| error.with("index", index.name).with("table", table.name))
+    let value = |attribute| {
+        index_value(attribute, body).map_err(|error| error.with("index", index.name).with("table", table.name))
     };
-    let partition = match value(index.partition)? {
-        Some(Sql::Integer(number)) => Some(Sql::Text(number.to_string())),
-        other => other,
-    };
+    let partition = value(index.partition)?.map(|partition| Sql::Text(partition.to_string()));
     let sort = match index.sort {
-        Some(attribute) => value(attribute)?,
+        Some(attribute) => value(attribute)?.map(Sql::from),
         None => Some(Sql::Text(String::new())),
     };
     Ok(match (partition, sort) {
@@ -131,22 +86,30 @@ fn indexed(table: &TableSchema, index: &IndexSchema, body: &Map<String, Value>) 
     })
 }
 
-fn attribute_value(attribute: Attribute, body: &Map<String, Value>) -> Result<Option<Sql>> {
-    match (body.get(attribute.name), attribute.kind) {
-        (None, _) => Ok(None),
-        (Some(Value::String(text)), AttributeType::Text) if !text.is_empty() => Ok(Some(Sql::Text(text.clone()))),
-        (Some(Value::Number(number)), AttributeType::Number) if number.is_i64() => {
-            Ok(number.as_i64().map(Sql::Integer))
-        }
-        (Some(_), AttributeType::Text) => {
-            Err(wrong(attribute, "an index attribute must be text, not empty, or absent"))
-        }
-        (Some(_), AttributeType::Number) => {
-            Err(wrong(attribute, "an index attribute must be a whole number or absent"))
+impl From<Scalar> for Sql {
+    fn from(value: Scalar) -> Self {
+        match value {
+            Scalar::Text(text) => Self::Text(text),
+            Scalar::Number(number) => Self::Integer(number),
         }
     }
 }
 
-fn wrong(attribute: Attribute, message: &'static str) -> Error {
-    Error::new(ErrorKind::Bug, message).with("attribute", attribute.name)
+impl ToSql for Scalar {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Text(text) => text.to_sql(),
+            Self::Number(number) => number.to_sql(),
+        }
+    }
+}
+
+impl FromSql for Scalar {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value {
+            ValueRef::Integer(number) => Ok(Self::Number(number)),
+            ValueRef::Text(_) => value.as_str().map(|text| Self::Text(text.to_owned())),
+            ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => Err(FromSqlError::InvalidType),
+        }
+    }
 }

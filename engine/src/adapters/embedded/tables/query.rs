@@ -3,22 +3,20 @@
 use rusqlite::{Connection, Row, params_from_iter, types::Value as Sql};
 
 use super::{
-    Reach,
-    cursor::{self, Position},
     item,
     schema::{self, TableSql, index_column_names},
 };
 use crate::{
-    adapters::embedded::database::failed,
-    error::{Error, ErrorKind, Result},
+    adapters::{
+        embedded::database::failed,
+        rows::{
+            self, MAX_PAGE_BYTES, Reach,
+            cursor::{self, Position},
+        },
+    },
+    error::Result,
     ports::{ItemPage, Query, SortRange},
-    tables::{Attribute, AttributeType},
 };
-
-/// The most rows that a caller may ask for at once.
-const MAX_ROWS: usize = 1000;
-/// A page ends early once its bodies are this long, in bytes, so that memory is bounded by it and not by the rows.
-const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// One page.
 pub(in crate::adapters::embedded) fn page(
@@ -58,14 +56,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(String, i64, Position)> {
 /// # Errors
 /// `Bug` when the query does not fit the schema, `Invalid` for a cursor of another query.
 fn statement(now_s: i64, reach: &Reach, query: &Query) -> Result<(String, Vec<Sql>)> {
-    if query.limit == 0 || query.limit > MAX_ROWS {
-        return Err(
-            Error::new(ErrorKind::Bug, format!("a query asks for 1 to {MAX_ROWS} rows")).with("limit", query.limit)
-        );
-    }
-    let order = Order::of(query)?;
+    rows::order_of(query)?;
+    let (partition, sort) = &match query.index.and_then(|name| query.table.index(name)) {
+        None => ("partition".to_owned(), "sort".to_owned()),
+        Some(index) => index_column_names(index),
+    };
     let (compare, direction) = if query.descending { ("<", "DESC") } else { (">", "ASC") };
-    let (partition, sort) = (&order.partition, &order.sort);
     let mut filter = Filter::default();
     filter.add(&format!("{partition} = ?"), [Sql::Text(query.partition.clone())]);
     filter.add_bounds(sort, &query.sort);
@@ -75,7 +71,10 @@ fn statement(now_s: i64, reach: &Reach, query: &Query) -> Result<(String, Vec<Sq
     }
     if let Some(after) = &query.after {
         let Position { order, partition, sort: last } = cursor::decode(query, reach, after)?;
-        filter.add(&format!("({sort}, partition, sort) {compare} (?, ?, ?)"), [order, Sql::Text(partition), last]);
+        filter.add(
+            &format!("({sort}, partition, sort) {compare} (?, ?, ?)"),
+            [order.into(), Sql::Text(partition), last.into()],
+        );
     }
     filter.parameters.push(Sql::Integer(query.limit as i64 + 1));
     let sql = format!(
@@ -85,49 +84,6 @@ fn statement(now_s: i64, reach: &Reach, query: &Query) -> Result<(String, Vec<Sq
         filter.terms.join(" AND "),
     );
     Ok((sql, filter.parameters))
-}
-
-/// The columns that a query selects and orders by.
-struct Order {
-    partition: String,
-    sort: String,
-}
-
-impl Order {
-    /// # Errors
-    /// `Bug` for an index that the table does not have, or bounds that its sort attribute does not take.
-    fn of(query: &Query) -> Result<Self> {
-        let wrong = |message: &'static str| {
-            Err(Error::new(ErrorKind::Bug, message)
-                .with("table", query.table.name)
-                .with("index", query.index.unwrap_or("none")))
-        };
-        let (order, attribute) = match query.index {
-            None => (Self { partition: "partition".to_owned(), sort: "sort".to_owned() }, query.table.sort),
-            Some(name) => {
-                let Some(index) = query.table.index(name) else {
-                    return wrong("the table has no such index");
-                };
-                let (partition, sort) = index_column_names(index);
-                (Self { partition, sort }, index.sort)
-            }
-        };
-        if bounds_fit(&query.sort, attribute) {
-            Ok(order)
-        } else {
-            wrong("the bounds are of another type than the sort attribute")
-        }
-    }
-}
-
-fn bounds_fit(bounds: &SortRange, attribute: Option<Attribute>) -> bool {
-    match bounds {
-        SortRange::All => true,
-        SortRange::Prefix(_) | SortRange::Between(..) => {
-            attribute.is_some_and(|attribute| attribute.kind == AttributeType::Text)
-        }
-        SortRange::Numbers(..) => attribute.is_some_and(|attribute| attribute.kind == AttributeType::Number),
-    }
 }
 
 #[derive(Default)]

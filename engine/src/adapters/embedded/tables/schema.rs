@@ -95,9 +95,9 @@ impl TableSql {
         self.schema.expires.is_some()
     }
 
-    /// The table's name in the schema.
-    pub(super) fn schema_name(&self) -> &'static str {
-        self.schema.name
+    /// The table as all stores know it.
+    pub(super) fn schema(&self) -> &'static TableSchema {
+        self.schema
     }
 }
 

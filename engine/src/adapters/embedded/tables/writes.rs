@@ -3,16 +3,15 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params, types::Value as Sql};
 
-use super::{
-    Reach,
-    columns::{self, Columns},
-    schema::TableSql,
-};
+use super::{columns::Columns, schema::TableSql};
 use crate::{
-    adapters::embedded::database::failed,
-    error::{Error, ErrorKind, Result},
+    adapters::{
+        embedded::database::failed,
+        rows::{self, Reach, Scalar},
+    },
+    error::Result,
     model::scope::Scope,
-    ports::{Condition, Key, WRITES_MAX, Write},
+    ports::{Condition, Key, Write},
     tables::TableSchema,
 };
 
@@ -28,7 +27,7 @@ pub(in crate::adapters::embedded) struct Writes {
 struct Prepared {
     table: &'static TableSql,
     key: Key,
-    sort: Sql,
+    sort: Scalar,
     condition: Condition,
     change: Change,
 }
@@ -51,7 +50,7 @@ struct Found {
 impl Writes {
     /// # Errors
     /// `Denied` for a table that no account owns and for another account's row; `Bug` for too many writes, two on one row, or a
-    /// row that its table's schema does not fit; `Invalid` for a row that is too large.
+    /// row that its table's schema does not fit; `Invalid` for a row or a transaction that is too large.
     pub(in crate::adapters::embedded) fn of(scope: Scope<'_>, writes: Vec<Write>) -> Result<Self> {
         Self::prepare(writes, |table| Reach::of(scope, table))
     }
@@ -65,27 +64,24 @@ impl Writes {
     }
 
     fn prepare(writes: Vec<Write>, reach_of: impl Fn(&TableSchema) -> Result<Reach>) -> Result<Self> {
-        if writes.len() > WRITES_MAX {
-            return Err(Error::new(ErrorKind::Bug, format!("a transaction has at most {WRITES_MAX} writes"))
-                .with("writes", writes.len()));
-        }
+        rows::check_count(writes.len())?;
         let mut reach = Reach::Everything;
-        let mut ready: Vec<Prepared> = Vec::with_capacity(writes.len());
+        let (mut ready, mut size_bytes): (Vec<Prepared>, usize) = (Vec::with_capacity(writes.len()), 0);
         for write in writes {
             let (table, write) = Prepared::of(write)?;
             reach = reach_of(table)?;
-            if let Change::Put(columns) = &write.change
-                && !reach.covers(columns.account_id.as_deref())
-            {
-                return Err(foreign(&write));
+            if let Change::Put(columns) = &write.change {
+                if !reach.covers(columns.account_id.as_deref()) {
+                    return Err(rows::foreign(table, &write.key));
+                }
+                size_bytes += columns.item_bytes;
             }
             if ready.iter().any(|other| std::ptr::eq(other.table, write.table) && other.key == write.key) {
-                return Err(Error::new(ErrorKind::Bug, "a transaction writes a row twice")
-                    .with("table", table.name)
-                    .with("key", shown(&write.key)));
+                return Err(rows::twice(table, &write.key));
             }
             ready.push(write);
         }
+        rows::check_size(size_bytes)?;
         Ok(Self { reach, writes: ready })
     }
 
@@ -123,7 +119,7 @@ impl Prepared {
             Write::Delete { table, key, condition } => (table, key, condition, Change::Delete),
             Write::Check { table, key, condition } => (table, key, condition, Change::None),
         };
-        let sort = columns::sort_key(schema, &key.sort)?;
+        let sort = rows::sort_value(schema, &key.sort)?;
         Ok((schema, Self { table: TableSql::of(schema)?, key, sort, condition, change }))
     }
 
@@ -145,7 +141,7 @@ impl Prepared {
     /// The row that was found, if the write may have it.
     fn check(&self, row: Option<Found>) -> Result<Option<Found>> {
         if row.as_ref().is_some_and(|row| !row.is_ours) {
-            return Err(foreign(self));
+            return Err(rows::foreign(self.table.schema(), &self.key));
         }
         let version = row.as_ref().map_or(0, |row| row.version);
         let holds = match self.condition {
@@ -153,7 +149,7 @@ impl Prepared {
             Condition::Absent => version == 0,
             Condition::Version(wanted) => version > 0 && u64::try_from(version) == Ok(wanted),
         };
-        if holds { Ok(row) } else { Err(conflict(self)) }
+        if holds { Ok(row) } else { Err(rows::conflict(self.table.schema(), &self.key)) }
     }
 
     fn carry_out(self, connection: &Connection, row: Option<Found>) -> Result<()> {
@@ -183,20 +179,4 @@ fn sweep(connection: &Connection, now_s: i64, table: &TableSql) -> Result<()> {
     let mut delete = connection.prepare_cached(&table.sweep).map_err(failed)?;
     delete.execute(params![now_s, SWEEP_ROWS as i64]).map_err(failed)?;
     Ok(())
-}
-
-fn conflict(write: &Prepared) -> Error {
-    named(Error::new(ErrorKind::Conflict, "the row is not as the write expects it; read it again"), write)
-}
-
-fn foreign(write: &Prepared) -> Error {
-    named(Error::new(ErrorKind::Denied, "the row is not this account's"), write)
-}
-
-fn named(error: Error, write: &Prepared) -> Error {
-    error.with("table", write.table.schema_name()).with("key", shown(&write.key))
-}
-
-fn shown(key: &Key) -> String {
-    if key.sort.is_empty() { key.partition.clone() } else { format!("{}/{}", key.partition, key.sort) }
 }

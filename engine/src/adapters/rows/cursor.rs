@@ -4,10 +4,9 @@
 //! nothing: every page checks its own scope.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use rusqlite::types::Value as Sql;
 use serde_json::{Value, json};
 
-use super::Reach;
+use super::{Reach, Scalar};
 use crate::{
     error::{Error, ErrorKind, Result},
     ports::Query,
@@ -17,21 +16,21 @@ const DIGEST_BYTES: usize = 8;
 
 /// Where a page ended: the row's sort value in the query's order, and its key.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Position {
-    pub(super) order: Sql,
-    pub(super) partition: String,
-    pub(super) sort: Sql,
+pub(in crate::adapters) struct Position {
+    pub(in crate::adapters) order: Scalar,
+    pub(in crate::adapters) partition: String,
+    pub(in crate::adapters) sort: Scalar,
 }
 
 /// The cursor that goes on after `position`.
-pub(super) fn encode(query: &Query, reach: &Reach, position: &Position) -> String {
+pub(in crate::adapters) fn encode(query: &Query, reach: &Reach, position: &Position) -> String {
     let place = json!([to_json(&position.order), position.partition, to_json(&position.sort)]).to_string();
     URL_SAFE_NO_PAD.encode([&digest(query, reach)[..], place.as_bytes()].concat())
 }
 
 /// # Errors
 /// `Invalid` when the cursor is damaged or comes from another query.
-pub(super) fn decode(query: &Query, reach: &Reach, cursor: &str) -> Result<Position> {
+pub(in crate::adapters) fn decode(query: &Query, reach: &Reach, cursor: &str) -> Result<Position> {
     position(query, reach, cursor).ok_or_else(|| {
         Error::new(ErrorKind::Invalid, "the cursor is not from this query; start again without it")
             .with("table", query.table.name)
@@ -55,18 +54,17 @@ fn digest(query: &Query, reach: &Reach) -> [u8; DIGEST_BYTES] {
     digest
 }
 
-fn to_json(value: &Sql) -> Value {
+fn to_json(value: &Scalar) -> Value {
     match value {
-        Sql::Integer(number) => json!(number),
-        Sql::Text(text) => json!(text),
-        Sql::Null | Sql::Real(_) | Sql::Blob(_) => Value::Null,
+        Scalar::Number(number) => json!(number),
+        Scalar::Text(text) => json!(text),
     }
 }
 
-fn from_json(value: &Value) -> Option<Sql> {
+fn from_json(value: &Value) -> Option<Scalar> {
     match value {
-        Value::Number(number) => number.as_i64().map(Sql::Integer),
-        Value::String(text) => Some(Sql::Text(text.clone())),
+        Value::Number(number) => number.as_i64().map(Scalar::Number),
+        Value::String(text) => Some(Scalar::Text(text.clone())),
         _ => None,
     }
 }

@@ -1,0 +1,275 @@
+//! Pages of rows, by a table's key or one of its indexes.
+//!
+//! An index follows its table a moment later. It is asked for keys alone, and the rows are read by these: what it shows and what is
+//! so no more is left out, and what it does not show yet comes with the next look.
+
+use std::collections::{HashMap, HashSet};
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+
+use super::{
+    DynamoTables,
+    expression::Expression,
+    failed,
+    item::{self, Attributes},
+    pauses::Pauses,
+};
+use crate::{
+    adapters::rows::{
+        self, MAX_PAGE_BYTES, Reach, Scalar,
+        cursor::{self, Position},
+    },
+    error::{Error, ErrorKind, Result},
+    ports::{ItemPage, Query, SortRange},
+    tables::{Attribute, TableSchema},
+};
+
+/// The most keys of one BatchGetItem.
+const MAX_BATCH_KEYS: usize = 100;
+
+/// How a query goes through its rows.
+struct Plan<'a> {
+    query: &'a Query,
+    /// What rows are read together by.
+    partition: Attribute,
+    /// What they are ordered by.
+    order: Option<Attribute>,
+    condition: String,
+    expression: Expression,
+}
+
+/// A page that is being filled.
+struct Filling<'a> {
+    query: &'a Query,
+    page: ItemPage,
+    size_bytes: usize,
+    /// Of the last row that was looked at.
+    last: Option<Position>,
+}
+
+impl Filling<'_> {
+    fn wanted(&self) -> usize {
+        self.query.limit - self.page.items.len()
+    }
+
+    fn is_full(&self) -> bool {
+        self.wanted() == 0 || self.size_bytes >= MAX_PAGE_BYTES
+    }
+}
+
+impl DynamoTables {
+    /// One page.
+    ///
+    /// # Errors
+    /// `Bug` when the query does not fit the schema, `Invalid` for a cursor of another query.
+    pub(super) async fn page(&self, reach: &Reach, query: &Query) -> Result<ItemPage> {
+        let after = query.after.as_deref().map(|after| cursor::decode(query, reach, after)).transpose()?;
+        let Some(plan) = Plan::of(query)? else { return Ok(ItemPage::default()) };
+        let mut start = after.map(|after| plan.start_after(&after));
+        let mut filling = Filling { query, page: ItemPage::default(), size_bytes: 0, last: None };
+        loop {
+            // One more than is wanted tells whether there are more.
+            let (mut entries, following) = self.entries(&plan, start, filling.wanted() + 1).await?;
+            let mut has_more = following.is_some();
+            while !entries.is_empty() && !filling.is_full() {
+                let count = entries.len().min(filling.wanted()).min(MAX_BATCH_KEYS);
+                let rest = entries.split_off(count);
+                let rows = self.rows_of(&plan, entries).await?;
+                has_more |= self.fill(&mut filling, reach, &plan, rows)?;
+                entries = rest;
+            }
+            if filling.is_full() || following.is_none() {
+                has_more |= !entries.is_empty();
+                let last = filling.last.filter(|_| has_more);
+                filling.page.next = last.map(|last| cursor::encode(query, reach, &last));
+                return Ok(filling.page);
+            }
+            start = following;
+        }
+    }
+
+    /// Puts rows into the page; true when it is full before all of them were looked at.
+    fn fill(
+        &self,
+        filling: &mut Filling<'_>,
+        reach: &Reach,
+        plan: &Plan<'_>,
+        rows: Vec<(Position, Option<Attributes>)>,
+    ) -> Result<bool> {
+        for (position, found) in rows {
+            if filling.is_full() {
+                return Ok(true);
+            }
+            if let Some(found) = found.filter(|_| plan.covers(&position)) {
+                let shown = self.shown(filling.query.table, reach, &found)?;
+                filling.size_bytes +=
+                    shown.iter().filter_map(|_| item::text(&found, item::BODY)).map(str::len).sum::<usize>();
+                filling.page.items.extend(shown);
+            }
+            filling.last = Some(position);
+        }
+        Ok(false)
+    }
+
+    /// Items of the table, or keys of the index, from a place on; and the place after them, if there are more.
+    async fn entries(
+        &self,
+        plan: &Plan<'_>,
+        start: Option<Attributes>,
+        limit: usize,
+    ) -> Result<(Vec<Attributes>, Option<Attributes>)> {
+        let Query { table, index, descending, .. } = plan.query;
+        let request = self
+            .client
+            .query()
+            .table_name(self.settings.table_name(table))
+            .set_index_name(index.map(ToOwned::to_owned))
+            // An index cannot be read so.
+            .consistent_read(index.is_none())
+            .key_condition_expression(&plan.condition)
+            .set_expression_attribute_names(plan.expression.names())
+            .set_expression_attribute_values(plan.expression.values())
+            .scan_index_forward(!descending)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start);
+        let answer = request.send().await.map_err(|error| failed(error, table))?;
+        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key.filter(|key| !key.is_empty())))
+    }
+
+    /// The rows that entries stand for, without those that are not as their entries say.
+    async fn rows_of(&self, plan: &Plan<'_>, entries: Vec<Attributes>) -> Result<Vec<(Position, Option<Attributes>)>> {
+        let entries = entries.into_iter().map(|entry| Ok((plan.position(&entry)?, entry)));
+        let entries = entries.collect::<Result<Vec<_>>>()?;
+        if plan.query.index.is_none() {
+            return Ok(entries.into_iter().map(|(position, item)| (position, Some(item))).collect());
+        }
+        let keys = entries.iter().map(|(position, _)| (position.partition.clone(), position.sort.clone())).collect();
+        let found = self.batch(plan.query.table, keys).await?;
+        let row = |position: &Position| {
+            let row = found.get(&(position.partition.clone(), position.sort.clone()))?;
+            plan.is_at(row, position).then(|| row.clone())
+        };
+        Ok(entries.into_iter().map(|(position, _)| (row(&position), position)).map(|(row, at)| (at, row)).collect())
+    }
+
+    /// The items with these keys, at most [`MAX_BATCH_KEYS`], as they are now; those that are gone are left out.
+    async fn batch(
+        &self,
+        table: &TableSchema,
+        keys: HashSet<(String, Scalar)>,
+    ) -> Result<HashMap<(String, Scalar), Attributes>> {
+        let table_name = self.settings.table_name(table);
+        let mut left: Vec<_> = keys.iter().map(|(partition, sort)| item::key(table, partition, sort)).collect();
+        let (mut found, mut pauses) = (HashMap::new(), Pauses::new(&*self.random));
+        while !left.is_empty() {
+            let wanted = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(true).build();
+            let wanted = wanted
+                .map_err(|error| Error::new(ErrorKind::Bug, "a batch of keys could not be built").caused_by(error))?;
+            let answer = self.client.batch_get_item().request_items(&table_name, wanted).send().await;
+            let answer = answer.map_err(|error| failed(error, table))?;
+            let items = answer.responses.and_then(|mut items| items.remove(&table_name)).unwrap_or_default();
+            left =
+                answer.unprocessed_keys.and_then(|mut left| left.remove(&table_name)).map_or(vec![], |left| left.keys);
+            if !items.is_empty() {
+                pauses.restart();
+            }
+            found.extend(items.into_iter().filter_map(|item| Some((key_of(table, &item)?, item))));
+            if !left.is_empty() && !pauses.take().await {
+                let message = "DynamoDB left rows of a batch unread each time that it was asked: it is throttled";
+                return Err(Error::new(ErrorKind::Retry, message).with("table", table.name).with("unread", left.len()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// `None` when no row can be in the query's bounds.
+    ///
+    /// # Errors
+    /// `Bug` when the query does not fit the schema.
+    fn of(query: &'a Query) -> Result<Option<Self>> {
+        let (partition, order) = rows::order_of(query)?;
+        if !item::fits(&Scalar::Text(query.partition.clone()), item::MAX_PARTITION_BYTES) {
+            return Ok(None);
+        }
+        let mut expression = Expression::default();
+        let value = expression.value("partition", item::partition_value(partition, &query.partition));
+        let mut condition = format!("{} = {value}", expression.name(partition.name));
+        if let Some(order) = order {
+            let Some(bounds) = bounds(&query.sort, order, &mut expression) else { return Ok(None) };
+            condition.push_str(&bounds);
+        }
+        Ok(Some(Self { query, partition, order, condition, expression }))
+    }
+
+    /// Whether a place is within the bounds: `BETWEEN` takes both of its ends.
+    fn covers(&self, position: &Position) -> bool {
+        match (&self.query.sort, &position.order) {
+            (SortRange::Between(_, Some(to)), Scalar::Text(order)) => order < to,
+            _ => true,
+        }
+    }
+
+    /// Where an item of the table or an entry of the index stands.
+    fn position(&self, entry: &Attributes) -> Result<Position> {
+        let order = self.order.map_or(Some(Scalar::Text(String::new())), |order| item::scalar(entry, order.name));
+        match (order, key_of(self.query.table, entry)) {
+            (Some(order), Some((partition, sort))) => Ok(Position { order, partition, sort }),
+            _ => Err(Error::new(ErrorKind::Corrupt, "an item lacks a part of its key, or has another type of it")
+                .with("table", self.query.table.name)
+                .with("index", self.query.index.unwrap_or("none"))),
+        }
+    }
+
+    fn start_after(&self, position: &Position) -> Attributes {
+        let mut key = item::key(self.query.table, &position.partition, &position.sort);
+        key.insert(self.partition.name.to_owned(), item::partition_value(self.partition, &self.query.partition));
+        if let Some(order) = self.order {
+            key.insert(order.name.to_owned(), item::value(&position.order));
+        }
+        key
+    }
+
+    /// Whether a row has that place in the index now.
+    fn is_at(&self, row: &Attributes, position: &Position) -> bool {
+        let partition = item::scalar(row, self.partition.name).map(|partition| partition.to_string());
+        partition.as_ref() == Some(&self.query.partition)
+            && self.order.is_none_or(|order| item::scalar(row, order.name).as_ref() == Some(&position.order))
+    }
+}
+
+/// The key of an item or of an entry of an index, as a place has it.
+fn key_of(table: &TableSchema, item: &Attributes) -> Option<(String, Scalar)> {
+    let partition = item::scalar(item, table.partition.name)?.to_string();
+    let sort = table.sort.map_or(Some(Scalar::Text(String::new())), |sort| item::scalar(item, sort.name))?;
+    Some((partition, sort))
+}
+
+/// The part of the condition that bounds the sort attribute; `None` when nothing can be within the bounds.
+fn bounds(range: &SortRange, order: Attribute, expression: &mut Expression) -> Option<String> {
+    let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty()).map(Scalar::Text);
+    let (from, to) = match range {
+        SortRange::All => (None, None),
+        SortRange::Prefix(prefix) if prefix.is_empty() => (None, None),
+        SortRange::Prefix(prefix) if prefix.len() > item::MAX_SORT_BYTES => return None,
+        SortRange::Prefix(prefix) => {
+            let prefix = expression.value("prefix", AttributeValue::S(prefix.clone()));
+            return Some(format!(" AND begins_with({}, {prefix})", expression.name(order.name)));
+        }
+        SortRange::Between(_, Some(to)) if to.is_empty() => return None,
+        SortRange::Between(Some(from), Some(to)) if from >= to => return None,
+        SortRange::Between(from, to) => (text(from), text(to)),
+        SortRange::Numbers(Some(from), Some(to)) if from >= to => return None,
+        SortRange::Numbers(Some(from), Some(to)) => (Some(Scalar::Number(*from)), Some(Scalar::Number(to - 1))),
+        SortRange::Numbers(from, to) => (from.map(Scalar::Number), to.map(Scalar::Number)),
+    };
+    let mut value = |name, bound: &Scalar| expression.value(name, item::value(bound));
+    let bound = match (&from, &to) {
+        (None, None) => return Some(String::new()),
+        (Some(from), None) => format!(">= {}", value("from", from)),
+        (None, Some(to)) => format!("< {}", value("to", to)),
+        (Some(from), Some(to)) => format!("BETWEEN {} AND {}", value("from", from), value("to", to)),
+    };
+    Some(format!(" AND {} {bound}", expression.name(order.name)))
+}

@@ -1,0 +1,110 @@
+//! Indexes of DynamoDB, which follow their tables a moment later.
+
+use listbackup_engine::{
+    ErrorKind,
+    ports::{Condition, Key, Query, SortRange, Write},
+    tables::JOBS,
+};
+use serde_json::json;
+
+use crate::{rows::Rows, servers::between::Fate, suites::tables::query};
+
+fn due() -> Query {
+    query(&JOBS, Some("due"), "shard")
+}
+
+#[tokio::test]
+async fn an_index_that_is_behind_shows_no_row_that_is_so_no_more() {
+    let Some(rows) = Rows::start().await else { return };
+    rows.jobs("shard", 0..5).await;
+    rows.page(due(), "jobId").await;
+    let heard = rows.between.heard();
+    let behind = heard.iter().find(|heard| heard.operation == "Query").unwrap().answer.clone();
+
+    let key = |job: &str| Key { partition: rows.account.account_id().to_string(), sort: job.to_owned() };
+    let delete = Write::Delete { table: &JOBS, key: key("job_0001"), condition: Condition::Any };
+    rows.transact(vec![delete]).await.unwrap();
+    // Away, and to another time.
+    rows.jobs("elsewhere", [2]).await;
+    let tables = &rows.subject.ports.tables;
+    let mut moved = tables.get((&rows.account).into(), &JOBS, &key("job_0003")).await.unwrap().unwrap().body;
+    moved.insert("nextDueMs".to_owned(), json!(300));
+    rows.transact(vec![Write::Put { table: &JOBS, body: moved, condition: Condition::Any }]).await.unwrap();
+
+    rows.between.heard();
+    rows.between.next([Fate::IsAnswered(200, behind)]);
+    let (jobs, next) = rows.page(due(), "jobId").await;
+    assert_eq!((jobs, next), (vec![json!("job_0000"), json!("job_0004")], None));
+    // Also where they are still within the bounds: the index will say where.
+    let (jobs, _) = rows.page(due(), "jobId").await;
+    assert_eq!(jobs, ["job_0000", "job_0004", "job_0003"]);
+}
+
+#[tokio::test]
+async fn a_page_is_filled_with_what_comes_after_rows_that_are_not_shown() {
+    let Some(rows) = Rows::start().await else { return };
+    rows.jobs("shard", 0..6).await;
+    let page = Query { limit: 3, ..due() };
+    rows.page(page.clone(), "jobId").await;
+    let behind = rows.between.heard()[1].clone();
+    assert_eq!(behind.operation, "Query", "after the transaction");
+    rows.jobs("elsewhere", [0, 1]).await;
+    rows.between.heard();
+    rows.between.next([Fate::IsAnswered(200, behind.answer)]);
+    let (jobs, next) = rows.page(page.clone(), "jobId").await;
+    assert_eq!(jobs, ["job_0002", "job_0003", "job_0004"]);
+    let (jobs, next) = rows.page(Query { after: Some(next.unwrap()), ..page }, "jobId").await;
+    assert_eq!((jobs, next), (vec![json!("job_0005")], None));
+}
+
+/// In a moment an index may have both places of a row that moves.
+#[tokio::test]
+async fn a_row_that_an_index_has_twice_is_shown_once() {
+    let Some(rows) = Rows::start().await else { return };
+    rows.jobs("shard", 0..2).await;
+    rows.page(due(), "jobId").await;
+    let mut twice = rows.between.heard()[1].answer.clone();
+    let mut double = twice["Items"][0].clone();
+    double["nextDueMs"] = json!({ "N": "-1" });
+    twice["Items"].as_array_mut().unwrap().insert(0, double);
+    rows.between.next([Fate::IsAnswered(200, twice)]);
+    let (jobs, _) = rows.page(due(), "jobId").await;
+    assert_eq!(jobs, ["job_0000", "job_0001"]);
+}
+
+#[tokio::test]
+async fn rows_that_a_batch_left_over_are_asked_for_again() {
+    let Some(rows) = Rows::start().await else { return };
+    rows.jobs("shard", 0..5).await;
+    rows.between.heard();
+    rows.between.next([Fate::Happens, Fate::LeavesOver(2), Fate::LeavesOver(0), Fate::LeavesOver(1)]);
+    let (times, _) = rows.page(due(), "nextDueMs").await;
+    assert_eq!(times, [0, 1, 2, 3, 4]);
+    assert_eq!(rows.between.operations(), ["Query", "BatchGetItem", "BatchGetItem", "BatchGetItem", "BatchGetItem"]);
+
+    rows.between.next([Fate::Happens]);
+    rows.between.next((0..8).map(|_| Fate::LeavesOver(0)));
+    let error = rows.subject.ports.tables.query((&rows.account).into(), due()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
+}
+
+#[tokio::test]
+async fn bounds_that_nothing_can_be_in_cost_nothing() {
+    let rows = Rows::alone().await;
+    let text = |text: &str| Some(text.to_owned());
+    let account = rows.account.account_id().to_string();
+    for range in [
+        SortRange::Between(text("b"), text("b")),
+        SortRange::Between(text("b"), text("a")),
+        SortRange::Between(None, text("")),
+        SortRange::Prefix("x".repeat(1025)),
+    ] {
+        let empty = Query { sort: range, ..query(&JOBS, None, &account) };
+        assert_eq!(rows.page(empty, "jobId").await, (vec![], None));
+    }
+    for (from, to) in [(Some(5), Some(5)), (Some(5), Some(4)), (Some(i64::MIN), Some(i64::MIN))] {
+        let empty = Query { sort: SortRange::Numbers(from, to), ..due() };
+        assert_eq!(rows.page(empty, "jobId").await, (vec![], None));
+    }
+    assert_eq!(rows.between.operations(), [""; 0]);
+}
