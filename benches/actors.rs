@@ -76,7 +76,7 @@ fn measure_parts(chosen: &str) -> io::Result<()> {
 async fn dispatch() {
     let world = World::new(REQUESTS).await;
     let jobs = world.jobs(2 * REQUESTS, &Schedule::Manual).await;
-    let engine = Engine::start(world.ctx.clone(), Roles::Worker);
+    let engine = Engine::start(world.ctx.clone(), Roles::All);
     let (ends, started) = (Arc::new(Semaphore::new(REQUESTS)), Instant::now());
     let follower = follow_ends(&world, DISPATCHED, &ends);
     for n in 0..DISPATCHED {
@@ -119,7 +119,7 @@ async fn due() {
     world.due_jobs(DUE).await;
     let follower = follow_ends(&world, DUE, &Arc::new(Semaphore::new(0)));
     let started = Instant::now();
-    let engine = Engine::start(world.ctx.clone(), Roles::Worker);
+    let engine = Engine::start(world.ctx.clone(), Roles::All);
     follower.await.expect("all ended");
     println!("{DUE} jobs due at the same time: {:.0} runs/s", DUE as f64 / started.elapsed().as_secs_f64());
     engine.send(Drain).await.expect("the root answers");
@@ -135,7 +135,7 @@ async fn order_one(world: &World, job: &Job) {
 async fn idle() {
     let world = World::new(4).await;
     world.jobs(IDLE_SOURCES, &Schedule::Interval { every_seconds: 24 * 60 * 60 }).await;
-    let engine = Engine::start(world.ctx.clone(), Roles::Worker);
+    let engine = Engine::start(world.ctx.clone(), Roles::All);
     tokio::time::sleep(Duration::from_secs(5)).await;
     let before = workers::cpu_seconds();
     tokio::time::sleep(IDLE_TIME).await;
@@ -149,7 +149,7 @@ async fn live(url: &str) {
     let world = World::new(LIVE_RUNS).await;
     world.product.be(slow_product::integration("slow", url));
     let jobs = world.jobs(LIVE_RUNS, &Schedule::Manual).await;
-    let engine = Engine::start(world.ctx.clone(), Roles::Worker);
+    let engine = Engine::start(world.ctx.clone(), Roles::All);
     for job in &jobs {
         order_one(&world, job).await;
     }

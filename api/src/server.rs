@@ -83,11 +83,17 @@ pub struct RunningServer {
 }
 
 impl RunningServer {
+    /// From now on it says that it is not ready, so that whoever hands out requests hands them to others.
+    pub fn turn_away(&self) {
+        self.state.stopping.cancel();
+    }
+
     /// Ends: no new connections, streams are closed, answers under way are finished.
     ///
     /// # Errors
     /// What ended the server before.
     pub async fn stop(self) -> io::Result<()> {
+        self.turn_away();
         self.state.closing.cancel();
         self.handle.stop(true).await;
         self.task.await.map_err(io::Error::other)?

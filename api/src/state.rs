@@ -41,6 +41,8 @@ pub struct AppState {
     pub started_at: Timestamp,
     /// Downloads under way.
     pub downloads: Arc<Downloads>,
+    /// The process is to end: it is not ready for further requests, though it answers them.
+    pub stopping: CancellationToken,
     /// Ends long answers (server-sent events) when the server stops.
     pub closing: CancellationToken,
 }
@@ -57,6 +59,7 @@ impl AppState {
             metrics,
             started_at: ctx.ports.clock.now(),
             downloads: Downloads::new(DownloadLimits::DEFAULT),
+            stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
             ctx,
         }

@@ -13,6 +13,7 @@ use listbackup_engine::{
         registry::Registry,
     },
     model::{WorkerId, scope::SystemScope},
+    ports::Ports,
     run::{RunContext, RunSettings, Turns, places::Places, relay},
     snapshot::{SnapshotStore, StoreSettings},
     store::Store,
@@ -71,23 +72,9 @@ impl Worker {
     /// # Errors
     /// `Invalid` when one of our integrations, and `Bug` when this machine's TLS set-up cannot be used.
     pub fn over(stores: EmbeddedStores, settings: WorkerSettings) -> Result<Self> {
-        let ports = stores.ports();
         // Not the system's directory for temporary files, which is often memory, and small.
-        let scratch_dir = Some(stores.data_dir().to_owned());
-        let store_settings = StoreSettings { scratch_dir, ..StoreSettings::default() };
-        let ctx = RunContext {
-            store: Store::new(ports.tables.clone()),
-            system: SystemScope::of_this_process(),
-            snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), store_settings),
-            registry: Arc::new(registry(&settings)?),
-            http: http_client(settings.guard)?,
-            places: Places::of(&settings.run),
-            turns: Turns::default(),
-            settings: settings.run,
-            worker_id: WorkerId::new(&*ports.clock, &*ports.random),
-            ports,
-        };
-        Ok(Self { ctx: Arc::new(ctx), stores, _tables: None })
+        let ctx = context(stores.ports(), stores.data_dir(), settings)?;
+        Ok(Self { ctx, stores, _tables: None })
     }
 
     /// Removes the directory when the worker is dropped.
@@ -95,6 +82,27 @@ impl Worker {
     pub fn with_tables_in(self, dir: TempDir) -> Self {
         Self { _tables: Some(dir), ..self }
     }
+}
+
+/// A worker's world over any stores.
+///
+/// # Errors
+/// `Invalid` when one of our integrations, and `Bug` when this machine's TLS set-up cannot be used.
+pub fn context(ports: Ports, scratch_dir: &Path, settings: WorkerSettings) -> Result<Arc<RunContext>> {
+    let scratch_dir = Some(scratch_dir.to_owned());
+    let store_settings = StoreSettings { scratch_dir, ..StoreSettings::default() };
+    Ok(Arc::new(RunContext {
+        store: Store::new(ports.tables.clone()),
+        system: SystemScope::of_this_process(),
+        snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), store_settings),
+        registry: Arc::new(registry(&settings)?),
+        http: http_client(settings.guard)?,
+        places: Places::of(&settings.run),
+        turns: Turns::default(),
+        settings: settings.run,
+        worker_id: WorkerId::new(&*ports.clock, &*ports.random),
+        ports,
+    }))
 }
 
 /// Hands on what a command did, before the process ends. What stays, the next process takes.

@@ -18,7 +18,7 @@ pub use self::{
     identity::{Identity, SignedIn},
     keys::{DataKey, Keys},
     mail::{Letter, Mail},
-    queue::{DeadLetter, Message, Queue, QueueName},
+    queue::{DeadLetter, Message, Queue, QueueDepth, QueueName},
     system::{Clock, Random},
     tables::{Condition, Item, ItemPage, Key, Query, SortRange, Tables, WRITES_MAX, Write},
 };

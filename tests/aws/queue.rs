@@ -19,14 +19,18 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn messages_are_delivered_as_promised_on_ministack() {
-    let known = Known { has_no_turns: true, ..Known::default() };
+    let known = Known { has_no_turns: true, tells_no_age: true, ..Known::default() };
     messages_are_delivered_as_promised(StandIn::MiniStack, known).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn messages_are_delivered_as_promised_on_moto() {
     // SQS may take an old receipt, too; moto always does.
-    messages_are_delivered_as_promised(StandIn::Moto, Known { has_no_turns: true, takes_old_receipts: true }).await;
+    messages_are_delivered_as_promised(
+        StandIn::Moto,
+        Known { has_no_turns: true, takes_old_receipts: true, tells_no_age: true },
+    )
+    .await;
 }
 
 /// Time is the service's own, so the promises are tested side by side, each on queues of its own.

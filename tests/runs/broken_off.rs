@@ -95,7 +95,7 @@ fn trapped<F: Future<Output = ()>>(test: impl FnOnce(Trap) -> F) {
 }
 
 fn started(worker: Arc<RunContext>) -> Addr<Engine> {
-    Engine::start(worker, Roles::Worker)
+    Engine::start(worker, Roles::All)
 }
 
 /// The run, once it has ended.

@@ -113,7 +113,7 @@ async fn live(world: &World, watch: &Watch, life: &Life, run_count: usize) -> bo
     let visitor = Visitor { fate: fate.clone(), number: VISITORS.fetch_add(1, Ordering::Relaxed) };
     let worker = world.worker_of(fate.ports(&ports), world.product.visited_by(visitor));
     id.set(worker.worker_id).expect("it had no id yet");
-    let engine = Engine::start(worker, Roles::Worker);
+    let engine = Engine::start(worker, Roles::All);
     let quiet = async {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         while !is_quiet(world, run_count).await {

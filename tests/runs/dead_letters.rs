@@ -31,7 +31,7 @@ async fn redriven(world: &World, letters: Vec<String>) {
     for letter in letters {
         assert!(world.ports.queue.redrive(QueueName::Jobs, &letter).await.expect("a queue"));
     }
-    let engine = Engine::start(world.worker(), Roles::Worker);
+    let engine = Engine::start(world.worker(), Roles::All);
     tokio::time::sleep(Duration::from_secs(600)).await;
     drained(&engine).await;
     let dead = world.ports.queue.dead_letters(QueueName::Jobs, None, 10).await.expect("a queue");

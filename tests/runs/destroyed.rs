@@ -86,7 +86,7 @@ fn a_run_under_way_stops_and_one_event_tells_of_all_of_it() {
         let world = World::new(2, product(100)).await;
         world.product.hold_after(4);
         let worker = world.worker();
-        let engine = Engine::start(worker.clone(), Roles::Worker);
+        let engine = Engine::start(worker.clone(), Roles::All);
         let run = world.order().await;
         while world.run(&run).await.progress.streams.get(STREAM).map_or(0, |stream| stream.records) < 40 {
             tokio::task::yield_now().await;

@@ -38,7 +38,7 @@ fn a_run_longer_than_a_queue_keeps_its_message_goes_on_through_a_fresh_one_and_r
     simulate(async {
         let mut world = slow(1).await;
         world.settings.message_life = 2 * HOUR;
-        let _engine = Engine::start(world.worker(), Roles::Worker);
+        let _engine = Engine::start(world.worker(), Roles::All);
         let run = half_read(&world).await;
         sleep(5 * HOUR).await;
         let handed_over = world.run(&run).await;
@@ -79,7 +79,7 @@ fn a_stream_whose_time_is_over_fails_and_what_the_others_brought_is_kept() {
         world.settings.stream_deadline = 3 * HOUR;
         world.product.put("deals", 1..=10, "first");
         world.product.hang_on("deals");
-        let _engine = Engine::start(world.worker(), Roles::Worker);
+        let _engine = Engine::start(world.worker(), Roles::All);
         let run = world.order().await;
         let ended = ended(&world, &run, 24 * HOUR).await;
         assert_eq!(ended.status, RunStatus::Partial);
@@ -98,7 +98,7 @@ fn a_run_whose_time_is_over_keeps_what_it_has_read() {
         world.settings.run_deadline = 2 * HOUR;
         world.product.put("deals", 1..=10, "first");
         world.product.hang_on("deals");
-        let _engine = Engine::start(world.worker(), Roles::Worker);
+        let _engine = Engine::start(world.worker(), Roles::All);
         let ended = ended(&world, &world.order().await, 24 * HOUR).await;
         assert_eq!(ended.status, RunStatus::Partial);
         assert_eq!(ended.progress.streams["deals"].error.as_ref().expect("a reason").code, "deadline");
@@ -112,11 +112,11 @@ fn an_order_that_waits_for_another_workers_run_takes_no_place_and_comes_again_so
         let mut world = world(4).await;
         world.settings.slots = 1;
         world.product.hold_after(2);
-        let _first = Engine::start(world.worker(), Roles::Worker);
+        let _first = Engine::start(world.worker(), Roles::All);
         let long = world.order().await;
         running(&world, &long).await;
         let waiting = world.order().await;
-        let _second = Engine::start(world.worker(), Roles::Worker);
+        let _second = Engine::start(world.worker(), Roles::All);
         sleep(Duration::from_secs(600)).await;
         assert_eq!(world.run(&waiting).await.status, RunStatus::Queued);
 
@@ -138,7 +138,7 @@ fn orders_that_wait_for_a_run_of_their_source_leave_places_for_others() {
         let mut world = world(5).await;
         world.settings.slots = 3;
         world.product.hold_after(2);
-        let _engine = Engine::start(world.worker(), Roles::Worker);
+        let _engine = Engine::start(world.worker(), Roles::All);
         let mut waiting = Vec::new();
         for _ in 0..6 {
             waiting.push(world.order().await);
@@ -159,7 +159,7 @@ fn an_account_with_all_of_its_places_taken_leaves_the_others_to_others_and_goes_
         let mut world = world(6).await;
         world.settings.slots_per_integration = Some(1);
         world.product.hold_after(2);
-        let _engine = Engine::start(world.worker(), Roles::Worker);
+        let _engine = Engine::start(world.worker(), Roles::All);
         let first = world.order().await;
         running(&world, &first).await;
         let second = world.order_of(&world.another_job().await).await;
@@ -178,7 +178,7 @@ fn an_account_with_all_of_its_places_taken_leaves_the_others_to_others_and_goes_
 fn a_run_tells_how_far_it_is_and_when_it_will_be_through() {
     simulate(async {
         let world = world(7).await;
-        let _engine = Engine::start(world.worker(), Roles::Worker);
+        let _engine = Engine::start(world.worker(), Roles::All);
         let first = half_read(&world).await;
         assert_eq!(world.run(&first).await.progress.estimate, None, "nothing is known of a first backup");
         world.product.release();

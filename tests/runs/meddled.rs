@@ -19,8 +19,8 @@ use listbackup_engine::{
         scope::{AccountScope, Scope},
     },
     ports::{
-        BlobEntry, Blobs, DeadLetter, Events, Item, ItemPage, Key, Message, Ports, PutOutcome, Query, Queue, QueueName,
-        Tables, Write,
+        BlobEntry, Blobs, DeadLetter, Events, Item, ItemPage, Key, Message, Ports, PutOutcome, Query, Queue,
+        QueueDepth, QueueName, Tables, Write,
     },
     tables::TableSchema,
 };
@@ -169,6 +169,10 @@ impl Queue for Meddled {
 
     async fn redrive(&self, queue: QueueName, id: &str) -> Result<bool> {
         self.fate.effect(format!("redrive in {}", queue.as_str()), self.to.queue.redrive(queue, id)).await
+    }
+
+    async fn depth(&self, queue: QueueName) -> Result<QueueDepth> {
+        self.fate.read(self.to.queue.depth(queue)).await
     }
 }
 

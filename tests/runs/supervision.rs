@@ -50,7 +50,7 @@ pub async fn drained(engine: &Addr<Engine>) {
 fn an_ordered_run_is_taken_from_the_queue_and_its_message_acknowledged() {
     on_system(async {
         let world = World::new(1, product(35)).await;
-        let engine = Engine::start(world.worker(), Roles::Worker);
+        let engine = Engine::start(world.worker(), Roles::All);
         let run = world.order().await;
         told(&world, &run, ActivityKind::RunSucceeded).await;
         assert_eq!(world.head_records(STREAM).await, world.product.truth(STREAM));
@@ -65,7 +65,7 @@ fn an_ordered_run_is_taken_from_the_queue_and_its_message_acknowledged() {
 fn two_orders_of_one_source_are_carried_out_one_after_the_other() {
     on_system(async {
         let world = World::new(2, product(35)).await;
-        let engine = Engine::start(world.worker(), Roles::Worker);
+        let engine = Engine::start(world.worker(), Roles::All);
         let (first, second) = (world.order().await, world.order().await);
         told(&world, &first, ActivityKind::RunSucceeded).await;
         told(&world, &second, ActivityKind::RunSucceeded).await;
@@ -82,7 +82,7 @@ fn a_draining_process_checkpoints_lets_go_and_the_next_one_goes_on() {
     on_system(async {
         let world = World::new(3, product(100)).await;
         world.product.hold_after(4);
-        let engine = Engine::start(world.worker(), Roles::Worker);
+        let engine = Engine::start(world.worker(), Roles::All);
         let run = world.order().await;
         while world.run(&run).await.progress.streams.get(STREAM).map_or(0, |stream| stream.records) < 40 {
             tokio::task::yield_now().await;
@@ -94,7 +94,7 @@ fn a_draining_process_checkpoints_lets_go_and_the_next_one_goes_on() {
 
         world.product.release();
         world.product.forget_served();
-        let next = Engine::start(world.worker(), Roles::Worker);
+        let next = Engine::start(world.worker(), Roles::All);
         told(&world, &run, ActivityKind::RunSucceeded).await;
         assert_eq!(world.product.pages_served(STREAM), vec![4, 5, 6, 7, 8, 9], "no page is read twice");
         assert_eq!(world.head_records(STREAM).await, world.product.truth(STREAM));
@@ -107,7 +107,7 @@ fn a_cancelled_run_stops_while_it_waits_for_the_product() {
     on_system(async {
         let world = World::new(4, product(100)).await;
         world.product.hold_after(2);
-        let engine = Engine::start(world.worker(), Roles::Worker);
+        let engine = Engine::start(world.worker(), Roles::All);
         let run = world.order().await;
         told(&world, &run, ActivityKind::RunStarted).await;
         order::cancel_run(&world.ports, &world.scope, run.job_id, run.run_id, "test").await.expect("the wish is kept");
@@ -122,7 +122,7 @@ fn a_passing_fault_is_tried_again_until_the_product_answers() {
     on_system(async {
         let world = World::new(5, product(20)).await;
         world.product.fail(STREAM, Some(ConnectorError::RateLimited));
-        let engine = Engine::start(world.worker(), Roles::Worker);
+        let engine = Engine::start(world.worker(), Roles::All);
         let run = world.order().await;
         told(&world, &run, ActivityKind::RunProgress).await;
         world.product.fail(STREAM, None);
@@ -138,7 +138,7 @@ fn a_connector_that_panics_fails_its_stream_and_nothing_else() {
         let world = World::new(6, product(20)).await;
         world.product.put("broken", 1..=5, "first");
         world.product.panic_on("broken");
-        let engine = Engine::start(world.worker(), Roles::Worker);
+        let engine = Engine::start(world.worker(), Roles::All);
         let run = world.order().await;
         told(&world, &run, ActivityKind::RunPartial).await;
         let run = world.run(&run).await;

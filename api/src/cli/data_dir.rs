@@ -15,7 +15,7 @@ use crate::{
 const KEY_OPTION: &str = "--key-file";
 
 /// A directory with all data.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct DataDir {
     /// Directory with all data; made with mode 0700 when there is none [default: the platform's data directory]
     #[arg(long, value_name = "DIR", env = "LISTBACKUP_DATA_DIR")]

@@ -28,6 +28,7 @@ mod progress;
 mod rebuild;
 mod records;
 mod restore;
+mod roles;
 mod sandbox;
 mod search;
 mod settings;
@@ -104,8 +105,18 @@ enum Command {
     Status(status::Args),
     /// Check the log of what happened.
     Activity(activity::Args),
-    /// Run everything in one process: API, worker, scheduler, indexer.
+    /// Run everything in one process on this machine: API, worker, scheduler, indexer.
     Up(up::Args),
+    /// Serve the API, or some of its services: one role of a fleet, configured by its environment.
+    Serve(roles::ServeArgs),
+    /// Carry out runs: one role of a fleet.
+    Worker(roles::RoleArgs),
+    /// Fire due jobs, watch over sources, relay events: one role of a fleet.
+    Scheduler(roles::RoleArgs),
+    /// Index new snapshots: one role of a fleet.
+    Indexer(roles::RoleArgs),
+    /// All roles in one process, configured by its environment.
+    All(roles::RoleArgs),
     /// Serve a small make-believe SaaS product to try things on.
     Sandbox(sandbox::Args),
     /// Try a connector: check, discover, read.
@@ -142,14 +153,19 @@ impl Command {
             Self::Activity(args) => args.wants_json(),
             Self::Status(args) => args.json,
             Self::Connector(args) => args.wants_json(),
-            Self::Up(_) | Self::Sandbox(_) | Self::Cat(_) => false,
+            Self::Sandbox(_) | Self::Cat(_) => false,
+            Self::Up(_) | Self::Serve(_) | Self::Worker(_) | Self::Scheduler(_) | Self::Indexer(_) | Self::All(_) => {
+                false
+            }
         }
     }
 
     /// What the log shows unless `LISTBACKUP_LOG` says otherwise.
     fn default_log(&self) -> &'static str {
         match self {
-            Self::Up(_) => "info,actix_server=warn",
+            Self::Up(_) | Self::Serve(_) | Self::Worker(_) | Self::Scheduler(_) | Self::Indexer(_) | Self::All(_) => {
+                "info,actix_server=warn"
+            }
             _ => "error",
         }
     }
@@ -182,6 +198,11 @@ impl Command {
             Self::Activity(args) => activity::run(args).await,
             Self::Status(args) => status::run(args).await,
             Self::Up(args) => up::run(args).await,
+            Self::Serve(args) => roles::serve(args).await,
+            Self::Worker(_) => roles::worker().await,
+            Self::Scheduler(_) => roles::scheduler().await,
+            Self::Indexer(_) => roles::indexer().await,
+            Self::All(_) => roles::all().await,
             Self::Sandbox(args) => sandbox::run(args).await,
             Self::Connector(args) => connector::run(args).await,
             Self::Tables(args) => tables::run(&args),

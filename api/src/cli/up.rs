@@ -1,16 +1,8 @@
 //! `listbackup up`: API, worker, scheduler and indexer in one process on the embedded stores.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    num::NonZeroUsize,
-};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize};
 
-use listbackup_engine::{
-    Error, ErrorKind, Result,
-    actors::{Drain, Engine, GaveUp, Roles},
-    connectors::http::Network,
-};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use listbackup_engine::{Result, actors::Roles, connectors::http::Network};
 use url::Url;
 
 use super::{
@@ -19,13 +11,12 @@ use super::{
     output,
 };
 use crate::{
+    config::Config,
     demo,
     downloads::DownloadLimits,
     local,
-    server::{self, RunningServer},
-    signal,
-    state::{ApiSettings, AppState, Service},
-    worker::{self, Worker, WorkerSettings},
+    process::{Process, gave_up},
+    state::Service,
 };
 
 /// Arguments of `up`.
@@ -75,22 +66,16 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args) -> Outcome {
-    let mut networks = args.allow_network.clone();
-    if args.sandbox {
-        networks.push("127.0.0.1/32".parse()?);
-    }
-    let mut settings = WorkerSettings::of_a_server(networks);
-    settings.run.slots = args.slots.get();
-    settings.run.slots_per_account = args.slots_per_account.map(NonZeroUsize::get);
-    settings.run.slots_per_integration = args.slots_per_integration.map(NonZeroUsize::get);
-    let worker = args.data_dir.open_to_write(settings)?;
+    let config = config(&args)?;
+    let worker = args.data_dir.open_to_write(config.worker())?;
     let ports = &worker.ctx.ports;
     let owner = local::ensure(ports, &worker.ctx.system).await?;
     let key_file = local::access_key_file(ports, &owner, worker.stores.data_dir()).await?;
-    let server = serve(&args, &worker)?;
-    let address = format!("http://{}", server.address);
+    let services = if args.services.is_empty() { Service::ALL.to_vec() } else { args.services.clone() };
+    let mut process = Process::serve(worker.ctx.clone(), &config, services.into_iter().collect())?;
+    let address = process.address();
     let demo = if args.sandbox { Some(demo::start(&address, &key_file).await?) } else { None };
-    let engine = Engine::start(worker.ctx.clone(), Roles::Worker);
+    process.work(Roles::All)?;
     output::line(&format!(
         "ListBackup is up\n  API       {address}\n  try it    {address}/system/docs\n  data      {}\n  sign in   Authorization: Bearer $(cat {})\n  keep safe {} (without it nobody can read the backups)",
         worker.stores.data_dir().display(),
@@ -100,47 +85,27 @@ pub async fn run(args: Args) -> Outcome {
     if let Some(demo) = &demo {
         output::line(&demo.describe());
     }
-    let has_given_up = tokio::select! {
-        () = signal::stop() => false,
-        // An error means that the root of the engine is gone: that is no better.
-        _ = engine.send(GaveUp) => true,
-    };
+    let has_given_up = process.until_stopped().await;
     output::line("stopping: running backups reach a checkpoint first");
-    // The engine is the only actor that could be gone, and then there is nothing to drain.
-    let _gone = engine.send(Drain).await;
-    server.stop().await?;
-    worker::settle(&worker.ctx).await;
+    process.stop().await?;
     if let Some(demo) = demo {
         demo.stop().await?;
     }
-    if has_given_up {
-        let message = "the engine broke off again and again (see the log); nothing is lost: start it again";
-        return Err(Error::new(ErrorKind::Bug, message));
-    }
-    Ok(Done::Whole)
+    if has_given_up { Err(gave_up()) } else { Ok(Done::Whole) }
 }
 
-fn serve(args: &Args, worker: &Worker) -> Result<RunningServer> {
-    let metrics = PrometheusBuilder::new()
-        .install_recorder()
-        .map_err(|error| Error::new(ErrorKind::Bug, format!("metrics cannot be recorded: {error}")))?;
-    let unusable = |error: std::io::Error| server::unusable(args.listen, &error);
-    // First: links name the port that it got.
-    let listener = TcpListener::bind(args.listen).map_err(unusable)?;
-    let address = listener.local_addr().map_err(unusable)?;
-    let public_url = args.public_url.clone().map_or_else(|| format!("http://{address}").parse(), Ok);
-    let settings = ApiSettings {
-        public_url: public_url.map_err(|error| {
-            Error::new(ErrorKind::Invalid, format!("not a URL: {error}")).with("setting", "--public-url")
-        })?,
-        services: if args.services.is_empty() {
-            Service::ALL.into_iter().collect()
-        } else {
-            args.services.iter().copied().collect()
-        },
-        metrics_token: None,
-    };
-    let limits = DownloadLimits { total: args.downloads_max, per_account: args.downloads_per_account };
-    let state = AppState::new(worker.ctx.clone(), settings, metrics).limiting_downloads(limits);
-    server::serve(state, listener).map_err(unusable)
+/// The arguments, and for all else what holds without settings.
+fn config(args: &Args) -> Result<Config> {
+    let mut config = Config::read(&BTreeMap::new())?;
+    config.listen = args.listen;
+    config.public_url.clone_from(&args.public_url);
+    config.networks.clone_from(&args.allow_network);
+    if args.sandbox {
+        config.networks.push("127.0.0.1/32".parse()?);
+    }
+    config.downloads = DownloadLimits { total: args.downloads_max, per_account: args.downloads_per_account };
+    config.slots = args.slots;
+    config.slots_per_account = args.slots_per_account;
+    config.slots_per_integration = args.slots_per_integration;
+    Ok(config)
 }

@@ -72,7 +72,7 @@ pub async fn health() -> Json<Health> {
     (status = 503, description = "A component fails, or the process is stopping.", body = Readiness)))]
 pub async fn ready(state: Data<AppState>) -> HttpResponse {
     let components = components(&state).await;
-    let is_ready = is_ready(&components) && !state.closing.is_cancelled();
+    let is_ready = is_ready(&components) && !state.stopping.is_cancelled();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     HttpResponse::build(status).json(Readiness { status: word(is_ready), components })
 }

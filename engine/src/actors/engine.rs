@@ -19,13 +19,42 @@ use crate::{
     run::{RunContext, delivery::Delivery, order::RunOrder, stop::Stop, tries::Restarts},
 };
 
-/// Which of its parts a process runs.
+/// Which of its parts a process runs. In a fleet each process has one of the three roles in the middle, and several may have the same:
+/// whatever two of them take up, one gets by a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Roles {
-    /// All: a worker.
+    /// All.
+    All,
+    /// Takes orders from the job queue and carries them out; looks after stored snapshots.
     Worker,
-    /// None but the indexer and the relay of events: a one-shot command brings its own order.
+    /// Fires due jobs, sends lost orders again, watches how fresh sources are, relays events.
+    Scheduler,
+    /// Indexes new snapshots.
+    Indexer,
+    /// Indexes, and relays events: a one-shot command brings its own order.
     OneShot,
+}
+
+impl Roles {
+    /// True where orders are taken from the job queue.
+    pub(super) fn work(self) -> bool {
+        matches!(self, Self::All | Self::Worker)
+    }
+
+    /// True where it is looked what is due.
+    pub(super) fn schedule(self) -> bool {
+        matches!(self, Self::All | Self::Scheduler)
+    }
+
+    /// True where new snapshots are indexed.
+    pub(super) fn index(self) -> bool {
+        matches!(self, Self::All | Self::Indexer | Self::OneShot)
+    }
+
+    /// True where events are relayed.
+    pub(super) fn relay(self) -> bool {
+        self.schedule() || self == Self::OneShot
+    }
 }
 
 /// The root of the tree.

@@ -51,14 +51,20 @@ pub(super) struct Generation {
 impl Generation {
     pub(super) fn build(plan: &Plan, number: u64, root: &Addr<Engine>) -> Self {
         let parts = Parts { plan, number, root: root.clone().recipient() };
-        let activity = parts.start(|ctx, _, word| Activity::new(ctx, word), "activity");
-        let mut others = vec![parts.start(Indexer::new, "indexer"), activity];
-        let mut intake = None;
-        if plan.roles == Roles::Worker {
+        let (mut others, mut intake) = (Vec::new(), None);
+        if plan.roles.relay() {
+            others.push(parts.start(|ctx, _, word| Activity::new(ctx, word), "activity"));
+        }
+        if plan.roles.index() {
+            others.push(parts.start(Indexer::new, "indexer"));
+        }
+        if plan.roles.schedule() {
             let is_first = number == 1;
             others.push(parts.start(|ctx, draining, word| Scheduler::new(ctx, draining, is_first, word), "scheduler"));
-            others.push(parts.start(Upkeep::new, "upkeep"));
             others.push(parts.start(Watch::new, "watch"));
+        }
+        if plan.roles.work() {
+            others.push(parts.start(Upkeep::new, "upkeep"));
             let deliver: Recipient<Deliver> = root.clone().recipient();
             let (draining, word) = (plan.draining.subscribe(), parts.word("intake"));
             intake = Some(Child::start(Intake::new(plan.ctx.clone(), deliver, draining, plan.free, word)));

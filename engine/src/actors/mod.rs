@@ -44,6 +44,9 @@
 //! | Connector | Run | its stream has failed; the others go on |
 //!
 //! A generation takes nothing over from the one before: all that it needs is stored.
+//!
+//! In a fleet a process has some of the parts ([`Roles`]): a worker Intake and Upkeep, a scheduler Scheduler, Watch and Activity, an
+//! indexer the Indexer.
 
 mod activity;
 mod child;

@@ -53,6 +53,20 @@ pub struct DeadLetter {
     pub sent_at: Timestamp,
 }
 
+/// How much is in a queue. In SQS the numbers are approximate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Messages that wait for a receiver.
+    pub visible: u64,
+    /// Messages that somebody works on, or that wait for their time.
+    pub hidden: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// How long ago the oldest message was sent that is no dead letter; `None` where there is none, and in SQS, which tells it to
+    /// CloudWatch only (`ApproximateAgeOfOldestMessage`).
+    pub oldest: Option<Duration>,
+}
+
 /// Durable at-least-once delivery with visibility time-outs, as in SQS.
 ///
 /// Messages whose bodies name one `accountId` are a group. Groups take turns, as in fair queues of SQS: who sends many messages
@@ -94,4 +108,7 @@ pub trait Queue: Send + Sync {
     /// # Errors
     /// `Retry` when another caller may have it in hand.
     async fn redrive(&self, queue: QueueName, id: &str) -> Result<bool>;
+
+    /// How much is in a queue.
+    async fn depth(&self, queue: QueueName) -> Result<QueueDepth>;
 }

@@ -57,6 +57,11 @@ impl Places {
         Some(Place { places: self.clone(), account_id, integration: integration.to_owned() })
     }
 
+    /// How many runs this worker executes now.
+    pub fn live(&self) -> usize {
+        self.taken().accounts.values().sum()
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,6 +96,7 @@ mod tests {
         let account = |n: i64| AccountId::derived(n, [0; 10]);
         let first = places.take(account(1), "keap").expect("a place");
         let second = places.take(account(1), "stripe").expect("a place");
+        assert_eq!(places.live(), 2);
         assert!(places.take(account(1), "zendesk").is_none(), "the account has two");
         let others = [places.take(account(2), "keap"), places.take(account(2), "keap")];
         assert!(others.iter().all(Option::is_some));

@@ -147,7 +147,7 @@ impl Simulation {
         let visitor = Visitor { fate: Fate::Faulty(faults.clone()), number: self.last_worker };
         let worker = self.world.worker_of(ports, self.world.product.visited_by(visitor));
         id.set(worker.worker_id).expect("it had no id yet");
-        self.workers.push(Worker { faults, _engine: Engine::start(worker, Roles::Worker) });
+        self.workers.push(Worker { faults, _engine: Engine::start(worker, Roles::All) });
     }
 
     /// Lets something happen.

@@ -199,7 +199,7 @@ impl App {
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             listbackup::worker::system().unwrap().block_on(async {
-                let engine = Engine::start(ctx, Roles::Worker);
+                let engine = Engine::start(ctx, Roles::All);
                 stopped.await.unwrap();
                 engine.send(Drain).await.unwrap();
             });

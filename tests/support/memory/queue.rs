@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use listbackup_engine::{
     Error, ErrorKind, Result,
-    ports::{Clock, DeadLetter, Message, Queue, QueueName, Random},
+    ports::{Clock, DeadLetter, Message, Queue, QueueDepth, QueueName, Random},
 };
 use serde_json::Value;
 use tokio::{
@@ -233,5 +233,20 @@ impl Queue for MemoryQueue {
         drop(state);
         self.announce(queue, 1);
         Ok(true)
+    }
+
+    async fn depth(&self, queue: QueueName) -> Result<QueueDepth> {
+        let (now, state) = (self.clock.now(), lock(&self.state));
+        let of_queue = |stored: &&Stored| stored.queue == queue;
+        let live: Vec<&Stored> = state.messages.values().filter(of_queue).collect();
+        let is_visible = |stored: &&&Stored| stored.visible_at_ms <= now.as_millisecond();
+        let visible = live.iter().filter(is_visible).count();
+        let oldest = live.iter().map(|stored| stored.sent_at).min();
+        Ok(QueueDepth {
+            visible: visible as u64,
+            hidden: (live.len() - visible) as u64,
+            dead: state.dead.values().filter(of_queue).count() as u64,
+            oldest: oldest.map(|sent_at| Duration::try_from(now.duration_since(sent_at)).unwrap_or_default()),
+        })
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use listbackup_engine::{
     ErrorKind,
-    ports::{Message, Queue, QueueName},
+    ports::{Message, Queue, QueueDepth, QueueName},
 };
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const QUEUE: QueueName = QueueName::Jobs;
 
 /// How many promises there are.
-pub const PROMISES: usize = 12;
+pub const PROMISES: usize = 13;
 
 /// A queue under test.
 pub struct Delivering {
@@ -39,6 +39,8 @@ pub struct Known {
     pub takes_old_receipts: bool,
     /// Messages come in the order in which they were sent, whoever's they are.
     pub has_no_turns: bool,
+    /// How old the oldest message is, is told elsewhere. So does SQS itself.
+    pub tells_no_age: bool,
 }
 
 /// Every promise, one after another, on a clock that goes as the test wants; the queue is empty before and after each.
@@ -72,6 +74,7 @@ impl Delivering {
             9 => many_receivers_share_without_doubles(self).await,
             10 => accounts_take_turns(self).await,
             11 => oversized_messages_are_refused(self).await,
+            12 => what_is_in_a_queue_is_counted(self).await,
             _ => panic!("there are {PROMISES} promises"),
         }
     }
@@ -102,6 +105,23 @@ async fn visible_again(on: &Delivering, messages: &[Message]) {
     for message in messages {
         on.queue.extend(QUEUE, &message.receipt, AT_ONCE).await.unwrap();
     }
+}
+
+async fn what_is_in_a_queue_is_counted(on: &Delivering) {
+    assert_eq!(on.queue.depth(QUEUE).await.unwrap(), QueueDepth::default());
+    send(on, vec![json!("in hand"), json!("waits")]).await;
+    on.queue.send(QUEUE, vec![json!("has time")], on.delay).await.unwrap();
+    let [in_hand] = <[Message; 1]>::try_from(receive(on, 1).await).unwrap();
+    let depth = on.queue.depth(QUEUE).await.unwrap();
+    assert_eq!((depth.visible, depth.hidden, depth.dead), (1, 2, 0), "{depth:?}");
+    assert_eq!(depth.oldest.is_none(), on.known.tells_no_age, "{depth:?}");
+    acknowledge(on, &in_hand).await;
+    let waiting = receive_one(on).await;
+    acknowledge(on, &waiting).await;
+    pass(on.delay + SECOND).await;
+    let late = receive_one(on).await;
+    acknowledge(on, &late).await;
+    is_empty(on).await;
 }
 
 async fn is_empty(on: &Delivering) {
@@ -216,6 +236,7 @@ async fn a_message_that_fails_too_often_is_buried_and_can_come_back(on: &Deliver
     }
     assert_eq!(receive(on, 10).await, [], "the sixth time it is not delivered");
     let dead = on.queue.dead_letters(QUEUE, None, 10).await.unwrap();
+    assert_eq!(on.queue.depth(QUEUE).await.unwrap().dead, dead.len() as u64);
     assert_eq!(dead.iter().map(|letter| letter.id.clone()).collect::<BTreeSet<_>>(), ids.into_iter().collect());
     assert!(dead.iter().all(|letter| letter.receive_count == 5));
     let (first, second) = (&dead[0], &dead[1]);

@@ -3,14 +3,13 @@
 //! | port | service |
 //! |---|---|
 //! | [`Tables`](crate::ports::Tables) | DynamoDB: [`DynamoTables`] |
-//! | [`Queue`](crate::ports::Queue) | SQS |
+//! | [`Queue`](crate::ports::Queue) | SQS: [`SqsQueue`] |
 //! | [`Blobs`](crate::ports::Blobs) | S3: [`S3Blobs`] |
-//! | [`Events`](crate::ports::Events) | EventBridge |
-//! | [`Keys`](crate::ports::Keys) | KMS |
-//! | [`Identity`](crate::ports::Identity) | Cognito |
+//! | [`Events`](crate::ports::Events) | EventBridge: [`EventBridgeEvents`] |
+//! | [`Keys`](crate::ports::Keys) | KMS: [`KmsKeys`] |
+//! | [`Identity`](crate::ports::Identity) | Cognito: [`CognitoIdentity`] |
 //!
-//! What stands: settings, one client for each of these services, and the ports of rows and objects. The program takes its stores from
-//! [`embedded`](super::embedded) until the other ports stand too.
+//! [`ports`] puts all of them together.
 //!
 //! The cargo feature `aws`, on by default, builds this module. Nothing here reads the environment except the SDK: it
 //! looks there for credentials, unless the settings bring them, and for its own `AWS_…` options.
@@ -24,6 +23,7 @@ mod identity;
 mod keys;
 mod queue;
 mod settings;
+mod stores;
 mod tables;
 
 pub use blobs::S3Blobs;
@@ -33,4 +33,5 @@ pub use identity::CognitoIdentity;
 pub use keys::KmsKeys;
 pub use queue::SqsQueue;
 pub use settings::{AwsCredentials, AwsOptions, AwsSettings};
+pub use stores::ports;
 pub use tables::DynamoTables;

@@ -25,7 +25,10 @@ use async_trait::async_trait;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_sqs::{
     Client,
-    types::{Message as Received, MessageSystemAttributeName as Attribute, SendMessageBatchRequestEntry as Entry},
+    types::{
+        Message as Received, MessageSystemAttributeName as Attribute, QueueAttributeName,
+        SendMessageBatchRequestEntry as Entry,
+    },
 };
 use serde_json::Value;
 use tokio::{sync::OnceCell, time::Instant};
@@ -33,7 +36,7 @@ use tokio::{sync::OnceCell, time::Instant};
 use super::{AwsClients, AwsSettings, batches, error};
 use crate::{
     error::{Error, ErrorKind, Result},
-    ports::{DeadLetter, Message, Queue, QueueName},
+    ports::{DeadLetter, Message, Queue, QueueDepth, QueueName},
 };
 
 /// The most messages that one request receives.
@@ -144,6 +147,20 @@ impl SqsQueue {
         Ok(answer.messages.unwrap_or_default())
     }
 
+    /// About how many messages wait for a receiver, and how many for something else.
+    async fn counted(&self, queue: QueueName, part: Part) -> Result<(u64, u64)> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesDelayed as Delayed,
+            ApproximateNumberOfMessagesNotVisible as InFlight,
+        };
+        let ask = self.client.get_queue_attributes().queue_url(self.url(queue, part).await?);
+        let ask = ask.attribute_names(Visible).attribute_names(Delayed).attribute_names(InFlight);
+        let answer = ask.send().await.map_err(|error| error::failed("SQS", error).with("queue", queue.as_str()))?;
+        let told = answer.attributes.unwrap_or_default();
+        let count = |name| told.get(&name).and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+        Ok((count(Visible), count(Delayed) + count(InFlight)))
+    }
+
     async fn delete(&self, url: &str, receipt: &str) -> Result<()> {
         let delete = self.client.delete_message().queue_url(url).receipt_handle(receipt);
         match delete.send().await {
@@ -220,6 +237,11 @@ impl Queue for SqsQueue {
 
     async fn redrive(&self, queue: QueueName, id: &str) -> Result<bool> {
         self.redrive_dead(queue, id).await
+    }
+
+    async fn depth(&self, queue: QueueName) -> Result<QueueDepth> {
+        let (live, dead) = tokio::try_join!(self.counted(queue, Part::Live), self.counted(queue, Part::Dead))?;
+        Ok(QueueDepth { visible: live.0, hidden: live.1, dead: dead.0 + dead.1, oldest: None })
     }
 }
 

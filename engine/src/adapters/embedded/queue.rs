@@ -15,7 +15,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::database::Database;
 use crate::{
     error::{Error, ErrorKind, Result},
-    ports::{Clock, DeadLetter, Message, Queue, QueueName, Random},
+    ports::{Clock, DeadLetter, Message, Queue, QueueDepth, QueueName, Random},
 };
 
 pub(super) use self::messages::{send as send_in, set_up};
@@ -144,6 +144,11 @@ impl Queue for EmbeddedQueue {
             self.database.write(move |connection| messages::redrive(connection, queue, sequence, now_ms)).await?;
         self.announce(queue, usize::from(moved));
         Ok(moved)
+    }
+
+    async fn depth(&self, queue: QueueName) -> Result<QueueDepth> {
+        let now_ms = self.now_ms();
+        self.database.read(move |connection| messages::depth(connection, queue, now_ms)).await
     }
 }
 

@@ -3,12 +3,14 @@
 //! A message's id is its sequence number, which is never given twice and stays its own as a dead letter and after a
 //! redrive. Messages of one account are a group, and groups take turns. A receipt is the id and a random number of the delivery, so that it fits one delivery only, for ever.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Row, params};
 
 use crate::{
     adapters::embedded::database::failed,
     error::{Error, ErrorKind, Result},
-    ports::{DeadLetter, Message, QueueName, Random},
+    ports::{DeadLetter, Message, QueueDepth, QueueName, Random},
 };
 
 /// A message delivered more often goes to the dead letters.
@@ -285,6 +287,28 @@ pub(super) fn dead_letters(
 
 fn read_dead_letter(row: &Row<'_>) -> rusqlite::Result<(i64, String, i64, i64)> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+}
+
+/// How much is in a queue.
+pub(super) fn depth(connection: &Connection, queue: QueueName, now_ms: i64) -> Result<QueueDepth> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) FILTER (WHERE visible_at_ms <= ?2), count(*) FILTER (WHERE visible_at_ms > ?2), min(sent_at_ms), \
+             (SELECT count(*) FROM dead_letters WHERE queue = ?1) FROM messages WHERE queue = ?1",
+        )
+        .and_then(|mut select| {
+            select.query_row(params![queue.as_str(), now_ms], |row| {
+                let whole = |number: i64| u64::try_from(number).unwrap_or_default();
+                let sent_at_ms: Option<i64> = row.get(2)?;
+                Ok(QueueDepth {
+                    visible: whole(row.get(0)?),
+                    hidden: whole(row.get(1)?),
+                    dead: whole(row.get(3)?),
+                    oldest: sent_at_ms.map(|sent_at_ms| Duration::from_millis(whole(now_ms.saturating_sub(sent_at_ms)))),
+                })
+            })
+        })
+        .map_err(failed)
 }
 
 /// Moves a dead letter back, visible at once; false when it is not there.

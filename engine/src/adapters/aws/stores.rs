@@ -1,0 +1,43 @@
+//! All ports over one AWS account and region.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{AwsClients, AwsSettings, CognitoIdentity, DynamoTables, EventBridgeEvents, KmsKeys, S3Blobs, SqsQueue};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    ports::{Clock, Letter, Mail, Ports, Random},
+};
+
+/// The ports over the services that the settings name. Nothing is sent yet.
+///
+/// # Errors
+/// `Invalid` when the settings name no user pool.
+pub async fn ports(settings: &AwsSettings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Ports> {
+    let clients = AwsClients::new(settings).await;
+    let tables = Arc::new(DynamoTables::new(&clients, settings, clock.clone(), random.clone()));
+    let identity = CognitoIdentity::new(&clients, settings, tables.clone(), clock.clone(), random.clone())?;
+    Ok(Ports {
+        queue: Arc::new(SqsQueue::new(&clients, settings)),
+        blobs: Arc::new(S3Blobs::new(&clients, settings)),
+        events: Arc::new(EventBridgeEvents::new(&clients, settings, tables.clone())),
+        keys: Arc::new(KmsKeys::new(&clients, settings)),
+        mail: Arc::new(PoolsOwn),
+        identity: Arc::new(identity),
+        tables,
+        clock,
+        random,
+    })
+}
+
+/// The letters of a sign-in are the user pool's own. Nobody sends others yet.
+struct PoolsOwn;
+
+#[async_trait]
+impl Mail for PoolsOwn {
+    async fn send(&self, letter: &Letter) -> Result<()> {
+        let message = "no way to send letters is set up on AWS; those of sign-ins are the user pool's own";
+        Err(Error::new(ErrorKind::Invalid, message).with("subject", &letter.subject))
+    }
+}
