@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -49,7 +49,8 @@ impl Running {
         running
     }
 
-    fn start(mut command: Command) -> Self {
+    /// A program that tells its address when it is up.
+    pub fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
         let stdout = child.stdout.take().expect("stdout is piped");
         let url = BufReader::new(stdout)
@@ -73,6 +74,18 @@ impl Running {
     /// Its API, as its owner.
     pub fn api(&self) -> Api {
         Api { url: self.url.clone(), key: self.key.clone() }
+    }
+
+    /// The API as whoever has this access key.
+    pub fn api_of(&self, key: &str) -> Api {
+        Api { url: self.url.clone(), key: key.to_owned() }
+    }
+
+    /// SIGTERM: the end in good order, and how it was.
+    pub fn stop(mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        Command::new("kill").arg(id).status().expect("a signal can be sent");
+        self.child.wait().expect("the program ends")
     }
 
     /// SIGKILL: no drain, no good-bye.

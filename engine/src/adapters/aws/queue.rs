@@ -15,9 +15,13 @@
 //!   delivery counted.
 //! * Where the same message goes to two processes, both get different receipts.
 //!
+//! * What a bucket tells the data queue of new objects comes in the engine's words (`notification.rs`). A notification of several
+//!   objects is taken apart into messages of one each; one of none is removed.
+//!
 //! Dead letters are in `dead.rs`.
 
 mod dead;
+mod notification;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -33,6 +37,7 @@ use aws_sdk_sqs::{
 use serde_json::Value;
 use tokio::{sync::OnceCell, time::Instant};
 
+use self::notification::Told;
 use super::{AwsClients, AwsSettings, batches, error};
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -161,6 +166,35 @@ impl SqsQueue {
         Ok((count(Visible), count(Delayed) + count(InFlight)))
     }
 
+    /// Messages in the engine's words.
+    async fn understood(&self, queue: QueueName, page: Vec<Received>) -> Result<Vec<Message>> {
+        let mut messages: Vec<Message> = page.into_iter().map(message).collect();
+        if queue == QueueName::Data {
+            let mut of_objects = Vec::with_capacity(messages.len());
+            for message in messages {
+                of_objects.extend(self.taken_apart(message).await?);
+            }
+            messages = of_objects;
+        }
+        Ok(messages)
+    }
+
+    /// A message of the data queue, which then tells of one object; the others that it told of are messages of their own by then.
+    async fn taken_apart(&self, mut message: Message) -> Result<Option<Message>> {
+        let mut objects = match notification::told(&message.body, &self.settings.key_prefix()) {
+            Told::Plain => return Ok(Some(message)),
+            Told::Objects(objects) => objects,
+        };
+        let Some(first) = objects.pop() else {
+            self.acknowledge(QueueName::Data, &message.receipt).await?;
+            return Ok(None);
+        };
+        // Cut off after this, they are told twice, which does no harm.
+        self.send(QueueName::Data, objects, Duration::ZERO).await?;
+        message.body = first;
+        Ok(Some(message))
+    }
+
     async fn delete(&self, url: &str, receipt: &str) -> Result<()> {
         let delete = self.client.delete_message().queue_url(url).receipt_handle(receipt);
         match delete.send().await {
@@ -205,7 +239,7 @@ impl Queue for SqsQueue {
                 Err(error) => return Err(error),
             };
             let was_full = page.len() >= wanted;
-            found.extend(page.into_iter().map(message));
+            found.extend(self.understood(queue, page).await?);
             let has_enough = found.len() >= max || (!found.is_empty() && !was_full);
             if has_enough || (found.is_empty() && Instant::now() >= deadline) {
                 return Ok(found);
