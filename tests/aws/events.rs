@@ -66,9 +66,9 @@ async fn followers_hear_what_another_process_published() {
     let (here, there) = (without_bus(&subject).await, without_bus(&subject).await);
     let account = subject.account();
     publish(&there, kept(&subject, &account, 1).await).await;
-    let mut follower = here.follow(&account);
     // The table has it before the first look; it is news all the same, for it is published after that.
     let second = kept(&subject, &account, 2).await;
+    let mut follower = here.follow(&account);
     pass(Duration::from_millis(10)).await;
     assert!(follower.next().now_or_never().is_none());
     publish(&here, second).await;

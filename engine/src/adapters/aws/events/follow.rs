@@ -88,7 +88,7 @@ impl Following {
                 look: Notify::new(),
                 published: Mutex::default(),
             });
-            tokio::spawn(look_after(this.clone(), account.clone(), scope.clone()));
+            tokio::spawn(look_after(this.clone(), account.clone(), *scope));
             account
         });
         // Under the lock under which the task decides that nobody follows.
