@@ -7,7 +7,7 @@ use listbackup_engine::{
     adapters::aws::{AwsClients, AwsSettings, DynamoTables},
     model::scope::AccountScope,
     ports::{Condition, Item, Query, Write},
-    tables::{JOBS, SOURCES},
+    tables::{self, JOBS, SOURCES},
 };
 use serde_json::{Value, json};
 
@@ -119,6 +119,42 @@ impl Rows {
 /// An error as DynamoDB tells it.
 pub fn refusal(code: &str) -> Fate {
     Fate::IsAnswered(400, json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "as told" }))
+}
+
+#[tokio::test]
+async fn tables_that_are_not_those_of_the_schema_are_told_all_at_once() {
+    for stand_in in [StandIn::MiniStack, StandIn::Moto] {
+        let Some(aws) = crate::aws(stand_in).await else { return };
+        let (embedded, clock) = (Embedded::new(), Arc::new(MovableClock::new()));
+        let tables = DynamoTables::new(&aws.clients, &aws.settings, clock, embedded.stores.ports().random);
+        let places = async || {
+            let error = tables.check_tables().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+            error.problems().iter().map(|problem| format!("{}: {}", problem.place, problem.message)).collect::<Vec<_>>()
+        };
+        let missing = places().await;
+        assert_eq!(missing.len(), tables::ALL.len(), "{missing:?}");
+        assert_eq!(missing[0], "listbackup-test-users: there is no such table");
+
+        let mut other = aws::creation(&aws.settings.table_name(&JOBS), &JOBS);
+        other["GlobalSecondaryIndexes"].as_array_mut().unwrap().remove(0);
+        let attributes = other["AttributeDefinitions"].as_array_mut().unwrap();
+        attributes.retain(|found| found["AttributeName"] != "sourceId");
+        attributes.iter_mut().for_each(|found| found["AttributeType"] = json!("S"));
+        aws.dynamodb("CreateTable", &other).await;
+        let told = places().await;
+        let jobs = told.iter().filter(|told| told.starts_with("listbackup-test-jobs: ")).collect::<Vec<_>>();
+        assert_eq!(
+            jobs,
+            [
+                "listbackup-test-jobs: it lacks the index by-source by sourceId (S) and jobId (S)",
+                "listbackup-test-jobs: its index due must be by dueShard (S) and nextDueMs (N)",
+            ]
+        );
+        aws.dynamodb("DeleteTable", &json!({ "TableName": aws.settings.table_name(&JOBS) })).await;
+        aws.make_tables().await;
+        tables.check_tables().await.unwrap();
+    }
 }
 
 #[tokio::test]

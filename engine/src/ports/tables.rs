@@ -106,14 +106,31 @@ pub enum SortRange {
 pub struct ItemPage {
     /// The rows.
     pub items: Vec<Item>,
-    /// Opaque; `None` when there are no more.
+    /// Opaque; `None` when there are no more. The page after it may turn out to be empty.
     pub next: Option<String>,
 }
 
-/// Durable rows with conditional, all-or-nothing writes. Strongly consistent.
+/// Durable rows with conditional, all-or-nothing writes.
+///
+/// # What a read shows
+///
+/// [`get`](Tables::get), a query by the table's own key, and the conditions of writes know all that was committed before they began.
+///
+/// A query by an **index** knows it a moment later where the rows are in DynamoDB: typically within milliseconds, without a bound. So
+/// it may lack a row that was just written, and also one of which it has a later neighbour: indexes do not keep the order of
+/// commits. What it does show is there, and is as it is now: a row that is gone, has left the index or is out of the bounds is never
+/// shown, and the version that comes with a row is that of the row.
+///
+/// # Scope
 ///
 /// With an account's scope only that account's rows can be seen or written: a foreign row reads as absent, writing one
 /// is `Denied`, and a query returns none of them. Tables owned by the system need the system's scope.
+///
+/// # Sizes
+///
+/// DynamoDB's, in every store, so that what fits into one fits into each: a row with its keys has 400 KiB of JSON at most, all rows that
+/// a transaction puts have 4 MiB. In DynamoDB alone an attribute that rows are read together by has at most 2,048 bytes, one that they are
+/// ordered by 1,024.
 #[async_trait]
 pub trait Tables: Send + Sync {
     /// One row.
@@ -126,11 +143,15 @@ pub trait Tables: Send + Sync {
     ///
     /// # Errors
     /// `Conflict` when a condition does not hold (context `table` and `key` name the first), `Denied` for a row outside
-    /// the scope, `Retry` when the store cannot be reached (the effect is then unknown).
+    /// the scope, `Invalid` for what is too large, `Retry` when the store cannot be reached, or its answer was lost (the effect is then
+    /// unknown).
     async fn transact(&self, scope: Scope<'_>, writes: Vec<Write>) -> Result<()>;
 
-    /// Rows of one partition. A page shows them as they were at one instant: where it has a row, it has all of its range that were
-    /// committed before that one.
+    /// Rows of one partition, in the order of their sort values; those of one value in an order of the store's own.
+    ///
+    /// A page of the embedded stores shows rows as they were at one instant: where it has a row, it has all of its range that were
+    /// committed before that one. DynamoDB promises that of no page: each row is as it was when it was read. A row whose sort value
+    /// changes while pages are read may come in two of them, or out of order; it comes once in each, and is not missed for that.
     ///
     /// # Errors
     /// `Invalid` for a cursor that is not from this query.

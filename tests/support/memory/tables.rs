@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use super::lock;
 
 const ROW_BYTES_MAX: usize = 400 * 1024;
+const TRANSACTION_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// All rows.
 pub struct MemoryTables {
@@ -298,6 +299,13 @@ impl Tables for MemoryTables {
                 return Err(Error::new(ErrorKind::Bug, "a transaction writes a row twice"));
             }
             changes.extend(change);
+        }
+        let sizes = changes.iter().map(|change| match change {
+            Change::Put(_, _, body, _) => body.values().map(size).sum(),
+            Change::Delete(..) => 0,
+        });
+        if sizes.sum::<usize>() > TRANSACTION_BYTES_MAX {
+            return Err(Error::new(ErrorKind::Invalid, "the transaction is too large"));
         }
         for change in changes {
             match change {

@@ -162,7 +162,8 @@ impl Aws {
         }
     }
 
-    async fn dynamodb(&self, operation: &str, request: &Value) -> Value {
+    /// An operation of DynamoDB that must succeed; its answer.
+    pub async fn dynamodb(&self, operation: &str, request: &Value) -> Value {
         let (status, answer) = call(&self.server.url(), operation, request).await;
         assert_eq!(status, 200, "{operation} {request}: {answer}");
         answer
@@ -214,7 +215,7 @@ pub async fn call(endpoint_url: &str, operation: &str, request: &Value) -> (u16,
 }
 
 /// What makes a table of the schema: pay for each request, and indexes of keys alone.
-fn creation(name: &str, table: &TableSchema) -> Value {
+pub fn creation(name: &str, table: &TableSchema) -> Value {
     let keys = |partition: Attribute, sort: Option<Attribute>| {
         let keys = [Some((partition, "HASH")), sort.map(|sort| (sort, "RANGE"))].into_iter().flatten();
         keys.map(|(key, kind)| json!({ "AttributeName": key.name, "KeyType": kind })).collect::<Vec<_>>()

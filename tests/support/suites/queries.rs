@@ -3,7 +3,7 @@
 use listbackup_engine::{
     ErrorKind,
     ports::{Condition, Key, Query, SortRange, Write},
-    tables::{ACTIVITY, JOBS, SOURCES},
+    tables::{ACTIVITY, JOBS, RUNS, SOURCES},
 };
 use serde_json::json;
 
@@ -16,6 +16,7 @@ pub async fn keeps_all(subject: &Subject) {
     ranges_bound_the_sort_attribute(subject).await;
     numbers_are_ordered_as_numbers(subject).await;
     paging_reaches_the_end_without_gaps_or_doubles(subject).await;
+    a_page_goes_on_past_rows_of_other_accounts(subject).await;
     cursors_of_other_queries_are_refused(subject).await;
 }
 
@@ -91,7 +92,7 @@ async fn numbers_are_ordered_as_numbers(subject: &Subject) {
 
 async fn paging_reaches_the_end_without_gaps_or_doubles(subject: &Subject) {
     let (account, shard) = (subject.account(), subject.unique("shard"));
-    // Many rows with the same place in the index: only their keys tell them apart.
+    // Many rows with the same place in the index: only their keys tell them apart, in an order of the store's own.
     let jobs: Vec<String> = (0..23).map(|n| format!("job_{n:02}")).collect();
     for (n, job) in jobs.iter().enumerate() {
         let body = json!({ "accountId": account.account_id(), "jobId": job, "sourceId": "s",
@@ -100,10 +101,17 @@ async fn paging_reaches_the_end_without_gaps_or_doubles(subject: &Subject) {
     }
     for limit in [1, 2, 5, 22, 23, 24, 1000] {
         let pages = Query { limit, ..query(&JOBS, Some("due"), &shard) };
-        assert_eq!(all(subject, &account, pages.clone(), "jobId").await, jobs, "{limit} a page");
-        let mut backwards = all(subject, &account, Query { descending: true, ..pages }, "jobId").await;
-        backwards.reverse();
-        assert_eq!(backwards, jobs, "{limit} a page, descending");
+        for descending in [false, true] {
+            let pages = Query { descending, ..pages.clone() };
+            let mut found = all(subject, &account, pages, "jobId").await;
+            if descending {
+                found.reverse();
+            }
+            for places in [0..10, 10..20, 20..23] {
+                found[places].sort_unstable();
+            }
+            assert_eq!(found, jobs, "{limit} a page, descending {descending}");
+        }
     }
     // Rows that come and go behind and before the cursor do not shift the page.
     let half = Query { limit: 10, ..query(&JOBS, Some("due"), &shard) };
@@ -112,6 +120,28 @@ async fn paging_reaches_the_end_without_gaps_or_doubles(subject: &Subject) {
     write(subject, &account, Write::Delete { table: &JOBS, key, condition: Condition::Any }).await.unwrap();
     let rest = all(subject, &account, Query { after: first.next, ..half }, "jobId").await;
     assert_eq!(rest, jobs[10..]);
+}
+
+async fn a_page_goes_on_past_rows_of_other_accounts(subject: &Subject) {
+    let (accounts, job) = ([subject.account(), subject.account()], subject.unique("job"));
+    for n in 0..9 {
+        let account = &accounts[n % 2];
+        let body = json!({ "accountId": account.account_id(), "jobId": job, "runId": format!("run_{n}"),
+            "liveShard": job, "leaseExpiresMs": n });
+        write(subject, account, put(&RUNS, object(body), Condition::Absent)).await.unwrap();
+    }
+    for index in [None, Some("live")] {
+        let mut pages = Query { limit: 2, ..query(&RUNS, index, &job) };
+        for expected in [&["run_1", "run_3"], &["run_5", "run_7"]] {
+            let page = subject.ports.tables.query((&accounts[1]).into(), pages.clone()).await.unwrap();
+            let found: Vec<_> = page.items.iter().map(|item| item.body["runId"].as_str().unwrap()).collect();
+            assert_eq!(found, expected, "{index:?}");
+            pages.after = page.next;
+        }
+        if pages.after.is_some() {
+            assert!(all(subject, &accounts[1], pages, "runId").await.is_empty(), "{index:?}");
+        }
+    }
 }
 
 async fn cursors_of_other_queries_are_refused(subject: &Subject) {

@@ -166,9 +166,12 @@ async fn misuse_is_told(subject: &Subject) {
         write(subject, &account, put(&SOURCES, keyless, Condition::Any)).await.unwrap_err().kind(),
         ErrorKind::Bug
     );
-    let huge = source(&account, "a", &"x".repeat(500_000));
-    let error = write(subject, &account, put(&SOURCES, huge, Condition::Any)).await.unwrap_err();
+    let large = |id: &str, size| put(&SOURCES, source(&account, id, &"x".repeat(size)), Condition::Any);
+    let error = write(subject, &account, large("a", 500_000)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
+    let error =
+        tables.transact((&account).into(), ('a'..='k').map(|id| large(&id.to_string(), 400_000)).collect()).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid, "4 MiB at once");
     assert_eq!(get(subject, &account, "a").await, None);
 }
 

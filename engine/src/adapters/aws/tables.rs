@@ -29,6 +29,7 @@
 //! Rows that are not shown (another account's, expired, moved since the index was written) count as read: a page goes on until
 //! it is full. What is throttled, or in another transaction's way, is sent again with growing pauses.
 
+mod check;
 mod expression;
 mod item;
 mod pauses;

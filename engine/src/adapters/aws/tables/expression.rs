@@ -35,8 +35,8 @@ impl Expression {
         placeholder
     }
 
-    fn number(&mut self, name: &str, number: impl ToString) -> String {
-        self.value(name, AttributeValue::N(number.to_string()))
+    fn number(&mut self, name: &str, number: impl Into<i128>) -> String {
+        self.value(name, AttributeValue::N(number.into().to_string()))
     }
 
     /// All names; an empty map is refused.

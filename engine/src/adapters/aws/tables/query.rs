@@ -1,7 +1,8 @@
 //! Pages of rows, by a table's key or one of its indexes.
 //!
-//! An index follows its table a moment later. It is asked for keys alone, and the rows are read by these: what it shows and what is
-//! so no more is left out, and what it does not show yet comes with the next look.
+//! An index follows its table a moment later. It is asked for keys alone, and the rows are read by these, as they are now: one that is
+//! no longer within the query's bounds is left out, one that has moved within them is shown where the index has it still, and
+//! one that the index does not have yet comes with a later look.
 
 use std::collections::{HashMap, HashSet};
 
@@ -45,6 +46,8 @@ struct Filling<'a> {
     size_bytes: usize,
     /// Of the last row that was looked at.
     last: Option<Position>,
+    /// The rows of an index that are in it: of one that moves, the index may show the old place and the new one.
+    shown: HashSet<(String, Scalar)>,
 }
 
 impl Filling<'_> {
@@ -66,7 +69,8 @@ impl DynamoTables {
         let after = query.after.as_deref().map(|after| cursor::decode(query, reach, after)).transpose()?;
         let Some(plan) = Plan::of(query)? else { return Ok(ItemPage::default()) };
         let mut start = after.map(|after| plan.start_after(&after));
-        let mut filling = Filling { query, page: ItemPage::default(), size_bytes: 0, last: None };
+        let mut filling =
+            Filling { query, page: ItemPage::default(), size_bytes: 0, last: None, shown: HashSet::new() };
         loop {
             // One more than is wanted tells whether there are more.
             let (mut entries, following) = self.entries(&plan, start, filling.wanted() + 1).await?;
@@ -96,15 +100,17 @@ impl DynamoTables {
         plan: &Plan<'_>,
         rows: Vec<(Position, Option<Attributes>)>,
     ) -> Result<bool> {
+        let query = filling.query;
         for (position, found) in rows {
             if filling.is_full() {
                 return Ok(true);
             }
-            if let Some(found) = found.filter(|_| plan.covers(&position)) {
-                let shown = self.shown(filling.query.table, reach, &found)?;
-                filling.size_bytes +=
-                    shown.iter().filter_map(|_| item::text(&found, item::BODY)).map(str::len).sum::<usize>();
-                filling.page.items.extend(shown);
+            if let Some(found) = found.filter(|found| plan.admits(found))
+                && (query.index.is_none() || filling.shown.insert((position.partition.clone(), position.sort.clone())))
+                && let Some(shown) = self.shown(query.table, reach, &found)?
+            {
+                filling.size_bytes += item::text(&found, item::BODY).map_or(0, str::len);
+                filling.page.items.push(shown);
             }
             filling.last = Some(position);
         }
@@ -136,7 +142,7 @@ impl DynamoTables {
         Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key.filter(|key| !key.is_empty())))
     }
 
-    /// The rows that entries stand for, without those that are not as their entries say.
+    /// The rows that entries stand for, as they are now; those that are gone are left out.
     async fn rows_of(&self, plan: &Plan<'_>, entries: Vec<Attributes>) -> Result<Vec<(Position, Option<Attributes>)>> {
         let entries = entries.into_iter().map(|entry| Ok((plan.position(&entry)?, entry)));
         let entries = entries.collect::<Result<Vec<_>>>()?;
@@ -145,10 +151,7 @@ impl DynamoTables {
         }
         let keys = entries.iter().map(|(position, _)| (position.partition.clone(), position.sort.clone())).collect();
         let found = self.batch(plan.query.table, keys).await?;
-        let row = |position: &Position| {
-            let row = found.get(&(position.partition.clone(), position.sort.clone()))?;
-            plan.is_at(row, position).then(|| row.clone())
-        };
+        let row = |position: &Position| found.get(&(position.partition.clone(), position.sort.clone())).cloned();
         Ok(entries.into_iter().map(|(position, _)| (row(&position), position)).map(|(row, at)| (at, row)).collect())
     }
 
@@ -203,12 +206,22 @@ impl<'a> Plan<'a> {
         Ok(Some(Self { query, partition, order, condition, expression }))
     }
 
-    /// Whether a place is within the bounds: `BETWEEN` takes both of its ends.
-    fn covers(&self, position: &Position) -> bool {
-        match (&self.query.sort, &position.order) {
-            (SortRange::Between(_, Some(to)), Scalar::Text(order)) => order < to,
-            _ => true,
-        }
+    /// Whether a row is one of the query's now. DynamoDB has judged that by the index, and takes both ends of `BETWEEN`.
+    fn admits(&self, row: &Attributes) -> bool {
+        let partition = item::scalar(row, self.partition.name).map(|partition| partition.to_string());
+        let Some(order) = self.order else { return partition.as_ref() == Some(&self.query.partition) };
+        let is_within = match (&self.query.sort, item::scalar(row, order.name)) {
+            (_, None) => false,
+            (SortRange::Prefix(prefix), Some(Scalar::Text(order))) => order.starts_with(prefix),
+            (SortRange::Between(from, to), Some(Scalar::Text(order))) => {
+                from.as_ref().is_none_or(|from| *from <= order) && to.as_ref().is_none_or(|to| order < *to)
+            }
+            (SortRange::Numbers(from, to), Some(Scalar::Number(order))) => {
+                from.is_none_or(|from| from <= order) && to.is_none_or(|to| order < to)
+            }
+            (_, Some(_)) => true,
+        };
+        is_within && partition.as_ref() == Some(&self.query.partition)
     }
 
     /// Where an item of the table or an entry of the index stands.
@@ -229,13 +242,6 @@ impl<'a> Plan<'a> {
             key.insert(order.name.to_owned(), item::value(&position.order));
         }
         key
-    }
-
-    /// Whether a row has that place in the index now.
-    fn is_at(&self, row: &Attributes, position: &Position) -> bool {
-        let partition = item::scalar(row, self.partition.name).map(|partition| partition.to_string());
-        partition.as_ref() == Some(&self.query.partition)
-            && self.order.is_none_or(|order| item::scalar(row, order.name).as_ref() == Some(&position.order))
     }
 }
 
