@@ -3,14 +3,15 @@
 //! | port | service |
 //! |---|---|
 //! | [`Tables`](crate::ports::Tables) | DynamoDB: [`DynamoTables`] |
-//! | [`Queue`](crate::ports::Queue) | SQS |
+//! | [`Queue`](crate::ports::Queue) | SQS: [`SqsQueue`] |
 //! | [`Blobs`](crate::ports::Blobs) | S3: [`S3Blobs`] |
-//! | [`Events`](crate::ports::Events) | EventBridge |
-//! | [`Keys`](crate::ports::Keys) | KMS |
-//! | [`Identity`](crate::ports::Identity) | Cognito |
+//! | [`Events`](crate::ports::Events) | EventBridge: [`EventBridgeEvents`] |
+//! | [`Keys`](crate::ports::Keys) | KMS: [`KmsKeys`] |
+//! | [`Identity`](crate::ports::Identity) | Cognito: [`CognitoIdentity`] |
 //!
-//! What stands: settings, one client for each of these services, and the ports of rows and objects. The program takes its stores from
-//! [`embedded`](super::embedded) until the other ports stand too.
+//! All are built of [`AwsClients`] and [`AwsSettings`]; names of what they use follow from the stage. Nothing is made here: tables, queues,
+//! bucket, bus, key and pool are deployed before. Mail is the user pool's. The program takes its stores from
+//! [`embedded`](super::embedded) until it has roles for a fleet.
 //!
 //! The cargo feature `aws`, on by default, builds this module. Nothing here reads the environment except the SDK: it
 //! looks there for credentials, unless the settings bring them, and for its own `AWS_…` options.
