@@ -1,6 +1,6 @@
 //! Events on a bus of EventBridge.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt};
 use listbackup_engine::{
@@ -10,13 +10,14 @@ use listbackup_engine::{
     ports::Events,
 };
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers};
 
 use crate::{
     aws,
     servers::aws::{StandIn, settings},
     suites::{self, events::kept, events::number},
-    support::{Embedded, Subject},
+    support::{Embedded, Subject, pass},
 };
 
 #[tokio::test]
@@ -57,45 +58,54 @@ async fn events_reach_followers_and_rules_as_promised(stand_in: StandIn) {
     suites::events::keeps_all(&subject).await;
 }
 
-#[tokio::test]
+/// Nothing that follows needs the bus, so here there is none, and the clock can go as the test wants.
+#[tokio::test(start_paused = true)]
 async fn followers_hear_what_another_process_published() {
-    let bus = taking_bus().await;
     let embedded = Embedded::new();
     let subject = Subject::new(embedded.stores.ports());
-    let (here, there) = (process(&bus, &subject).await, process(&bus, &subject).await);
+    let (here, there) = (without_bus(&subject).await, without_bus(&subject).await);
     let account = subject.account();
-    there.publish(&[kept(&subject, &account, 1).await]).await.unwrap();
+    publish(&there, kept(&subject, &account, 1).await).await;
+    // The table has it before the first look; it is news all the same, for it is published after that.
+    let second = kept(&subject, &account, 2).await;
     let mut follower = here.follow(&account);
+    pass(Duration::from_millis(10)).await;
     assert!(follower.next().now_or_never().is_none());
-    // Its first look is over when it hears of something that only this process tells.
-    let first = kept(&subject, &account, 2).await;
-    here.publish(&[first]).await.unwrap();
+    publish(&here, second).await;
     assert_eq!(number(&follower.next().await.unwrap()), 2);
     for place in 3..=5 {
-        there.publish(&[kept(&subject, &account, place).await]).await.unwrap();
+        publish(&there, kept(&subject, &account, place).await).await;
     }
-    let mut second = here.follow(&account);
+    let started = Instant::now();
     for place in 3..=5 {
         assert_eq!(number(&follower.next().await.unwrap()), place);
     }
+    assert!(started.elapsed() <= Duration::from_secs(1), "took {:?}", started.elapsed());
+    // One who leaves takes nothing from the others, and who comes again begins anew.
+    let mut other = here.follow(&account);
     drop(follower);
-    there.publish(&[kept(&subject, &account, 6).await]).await.unwrap();
-    while number(&second.next().await.unwrap()) != 6 {}
+    publish(&there, kept(&subject, &account, 6).await).await;
+    assert_eq!(number(&other.next().await.unwrap()), 6);
+    drop(other);
+    pass(Duration::from_secs(2)).await;
+    publish(&there, kept(&subject, &account, 7).await).await;
+    let mut again = here.follow(&account);
+    pass(Duration::from_secs(2)).await;
+    publish(&there, kept(&subject, &account, 8).await).await;
+    assert_eq!(number(&again.next().await.unwrap()), 8);
 }
 
 #[tokio::test(start_paused = true)]
 async fn followers_wait_for_a_place_that_the_index_does_not_show_yet_but_not_for_ever() {
-    let bus = taking_bus().await;
     let embedded = Embedded::new();
     let subject = Subject::new(embedded.stores.ports());
-    let events = process(&bus, &subject).await;
+    let events = without_bus(&subject).await;
     let account = subject.account();
     let mut follower = events.follow(&account);
-    let first = kept(&subject, &account, 1).await;
-    events.publish(&[first]).await.unwrap();
+    publish(&events, kept(&subject, &account, 1).await).await;
     assert_eq!(number(&follower.next().await.unwrap()), 1);
     kept(&subject, &account, 3).await;
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    pass(Duration::from_millis(1500)).await;
     assert!(follower.next().now_or_never().is_none());
     kept(&subject, &account, 2).await;
     assert_eq!([number(&follower.next().await.unwrap()), number(&follower.next().await.unwrap())], [2, 3]);
@@ -149,9 +159,22 @@ async fn many_and_large_events_go_in_requests_that_the_bus_takes() {
     assert_eq!(sequences(&bus).await, [(1..=10).collect::<Vec<_>>(), vec![11, 12]]);
 }
 
-/// A process of a fleet: its own followers, the common bus and tables.
 async fn process(bus: &MockServer, subject: &Subject) -> EventBridgeEvents {
-    let settings = settings(bus.uri());
+    at(bus.uri(), subject).await
+}
+
+/// A process of a fleet, with followers of its own and the common tables.
+async fn without_bus(subject: &Subject) -> EventBridgeEvents {
+    at("http://127.0.0.1:1".to_owned(), subject).await
+}
+
+/// The relay does so, and does it again later because of the error.
+async fn publish(events: &EventBridgeEvents, event: ActivityEvent) {
+    assert_eq!(events.publish(&[event]).await.unwrap_err().kind(), ErrorKind::Retry, "there is no bus");
+}
+
+async fn at(endpoint_url: String, subject: &Subject) -> EventBridgeEvents {
+    let settings = settings(endpoint_url);
     EventBridgeEvents::new(&AwsClients::new(&settings).await, &settings, subject.ports.tables.clone())
 }
 

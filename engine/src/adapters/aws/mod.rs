@@ -9,7 +9,8 @@
 //! | [`Keys`](crate::ports::Keys) | KMS: [`KmsKeys`] |
 //! | [`Identity`](crate::ports::Identity) | Cognito: [`CognitoIdentity`] |
 //!
-//! [`ports`] puts all of them together.
+//! [`ports`] builds all of them of [`AwsClients`] and [`AwsSettings`]; names of what they use follow from the stage. Nothing is made
+//! here: tables, queues, bucket, bus, key and pool are deployed before.
 //!
 //! The cargo feature `aws`, on by default, builds this module. Nothing here reads the environment except the SDK: it
 //! looks there for credentials, unless the settings bring them, and for its own `AWS_…` options.

@@ -2,7 +2,8 @@
 //!
 //! While anybody in this process follows an account, one task looks into the `chain` index of the activity table each second, and at
 //! once when this process publishes an event of the account. It begins after the newest event that is there when it first
-//! looks, but with the first that this process published since somebody follows.
+//! looks, but with the first that this process published since somebody follows: an event is in the table before it is published, so
+//! the first look may find one that is news.
 //!
 //! Places are handed on without gaps: an index may show an event before the one that precedes it. One that does not come within some
 //! looks is missing for good (whoever checks the chain is told), and followers go on without it.
@@ -61,8 +62,8 @@ struct Leaving(Arc<Account>);
 /// Where the task is in the chain.
 #[derive(Default)]
 struct Place {
-    /// The last that followers got; unknown until the first look.
-    last: Option<u64>,
+    /// The one after which followers began, and the last that they got; unknown until the first look.
+    first_and_last: Option<(u64, u64)>,
     /// Looks that found the next one missing.
     looks_for_next: u32,
 }
@@ -87,7 +88,7 @@ impl Following {
                 look: Notify::new(),
                 published: Mutex::default(),
             });
-            tokio::spawn(look_after(this.clone(), account.clone(), scope.clone()));
+            tokio::spawn(look_after(this.clone(), account.clone(), *scope));
             account
         });
         // Under the lock under which the task decides that nobody follows.
@@ -122,11 +123,16 @@ impl Following {
 
     /// Everything new in the table goes to the followers.
     async fn look(&self, scope: &AccountScope, account: &Account, place: &mut Place) -> Result<()> {
-        let mut last = match place.last {
-            Some(last) => last,
-            None => self.begin(scope, account).await?,
+        let (mut first, mut last) = match place.first_and_last {
+            Some(known) => known,
+            None => self.newest(scope).await.map(|newest| (newest, newest))?,
         };
-        place.last = Some(last);
+        let published = *account.published.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = published.map(|least| least.saturating_sub(1)).filter(|before| *before < first) {
+            // What followers had meanwhile comes to them once more.
+            (first, last) = (before, before);
+        }
+        place.first_and_last = Some((first, last));
         loop {
             let query = Query { sort: SortRange::Numbers(Some(number(last + 1)), None), ..linked(scope) };
             let page = self.store.sound::<ActivityEvent>(scope, query).await?;
@@ -137,7 +143,7 @@ impl Following {
                     place.looks_for_next += 1;
                     return Ok(());
                 }
-                *place = Place { last: Some(sequence), looks_for_next: 0 };
+                *place = Place { first_and_last: Some((first, sequence)), looks_for_next: 0 };
                 last = sequence;
                 let _ = account.events.send(event);
             }
@@ -147,13 +153,11 @@ impl Following {
         }
     }
 
-    /// The place after which followers begin.
-    async fn begin(&self, scope: &AccountScope, account: &Account) -> Result<u64> {
+    /// The last place in the table.
+    async fn newest(&self, scope: &AccountScope) -> Result<u64> {
         let query = Query { descending: true, limit: 1, ..linked(scope) };
         let newest = self.store.sound::<ActivityEvent>(scope, query).await?;
-        let newest = newest.rows.first().and_then(|found| found.row.sequence).unwrap_or(0);
-        let published = *account.published.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(published.map_or(newest, |least| newest.min(least.saturating_sub(1))))
+        Ok(newest.rows.first().and_then(|found| found.row.sequence).unwrap_or(0))
     }
 }
 
