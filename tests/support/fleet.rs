@@ -15,7 +15,7 @@ const PASSWORD: &str = "correct horse battery staple";
 
 /// The account, with everything in it that a fleet needs.
 pub struct Fleet {
-    aws: Aws,
+    _aws: Aws,
     environment: Vec<(&'static str, String)>,
 }
 
@@ -44,12 +44,7 @@ impl Fleet {
             ("AWS_ACCESS_KEY_ID", "test".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
         ];
-        Self { aws, environment }
-    }
-
-    /// The account.
-    pub fn aws(&self) -> &Aws {
-        &self.aws
+        Self { _aws: aws, environment }
     }
 
     /// A process of the fleet, once it listens.
@@ -79,4 +74,24 @@ impl Fleet {
         assert!(status.is_success(), "{status}: {key}");
         key["secret"].as_str().unwrap_or_else(|| panic!("no secret: {key}")).to_owned()
     }
+}
+
+impl Api {
+    /// All items of a list.
+    pub async fn all(&self, path: &str) -> Vec<Value> {
+        let (mut items, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let after = cursor.map_or_else(String::new, |cursor| format!("&cursor={}", encoded(&cursor)));
+            let mut page = self.call(reqwest::Method::GET, &format!("{path}?limit=200{after}"), None).await;
+            items.extend(page["items"].as_array_mut().expect("a list").drain(..));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return items,
+            }
+        }
+    }
+}
+
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::program::{Program, binary, run};
 
 /// Longest wait for anything that must come.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Program {
     /// What a command prints with `--json`.
