@@ -2,7 +2,7 @@
 
 mod unsound;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value};
@@ -71,6 +71,11 @@ impl Store {
     /// Those of [`Tables::transact`].
     pub async fn transact(&self, scope: impl Into<Scope<'_>> + Send, writes: Vec<Write>) -> Result<()> {
         self.0.transact(scope.into(), writes).await
+    }
+
+    /// How long a row may be missing from an index: [`Tables::index_delay`].
+    pub fn index_delay(&self) -> Duration {
+        self.0.index_delay()
     }
 
     /// A page of rows.

@@ -120,6 +120,10 @@ impl Tables for Meddled {
     async fn query(&self, scope: Scope<'_>, query: Query) -> Result<ItemPage> {
         self.fate.read(self.to.tables.query(scope, query)).await
     }
+
+    fn index_delay(&self) -> Duration {
+        self.to.tables.index_delay()
+    }
 }
 
 #[async_trait]

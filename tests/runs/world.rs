@@ -57,6 +57,9 @@ impl Clock for ManualClock {
     }
 }
 
+/// How long a row may be missing from an index, where that is: far longer than DynamoDB mostly takes.
+const BEHIND: Duration = Duration::from_secs(2);
+
 struct SeededRandom(Mutex<StdRng>);
 
 impl Random for SeededRandom {
@@ -105,6 +108,12 @@ impl World {
     /// The same over stores in memory, where nothing depends on a thread or a disk.
     pub async fn in_memory(seed: u64, product: Product) -> Self {
         Self::over(seed, product, Some(tokio::time::Instant::now()), memory::stores).await
+    }
+
+    /// The same where indexes of rows are behind, as in DynamoDB.
+    pub async fn in_memory_with_indexes_behind(seed: u64, product: Product) -> Self {
+        let stores = |ports: &Ports| memory::stores_with_indexes_behind(ports, BEHIND);
+        Self::over(seed, product, Some(tokio::time::Instant::now()), stores).await
     }
 
     async fn over(

@@ -1,5 +1,7 @@
 //! The port for rows.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
@@ -156,4 +158,10 @@ pub trait Tables: Send + Sync {
     /// # Errors
     /// `Invalid` for a cursor that is not from this query.
     async fn query(&self, scope: Scope<'_>, query: Query) -> Result<ItemPage>;
+
+    /// How long whoever has to be sure waits for indexes: a row that is not in one so long after it was committed is taken for one that
+    /// is not there. Zero where indexes know all that was committed.
+    fn index_delay(&self) -> Duration {
+        Duration::ZERO
+    }
 }

@@ -8,6 +8,10 @@
 //! The bus comes after: the head says up to where it has everything (`publishedSequence`), with the next link or at the next
 //! look, and stands in the outbox index until it has all. Whoever publishes begins right after that place, so whatever comes
 //! to the bus for the first time comes in the chain's order; a crash, or two relays, may repeat some of it, never leave any out.
+//!
+//! Where indexes are behind, events wait for those before them (`unsettled.rs`), and places that are not found yet for a while.
+
+mod unsettled;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,6 +20,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::{select, time::Instant};
 
+use self::unsettled::Unsettled;
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
@@ -31,8 +36,12 @@ use crate::{
 
 /// How often the outbox is looked through without a nudge, for what a crash or another process left.
 const EVERY: Duration = Duration::from_secs(5);
+/// The same where indexes are behind: events wait, and no nudge comes when they need to wait no more.
+const EVERY_BEHIND: Duration = Duration::from_secs(1);
 /// Events read from the outbox at a time.
 const PAGE: usize = 500;
+/// Pages with events that have to wait which one look goes past.
+const PAGES_MAX: usize = 20;
 /// Events of one transaction; the head makes it the hundred that a transaction may have.
 const LINKED_MAX: usize = 99;
 /// Accounts whose events are linked at the same time.
@@ -46,6 +55,7 @@ const LOST_MAX: usize = 16;
 #[derive(Default)]
 pub struct Relay {
     heads: BTreeMap<AccountId, Known>,
+    unsettled: Unsettled,
 }
 
 /// A head as this relay read or wrote it.
@@ -59,11 +69,12 @@ impl Relay {
     /// Relays for ever: at once when this process keeps an event, and every five seconds what others left.
     pub async fn run(mut self, ports: &Ports, system: &SystemScope) {
         let mut nudges = ports.events.nudges();
+        let every = if ports.tables.index_delay().is_zero() { EVERY } else { EVERY_BEHIND };
         let mut next_look = Instant::now();
         loop {
             if Instant::now() >= next_look {
                 tell(self.look(ports, system).await);
-                next_look = Instant::now() + EVERY;
+                next_look = Instant::now() + every;
             }
             select! {
                 biased;
@@ -88,14 +99,30 @@ impl Relay {
     /// # Errors
     /// `Retry` when bus or store cannot be reached; the next one goes on.
     pub async fn link(&mut self, ports: &Ports, system: &SystemScope) -> Result<usize> {
-        let (mut linked, mut lost) = (0, 0);
-        while lost < LOST_MAX {
-            let kept = ports.tables.query(system.into(), outbox()).await?;
-            let (page_linked, was_lost) = self.link_page(ports, system, kept.items).await?;
+        let delay = ports.tables.index_delay();
+        let (mut linked, mut lost, mut passed) = (0, 0, 0);
+        let mut after = None;
+        self.unsettled.begin();
+        while lost < LOST_MAX && passed < PAGES_MAX {
+            let kept = ports.tables.query(system.into(), Query { after: after.take(), ..outbox() }).await?;
+            let found = kept.items.len();
+            let settled = self.unsettled.settled(kept.items, delay);
+            let has_waiting = settled.len() < found;
+            let (page_linked, was_lost) = self.link_page(ports, system, settled).await?;
             linked += page_linked;
-            lost = if was_lost { lost + 1 } else { 0 };
-            if (kept.next.is_none() || page_linked == 0) && !was_lost {
+            if was_lost {
+                lost += 1;
+                self.unsettled.begin();
+                continue;
+            }
+            lost = 0;
+            if kept.next.is_none() || (page_linked == 0 && !has_waiting) {
                 break;
+            }
+            // What was linked is in no page any more; what waits is in each.
+            if has_waiting {
+                passed += 1;
+                after = kept.next;
             }
         }
         if linked > 0 {
@@ -312,19 +339,30 @@ impl Known {
 
     /// Publishes from the table what another relay linked and may not have published.
     async fn publish_up_to(&mut self, ports: &Ports, scope: &AccountScope, last: u64) -> Result<()> {
+        let delay = ports.tables.index_delay();
+        let mut has_waited = delay.is_zero();
         while self.published < last {
             let query = Query { limit: LINKED_MAX, ..linked(scope, self.published + 1, Some(last + 1)) };
             let rows = ports.tables.query(scope.into(), query).await?.items;
-            let Some(end) = rows.last().and_then(|item| chain::place_of(&item.body)) else {
+            let places: Vec<u64> = rows.iter().filter_map(|item| chain::place_of(&item.body)).collect();
+            let in_a_row = (self.published + 1..).zip(&places).take_while(|(wanted, place)| wanted == *place).count();
+            if in_a_row == 0 && !has_waited {
+                tokio::time::sleep(delay).await;
+                has_waited = true;
+                continue;
+            }
+            if in_a_row == 0 {
                 // They are gone: whoever checks the chain is told. The bus cannot have what is not there.
-                tracing::error!(account = %scope.account_id(), from = self.published + 1, last, "linked events are missing");
-                break;
-            };
-            let events: Vec<_> = rows.iter().filter_map(|item| decode_event(&item.body)).collect();
+                let end = places.first().map_or(last, |place| place - 1);
+                tracing::error!(account = %scope.account_id(), from = self.published + 1, end, "linked events are missing");
+                self.published = end;
+                continue;
+            }
+            let events: Vec<_> = rows.iter().take(in_a_row).filter_map(|item| decode_event(&item.body)).collect();
             ports.events.publish(&events).await?;
-            self.published = end;
+            self.published += in_a_row as u64;
+            has_waited = delay.is_zero();
         }
-        self.published = self.published.max(last);
         Ok(())
     }
 }

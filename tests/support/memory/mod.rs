@@ -8,7 +8,10 @@ mod events;
 mod queue;
 mod tables;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
 
 use listbackup_engine::ports::{Clock, Ports, Random};
 
@@ -23,6 +26,12 @@ pub fn stores(ports: &Ports) -> Ports {
         events: Arc::new(events::MemoryEvents::new()),
         ..ports.clone()
     }
+}
+
+/// The same with indexes of rows that are behind by up to so much, as in DynamoDB.
+pub fn stores_with_indexes_behind(ports: &Ports, longest: Duration) -> Ports {
+    let (clock, random) = (ports.clock.clone(), ports.random.clone());
+    Ports { tables: Arc::new(tables::MemoryTables::with_indexes_behind(clock, longest, random)), ..stores(ports) }
 }
 
 /// Nobody panics while holding one of these.

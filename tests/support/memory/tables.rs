@@ -4,13 +4,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use listbackup_engine::{
     Error, ErrorKind, Result,
     model::scope::Scope,
-    ports::{Clock, Condition, Item, ItemPage, Key, Query, SortRange, Tables, WRITES_MAX, Write},
+    ports::{Clock, Condition, Item, ItemPage, Key, Query, Random, SortRange, Tables, WRITES_MAX, Write},
     tables::{Attribute, AttributeType, Ownership, TableSchema},
 };
 use serde::{Deserialize, Serialize};
@@ -24,15 +25,20 @@ const TRANSACTION_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// All rows.
 pub struct MemoryTables {
     clock: Arc<dyn Clock>,
+    /// How long a row may be missing from a place in an index, as in DynamoDB; and what decides how long each is.
+    behind: Option<(Duration, Arc<dyn Random>)>,
     state: Mutex<State>,
 }
 
 #[derive(Clone, Default)]
 struct State {
     rows: BTreeMap<RowKey, Row>,
-    /// Table, index, partition, order, row.
-    places: BTreeSet<(&'static str, &'static str, String, Sort, RowKey)>,
+    /// From when on each is found, milliseconds since 1970.
+    places: BTreeMap<Place, i64>,
 }
+
+/// Table, index, partition, order, row.
+type Place = (&'static str, &'static str, String, Sort, RowKey);
 
 #[derive(Clone)]
 struct Row {
@@ -53,7 +59,21 @@ enum Sort {
 
 impl MemoryTables {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self { clock, behind: None, state: Mutex::default() }
+    }
+
+    /// The same with indexes that are behind by up to so much, each place by another time.
+    pub fn with_indexes_behind(clock: Arc<dyn Clock>, longest: Duration, random: Arc<dyn Random>) -> Self {
+        Self { behind: Some((longest, random)), ..Self::new(clock) }
+    }
+
+    /// When a place that a row gets now is found.
+    fn found_from_ms(&self) -> i64 {
+        let now_ms = self.clock.now().as_millisecond();
+        let Some((longest, random)) = &self.behind else { return now_ms };
+        let mut bytes = [0; 4];
+        random.fill(&mut bytes);
+        now_ms + i64::from(u32::from_le_bytes(bytes)) % (longest.as_millis() as i64 + 1)
     }
 
     fn now_s(&self) -> i64 {
@@ -108,11 +128,7 @@ fn key_in(table: &'static TableSchema, body: &Map<String, Value>) -> Result<RowK
 }
 
 /// A row's places in the indexes of its table.
-fn places(
-    table: &'static TableSchema,
-    key: &RowKey,
-    body: &Map<String, Value>,
-) -> Vec<(&'static str, &'static str, String, Sort, RowKey)> {
+fn places(table: &'static TableSchema, key: &RowKey, body: &Map<String, Value>) -> Vec<Place> {
     let place = |index: &listbackup_engine::tables::IndexSchema| {
         let partition = match attribute(index.partition, body)? {
             Sort::Text(text) => text,
@@ -156,9 +172,18 @@ impl State {
         }
     }
 
-    fn put(&mut self, table: &'static TableSchema, key: RowKey, body: Map<String, Value>, version: u64) {
+    fn put(
+        &mut self,
+        table: &'static TableSchema,
+        (key, body, version): (RowKey, Map<String, Value>, u64),
+        found_from_ms: impl Fn() -> i64,
+    ) {
+        let places = places(table, &key, &body);
+        // A place that it had already is found as before.
+        let from = |place: &Place| self.places.get(place).copied().unwrap_or_else(&found_from_ms);
+        let places: Vec<_> = places.into_iter().map(|place| (place.clone(), from(&place))).collect();
         self.remove(table, &key);
-        self.places.extend(places(table, &key, &body));
+        self.places.extend(places);
         let account_id = body.get("accountId").and_then(Value::as_str).map(str::to_owned);
         let account_id = account_id.filter(|_| table.ownership == Ownership::Account);
         let expires_at = table.expires.and_then(|name| body.get(name)).and_then(Value::as_i64);
@@ -252,7 +277,7 @@ fn named(query: &Query, reach: Option<&String>) -> String {
 }
 
 /// What a query finds, in ascending order.
-fn found(state: &State, query: &Query) -> Vec<(Sort, RowKey)> {
+fn found(state: &State, query: &Query, now_ms: i64) -> Vec<(Sort, RowKey)> {
     let (table, start) = (query.table.name, least(&query.sort));
     let ends = |sort: &Sort| !is_below_the_end(&query.sort, sort);
     match query.index {
@@ -271,8 +296,9 @@ fn found(state: &State, query: &Query) -> Vec<(Sort, RowKey)> {
                 of == table && in_index == index && partition == query.partition && !ends(sort)
             };
             places
-                .take_while(|(of, in_index, partition, sort, _)| is_in(of, in_index, partition, sort))
-                .map(|(.., sort, key)| (sort.clone(), key.clone()))
+                .take_while(|((of, in_index, partition, sort, _), _)| is_in(of, in_index, partition, sort))
+                .filter(|(_, from_ms)| **from_ms <= now_ms)
+                .map(|((.., sort, key), _)| (sort.clone(), key.clone()))
                 .collect()
         }
     }
@@ -309,11 +335,17 @@ impl Tables for MemoryTables {
         }
         for change in changes {
             match change {
-                Change::Put(table, key, body, version) => state.put(table, key, body, version),
+                Change::Put(table, key, body, version) => {
+                    state.put(table, (key, body, version), || self.found_from_ms());
+                }
                 Change::Delete(table, key) => state.remove(table, &key),
             }
         }
         Ok(())
+    }
+
+    fn index_delay(&self) -> Duration {
+        self.behind.as_ref().map_or(Duration::ZERO, |(longest, _)| *longest)
     }
 
     async fn query(&self, scope: Scope<'_>, query: Query) -> Result<ItemPage> {
@@ -333,8 +365,8 @@ impl Tables for MemoryTables {
             return Err(invalid());
         }
         let after = after.map(|after| (after.order, (query.table.name, after.partition, after.sort)));
-        let (now_s, state) = (self.now_s(), lock(&self.state));
-        let mut places = found(&state, &query);
+        let (now_s, now_ms, state) = (self.now_s(), self.clock.now().as_millisecond(), lock(&self.state));
+        let mut places = found(&state, &query, now_ms);
         if query.descending {
             places.reverse();
         }

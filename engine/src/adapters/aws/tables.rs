@@ -36,7 +36,7 @@ mod pauses;
 mod query;
 mod writes;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
@@ -54,6 +54,9 @@ use crate::{
     ports::{Clock, Item, ItemPage, Key, Query, Random, Tables, Write},
     tables::TableSchema,
 };
+
+/// Indexes of DynamoDB are behind by milliseconds mostly, and nobody says by how much at most.
+const INDEX_DELAY: Duration = Duration::from_secs(2);
 
 /// The tables of one stage; clones share their connections.
 #[derive(Clone)]
@@ -105,6 +108,10 @@ impl Tables for DynamoTables {
     async fn transact(&self, scope: Scope<'_>, writes: Vec<Write>) -> Result<()> {
         let writes = Writes::of(scope, writes, self.now_s(), self.unique())?;
         self.carry_out(&writes).await
+    }
+
+    fn index_delay(&self) -> Duration {
+        INDEX_DELAY
     }
 
     async fn query(&self, scope: Scope<'_>, query: Query) -> Result<ItemPage> {
