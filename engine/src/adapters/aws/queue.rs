@@ -15,6 +15,16 @@
 //!   delivery counted.
 //! * Where the same message goes to two processes, both get different receipts.
 //!
+//!
+//! | call | requests |
+//! |---|---|
+//! | first use of a queue | 1 GetQueueUrl |
+//! | send n messages | 1 SendMessageBatch for each 10, or 256 KiB |
+//! | receive up to n | 1 ReceiveMessage for each 20 s of waiting; then 1 for each 10 that came at once |
+//! | extend, acknowledge | 1 ChangeMessageVisibility, 1 DeleteMessage |
+//! | list n dead letters | 1 ReceiveMessage and 1 ChangeMessageVisibilityBatch for each 10, and 1 ReceiveMessage |
+//! | redrive | up to as many, 1 SendMessageBatch and 1 DeleteMessage |
+//!
 //! Dead letters are in `dead.rs`.
 
 mod dead;
