@@ -7,7 +7,7 @@ use listbackup_engine::{
     adapters::aws::{AwsClients, KmsKeys},
     ports::Keys,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use crate::{
@@ -62,5 +62,10 @@ async fn a_key_that_is_damaged_is_told_from_one_that_may_not_be_used() {
         assert_eq!(error.kind(), kind, "{error}");
         *wrapped.last_mut().unwrap() ^= 1;
         assert_eq!(keys.unwrap("account=a", &wrapped).await.unwrap_err().kind(), ErrorKind::Corrupt);
+        let asked: Value = kms.received_requests().await.unwrap()[0].body_json().unwrap();
+        assert_eq!(
+            (&asked["KeyId"], &asked["EncryptionContext"]),
+            (&json!("alias/listbackup-test"), &json!({ "account": "a" }))
+        );
     }
 }

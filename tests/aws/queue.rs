@@ -112,12 +112,55 @@ async fn messages_go_in_requests_that_sqs_takes_each_with_its_account_as_its_gro
 #[tokio::test]
 async fn a_lost_answer_is_no_lost_message() {
     let sqs = sqs().await;
-    let fault = ResponseTemplate::new(503).set_body_json(json!({ "__type": "ServiceUnavailable" }));
-    on(&sqs, "SendMessageBatch").respond_with(fault).up_to_n_times(1).expect(1).mount(&sqs).await;
+    on(&sqs, "SendMessageBatch")
+        .respond_with(refusal(503, "ServiceUnavailable"))
+        .up_to_n_times(1)
+        .expect(1)
+        .mount(&sqs)
+        .await;
     let all = answer(json!({ "Successful": [sent(0)], "Failed": [] }));
     on(&sqs, "SendMessageBatch").respond_with(all).expect(1).mount(&sqs).await;
     let ids = queue(&sqs).await.send(QueueName::Jobs, vec![json!(1)], Duration::ZERO).await;
     assert_eq!(ids.unwrap(), ["m0"]);
+}
+
+#[tokio::test]
+async fn more_messages_than_one_request_brings_come_together_and_none_in_hand_is_lost_to_a_fault() {
+    let sqs = sqs().await;
+    let page = |from: u32| {
+        let messages =
+            (from..from + 10).map(|n| json!({ "MessageId": n.to_string(), "ReceiptHandle": "r", "Body": "1" }));
+        answer(json!({ "Messages": messages.collect::<Vec<_>>() }))
+    };
+    for from in [0, 10] {
+        on(&sqs, "ReceiveMessage").respond_with(page(from)).up_to_n_times(1).expect(1).mount(&sqs).await;
+    }
+    on(&sqs, "ReceiveMessage").respond_with(refusal(403, "AccessDenied")).expect(1).mount(&sqs).await;
+    let visibility = Duration::from_millis(1500);
+    let received = queue(&sqs).await.receive(QueueName::Jobs, 25, visibility, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(received.iter().map(|m| m.id.parse::<u32>().unwrap()).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+    let asked = requests(&sqs, "ReceiveMessage").await;
+    let asked: Vec<_> = asked
+        .iter()
+        .map(|asked| (&asked["MaxNumberOfMessages"], &asked["WaitTimeSeconds"], &asked["VisibilityTimeout"]))
+        .collect();
+    let (ten, five, none, two) = (json!(10), json!(5), json!(0), json!(2));
+    assert_eq!(asked, [(&ten, &json!(20), &two), (&ten, &none, &two), (&five, &none, &two)]);
+}
+
+#[tokio::test]
+async fn what_sqs_refuses_says_whether_trying_again_helps_and_which_queue_it_is() {
+    for (code, kind) in [
+        ("RequestThrottled", ErrorKind::Retry),
+        ("AccessDenied", ErrorKind::Invalid),
+        ("AWS.SimpleQueueService.NonExistentQueue", ErrorKind::Invalid),
+    ] {
+        let sqs = MockServer::start().await;
+        Mock::given(matchers::any()).respond_with(refusal(400, code)).mount(&sqs).await;
+        let error = queue(&sqs).await.send(QueueName::Data, vec![json!(1)], Duration::ZERO).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains("listbackup-test-data"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -172,6 +215,10 @@ async fn requests(sqs: &MockServer, operation: &str) -> Vec<Value> {
         .filter(|request| request.headers["x-amz-target"] == target.as_str())
         .map(|request| serde_json::from_slice(&request.body).unwrap())
         .collect()
+}
+
+fn refusal(status: u16, code: &str) -> ResponseTemplate {
+    ResponseTemplate::new(status).set_body_json(json!({ "__type": code, "message": "as told" }))
 }
 
 fn answer(body: Value) -> ResponseTemplate {

@@ -93,7 +93,7 @@ pub struct TokenPair {
     /// Who.
     #[schema(value_type = schemas::UserId)]
     user_id: UserId,
-    /// The account that they work in.
+    /// The account that they work in; after a refresh of a session in a user pool, their first.
     #[schema(value_type = schemas::AccountId)]
     account_id: AccountId,
 }

@@ -21,7 +21,8 @@ pub struct SignedIn {
     pub expires_in: Duration,
     /// Who.
     pub user_id: UserId,
-    /// The account that they work in. Our own access tokens name it; with those of a user pool each request must.
+    /// The account that they work in. Our own access tokens name it; with those of a user pool each request must. After a refresh
+    /// there, which cannot know it, their first.
     pub account_id: AccountId,
 }
 

@@ -104,9 +104,10 @@ impl Relay {
         let mut after = None;
         self.unsettled.begin();
         while lost < LOST_MAX && passed < PAGES_MAX {
+            let asked_at = Instant::now();
             let kept = ports.tables.query(system.into(), Query { after: after.take(), ..outbox() }).await?;
             let found = kept.items.len();
-            let settled = self.unsettled.settled(kept.items, delay);
+            let settled = self.unsettled.settled(kept.items, asked_at, delay);
             let has_waiting = settled.len() < found;
             let (page_linked, was_lost) = self.link_page(ports, system, settled).await?;
             linked += page_linked;

@@ -125,7 +125,7 @@ async fn what_is_in_a_queue_is_counted(on: &Delivering) {
 }
 
 async fn is_empty(on: &Delivering) {
-    pass(2 * on.visibility).await;
+    pass(on.visibility + SECOND).await;
     assert_eq!(receive(on, 10).await, []);
 }
 

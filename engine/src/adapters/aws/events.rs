@@ -15,6 +15,9 @@
 //!
 //! Events without a place in their account's chain (progress of runs) do not go to the bus, only to followers in this process. All
 //! others reach followers from the table, whichever process linked them: see `follow.rs`.
+//!
+//! Publishing n events is one PutEvents for each 10, or 256 KiB. An account that somebody follows costs a query of the table each second and
+//! process, whether or not anything happens, and one for each event that the process itself publishes.
 
 mod follow;
 

@@ -14,9 +14,18 @@
 //! * A `receive` that is dropped while it waits may have received messages: they come again after their visibility, with one more
 //!   delivery counted.
 //! * Where the same message goes to two processes, both get different receipts.
-//!
 //! * What a bucket tells the data queue of new objects comes in the engine's words (`notification.rs`). A notification of several
 //!   objects is taken apart into messages of one each; one of none is removed.
+//!
+//! | call | requests |
+//! |---|---|
+//! | first use of a queue | 1 GetQueueUrl |
+//! | send n messages | 1 SendMessageBatch for each 10, or 256 KiB |
+//! | receive up to n | 1 ReceiveMessage for each 20 s of waiting; then 1 for each 10 that came at once |
+//! | extend, acknowledge | 1 ChangeMessageVisibility, 1 DeleteMessage |
+//! | list n dead letters | 1 ReceiveMessage and 1 ChangeMessageVisibilityBatch for each 10, and 1 ReceiveMessage |
+//! | depth | 2 GetQueueAttributes |
+//! | redrive | up to as many, 1 SendMessageBatch and 1 DeleteMessage |
 //!
 //! Dead letters are in `dead.rs`.
 

@@ -31,21 +31,22 @@ impl Unsettled {
         self.waiting.clear();
     }
 
-    /// Those of a page that may go on, in its order.
-    pub(super) fn settled(&mut self, page: Vec<Item>, delay: Duration) -> Vec<Item> {
+    /// Those of a page that may go on, in its order. What the store knew when it was asked for the page is in it, and not what came
+    /// while its answer was on the way.
+    pub(super) fn settled(&mut self, page: Vec<Item>, asked_at: Instant, delay: Duration) -> Vec<Item> {
         if delay.is_zero() {
             return page;
         }
         let now = Instant::now();
         self.first_found.retain(|_, found| now.duration_since(*found) < delay + KNOWN_FOR);
-        page.into_iter().filter(|item| self.is_settled(item, now, delay)).collect()
+        page.into_iter().filter(|item| self.is_settled(item, (asked_at, now), delay)).collect()
     }
 
-    fn is_settled(&mut self, item: &Item, now: Instant, delay: Duration) -> bool {
+    fn is_settled(&mut self, item: &Item, (asked_at, now): (Instant, Instant), delay: Duration) -> bool {
         let text = |name: &str| item.body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let line = if item.body.contains_key("runId") { text("runId") } else { text("accountId") };
         let found = *self.first_found.entry(text("eventId")).or_insert(now);
-        let is_settled = now.duration_since(found) >= delay && !self.waiting.contains(&line);
+        let is_settled = asked_at.duration_since(found) >= delay && !self.waiting.contains(&line);
         if !is_settled {
             self.waiting.insert(line);
         }
@@ -73,13 +74,23 @@ mod tests {
     fn look(unsettled: &mut Unsettled, events: &[(&str, Option<&str>)], delay: Duration) -> Vec<String> {
         unsettled.begin();
         let page = events.iter().map(|(id, run)| event(id, *run)).collect();
-        let settled = unsettled.settled(page, delay);
+        let settled = unsettled.settled(page, Instant::now(), delay);
         settled.iter().map(|item| item.body["eventId"].as_str().unwrap().to_owned()).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_indexes_are_exact_nothing_waits() {
         assert_eq!(look(&mut Unsettled::default(), &[("a", Some("r")), ("b", None)], Duration::ZERO), ["a", "b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_was_long_on_the_way_shows_no_more_than_when_it_was_asked_for() {
+        let mut unsettled = Unsettled::default();
+        assert!(look(&mut unsettled, &[("b", Some("r"))], DELAY).is_empty());
+        let asked_at = Instant::now();
+        tokio::time::advance(DELAY).await;
+        unsettled.begin();
+        assert_eq!(unsettled.settled(vec![event("b", Some("r"))], asked_at, DELAY), []);
     }
 
     #[tokio::test(start_paused = true)]
