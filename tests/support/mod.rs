@@ -41,12 +41,6 @@ impl Clock for TokioClock {
 pub struct MovableClock(Mutex<Timestamp>);
 
 impl MovableClock {
-<<<<<<< HEAD
-    #[allow(clippy::new_without_default, reason = "it starts at another time each time")]
-||||||| 724b1b6
-    #[expect(clippy::new_without_default, reason = "it starts at another time each time")]
-=======
->>>>>>> d1
     pub fn new() -> Self {
         Self(Mutex::new(Timestamp::now()))
     }
