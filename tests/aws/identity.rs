@@ -4,10 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
+use listbackup::jwt::Verifier;
 use listbackup_engine::{
     Error, ErrorKind,
-    adapters::aws::{AwsClients, AwsOptions, AwsSettings, CognitoIdentity, DynamoTables},
-    model::User,
+    adapters::{
+        aws::{AwsClients, AwsOptions, AwsSettings, CognitoIdentity, DynamoTables},
+        embedded::SystemClock,
+    },
+    model::{User, UserId},
     ports::{Identity, Ports, SignedIn},
     store::{self, Store},
 };
@@ -39,16 +43,26 @@ async fn people_sign_in_as_promised(stand_in: StandIn, known: Known) {
     aws.make_tables().await;
     let embedded = Embedded::new();
     let mut ports = embedded.stores.ports();
+    // Tokens have the time of whoever makes them.
+    ports.clock = Arc::new(SystemClock);
     let (clock, random) = (ports.clock.clone(), ports.random.clone());
     ports.tables = Arc::new(DynamoTables::new(&aws.clients, &settings, clock, random));
     let subject = subject(ports, &aws.clients, &settings);
     // Both send no letters, and take any code.
     let signing = Signing { subject: &subject, letters: &|_| vec!["Code: 123456".to_owned()] };
     keeps_those_of_a_pool(&signing, known).await;
-    access_tokens_are_verified_by_the_published_keys(&subject, &settings).await;
+    let (token, user_id) = access_tokens_are_verified_by_the_published_keys(&subject, &settings).await;
+    // Moto's live for an hour, whatever the client of the pool says, and the API takes none that lives so long.
+    if stand_in == StandIn::MiniStack {
+        let verified = Verifier::new(&subject.ports).verify(token.expose_secret()).await.unwrap();
+        assert_eq!((verified.user_id, verified.account_id), (user_id, None));
+    }
 }
 
-async fn access_tokens_are_verified_by_the_published_keys(subject: &Subject, settings: &AwsSettings) {
+async fn access_tokens_are_verified_by_the_published_keys(
+    subject: &Subject,
+    settings: &AwsSettings,
+) -> (SecretString, UserId) {
     let identity = &subject.ports.identity;
     let (email, password) = ("grace@example.com", secret("correct horse battery"));
     identity.register(email, &password, "Grace").await.unwrap();
@@ -64,6 +78,7 @@ async fn access_tokens_are_verified_by_the_published_keys(subject: &Subject, set
     assert_eq!((&claims["token_use"], &claims["client_id"]), (&json!("access"), &json!(identity.audience())));
     assert_eq!(Some(identity.audience()), settings.user_pool().map(|(_, client)| client));
     assert_eq!(identity.user_of(claims["sub"].as_str().unwrap()), Some(user_id));
+    (token, user_id)
 }
 
 const SUB: &str = "f4c8d2a0-1b2c-4d3e-8f90-a1b2c3d4e5f6";

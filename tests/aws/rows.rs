@@ -193,6 +193,25 @@ async fn each_call_makes_as_many_requests_as_the_documents_say() {
     assert_eq!(rows.between.operations(), ["Query"], "no row is none to read");
 }
 
+/// The stand-ins are never behind, so what is asked for is all that there is to see.
+#[tokio::test]
+async fn rows_are_read_as_they_are_and_never_from_a_copy_that_is_behind() {
+    let Some(rows) = Rows::start().await else { return };
+    rows.jobs("shard", 0..3).await;
+    rows.between.heard();
+    rows.get("a").await;
+    rows.page(query(&JOBS, None, &rows.account.account_id().to_string()), "jobId").await;
+    rows.page(query(&JOBS, Some("due"), "shard"), "jobId").await;
+    let heard = rows.between.heard();
+    let [get, own, index, batch] = heard.as_slice() else { panic!("{heard:?}") };
+    assert_eq!((&get.request["ConsistentRead"], &own.request["ConsistentRead"]), (&json!(true), &json!(true)));
+    assert_eq!(batch.request["RequestItems"]["listbackup-test-jobs"]["ConsistentRead"], true);
+    let entry = index.answer["Items"][0].as_object().unwrap();
+    let mut names: Vec<_> = entry.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["accountId", "dueShard", "jobId", "nextDueMs"], "an index has keys alone");
+}
+
 #[tokio::test]
 async fn what_is_too_large_is_told_before_anything_is_sent() {
     let rows = Rows::alone().await;

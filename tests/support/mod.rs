@@ -41,7 +41,6 @@ impl Clock for TokioClock {
 pub struct MovableClock(Mutex<Timestamp>);
 
 impl MovableClock {
-    #[allow(clippy::new_without_default, reason = "it starts at another time each time")]
     pub fn new() -> Self {
         Self(Mutex::new(Timestamp::now()))
     }

@@ -10,6 +10,9 @@ use crate::{
 };
 
 /// Hands events on to whoever listens. The durable copy is the row in the activity table, written before.
+///
+/// Where many processes share a bus, those of another process come to followers within about a second, and events without a place
+/// (progress) only to followers in the process that publishes them.
 #[async_trait]
 pub trait Events: Send + Sync {
     /// Publishes, in order. A kept event may come twice, from this process or another, and is known by its sequence.

@@ -105,7 +105,7 @@ async fn visible_again(on: &Delivering, messages: &[Message]) {
 }
 
 async fn is_empty(on: &Delivering) {
-    pass(2 * on.visibility).await;
+    pass(on.visibility + SECOND).await;
     assert_eq!(receive(on, 10).await, []);
 }
 
