@@ -259,6 +259,10 @@ mod tests {
             Ok(())
         }
 
+        fn index_delay(&self) -> Duration {
+            Duration::ZERO
+        }
+
         async fn query(&self, _: Scope<'_>, query: Query) -> Result<ItemPage> {
             let first: u64 = query.after.map_or(0, |after| after.parse().unwrap());
             let next = (first + query.limit as u64).min(10);

@@ -319,6 +319,10 @@ impl Tables for Unsure {
     async fn query(&self, scope: Scope<'_>, query: Query) -> Result<ItemPage> {
         self.to.query(scope, query).await
     }
+
+    fn index_delay(&self) -> Duration {
+        self.to.index_delay()
+    }
 }
 
 #[tokio::test]

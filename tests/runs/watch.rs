@@ -182,6 +182,10 @@ impl Tables for Watched {
         Ok(())
     }
 
+    fn index_delay(&self) -> Duration {
+        self.to.tables.index_delay()
+    }
+
     async fn query(&self, scope: Scope<'_>, query: Query) -> Result<ItemPage> {
         let table = query.table;
         let page = self.to.tables.query(scope, query).await?;

@@ -161,7 +161,5 @@ pub trait Tables: Send + Sync {
 
     /// How long whoever has to be sure waits for indexes: a row that is not in one so long after it was committed is taken for one that
     /// is not there. Zero where indexes know all that was committed.
-    fn index_delay(&self) -> Duration {
-        Duration::ZERO
-    }
+    fn index_delay(&self) -> Duration;
 }

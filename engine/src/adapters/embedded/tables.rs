@@ -5,7 +5,7 @@ mod query;
 mod schema;
 mod writes;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -58,6 +58,10 @@ impl Tables for EmbeddedTables {
     async fn transact(&self, scope: Scope<'_>, writes: Vec<Write>) -> Result<()> {
         let (writes, now_s) = (Writes::of(scope, writes)?, self.clock.now().as_second());
         self.database.write_checked(move |connection| writes.carry_out(connection, now_s)).await
+    }
+
+    fn index_delay(&self) -> Duration {
+        Duration::ZERO
     }
 
     async fn query(&self, scope: Scope<'_>, query: Query) -> Result<ItemPage> {
