@@ -37,7 +37,9 @@ wrong() {
 }
 
 fail() {
-  printf 'deploy: %s\n' "$@" >&2
+  printf 'deploy: %s\n' "$1" >&2
+  shift
+  if [ $# -gt 0 ]; then printf '%s\n' "$@" >&2; fi
   exit 1
 }
 
@@ -137,7 +139,7 @@ change() {
     discard "$stack" "$set" "$kind"
     return
   fi
-  cf execute-change-set --stack-name "$stack" --change-set-name "$set"
+  cf execute-change-set --stack-name "$stack" --change-set-name "$set" || fail "$name: the change set $set could not be carried out"
   wait_for "$stack" "${kind}_COMPLETE" || explain "$name" "$stack"
   echo "$name: deployed"
 }
@@ -225,13 +227,14 @@ wait_for() {
 
 # Says which resources of the last change failed, and why; then ends.
 explain() {
-  echo "deploy: $1 failed; $2 is in $(status_of "$2"):" >&2
-  cf describe-stack-events --stack-name "$2" --max-items 200 --output text \
+  local reasons
+  reasons="$(cf describe-stack-events --stack-name "$2" --max-items 200 --output text \
     --query 'StackEvents[].[ResourceStatus,LogicalResourceId,ResourceType,ResourceStatusReason]' |
     awk -F'\t' '
       $4 == "User Initiated" { exit }
-      $1 ~ /FAILED$/ && $4 !~ /cancelled/ { printf "  %s (%s): %s\n", $2, $3, $4 }' >&2
-  exit 1
+      $1 ~ /FAILED$/ && $4 !~ /cancelled/ { printf "  %s (%s): %s\n", $2, $3, $4 }')"
+  if [[ "$reasons" == *[Ee]xport* ]]; then reasons+=$'\n'"  A stack that comes before it is missing; the order is: ${order[*]}"; fi
+  fail "$1 failed; $2 is in $(status_of "$2"):" "$reasons"
 }
 
 # ---- What belongs together
@@ -280,7 +283,7 @@ targets=("$target")
 if [ "$target" = all ]; then
   targets=("${order[@]}")
 elif [[ " ${order[*]} $known " != *" $target "* ]]; then
-  wrong "there is no service $target; there are: all ${order[*]} $known"
+  wrong "there is no service $target; there are: all core cluster roles api $known workers dashboard"
 fi
 
 listed="$(cf describe-stacks --query 'Stacks[].[StackName,StackStatus]' --output text)" ||
