@@ -32,6 +32,12 @@ fn cache() -> Result<PathBuf, String> {
     Ok(cache.join("listbackup"))
 }
 
+/// A program that comes with the packages of `tests/requirements.txt`.
+pub fn tool(name: &str) -> Result<PathBuf, String> {
+    let tool = python()?.with_file_name(name);
+    if tool.exists() { Ok(tool) } else { Err(format!("{name} is missing: run tests/run")) }
+}
+
 /// Python with the packages of `tests/requirements.txt`.
 fn python() -> Result<PathBuf, String> {
     let python = cache()?.join("venv/bin/python");
