@@ -50,7 +50,7 @@ fail() {
 # Calls one of the functions below with the stage's file and services.json.
 settings() {
   python3 - "$here" "$stage" "$@" <<'END'
-import json, sys
+import json, re, sys
 
 here, stage, ask, *rest = sys.argv[1:]
 
@@ -71,9 +71,11 @@ if unknown:
 if ask == "services":
     print(*[name for name, about in services.items() if about.get("isServed", True) or rest == ["too"]])
 else:
-    # NAME IMAGE STATUS: the parameters of a stack, in the form that the aws command takes.
-    name, image, status = rest
+    # NAME IMAGE KIND: the parameters of a stack, as words or in JSON.
+    name, image, kind = rest
+    # Roles know the stage alone.
     values = {"Stage": stage}
+    is_role = name == "roles" or name.startswith("role-")
     if name in services:
         about = services[name]
         values |= {"Service": name, "Paths": about["Paths"], "Priority": about["Priority"]}
@@ -85,11 +87,21 @@ else:
         if image:
             values["Image"] = image
         elif "Image" not in values:
-            if status == "CREATE":
+            if kind == "CREATE":
                 sys.exit(f"deploy: which image is {name} to run? Say --image URI the first time")
             parameters.append({"ParameterKey": "Image", "UsePreviousValue": True})
-    parameters += [{"ParameterKey": key, "ParameterValue": str(value)} for key, value in values.items()]
-    print(json.dumps(parameters))
+    file = "roles/shared" if is_role else "service" if name in services else name
+    with open(f"{here}/templates/{file}.yaml") as template:
+        template = template.read()
+    known = re.findall(r"^  (\w+):$", re.search(r"^Parameters:\n((?:  .*\n)+)", template, re.M)[1], re.M)
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        sys.exit(f"deploy: deploy/parameters/{stage}.json: {name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
+    if ask == "words":
+        print(*[f"{key}={value}" for key, value in values.items()], sep="\n")
+    else:
+        parameters += [{"ParameterKey": key, "ParameterValue": str(value)} for key, value in values.items()]
+        print(json.dumps(parameters))
 END
 }
 
@@ -100,7 +112,7 @@ cf() { aws cloudformation "$@"; }
 # What CloudFormation says of a stack now; empty when there is none.
 status_of() { cf describe-stacks --stack-name "$1" --query 'Stacks[0].StackStatus' --output text 2>/dev/null || true; }
 
-# deploy_stack NAME TEMPLATE [PARAMETERS]: creates or updates listbackup-STAGE-NAME.
+# deploy_stack NAME TEMPLATE: creates or updates listbackup-STAGE-NAME.
 deploy_stack() {
   local name="$1" template="$2" stack="listbackup-$stage-$1" kind=UPDATE status parameters
   status="$(awk -F'\t' -v stack="$stack" '$1 == stack { print $2 }' <<<"$listed")"
@@ -121,8 +133,27 @@ deploy_stack() {
       fail "$name: an earlier change could not be taken back; see: aws cloudformation continue-update-rollback --stack-name $stack"
       ;;
   esac
-  parameters="$(settings parameters "$name" "$image" "$kind")" || exit 1
-  change "$name" "$stack" "$template" "$kind" "${3:-$parameters}"
+  if [ "$kind" = CREATE ] && [ "$dry_run" = false ]; then
+    parameters="$(settings words "$name" "$image" "$kind")" || exit 1
+    create "$name" "$stack" "$template" "$parameters"
+  else
+    parameters="$(settings parameters "$name" "$image" "$kind")" || exit 1
+    change "$name" "$stack" "$template" "$kind" "$parameters"
+  fi
+}
+
+# Makes a stack that is not there. All of it is new, so there is nothing to show first.
+create() {
+  local name="$1" stack="$2" template="$3" answer pairs=()
+  while IFS= read -r pair; do pairs+=("$pair"); done <<<"$4"
+  echo "$name: $stack is made"
+  if ! answer="$(cf deploy --stack-name "$stack" --template-file "$here/templates/$template" \
+    --parameter-overrides "${pairs[@]}" --capabilities CAPABILITY_NAMED_IAM \
+    --tags application=listbackup "stage=$stage" 2>&1)"; then
+    if [ -z "$(status_of "$stack")" ]; then refused "$name" "$answer" || exit 1; fi
+    explain "$name" "$stack" "$answer"
+  fi
+  echo "$name: deployed"
 }
 
 # Makes the change set, shows it, and carries it out.
@@ -227,7 +258,7 @@ wait_for() {
   return 1
 }
 
-# Says which resources of the last change failed, and why; then ends.
+# explain NAME STACK [ANSWER]: says which resources of the last change failed, and why; then ends.
 explain() {
   local reasons
   reasons="$(cf describe-stack-events --stack-name "$2" --max-items 200 --output text \
@@ -235,26 +266,25 @@ explain() {
     awk -F'\t' '
       $4 == "User Initiated" { exit }
       $1 ~ /FAILED$/ && $4 !~ /cancelled/ { printf "  %s (%s): %s\n", $2, $3, $4 }')"
+  # Refused before it began.
+  if [ -z "$reasons" ]; then reasons="${3:-}"; fi
   if [[ "$reasons" == *[Ee]xport* ]]; then reasons+=$'\n'"  A stack that comes before it is missing; the order is: ${order[*]}"; fi
   fail "$1 failed; $2 is in $(status_of "$2"):" "$reasons"
 }
 
 # ---- What belongs together
 
-# The parameters of a stack that has none but the stage.
-only_stage() { printf '[{"ParameterKey": "Stage", "ParameterValue": "%s"}]' "$stage"; }
-
 deploy() {
   local role
   case "$1" in
-    roles) deploy_stack roles roles/shared.yaml "$(only_stage)" ;;
+    roles) deploy_stack roles roles/shared.yaml ;;
     core | cluster | api | dashboard) deploy_stack "$1" "$1.yaml" ;;
     workers)
-      for role in worker scheduler indexer; do deploy_stack "role-$role" "roles/$role.yaml" "$(only_stage)"; done
+      for role in worker scheduler indexer; do deploy_stack "role-$role" "roles/$role.yaml"; done
       deploy_stack workers workers.yaml
       ;;
     *)
-      deploy_stack "role-$1" "roles/$1.yaml" "$(only_stage)"
+      deploy_stack "role-$1" "roles/$1.yaml"
       deploy_stack "$1" service.yaml
       ;;
   esac

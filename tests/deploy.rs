@@ -347,7 +347,7 @@ fn wrong_words_are_refused_before_anything_is_sent() {
     }
 }
 
-/// Everything once, then nothing more: some 50 s, most of it the starts of the aws command.
+/// Everything once, then nothing more. Most of its time are starts of the aws command, some 40.
 #[cfg(feature = "aws")]
 #[tokio::test(flavor = "multi_thread")]
 async fn deploy_sh_makes_everything_from_nothing_and_a_second_time_changes_nothing() {
