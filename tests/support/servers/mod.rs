@@ -38,6 +38,15 @@ pub fn tool(name: &str) -> Result<PathBuf, String> {
     if tool.exists() { Ok(tool) } else { Err(format!("{name} is missing: run tests/run")) }
 }
 
+/// An empty account of AWS, served by ministack, with nothing made in it.
+///
+/// # Panics
+/// When the packages are missing, of which [`tool`] tells.
+pub fn empty_account() -> process::Server {
+    let python = python().expect("`tool` was asked before");
+    process::Server::start(&[python.as_os_str(), "tests/support/servers/serve_ministack.py".as_ref()], &[])
+}
+
 /// Python with the packages of `tests/requirements.txt`.
 fn python() -> Result<PathBuf, String> {
     let python = cache()?.join("venv/bin/python");
