@@ -17,7 +17,7 @@ use std::{
 use listbackup::{caller::Guard, routes::served, state::Service};
 use listbackup_engine::tables::{self, Attribute, AttributeType, TableSchema};
 use serde_json::{Value, json};
-use template::{Template, text_of};
+use template::{Template, rights, rights_of, roles, text_of};
 
 /// The longest template that can be sent without a bucket.
 const TEMPLATE_BYTES_MAX: usize = 51_200;
@@ -157,53 +157,41 @@ fn events_for_people_are_of_kinds_that_there_are() {
     }
 }
 
-/// What a policy allows: each action with each resource.
-fn allowed(policy: &Value) -> Vec<(String, String)> {
-    let many = |value: &Value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
-    let mut allowed = Vec::new();
-    for statement in many(&policy["Statement"]) {
-        assert_eq!(statement["Effect"], "Allow");
-        assert!(statement.get("NotAction").is_none() && statement.get("NotResource").is_none(), "{statement}");
-        for action in many(&statement["Action"]) {
-            allowed.extend(
-                many(&statement["Resource"]).iter().map(|resource| (text_of(&action).to_owned(), place(resource))),
-            );
+#[test]
+fn a_role_names_every_call_that_it_may_make_and_on_what() {
+    for template in roles() {
+        for (action, on) in template.policies().flat_map(rights) {
+            let at = format!("{}: {action} on {on}", template.path);
+            assert!(!action.contains('*') && action.contains(':'), "{at}");
+            let is_ours = on.contains("${Stage}") || on.contains("${Pool}");
+            assert!(is_ours || action == "ecr:GetAuthorizationToken", "{at}");
         }
     }
-    allowed
-}
-
-fn place(resource: &Value) -> String {
-    let import = resource.get("Fn::ImportValue").unwrap_or(resource);
-    text_of(import).to_owned()
 }
 
 #[test]
-fn a_role_names_every_call_that_it_may_make_and_on_what() {
-    for template in Template::all().iter().filter(|template| template.path.starts_with("roles/")) {
-        let roles = template
-            .resources("AWS::IAM::Role")
-            .flat_map(|(_, role)| role["Properties"]["Policies"].as_array().cloned().unwrap_or_default());
-        let managed = template.resources("AWS::IAM::ManagedPolicy").map(|(_, policy)| policy["Properties"].clone());
-        for policy in roles.chain(managed) {
-            for (action, on) in allowed(&policy["PolicyDocument"]) {
-                let at = format!("{}: {action} on {on}", template.path);
-                assert!(!action.contains('*') && action.contains(':'), "{at}");
-                let is_ours = on.contains("${Stage}") || on.contains("${Pool}");
-                assert!(is_ours || action == "ecr:GetAuthorizationToken", "{at}");
-                assert!(
-                    !(action == "dynamodb:DeleteItem" && on.ends_with("-activity")),
-                    "the log is only added to: {at}"
-                );
-            }
-        }
-    }
+fn what_cannot_be_made_good_only_those_may_do_whose_work_it_is() {
+    let all: BTreeSet<_> = roles()
+        .iter()
+        .filter_map(|role| Some(role.path.strip_prefix("roles/")?.strip_suffix(".yaml")?.to_owned()))
+        .collect();
+    let who = |what: &dyn Fn(&str, &str) -> bool| -> Vec<&str> {
+        let may = |name: &&String| rights_of(name).iter().any(|(action, on)| what(action, on));
+        all.iter().filter(|name| *name != "shared").filter(may).map(String::as_str).collect()
+    };
+    assert_eq!(who(&|action, on| action == "dynamodb:DeleteItem" && on.ends_with("-activity")), Vec::<&str>::new());
+    assert_eq!(who(&|action, on| action.starts_with("s3:DeleteObject") && on.ends_with("/accounts/*")), ["worker"]);
+    assert_eq!(who(&|action, on| action.starts_with("s3:DeleteObject") && on.contains("/keys/")), ["accounts"]);
+    assert_eq!(who(&|action, _| action == "s3:PutObjectRetention"), ["worker"]);
+    assert_eq!(who(&|action, _| action.starts_with("cognito-idp:")), ["auth"]);
+    let opens = who(&|action, _| action == "kms:Decrypt");
+    assert_eq!(opens, ["accounts", "data", "indexer", "integrations", "sources", "worker"]);
 }
 
 #[test]
 fn each_table_index_and_queue_in_a_role_is_there() {
     let tables: BTreeMap<_, _> = tables::ALL.iter().map(|table| (table.name, *table)).collect();
-    for template in Template::all().iter().filter(|template| template.path.starts_with("roles/")) {
+    for template in roles() {
         for line in template.text.lines() {
             if let Some((_, name)) = line.split_once("table/listbackup-${Stage}-") {
                 let (table, index) =

@@ -40,11 +40,53 @@ impl Template {
         paths.iter().map(|path| Self::read(path)).collect()
     }
 
+    /// The policies of its roles, and those that it makes for roles.
+    pub fn policies(&self) -> impl Iterator<Item = &Value> {
+        let roles = self.resources("AWS::IAM::Role");
+        let own = roles.filter_map(|(_, role)| role["Properties"]["Policies"].as_array()).flatten();
+        own.chain(self.resources("AWS::IAM::ManagedPolicy").map(|(_, policy)| &policy["Properties"]))
+    }
+
     /// Name and body of the resources of a type.
     pub fn resources<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a String, &'a Value)> {
         let all = self.value["Resources"].as_object().expect("a template has resources");
         all.iter().filter(move |(_, resource)| resource["Type"] == kind)
     }
+}
+
+/// An action, and the resource on which it is allowed: an ARN with `${…}` in it, or the name of an export.
+pub type Right = (String, String);
+
+/// The templates of roles.
+pub fn roles() -> Vec<Template> {
+    Template::all().into_iter().filter(|template| template.path.starts_with("roles/")).collect()
+}
+
+/// All that the role of a service allows, with what it shares with others.
+pub fn rights_of(service: &str) -> Vec<Right> {
+    let own = Template::read(&format!("roles/{service}.yaml"));
+    let shared = Template::read("roles/shared.yaml");
+    let role = &own.value["Resources"]["Role"]["Properties"];
+    let names = role["ManagedPolicyArns"].as_array().into_iter().flatten();
+    let names: Vec<_> = names.filter_map(|arn| text_of(arn).rsplit("policy/").next()).collect();
+    let managed = shared.resources("AWS::IAM::ManagedPolicy").map(|(_, policy)| &policy["Properties"]);
+    let managed = managed.filter(|policy| names.contains(&text_of(&policy["ManagedPolicyName"])));
+    own.policies().chain(managed).flat_map(rights).collect()
+}
+
+/// What a policy allows: each action with each resource.
+pub fn rights(policy: &Value) -> Vec<Right> {
+    let many = |value: &Value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+    let mut allowed = Vec::new();
+    for statement in many(&policy["PolicyDocument"]["Statement"]) {
+        assert_eq!(statement["Effect"], "Allow");
+        assert!(statement.get("NotAction").is_none() && statement.get("NotResource").is_none(), "{statement}");
+        for action in many(&statement["Action"]) {
+            let place = |on: &Value| text_of(on.get("Fn::ImportValue").unwrap_or(on)).to_owned();
+            allowed.extend(many(&statement["Resource"]).iter().map(|on| (text_of(&action).to_owned(), place(on))));
+        }
+    }
+    allowed
 }
 
 /// The next node; `None` at the end of a list or mapping.
