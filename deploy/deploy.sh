@@ -112,10 +112,13 @@ cf() { aws cloudformation "$@"; }
 # What CloudFormation says of a stack now; empty when there is none.
 status_of() { cf describe-stacks --stack-name "$1" --query 'Stacks[0].StackStatus' --output text 2>/dev/null || true; }
 
+# The same at the start.
+status_in_list() { awk -F'\t' -v stack="$1" '$1 == stack { print $2 }' <<<"$listed"; }
+
 # deploy_stack NAME TEMPLATE: creates or updates listbackup-STAGE-NAME.
 deploy_stack() {
   local name="$1" template="$2" stack="listbackup-$stage-$1" kind=UPDATE status parameters
-  status="$(awk -F'\t' -v stack="$stack" '$1 == stack { print $2 }' <<<"$listed")"
+  status="$(status_in_list "$stack")"
   case "$status" in
     '' | REVIEW_IN_PROGRESS) kind=CREATE ;;
     ROLLBACK_COMPLETE | ROLLBACK_FAILED)
@@ -284,6 +287,7 @@ deploy() {
       deploy_stack workers workers.yaml
       ;;
     *)
+      if [ -z "$(status_in_list "listbackup-$stage-$1")" ]; then settings words "$1" "$image" CREATE >/dev/null || exit 1; fi
       deploy_stack "role-$1" "roles/$1.yaml"
       deploy_stack "$1" service.yaml
       ;;
