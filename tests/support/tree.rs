@@ -1,6 +1,8 @@
 //! The files of the checkout, for tests that read them. Tests run in its root; a path fixed at compile time might be that
 //! of another checkout with the same target directory.
 
+#![allow(dead_code, reason = "each test binary uses a part of the kit")]
+
 use std::process::Command;
 
 /// A text file of the tree.

@@ -38,6 +38,21 @@ fn cache() -> Result<PathBuf, String> {
     Ok(cache.join("listbackup"))
 }
 
+/// A program that comes with the packages of `tests/requirements.txt`.
+pub fn tool(name: &str) -> Result<PathBuf, String> {
+    let tool = python()?.with_file_name(name);
+    if tool.exists() { Ok(tool) } else { Err(format!("{name} is missing: run tests/run")) }
+}
+
+/// An empty account of AWS, served by ministack, with nothing made in it.
+///
+/// # Panics
+/// When the packages are missing, of which [`tool`] tells.
+pub fn empty_account() -> process::Server {
+    let python = python().expect("`tool` was asked before");
+    process::Server::start(&[python.as_os_str(), "tests/support/servers/serve_ministack.py".as_ref()], &[])
+}
+
 /// Python with the packages of `tests/requirements.txt`.
 fn python() -> Result<PathBuf, String> {
     let python = cache()?.join("venv/bin/python");
