@@ -3,11 +3,15 @@
 use listbackup_engine::{
     ErrorKind,
     ports::{Condition, Key, Query, SortRange, Write},
-    tables::JOBS,
+    tables::{JOBS, SOURCES},
 };
 use serde_json::json;
 
-use crate::{rows::Rows, servers::between::Fate, suites::tables::query};
+use crate::{
+    rows::Rows,
+    servers::between::Fate,
+    suites::tables::{put, query, source},
+};
 
 fn due() -> Query {
     query(&JOBS, Some("due"), "shard")
@@ -84,10 +88,39 @@ async fn rows_that_a_batch_left_over_are_asked_for_again() {
     assert_eq!(times, [0, 1, 2, 3, 4]);
     assert_eq!(rows.between.operations(), ["Query", "BatchGetItem", "BatchGetItem", "BatchGetItem", "BatchGetItem"]);
 
+    // As long as some come each time, it goes on.
+    rows.jobs("shard", 5..12).await;
+    rows.between.heard();
+    rows.between.next([Fate::Happens]);
+    rows.between.next((0..11).map(|_| Fate::LeavesOver(1)));
+    assert_eq!(rows.page(due(), "nextDueMs").await.0.len(), 12);
+    assert_eq!(rows.between.operations().len(), 1 + 12);
+
     rows.between.next([Fate::Happens]);
     rows.between.next((0..8).map(|_| Fate::LeavesOver(0)));
     let error = rows.subject.ports.tables.query((&rows.account).into(), due()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
+}
+
+/// DynamoDB ends a page after a megabyte, a batch after sixteen; ours ends after four, so that memory is bounded.
+#[tokio::test]
+async fn pages_of_large_rows_are_short_and_lead_to_the_end() {
+    let Some(rows) = Rows::start().await else { return };
+    let account = rows.account.account_id().to_string();
+    let mut ids = Vec::new();
+    for n in 0..15 {
+        let mut row = source(&rows.account, &format!("{n:02}"), &"x".repeat(390_000));
+        row.insert("integration".to_owned(), json!("large"));
+        rows.transact(vec![put(&SOURCES, row, Condition::Absent)]).await.unwrap();
+        ids.push(json!(format!("{n:02}")));
+    }
+    for pages in [query(&SOURCES, None, &account), query(&SOURCES, Some("by-integration"), "large")] {
+        let (mut found, next) = rows.page(pages.clone(), "sourceId").await;
+        assert_eq!((found.len(), next.is_some()), (11, true), "{:?}", pages.index);
+        let (rest, next) = rows.page(Query { after: next, ..pages }, "sourceId").await;
+        found.extend(rest);
+        assert_eq!((found, next), (ids.clone(), None));
+    }
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ impl DynamoTables {
                 return Ok(true);
             }
             if let Some(found) = found.filter(|found| plan.admits(found))
-                && (query.index.is_none() || filling.shown.insert((position.partition.clone(), position.sort.clone())))
+                && (query.index.is_none() || filling.shown.insert(key_at(&position)))
                 && let Some(shown) = self.shown(query.table, reach, &found)?
             {
                 filling.size_bytes += item::text(&found, item::BODY).map_or(0, str::len);
@@ -144,15 +144,16 @@ impl DynamoTables {
 
     /// The rows that entries stand for, as they are now; those that are gone are left out.
     async fn rows_of(&self, plan: &Plan<'_>, entries: Vec<Attributes>) -> Result<Vec<(Position, Option<Attributes>)>> {
-        let entries = entries.into_iter().map(|entry| Ok((plan.position(&entry)?, entry)));
-        let entries = entries.collect::<Result<Vec<_>>>()?;
+        let positions = entries.iter().map(|entry| plan.position(entry)).collect::<Result<Vec<_>>>()?;
         if plan.query.index.is_none() {
-            return Ok(entries.into_iter().map(|(position, item)| (position, Some(item))).collect());
+            return Ok(positions.into_iter().zip(entries.into_iter().map(Some)).collect());
         }
-        let keys = entries.iter().map(|(position, _)| (position.partition.clone(), position.sort.clone())).collect();
-        let found = self.batch(plan.query.table, keys).await?;
-        let row = |position: &Position| found.get(&(position.partition.clone(), position.sort.clone())).cloned();
-        Ok(entries.into_iter().map(|(position, _)| (row(&position), position)).map(|(row, at)| (at, row)).collect())
+        let found = self.batch(plan.query.table, positions.iter().map(key_at).collect()).await?;
+        let row = |position: Position| {
+            let row = found.get(&key_at(&position)).cloned();
+            (position, row)
+        };
+        Ok(positions.into_iter().map(row).collect())
     }
 
     /// The items with these keys, at most [`MAX_BATCH_KEYS`], as they are now; those that are gone are left out.
@@ -243,6 +244,10 @@ impl<'a> Plan<'a> {
         }
         key
     }
+}
+
+fn key_at(position: &Position) -> (String, Scalar) {
+    (position.partition.clone(), position.sort.clone())
 }
 
 /// The key of an item or of an entry of an index, as a place has it.
