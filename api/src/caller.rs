@@ -9,9 +9,7 @@ use listbackup_engine::{
         AccessKey, Account, AccountId, KeyId, Membership, Role, UserId, role::Action, scope::AccountScope,
         user::MembershipStatus,
     },
-    ports::{Query, SortRange},
     store::{key, key1},
-    tables::API_KEYS,
 };
 use std::future::{Ready, ready};
 
@@ -130,16 +128,7 @@ fn named_account(request: &HttpRequest) -> Option<AccountId> {
 }
 
 async fn by_access_key(state: &AppState, secret: &str) -> Result<Caller, Error> {
-    let query = Query {
-        table: &API_KEYS,
-        index: Some("by-hash"),
-        partition: secret_hash(secret),
-        sort: SortRange::All,
-        descending: false,
-        limit: 1,
-        after: None,
-    };
-    let found = state.store.query::<AccessKey>(&state.system, query).await?.rows.pop();
+    let found = state.store.find_by::<AccessKey>(&state.system, "by-hash", secret_hash(secret)).await?;
     let access_key = found.ok_or_else(|| Error::new(ErrorKind::Denied, "there is no such access key"))?.row;
     if access_key.expires_at.is_some_and(|end| end <= state.now()) {
         return Err(Error::new(ErrorKind::Denied, "the access key has expired; make a new one"));

@@ -4,10 +4,8 @@ use listbackup_engine::{
     Error, ErrorKind, Result,
     connectors::Problem,
     model::{Run, SnapshotId, Source, id::kind, scope::AccountScope},
-    ports::{Query, SortRange},
     run::{RunContext, sources::all},
     snapshot::{KeyDestruction, LoadedManifest, Manifest, SnapshotReader, SourceStore, StreamState},
-    tables::RUNS,
 };
 
 use crate::local;
@@ -91,21 +89,10 @@ pub async fn chain(store: &SourceStore, source: &Source) -> Result<Vec<LoadedMan
 /// `Invalid` for text that is no snapshot's id, `NotFound`, `Corrupt`.
 pub async fn snapshot(ctx: &RunContext, id: &str) -> Result<Found> {
     let snapshot_id: SnapshotId = id.parse()?;
-    let query = Query {
-        table: &RUNS,
-        index: Some("by-id"),
-        partition: snapshot_id.of::<kind::Run>().to_string(),
-        sort: SortRange::All,
-        descending: false,
-        limit: 1,
-        after: None,
-    };
-    let runs = ctx.store.query::<Run>(&ctx.system, query).await?.rows;
-    let run =
-        runs.into_iter().map(|run| run.row).find(|run| run.snapshot_id == Some(snapshot_id)).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "there is no such snapshot; `listbackup snapshots` lists them")
-                .with("id", id)
-        })?;
+    let found = ctx.store.find_by::<Run>(&ctx.system, "by-id", snapshot_id.of::<kind::Run>()).await?;
+    let run = found.map(|run| run.row).filter(|run| run.snapshot_id == Some(snapshot_id)).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, "there is no such snapshot; `listbackup snapshots` lists them").with("id", id)
+    })?;
     let scope = ctx.system.account(run.account_id);
     let store = ctx.snapshots.source(&scope, run.source_id).await?;
     let loaded = store.load(snapshot_id).await?;

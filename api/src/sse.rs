@@ -14,8 +14,8 @@ use listbackup_engine::{
     Result,
     model::{ActivityEvent, ActivityKind, EventId, RunId, scope::AccountScope},
     ports::{Query, SortRange},
-    run::relay,
-    store::key,
+    run::{linked, relay},
+    store::{self, key},
     tables::ACTIVITY,
 };
 use tokio::{sync::mpsc, time::MissedTickBehavior};
@@ -73,6 +73,12 @@ struct Follower {
 /// The reader went away, or the run ended.
 struct Over;
 
+/// A page of the chain.
+struct Linked {
+    events: Vec<ActivityEvent>,
+    is_last: bool,
+}
+
 impl Follower {
     async fn run(mut self) {
         let mut live = self.state.ports.events.follow(self.caller.scope());
@@ -127,24 +133,32 @@ impl Follower {
         }
         loop {
             let first = self.place.unwrap_or_default() + 1;
-            let query = Query { limit: CATCH_UP_ROWS, ..relay::linked(self.caller.scope(), first, None) };
-            let page = match self.state.store.query::<ActivityEvent>(self.caller.scope(), query).await {
+            let page = match self.linked_from(first).await {
                 Ok(page) => page,
                 Err(error) => {
                     tracing::warn!(%error, "a follower could not read the activity table");
                     return Ok(());
                 }
             };
-            let is_all = page.next.is_none();
-            for found in page.rows {
+            let is_all = page.is_last;
+            for event in page.events {
                 // Where one is missing, the chain is broken, and its check says so; who follows goes on with the next.
-                self.place = self.place.max(found.row.sequence.map(|sequence| sequence - 1));
-                self.send_linked(found.row).await?;
+                self.place = self.place.max(event.sequence.map(|sequence| sequence - 1));
+                self.send_linked(event).await?;
             }
             if is_all {
                 return Ok(());
             }
         }
+    }
+
+    async fn linked_from(&self, first: u64) -> Result<Linked> {
+        let scope = self.caller.scope();
+        let query = Query { limit: CATCH_UP_ROWS, ..linked::linked(scope, first, None) };
+        let page = linked::page(&self.state.store, scope, query, first, 0).await?;
+        let is_last = page.next.is_none();
+        let events = page.items.into_iter().map(store::row).collect::<Result<_>>()?;
+        Ok(Linked { events, is_last })
     }
 
     /// Where to begin, before the first events are sent. The head is read first: what is linked after that comes later.

@@ -11,9 +11,12 @@ use crate::{
     error::{Error, ErrorKind, Result},
     invariants,
     model::scope::Scope,
-    ports::{Condition, Item, ItemPage, Key, Query, Tables, Write},
+    ports::{Condition, Item, ItemPage, Key, Query, SortRange, Tables, Write},
     tables::{Row, TableSchema},
 };
+
+/// What most indexes are behind by at most, where they are.
+const A_MOMENT: Duration = Duration::from_millis(200);
 
 /// A row with the version it was read at.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +66,35 @@ impl Store {
         self.find(scope, key)
             .await?
             .ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such thing here").with("id", id))
+    }
+
+    /// The row that has a value of its own in an index, such as a run by its id. Where indexes are behind, it may have been written just
+    /// now: then it is looked for once more, a moment later.
+    ///
+    /// # Errors
+    /// Those of [`Store::query`].
+    pub async fn find_by<R: Row>(
+        &self,
+        scope: impl Into<Scope<'_>> + Send,
+        index: &'static str,
+        value: impl ToString + Send,
+    ) -> Result<Option<Versioned<R>>> {
+        let scope = scope.into();
+        let query = Query {
+            table: R::TABLE,
+            index: Some(index),
+            partition: value.to_string(),
+            sort: SortRange::All,
+            descending: false,
+            limit: 1,
+            after: None,
+        };
+        let mut found = self.query::<R>(scope, query.clone()).await?.rows;
+        if found.is_empty() && !self.index_delay().is_zero() {
+            tokio::time::sleep(A_MOMENT).await;
+            found = self.query::<R>(scope, query).await?.rows;
+        }
+        Ok(found.pop())
     }
 
     /// All writes or none.
@@ -232,7 +264,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{model::Source, ports::SortRange, tables::SOURCES};
+    use crate::{model::Source, tables::SOURCES};
 
     /// Ten rows, of which the seventh is a source and the others are no nouns; the cursor is the number of the next one.
     struct Ten;

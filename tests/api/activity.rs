@@ -157,7 +157,7 @@ async fn a_follower_hears_each_event_once_in_order_whatever_comes_over_the_bus()
                 event::publish(&app.ports, &scope, &[told]);
             }
             // And what was told already comes again.
-            let query = relay::linked(&scope, first, None);
+            let query = listbackup_engine::run::linked::linked(&scope, first, None);
             let known: Vec<ActivityEvent> = app.store.all(&scope, query).await.unwrap();
             let again: Vec<ActivityEvent> = known.into_iter().rev().step_by(2).collect();
             app.ports.events.publish(&again).await.unwrap();

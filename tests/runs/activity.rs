@@ -59,7 +59,9 @@ pub async fn keep(ports: &Ports, scope: &AccountScope, count: usize) {
 /// Linked events in the order of the chain, as they are stored.
 pub async fn linked(ports: &Ports, scope: &AccountScope) -> Vec<Map<String, Value>> {
     let store = Store::new(ports.tables.clone());
-    let items = store.items(scope.into(), relay::linked(scope, 1, None)).map(|item| item.expect("a row").body);
+    let items = store
+        .items(scope.into(), listbackup_engine::run::linked::linked(scope, 1, None))
+        .map(|item| item.expect("a row").body);
     items.collect().await
 }
 

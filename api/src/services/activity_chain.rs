@@ -6,7 +6,7 @@ use listbackup_engine::{
     model::{ChainHead, EventId, chain},
     run::{
         chain_check::{self, Break, ChainReport, Position, Witness},
-        relay,
+        linked, relay,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -75,8 +75,10 @@ pub async fn read(state: Data<AppState>, caller: Caller, params: Params<ChainPar
         Vec::new()
     } else {
         let first = params.0.after.unwrap_or_default().saturating_add(1);
-        let query = listbackup_engine::ports::Query { limit, ..relay::linked(caller.scope(), first, None) };
-        state.store.page(caller.scope(), query).await?.items.into_iter().map(|item| item.body).collect()
+        let query = listbackup_engine::ports::Query { limit, ..linked::linked(caller.scope(), first, None) };
+        let known_to = head.as_ref().map_or(0, |head| head.head_sequence);
+        let page = linked::page(&state.store, caller.scope(), query, first, known_to).await?;
+        page.items.into_iter().map(|item| item.body).collect()
     };
     Ok(Json(ChainView { head: ChainHeadView::of(head, &caller), rows }))
 }

@@ -277,8 +277,7 @@ pub fn check_active(source: &Source) -> Result<(), Problem> {
 /// # Errors
 /// 404.
 pub async fn find(state: &AppState, caller: &Caller, id: RunId) -> Result<Run, Problem> {
-    let query = PageParams::of(Some(1), None).query(&RUNS, Some("by-id"), &id);
-    let found = state.store.query::<Run>(caller.scope(), query).await?.rows.pop();
+    let found = state.store.find_by::<Run>(caller.scope(), "by-id", id).await?;
     found.map(|found| found.row).ok_or_else(Problem::not_found)
 }
 

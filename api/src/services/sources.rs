@@ -6,6 +6,7 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Json, Path},
 };
+use futures::TryStreamExt;
 use listbackup_engine::{
     ErrorKind,
     model::{ActivityEvent, ActivityKind, Job, ReadGuard, Source, SourceId, Watch, source::Lease},
@@ -257,13 +258,14 @@ async fn check_name(state: &AppState, caller: &Caller, name: &str, own: Option<S
     }
 }
 
-/// The jobs of a source, oldest first.
+/// The jobs of a source, oldest first: of the account's, since an index may not have one that was made just now.
 ///
 /// # Errors
 /// Those of the store.
 pub async fn jobs_of(state: &AppState, caller: &Caller, id: SourceId) -> Result<Vec<Job>, Problem> {
-    let query = PageParams::of(Some(crate::paging::LIMIT_MAX), None).query(&JOBS, Some("by-source"), &id);
-    Ok(state.store.all(caller.scope(), query).await?)
+    let query = PageParams::of(Some(crate::paging::LIMIT_MAX), None).query(&JOBS, None, &caller.account_id());
+    let jobs = state.store.rows::<Job>(caller.scope(), query);
+    Ok(jobs.try_filter(|job| std::future::ready(job.source_id == id)).try_collect().await?)
 }
 
 fn place(caller: &Caller, id: SourceId) -> Key {

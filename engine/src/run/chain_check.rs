@@ -11,11 +11,11 @@ use blake3::Hash;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::relay;
+use super::{linked, relay};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{ChainHead, EventId, activity::only_events, chain, scope::AccountScope},
-    ports::{Item, ItemPage, Query},
+    ports::{Item, Query},
     store::Store,
     tables::ACTIVITY,
 };
@@ -205,13 +205,9 @@ impl Walk {
     ) -> Result<Position> {
         // Read before the rows: they have at least all that it tells.
         let head = relay::head(store, scope).await?;
-        let query = Query { limit: PAGE, after, ..relay::linked(scope, 1, None) };
-        let mut page = store.page(scope, query.clone()).await?;
-        if !store.index_delay().is_zero() && !self.has_all(&page, head.as_ref()) {
-            // What was linked just now may come.
-            tokio::time::sleep(store.index_delay()).await;
-            page = store.page(scope, query).await?;
-        }
+        let query = Query { limit: PAGE, after, ..linked::linked(scope, 1, None) };
+        let known_to = head.as_ref().map_or(0, |head| head.head_sequence);
+        let page = linked::page(store, scope, query, self.sequence + 1, known_to).await?;
         for item in &page.items {
             self.step(item, head.as_ref(), report);
         }
@@ -221,14 +217,6 @@ impl Walk {
         }
         self.end(store, scope, head.as_ref(), report).await?;
         Ok(Position::Rows { after: None })
-    }
-
-    /// True when a page has every place, up to the head where it is the last one.
-    fn has_all(&self, page: &ItemPage, head: Option<&ChainHead>) -> bool {
-        let places: Vec<u64> = page.items.iter().filter_map(|item| chain::place_of(&item.body)).collect();
-        let is_in_a_row = (self.sequence + 1..).zip(&places).all(|(wanted, place)| wanted == *place);
-        let last = places.last().copied().unwrap_or(self.sequence);
-        is_in_a_row && (page.next.is_some() || last >= head.map_or(0, |head| head.head_sequence))
     }
 
     fn step(&mut self, item: &Item, head: Option<&ChainHead>, report: &mut ChainReport) {

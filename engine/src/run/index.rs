@@ -7,7 +7,7 @@ use super::{RunContext, files};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{FileEntry, FileId, Run, RunId, SnapshotId, scope::AccountScope},
-    ports::{Condition, Key, Query, SortRange, Write},
+    ports::{Condition, Key, Write},
     snapshot::{LoadedManifest, Manifest, StreamState, paths},
     store::{self, Versioned, key},
     tables::RUNS,
@@ -133,16 +133,7 @@ async fn run_of(ctx: &RunContext, scope: &AccountScope, loaded: &LoadedManifest)
 /// # Errors
 /// `Retry` from the store.
 pub async fn find_run(ctx: &RunContext, scope: &AccountScope, run_id: RunId) -> Result<Option<Versioned<Run>>> {
-    let query = Query {
-        table: &RUNS,
-        index: Some("by-id"),
-        partition: run_id.to_string(),
-        sort: SortRange::All,
-        descending: false,
-        limit: 1,
-        after: None,
-    };
-    Ok(ctx.store.query::<Run>(scope, query).await?.rows.into_iter().next())
+    ctx.store.find_by::<Run>(scope, "by-id", run_id).await
 }
 
 /// The key of the row of one stream of a snapshot.

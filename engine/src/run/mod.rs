@@ -38,6 +38,7 @@ pub mod freshness;
 pub mod index;
 pub mod keys;
 pub mod lease;
+pub mod linked;
 pub mod live_progress;
 pub mod order;
 pub mod pipeline;

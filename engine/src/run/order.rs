@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     event::{self, of_run},
+    sources,
     update::{Decision, update},
 };
 use crate::{
@@ -280,10 +281,11 @@ pub fn end(run: &mut Run, status: RunStatus, error: Option<RunError>, now: Times
     run.waiting_job_id = None;
 }
 
-/// The account's runs that have not ended, each once: one that is moved on in the index meanwhile may come twice from it.
+/// The account's runs that have not ended, each once: one that is moved on in the index meanwhile may come twice from it. With them those
+/// that hold a lease, which the index may not show for a moment.
 ///
 /// # Errors
-/// `Retry` when the store cannot be reached.
+/// `Retry` when the store cannot be reached; `Corrupt` when a source's row cannot be read.
 pub(super) async fn live_runs_of(store: &Store, scope: &AccountScope) -> Result<Vec<Run>> {
     let query = Query {
         table: &RUNS,
@@ -294,8 +296,18 @@ pub(super) async fn live_runs_of(store: &Store, scope: &AccountScope) -> Result<
         limit: SWEEP_MAX,
         after: None,
     };
-    let runs: BTreeMap<RunId, Run> =
+    let mut runs: BTreeMap<RunId, Run> =
         store.rows::<Run>(scope, query).map_ok(|run| (run.run_id, run)).try_collect().await?;
+    if !store.index_delay().is_zero() {
+        for run_id in sources::all(store, scope).await?.into_iter().filter_map(|source| source.lease.run_id) {
+            if !runs.contains_key(&run_id)
+                && let Some(run) = store.find_by::<Run>(scope, "by-id", run_id).await?
+                && !run.row.status.has_ended()
+            {
+                runs.insert(run_id, run.row);
+            }
+        }
+    }
     Ok(runs.into_values().collect())
 }
 

@@ -21,6 +21,7 @@ use serde_json::Value;
 use tokio::{select, time::Instant};
 
 use self::unsettled::Unsettled;
+use super::linked::{self, linked};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
@@ -29,7 +30,7 @@ use crate::{
         chain::{self, only_heads},
         scope::{AccountScope, SystemScope},
     },
-    ports::{Condition, Item, Ports, Query, SortRange, Write},
+    ports::{Condition, Item, Ports, Query, Write},
     store::{self, Store, Versioned},
     tables::ACTIVITY,
 };
@@ -39,7 +40,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// The same where indexes are behind: events wait, and no nudge comes when they need to wait no more.
 const EVERY_BEHIND: Duration = Duration::from_secs(1);
 /// Events read from the outbox at a time.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
 /// Pages with events that have to wait which one look goes past.
 const PAGES_MAX: usize = 20;
 /// Events of one transaction; the head makes it the hundred that a transaction may have.
@@ -210,20 +211,6 @@ pub async fn head(store: &Store, scope: &AccountScope) -> Result<Option<ChainHea
     Ok(store.find::<ChainHead>(scope, ChainHead::place(scope.account_id())).await?.map(|found| found.row))
 }
 
-/// Linked events as they are stored, by their places: from `first` on, and before `end` where that is given.
-pub fn linked(scope: &AccountScope, first: u64, end: Option<u64>) -> Query {
-    let place = |place: u64| i64::try_from(place).unwrap_or(i64::MAX);
-    Query {
-        table: &ACTIVITY,
-        index: Some("chain"),
-        partition: scope.account_id().to_string(),
-        sort: SortRange::Numbers(Some(place(first)), end.map(place)),
-        descending: false,
-        limit: PAGE,
-        after: None,
-    }
-}
-
 fn tell(done: Result<usize>) {
     if let Err(error) = done {
         tracing::warn!(%error, "kept events could not be handed on; trying again");
@@ -340,29 +327,23 @@ impl Known {
 
     /// Publishes from the table what another relay linked and may not have published.
     async fn publish_up_to(&mut self, ports: &Ports, scope: &AccountScope, last: u64) -> Result<()> {
-        let delay = ports.tables.index_delay();
-        let mut has_waited = delay.is_zero();
+        let store = Store::new(ports.tables.clone());
         while self.published < last {
-            let query = Query { limit: LINKED_MAX, ..linked(scope, self.published + 1, Some(last + 1)) };
-            let rows = ports.tables.query(scope.into(), query).await?.items;
-            let places: Vec<u64> = rows.iter().filter_map(|item| chain::place_of(&item.body)).collect();
-            let in_a_row = (self.published + 1..).zip(&places).take_while(|(wanted, place)| wanted == *place).count();
-            if in_a_row == 0 && !has_waited {
-                tokio::time::sleep(delay).await;
-                has_waited = true;
-                continue;
-            }
+            let first = self.published + 1;
+            let query = Query { limit: LINKED_MAX, ..linked(scope, first, Some(last + 1)) };
+            let page = linked::page(&store, scope, query, first, last).await?;
+            let in_a_row = linked::in_a_row(&page, first);
             if in_a_row == 0 {
                 // They are gone: whoever checks the chain is told. The bus cannot have what is not there.
-                let end = places.first().map_or(last, |place| place - 1);
-                tracing::error!(account = %scope.account_id(), from = self.published + 1, end, "linked events are missing");
+                let next = page.items.first().and_then(|item| chain::place_of(&item.body));
+                let end = next.map_or(last, |next| next - 1);
+                tracing::error!(account = %scope.account_id(), first, end, "linked events are missing");
                 self.published = end;
                 continue;
             }
-            let events: Vec<_> = rows.iter().take(in_a_row).filter_map(|item| decode_event(&item.body)).collect();
+            let events: Vec<_> = page.items.iter().take(in_a_row).filter_map(|item| decode_event(&item.body)).collect();
             ports.events.publish(&events).await?;
             self.published += in_a_row as u64;
-            has_waited = delay.is_zero();
         }
         Ok(())
     }
