@@ -129,6 +129,23 @@ fn layer_arrows_never_point_up() {
 }
 
 #[test]
+fn above_the_ports_nothing_asks_which_stores_there_are() {
+    const MARKS: [&str; 5] = ["feature =", "adapters::", "dynamodb", "sqs", "if aws"];
+    let asks = |line: &str| MARKS.iter().any(|mark| line.to_lowercase().contains(mark));
+    let broken: Vec<_> = rust_files()
+        .iter()
+        .filter(|file| file.path.starts_with("engine/src/") && !file.path.starts_with("engine/src/adapters/"))
+        .flat_map(|file| {
+            file.production_lines()
+                .filter(|(_, line)| !is_comment(line) && !line.contains("aws_lc_rs") && asks(line))
+                .map(|(number, line)| format!("{}:{number} {}", file.path, line.trim()))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_none(&broken);
+}
+
+#[test]
 fn traits_live_where_the_layout_says() {
     let defines_trait = |line: &str| {
         let words: Vec<_> = line.split_whitespace().take(3).collect();

@@ -4,6 +4,8 @@
 //! `Last-Event-ID`, then what the bus brings. What comes from the bus again is known by its place and dropped; where the bus left
 //! something out, the table has it. At every heartbeat the table is read again, so that an event which the bus lost still
 //! arrives, and the caller's membership is checked again.
+//!
+//! The progress of a run is not kept. In the process that executes it the bus brings it; elsewhere its row tells it every few seconds.
 
 use std::time::Duration;
 
@@ -12,10 +14,10 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use listbackup_engine::{
     Result,
-    model::{ActivityEvent, ActivityKind, EventId, RunId, scope::AccountScope},
+    model::{ActivityEvent, ActivityKind, EventId, JobId, Run, RunId, run::Progress, scope::AccountScope},
     ports::{Query, SortRange},
-    run::{linked, relay},
-    store::{self, key},
+    run::{linked, progress, relay},
+    store::{self, Versioned, key},
     tables::ACTIVITY,
 };
 use tokio::{sync::mpsc, time::MissedTickBehavior};
@@ -28,6 +30,8 @@ use crate::{
 
 /// Time between heartbeats; below the usual idle time-out of proxies (60 s).
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A run whose progress was not heard of for so long may be another process's: then its row is looked at.
+const QUIET: Duration = Duration::from_secs(3);
 /// Events read from the table at a time.
 const CATCH_UP_ROWS: usize = 500;
 /// Events that may wait for a slow reader.
@@ -37,6 +41,8 @@ const SLOTS: usize = 64;
 pub struct Following {
     /// Only this run, from its beginning until it ends; otherwise everything from now on.
     pub run_id: Option<RunId>,
+    /// Of the job.
+    pub job_id: Option<JobId>,
     /// When the run was ordered, milliseconds since 1970: none of its events is older.
     pub since_ms: i64,
 }
@@ -45,7 +51,8 @@ pub struct Following {
 pub fn answer(state: &AppState, caller: Caller, request: &HttpRequest, following: Following) -> HttpResponse {
     let (events, received) = mpsc::channel::<Bytes>(SLOTS);
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
-    let follower = Follower { state: state.clone(), caller, following, last, place: None, events };
+    let follower =
+        Follower { state: state.clone(), caller, following, last, place: None, was_heard: false, shown: None, events };
     actix_web::rt::spawn(follower.run());
     let body = futures::stream::unfold(received, |mut received| async move {
         let chunk = received.recv().await?;
@@ -67,6 +74,10 @@ struct Follower {
     last: Option<EventId>,
     /// All up to this place was sent, or is not wanted; unknown until the table was read.
     place: Option<u64>,
+    /// The bus brought the run's progress lately.
+    was_heard: bool,
+    /// The progress that was read in the run's row and sent.
+    shown: Option<Progress>,
     events: mpsc::Sender<Bytes>,
 }
 
@@ -85,6 +96,8 @@ impl Follower {
         let closing = self.state.closing.clone();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut quiet = tokio::time::interval(QUIET);
+        quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What is kept goes first; the first tick is at once.
         heartbeat.tick().await;
         if self.beat().await.is_err() {
@@ -95,6 +108,7 @@ impl Follower {
                 () = closing.cancelled() => Err(Over),
                 () = self.events.closed() => Err(Over),
                 _ = heartbeat.tick() => self.beat().await,
+                _ = quiet.tick() => self.look_at_progress().await,
                 event = live.next() => match event {
                     Some(event) => self.hear(event).await,
                     None => Err(Over),
@@ -117,8 +131,31 @@ impl Follower {
         self.catch_up().await
     }
 
+    /// Sends the progress that the row of the run tells, where nothing was heard of it and it is news.
+    async fn look_at_progress(&mut self) -> Result<(), Over> {
+        let (Some(job_id), Some(run_id)) = (self.following.job_id, self.following.run_id) else { return Ok(()) };
+        if std::mem::take(&mut self.was_heard) {
+            return Ok(());
+        }
+        match self.state.store.find::<Run>(self.caller.scope(), key(job_id, run_id)).await {
+            Ok(Some(Versioned { row: run, .. })) if self.shown.as_ref() != Some(&run.progress) => {
+                let told = progress::told(&self.state.ports, &run);
+                self.shown = Some(run.progress);
+                self.send(told).await
+            }
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "a follower could not read a run's progress");
+                Ok(())
+            }
+        }
+    }
+
     async fn hear(&mut self, event: ActivityEvent) -> Result<(), Over> {
-        let Some(sequence) = event.sequence else { return self.send(event).await };
+        let Some(sequence) = event.sequence else {
+            self.was_heard |= self.wants(&event);
+            return self.send(event).await;
+        };
         if self.place.is_none_or(|place| sequence > place + 1) {
             // The bus left something out before it; the table has it, and this one.
             self.catch_up().await?;

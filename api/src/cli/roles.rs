@@ -14,7 +14,7 @@ use crate::{
     config::{Config, StoresConfig, table},
     process::{Process, gave_up},
     state::Service,
-    worker::{self, Worker},
+    worker::Worker,
 };
 
 /// Arguments of `serve`.
@@ -105,8 +105,8 @@ impl Opened {
                     aws,
                     embedded::{SystemClock, SystemRandom},
                 };
-                let ports = aws::ports(settings, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
-                Ok(Self { ctx: worker::context(ports, scratch_dir, config.worker())?, _stores: None })
+                let ports = aws::open(settings, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
+                Ok(Self { ctx: crate::worker::context(ports, scratch_dir, config.worker())?, _stores: None })
             }
         }
     }

@@ -114,7 +114,7 @@ pub async fn list(state: Data<AppState>, caller: Caller, params: Params<Activity
     responses((status = 200, description = "An endless stream; each event's data is an `EventView`.", body = EventView,
         content_type = "text/event-stream")))]
 pub async fn stream(state: Data<AppState>, caller: Caller, request: HttpRequest) -> HttpResponse {
-    let following = Following { run_id: None, since_ms: state.now().as_millisecond() };
+    let following = Following { run_id: None, job_id: None, since_ms: state.now().as_millisecond() };
     sse::answer(&state, caller, &request, following)
 }
 

@@ -219,7 +219,8 @@ pub async fn events(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let run = find(&state, &caller, *id).await?;
-    let following = Following { run_id: Some(run.run_id), since_ms: run.created_at.as_millisecond() };
+    let following =
+        Following { run_id: Some(run.run_id), job_id: Some(run.job_id), since_ms: run.created_at.as_millisecond() };
     Ok(sse::answer(&state, caller, &request, following))
 }
 

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{ActivityKind, Run},
+    model::{ActivityEvent, ActivityKind, Run},
+    ports::Ports,
     store::key,
 };
 
@@ -62,14 +63,17 @@ pub async fn report(ctx: &RunContext, claim: &Claim, progress: &LiveProgress, st
     if run.cancel_requested {
         stop.stop(Stop::Cancelled);
     }
-    let mut details = Map::new();
-    details.insert("progress".to_owned(), json!(now));
-    let told = event(&ctx.ports, run.account_id, ActivityKind::RunProgress, event::SYSTEM, Subject::run(&run), details);
     // Progress is for those who watch now; it is not kept.
-    if let Err(error) = ctx.ports.events.publish(&[told]).await {
+    if let Err(error) = ctx.ports.events.publish(&[told(&ctx.ports, &Run { progress: now, ..run })]).await {
         tracing::debug!(%error, "progress was not published");
     }
     Ok(())
+}
+
+/// The event that tells how far a run is, as its row says.
+pub fn told(ports: &Ports, run: &Run) -> ActivityEvent {
+    let details = Map::from_iter([("progress".to_owned(), json!(run.progress))]);
+    event(ports, run.account_id, ActivityKind::RunProgress, event::SYSTEM, Subject::run(run), details)
 }
 
 /// The sweeper looks at runs whose time has come; a quiet run must move its own on.

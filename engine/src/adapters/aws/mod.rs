@@ -9,7 +9,7 @@
 //! | [`Keys`](crate::ports::Keys) | KMS: [`KmsKeys`] |
 //! | [`Identity`](crate::ports::Identity) | Cognito: [`CognitoIdentity`] |
 //!
-//! [`ports`] builds all of them of [`AwsClients`] and [`AwsSettings`]; names of what they use follow from the stage. Nothing is made
+//! [`open`] builds all of them of [`AwsClients`] and [`AwsSettings`]; names of what they use follow from the stage. Nothing is made
 //! here: tables, queues, bucket, bus, key and pool are deployed before.
 //!
 //! The cargo feature `aws`, on by default, builds this module. Nothing here reads the environment except the SDK: it
@@ -34,5 +34,5 @@ pub use identity::CognitoIdentity;
 pub use keys::KmsKeys;
 pub use queue::SqsQueue;
 pub use settings::{AwsCredentials, AwsOptions, AwsSettings};
-pub use stores::ports;
+pub use stores::open;
 pub use tables::DynamoTables;

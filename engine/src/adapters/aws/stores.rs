@@ -10,13 +10,20 @@ use crate::{
     ports::{Clock, Letter, Mail, Ports, Random},
 };
 
-/// The ports over the services that the settings name. Nothing is sent yet.
+/// The ports over the services that the settings name. Whether the tables are those of this version is asked first; a service that does not
+/// answer now is no reason not to start.
 ///
 /// # Errors
-/// `Invalid` when the settings name no user pool.
-pub async fn ports(settings: &AwsSettings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Ports> {
+/// `Invalid` when the settings name no user pool, or with every difference between a table and its schema.
+pub async fn open(settings: &AwsSettings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Ports> {
     let clients = AwsClients::new(settings).await;
     let tables = Arc::new(DynamoTables::new(&clients, settings, clock.clone(), random.clone()));
+    match tables.check_tables().await {
+        Err(error) if error.kind() == ErrorKind::Retry => {
+            tracing::warn!(%error, "the tables could not be looked at; going on");
+        }
+        checked => checked?,
+    }
     let identity = CognitoIdentity::new(&clients, settings, tables.clone(), clock.clone(), random.clone())?;
     Ok(Ports {
         queue: Arc::new(SqsQueue::new(&clients, settings)),
