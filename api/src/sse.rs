@@ -20,7 +20,10 @@ use listbackup_engine::{
     store::{self, Versioned, key},
     tables::ACTIVITY,
 };
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
 
 use crate::{
     caller::{Caller, role_in},
@@ -51,8 +54,16 @@ pub struct Following {
 pub fn answer(state: &AppState, caller: Caller, request: &HttpRequest, following: Following) -> HttpResponse {
     let (events, received) = mpsc::channel::<Bytes>(SLOTS);
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
-    let follower =
-        Follower { state: state.clone(), caller, following, last, place: None, was_heard: false, shown: None, events };
+    let follower = Follower {
+        state: state.clone(),
+        caller,
+        following,
+        last,
+        place: None,
+        was_heard: false,
+        shown: Progress::default(),
+        events,
+    };
     actix_web::rt::spawn(follower.run());
     let body = futures::stream::unfold(received, |mut received| async move {
         let chunk = received.recv().await?;
@@ -77,7 +88,7 @@ struct Follower {
     /// The bus brought the run's progress lately.
     was_heard: bool,
     /// The progress that was read in the run's row and sent.
-    shown: Option<Progress>,
+    shown: Progress,
     events: mpsc::Sender<Bytes>,
 }
 
@@ -96,7 +107,7 @@ impl Follower {
         let closing = self.state.closing.clone();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut quiet = tokio::time::interval(QUIET);
+        let mut quiet = tokio::time::interval_at(Instant::now() + QUIET, QUIET);
         quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What is kept goes first; the first tick is at once.
         heartbeat.tick().await;
@@ -138,9 +149,9 @@ impl Follower {
             return Ok(());
         }
         match self.state.store.find::<Run>(self.caller.scope(), key(job_id, run_id)).await {
-            Ok(Some(Versioned { row: run, .. })) if self.shown.as_ref() != Some(&run.progress) => {
+            Ok(Some(Versioned { row: run, .. })) if self.shown != run.progress => {
                 let told = progress::told(&self.state.ports, &run);
-                self.shown = Some(run.progress);
+                self.shown = run.progress;
                 self.send(told).await
             }
             Ok(_) => Ok(()),

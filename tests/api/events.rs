@@ -1,6 +1,11 @@
 //! Following a run and an account live.
 
 use futures::StreamExt;
+use listbackup_engine::{
+    model::Run,
+    ports::Condition,
+    store::{self, key},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -62,6 +67,28 @@ async fn a_run_is_followed_from_its_beginning_to_its_end() {
     let after_first = ada.caller.with("Last-Event-ID", seen[0].0.clone().unwrap());
     let rest = read(&after_first, &path, usize::MAX).await;
     assert_eq!(rest.iter().map(|event| event.1.as_str()).collect::<Vec<_>>(), ["run.cancelled"]);
+    app.stop().await;
+}
+
+/// Its bus is not heard here; its row is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_progress_of_a_run_that_another_process_executes_is_told() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let source = app.source(&ada, "Shop").await;
+    let job = app.job(&ada, source).await;
+    let run = ada.caller.post(&format!("/jobs/{}/run", job["id"].as_str().unwrap()), &json!({})).await;
+    let run = run.expect(202)["id"].as_str().unwrap().to_owned();
+    let scope = app.system.account(ada.account_id);
+    let place = key(job["id"].as_str().unwrap(), &run);
+    let mut found = app.store.get::<Run>(&scope, place).await.unwrap();
+    found.row.progress.requests = 7;
+    let write = store::put(&found.row, Condition::Version(found.version)).unwrap();
+    app.store.transact(&scope, vec![write]).await.unwrap();
+    let seen = read(&ada.caller, &format!("/runs/{run}/events"), 2).await;
+    let kinds: Vec<_> = seen.iter().map(|event| event.1.as_str()).collect();
+    assert_eq!(kinds, ["run.queued", "run.progress"]);
+    assert_eq!((&seen[1].0, &seen[1].2["details"]["progress"]["requests"]), (&None, &json!(7)));
     app.stop().await;
 }
 
