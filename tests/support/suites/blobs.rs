@@ -31,6 +31,7 @@ pub async fn stores_objects(subject: &Subject) {
     nothing_is_overwritten(subject).await;
     of_racing_writers_exactly_one_creates(subject).await;
     readers_never_see_a_part(subject).await;
+    large_objects_are_whole_and_made_once(subject).await;
     ranges_are_exact(subject).await;
     listings_are_in_path_order(subject).await;
     deleting_is_repeatable(subject).await;
@@ -87,6 +88,22 @@ async fn of_racing_writers_exactly_one_creates(subject: &Subject) {
         let content = subject.ports.blobs.get(&account, &path(&account, &rest)).await.unwrap();
         assert_eq!(content, vec![winners[0]; 10_000], "round {round}: the winner's bytes are there");
     }
+}
+
+async fn large_objects_are_whole_and_made_once(subject: &Subject) {
+    let (account, blobs) = (subject.account(), &subject.ports.blobs);
+    let path = path(&account, "large");
+    // No two blocks of it are alike, so none can take another's place.
+    let content = |first: u64| -> Bytes { (first..first + 8_400).flat_map(|n| n.to_le_bytes().repeat(512)).collect() };
+    let racers = [0, 1 << 40].map(|first| blobs.put_if_absent(&account, &path, content(first)));
+    let outcomes: Vec<_> = futures::future::join_all(racers).await.into_iter().map(Result::unwrap).collect();
+    let winner = outcomes.iter().position(|outcome| *outcome == PutOutcome::Created).expect("one creates");
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == PutOutcome::Created).count(), 1, "{outcomes:?}");
+    assert!(blobs.get(&account, &path).await.unwrap() == content([0, 1 << 40][winner]), "the winner's bytes are there");
+    assert_eq!(blobs.put_if_absent(&account, &path, content(2)).await.unwrap(), PutOutcome::Exists);
+    let (at, length) = (16 * 1024 * 1024 - 5, 10);
+    let range = blobs.get_range(&account, &path, at..at + length).await.unwrap();
+    assert_eq!(range, content([0, 1 << 40][winner]).slice(at as usize..(at + length) as usize));
 }
 
 async fn readers_never_see_a_part(subject: &Subject) {

@@ -2,7 +2,7 @@
 //!
 //! An object is made by one PutObject with `If-None-Match: *`, of which S3 lets exactly one succeed, and carries a
 //! checksum, so that bytes altered on the way are refused. S3 answers once the object is durable, and every read after
-//! that sees it.
+//! that sees it. Large ones go up in parts (`parts.rs`).
 //!
 //! A request whose answer got lost is sent again by the SDK and then meets its own object: `Exists` may be said to the
 //! one who made it. So it is too for a process that died in between; callers compare or adopt what is there.
@@ -15,6 +15,8 @@
 //! then removed by its version, so that its space is free again.
 //!
 //! What calls needs `s3:ListBucket` beside the rights on objects: without it S3 answers "refused" for objects that do not exist.
+
+mod parts;
 
 use std::ops::Range;
 
@@ -30,6 +32,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use self::parts::LARGE_BYTES;
 use super::{AwsClients, AwsSettings, error};
 use crate::{
     adapters::blob_path,
@@ -155,6 +158,9 @@ impl Blobs for S3Blobs {
     async fn put_if_absent(&self, scope: &AccountScope, path: &str, bytes: Bytes) -> Result<PutOutcome> {
         blob_path::check(scope, path)?;
         self.check_writable()?;
+        if bytes.len() > LARGE_BYTES {
+            return self.put_in_parts(scope, path, bytes).await;
+        }
         let put = self
             .client
             .put_object()
