@@ -61,9 +61,10 @@ async fn a_fleet_that_deploy_sh_made_from_nothing_works_with_the_rights_of_its_r
     day.sources().await;
     stored::used(&mut day).await;
     stored::restored(&mut day).await;
+    day.retention_is_due().await;
     day.jobs().await;
-    day.retention().await;
     day.looks_around().await;
+    day.retention_was_there().await;
     day.ends().await;
     let record = deployed.record();
     record.quiet().await;

@@ -1,5 +1,7 @@
 //! What people do, so that every route of the table is called at least once.
 
+use std::time::Duration;
+
 use listbackup_engine::{
     adapters::{
         aws,
@@ -18,6 +20,8 @@ use crate::{
 };
 
 const EMAIL: &str = "owner@example.com";
+/// How long people wait for what comes by itself soon.
+const SOON: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "correct horse battery staple";
 
 /// A person at work in an account of their own.
@@ -153,7 +157,7 @@ impl Day {
     pub async fn jobs(&mut self) {
         let nightly = json!({ "kind": "cron", "expression": "30 2 * * *", "time_zone": "Europe/Berlin" });
         let source = self.source.clone();
-        let body = json!({ "source_id": source, "name": "Nightly", "schedule": nightly });
+        let body = json!({ "source_id": source, "name": "Nightly", "schedule": nightly, "jitter_seconds": 0 });
         let job = text(&self.api.call("POST", "/jobs", &[], body).await["id"]).to_owned();
         self.api.call("POST", "/jobs/schedule/preview", &[], json!({ "schedule": nightly })).await;
         self.api.get("/jobs", &[], "").await;
@@ -204,12 +208,15 @@ impl Day {
         (found.row.due_at_ms, found.row.next_due_ms) = (Some(due_ms), Some(due_ms));
         let write = put(&found.row, Condition::Version(found.version)).expect("a write");
         store.transact(&system, vec![write]).await.expect("written");
-        let fired = loop {
-            let runs = self.api.get("/jobs/{id}/runs", &[job], "").await;
-            if ids(&runs).len() > before {
-                break ids(&runs).remove(0);
+        let fires = async {
+            loop {
+                let runs = self.api.get("/jobs/{id}/runs", &[job], "").await;
+                if ids(&runs).len() > before {
+                    return ids(&runs).remove(0);
+                }
             }
         };
+        let fired = tokio::time::timeout(SOON, fires).await.expect("the job fires");
         self.ended(&fired).await;
     }
 
@@ -232,10 +239,10 @@ impl Day {
         self.api.call("DELETE", "/sources/{id}", &[&source], Value::Null).await;
     }
 
-    /// Retention lets snapshots go: its time comes at once instead of a day later.
-    pub async fn retention(&mut self) {
+    /// Retention is to let snapshots go: its time comes at once instead of a day later.
+    pub async fn retention_is_due(&mut self) {
         let source = self.source.clone();
-        let rules = json!({ "retention": { "keep_last": 1 } });
+        let rules = json!({ "retention": { "last": 1 } });
         self.api.call("PATCH", "/sources/{id}", &[&source], rules).await;
         let (store, system) = (Store::new(self.ports.tables.clone()), SystemScope::of_this_process());
         let account: listbackup_engine::model::AccountId = self.account.parse().expect("an id");
@@ -244,7 +251,16 @@ impl Day {
         found.row.upkeep_due_ms = Some(self.ports.clock.now().as_millisecond() - 1000);
         let write = put(&found.row, Condition::Version(found.version)).expect("a write");
         store.transact(&system, vec![write]).await.expect("written");
-        while ids(&self.api.get("/data/snapshots", &[], &format!("?limit=50&source_id={source}")).await).len() > 1 {}
+    }
+
+    /// Returns once retention, which looks each minute, has let go of all but one snapshot.
+    pub async fn retention_was_there(&mut self) {
+        let source = self.source.clone();
+        let goes = async {
+            let query = format!("?limit=50&source_id={source}");
+            while ids(&self.api.get("/data/snapshots", &[], &query).await).len() > 1 {}
+        };
+        tokio::time::timeout(2 * SOON, goes).await.expect("snapshots go");
     }
 
     /// What happened, and how the system is.
