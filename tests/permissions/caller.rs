@@ -112,6 +112,14 @@ impl Gateway {
         piece.expect("it begins").expect("it is not empty").expect("it is whole");
     }
 
+    /// Whether each process reaches all its stores, as a load balancer may ask it.
+    pub async fn all_ready(&self) {
+        for service in self.services.values() {
+            let path = format!("{}/system/ready", service.url());
+            answered(&path, self.client.get(&path)).await;
+        }
+    }
+
     /// What every route of the table must have.
     pub fn assert_all_called(&self) {
         let all = served(&Service::ALL.into_iter().collect());

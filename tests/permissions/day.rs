@@ -274,6 +274,7 @@ impl Day {
             self.api.get(&format!("/system/{route}"), &[], "").await;
         }
         self.api.once("/metrics", "").await;
+        self.api.all_ready().await;
     }
 
     /// The end of it all: the account's keys.
