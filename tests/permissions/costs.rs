@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{day::Marks, record::Request};
 
 /// Requests of a backup that finds nothing changed, by all processes together, without what an idle fleet asks anyway.
-const UNCHANGED_MAX: usize = 400;
+const UNCHANGED_MAX: usize = 180;
 /// The same of a backup that finds changes.
-const CHANGED_MAX: usize = 600;
+const CHANGED_MAX: usize = 200;
 /// Requests a minute of an idle fleet: a worker, a scheduler, an indexer, and eight services that nobody calls.
-const IDLE_MAX: usize = 1_000;
+const IDLE_MAX: usize = 350;
 
 type Kind = (String, String);
 
