@@ -83,7 +83,7 @@ impl Api {
         loop {
             let after = cursor.map_or_else(String::new, |cursor| format!("&cursor={}", encoded(&cursor)));
             let mut page = self.call(reqwest::Method::GET, &format!("{path}?limit=200{after}"), None).await;
-            items.extend(page["items"].as_array_mut().expect("a list").drain(..));
+            items.append(page["items"].as_array_mut().expect("a list"));
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = Some(next.to_owned()),
                 None => return items,
