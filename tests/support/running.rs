@@ -50,8 +50,13 @@ impl Running {
     }
 
     /// A program that tells its address when it is up.
-    pub fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+    pub fn start(command: Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// The same, with a place for its log.
+    pub fn start_with(mut command: Command, log: Stdio) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts");
         let stdout = child.stdout.take().expect("stdout is piped");
         let url = BufReader::new(stdout)
             .lines()
@@ -131,6 +136,11 @@ pub struct Api {
 }
 
 impl Api {
+    /// The API at an address, as whoever has the access key.
+    pub fn at(url: String, key: String) -> Self {
+        Self { url, key }
+    }
+
     /// A POST without sign-in.
     pub async fn post<T: DeserializeOwned>(url: &str, body: &Value) -> T {
         let answer = reqwest::Client::new().post(url).json(body).send().await.expect("an answer");

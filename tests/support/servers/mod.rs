@@ -15,7 +15,7 @@ mod ministack;
 #[cfg(feature = "aws")]
 mod moto;
 pub mod oidc_provider;
-mod process;
+pub mod process;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -51,6 +51,16 @@ pub fn tool(name: &str) -> Result<PathBuf, String> {
 pub fn empty_account() -> process::Server {
     let python = python().expect("`tool` was asked before");
     process::Server::start(&[python.as_os_str(), "tests/support/servers/serve_ministack.py".as_ref()], &[])
+}
+
+/// The same, with each signed request written to `record`, a line of JSON each.
+///
+/// # Panics
+/// When the packages are missing, of which [`tool`] tells.
+pub fn recorded_account(record: &std::path::Path) -> process::Server {
+    let python = python().expect("`tool` was asked before");
+    let script = "tests/support/servers/serve_ministack.py".as_ref();
+    process::Server::start(&[python.as_os_str(), script, record.as_os_str()], &[])
 }
 
 /// Python with the packages of `tests/requirements.txt`.

@@ -1,8 +1,12 @@
-"""Serves ministack on a free port of 127.0.0.1 and prints the port once connections are taken."""
+"""Serves ministack on a free port of 127.0.0.1 and prints the port once connections are taken.
+
+With a file as argument it writes one line of JSON into it for each signed request, once that is answered.
+"""
 
 import asyncio
 import os
 import socket
+import sys
 
 listener = socket.create_server(("127.0.0.1", 0))
 port = listener.getsockname()[1]
@@ -22,6 +26,11 @@ os.environ |= {
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack.app import app
+
+if len(sys.argv) > 1:
+    from record_requests import recorded
+
+    app = recorded(app, sys.argv[1])
 
 config = Config()
 config.bind = [f"fd://{listener.fileno()}"]
