@@ -47,7 +47,7 @@ pub struct Marks {
 impl Day {
     pub async fn begin(mut api: Gateway, record: Record, settings: &aws::AwsSettings, endpoint_url: String) -> Self {
         let (clock, random) = (std::sync::Arc::new(SystemClock), std::sync::Arc::new(SystemRandom));
-        let ports = aws::ports(settings, clock, random).await.expect("stores");
+        let ports = aws::open(settings, clock, random).await.expect("stores");
         let account = sign_in(&mut api).await;
         let made = api.call("POST", "/auth/keys", &[], json!({ "name": "fleet", "role": "owner" })).await;
         api.key = Some(text(&made["secret"]).to_owned());

@@ -9,7 +9,6 @@ use crate::{WORKING, record::Request, template::rights_of};
 /// Rights that this day does not use: role (`*` for all), start of the action, end of the resource, and why the right is needed.
 const UNUSED: &[(&str, &str, &str, &str)] = &[
     ("*", "logs:", "", "the metrics agent beside the program asks for these"),
-    ("*", "dynamodb:DescribeTable", "", "the check of the tables, which no role makes yet"),
     ("*", "events:PutEvents", "", "events that still wait when a process stops are handed on by it"),
     ("*", "dynamodb:UpdateItem", "-activity", "as for events:PutEvents: their place in the chain"),
     ("*", "dynamodb:BatchGetItem", "-activity", "as for events:PutEvents"),
@@ -22,14 +21,12 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
     ("worker", "s3:PutObjectRetention", "", "only with `lock_days`, in a bucket with object lock"),
     ("worker", "s3:DeleteObject", "/accounts/*", "in a bucket without versions"),
     ("worker", "sqs:ChangeMessageVisibility", "-jobs", "only runs that last longer than a message is hidden"),
-    ("worker", "sqs:GetQueueAttributes", "-jobs", UNSEEN),
     ("worker", "dynamodb:UpdateItem", "-api-keys", "a product that gives new tokens"),
     ("worker", "dynamodb:Query", "-jobs/index/by-source", UNSEEN),
     ("worker", "dynamodb:BatchGetItem", "-jobs", UNSEEN),
     ("accounts", "s3:DeleteObject", "/keys/*", "in a bucket without versions"),
     ("accounts", "s3:GetObjectRetention", "", "in a bucket with object lock"),
     ("accounts", "dynamodb:Query", "-accounts/index/by-parent", "an account with accounts below it"),
-    ("accounts", "dynamodb:Query", "-sources", UNSEEN),
     ("accounts", "dynamodb:GetItem", "-sources", UNSEEN),
     ("accounts", "dynamodb:", "-runs", "destroying keys while runs are live"),
     ("auth", "dynamodb:GetItem", "-oauth-states", "a request that is sent again"),
@@ -42,7 +39,6 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
     ("data", "dynamodb:UpdateItem", "-jobs", UNSEEN),
     ("data", "s3:", "/verifications/*", "verification that goes on in a later request"),
     ("indexer", "sqs:ChangeMessageVisibility", "-data", "only when indexing takes long or fails"),
-    ("indexer", "sqs:GetQueueAttributes", "-data", UNSEEN),
     ("integrations", "s3:GetObject", "/integrations/*", "integrations of an account's own"),
     (
         "integrations",

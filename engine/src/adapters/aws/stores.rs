@@ -10,8 +10,8 @@ use crate::{
     ports::{Clock, Letter, Mail, Ports, Random},
 };
 
-/// The ports over the services that the settings name. Whether the tables are those of this version is asked first; a service that does not
-/// answer now is no reason not to start.
+/// The ports over the services that the settings name. Whether the tables are those of this version is asked first. That this cannot be
+/// found out is no reason not to start: what is wrong then shows with the first request, and may have passed by then.
 ///
 /// # Errors
 /// `Invalid` when the settings name no user pool, or with every difference between a table and its schema.
@@ -19,8 +19,8 @@ pub async fn open(settings: &AwsSettings, clock: Arc<dyn Clock>, random: Arc<dyn
     let clients = AwsClients::new(settings).await;
     let tables = Arc::new(DynamoTables::new(&clients, settings, clock.clone(), random.clone()));
     match tables.check_tables().await {
-        Err(error) if error.kind() == ErrorKind::Retry => {
-            tracing::warn!(%error, "the tables could not be looked at; going on");
+        Err(error) if error.problems().is_empty() => {
+            tracing::warn!(%error, "it could not be found out whether the tables are those of this version");
         }
         checked => checked?,
     }
