@@ -21,6 +21,8 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
     ("worker", "s3:PutObjectRetention", "", "only with `lock_days`, in a bucket with object lock"),
     ("worker", "s3:DeleteObject", "/accounts/*", "in a bucket without versions"),
     ("worker", "sqs:ChangeMessageVisibility", "-jobs", "only runs that last longer than a message is hidden"),
+    ("worker", "sqs:SendMessage", "-jobs", "only runs that last longer than a queue keeps a message hidden"),
+    ("indexer", "sqs:SendMessage", "-data", "only a snapshot that is not committed when its message comes"),
     ("worker", "dynamodb:UpdateItem", "-api-keys", "a product that gives new tokens"),
     ("worker", "dynamodb:Query", "-jobs/index/by-source", UNSEEN),
     ("worker", "dynamodb:BatchGetItem", "-jobs", UNSEEN),
