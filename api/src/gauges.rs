@@ -14,11 +14,11 @@ pub async fn keep(ctx: Arc<RunContext>, roles: Roles) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if matches!(roles, Roles::All | Roles::Worker) {
+        if roles.work() {
             metrics::gauge!("listbackup_slots").set(ctx.settings.slots as f64);
             metrics::gauge!("listbackup_runs_live").set(ctx.places.live() as f64);
         }
-        if matches!(roles, Roles::All | Roles::Scheduler) {
+        if roles.schedule() {
             for queue in [QueueName::Jobs, QueueName::Data] {
                 tell_queue(&ctx, queue).await;
             }

@@ -1,8 +1,8 @@
 //! A process that runs for long: a server, the actors beside it, and their end in good order.
 //!
 //! On SIGTERM, in this order: it says that it is not ready; no new work is taken and every run reaches a checkpoint and lets go of
-//! its lease, within the time to drain; answers under way are finished; what is left of events is relayed. A second's notice is enough
-//! for nothing to be lost, and none at all is: whoever is killed leaves a lease that expires.
+//! its lease, within the time to drain; answers under way are finished; what is left of events is relayed, where relaying is the process's
+//! affair. No notice at all is enough for nothing to be lost: whoever is killed leaves a lease that expires.
 
 use std::{collections::BTreeSet, net::TcpListener, sync::Arc};
 
@@ -28,7 +28,8 @@ use crate::{
 pub struct Process {
     ctx: Arc<RunContext>,
     server: RunningServer,
-    engine: Option<Addr<Engine>>,
+    /// With what it runs.
+    engine: Option<(Addr<Engine>, Roles)>,
     _beside: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -67,9 +68,9 @@ impl Process {
     /// # Errors
     /// `Invalid` when the environment of the container is not as it should be.
     pub fn work(&mut self, roles: Roles) -> Result<()> {
-        self.engine = Some(Engine::start(self.ctx.clone(), roles));
+        self.engine = Some((Engine::start(self.ctx.clone(), roles), roles));
         self._beside.push(AbortOnDropHandle::new(tokio::spawn(gauges::keep(self.ctx.clone(), roles))));
-        if let Some(task) = protection::Task::of_this_process()?.filter(|_| roles != Roles::Scheduler) {
+        if let Some(task) = protection::Task::of_this_process()?.filter(|_| roles.work()) {
             self._beside.push(AbortOnDropHandle::new(tokio::spawn(task.keep(self.ctx.clone()))));
         }
         Ok(())
@@ -77,7 +78,7 @@ impl Process {
 
     /// Waits until the process is asked to end. True when it ends by itself instead, since its actors broke off again and again.
     pub async fn until_stopped(&self) -> bool {
-        let Some(engine) = &self.engine else {
+        let Some((engine, _)) = &self.engine else {
             signal::stop().await;
             return false;
         };
@@ -94,12 +95,14 @@ impl Process {
     /// What ended the server before.
     pub async fn stop(self) -> Result<()> {
         self.server.turn_away();
-        if let Some(engine) = &self.engine {
+        if let Some((engine, _)) = &self.engine {
             // The engine is the only actor that could be gone, and then there is nothing to drain.
             let _gone = engine.send(Drain).await;
         }
         self.server.stop().await?;
-        worker::settle(&self.ctx).await;
+        if self.engine.is_some_and(|(_, roles)| roles.relay()) {
+            worker::settle(&self.ctx).await;
+        }
         Ok(())
     }
 }

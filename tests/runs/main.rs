@@ -2,6 +2,7 @@
 
 mod activity;
 mod attachments;
+mod behind;
 mod broken_off;
 mod crash_points;
 mod dead_letters;

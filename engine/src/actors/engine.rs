@@ -37,12 +37,12 @@ pub enum Roles {
 
 impl Roles {
     /// True where orders are taken from the job queue.
-    pub(super) fn work(self) -> bool {
+    pub fn work(self) -> bool {
         matches!(self, Self::All | Self::Worker)
     }
 
     /// True where it is looked what is due.
-    pub(super) fn schedule(self) -> bool {
+    pub fn schedule(self) -> bool {
         matches!(self, Self::All | Self::Scheduler)
     }
 
@@ -52,7 +52,7 @@ impl Roles {
     }
 
     /// True where events are relayed.
-    pub(super) fn relay(self) -> bool {
+    pub fn relay(self) -> bool {
         self.schedule() || self == Self::OneShot
     }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
-        AccountId, ActivityEvent, ActivityKind, Job, JobId, Run, RunId, RunStatus, SourceId,
+        AccountId, ActivityEvent, ActivityKind, Job, JobId, Run, RunId, RunStatus, Source, SourceId,
         run::{RunError, Trigger},
         scope::{AccountScope, SystemScope},
     },
@@ -285,7 +285,7 @@ pub fn end(run: &mut Run, status: RunStatus, error: Option<RunError>, now: Times
 /// that hold a lease, which the index may not show for a moment.
 ///
 /// # Errors
-/// `Retry` when the store cannot be reached; `Corrupt` when a source's row cannot be read.
+/// `Retry` when the store cannot be reached.
 pub(super) async fn live_runs_of(store: &Store, scope: &AccountScope) -> Result<Vec<Run>> {
     let query = Query {
         table: &RUNS,
@@ -299,7 +299,8 @@ pub(super) async fn live_runs_of(store: &Store, scope: &AccountScope) -> Result<
     let mut runs: BTreeMap<RunId, Run> =
         store.rows::<Run>(scope, query).map_ok(|run| (run.run_id, run)).try_collect().await?;
     if !store.index_delay().is_zero() {
-        for run_id in sources::all(store, scope).await?.into_iter().filter_map(|source| source.lease.run_id) {
+        let sources: Vec<Source> = store.sound_rows(scope, sources::of_account(scope)).try_collect().await?;
+        for run_id in sources.into_iter().filter_map(|source| source.lease.run_id) {
             if !runs.contains_key(&run_id)
                 && let Some(run) = store.find_by::<Run>(scope, "by-id", run_id).await?
                 && !run.row.status.has_ended()

@@ -37,7 +37,7 @@ use crate::{
 
 /// How often the outbox is looked through without a nudge, for what a crash or another process left.
 const EVERY: Duration = Duration::from_secs(5);
-/// The same where indexes are behind: events wait, and no nudge comes when they need to wait no more.
+/// How often it is looked for events where indexes are behind: they wait, and no nudge comes when they need to wait no more.
 const EVERY_BEHIND: Duration = Duration::from_secs(1);
 /// Events read from the outbox at a time.
 pub(super) const PAGE: usize = 500;
@@ -67,20 +67,23 @@ struct Known {
 }
 
 impl Relay {
-    /// Relays for ever: at once when this process keeps an event, and every five seconds what others left.
+    /// Relays for ever: at once when this process keeps an event, and every five seconds what others left; where indexes are behind, events
+    /// each second.
     pub async fn run(mut self, ports: &Ports, system: &SystemScope) {
         let mut nudges = ports.events.nudges();
-        let every = if ports.tables.index_delay().is_zero() { EVERY } else { EVERY_BEHIND };
+        let between = if ports.tables.index_delay().is_zero() { EVERY } else { EVERY_BEHIND };
         let mut next_look = Instant::now();
         loop {
             if Instant::now() >= next_look {
                 tell(self.look(ports, system).await);
-                next_look = Instant::now() + every;
+                next_look = Instant::now() + EVERY;
+            } else {
+                tell(self.link(ports, system).await);
             }
             select! {
                 biased;
-                () = nudges.changed() => tell(self.link(ports, system).await),
-                () = tokio::time::sleep_until(next_look) => {}
+                () = nudges.changed() => {}
+                () = tokio::time::sleep_until(next_look.min(Instant::now() + between)) => {}
             }
         }
     }

@@ -37,7 +37,7 @@ pub async fn all(store: &Store, scope: &AccountScope) -> Result<Vec<Source>> {
     store.all(scope, of_account(scope)).await
 }
 
-fn of_account(scope: &AccountScope) -> Query {
+pub(super) fn of_account(scope: &AccountScope) -> Query {
     Query {
         table: &SOURCES,
         index: None,
