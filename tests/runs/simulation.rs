@@ -20,6 +20,8 @@ use std::{
     thread,
 };
 
+use listbackup_engine::offload;
+
 use self::hour::Simulation;
 
 /// Hours of a run of the tests.
@@ -29,6 +31,7 @@ const UNFENCED_HOURS: u64 = 50;
 
 /// Actors on a clock that jumps to the next thing to do whenever nobody has anything to do now.
 pub fn simulate<T>(test: impl Future<Output = T>) -> T {
+    offload::nothing_from_this_thread();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     actix::System::with_tokio_rt(|| runtime.expect("a runtime")).block_on(test)
 }

@@ -1,6 +1,6 @@
 //! The root: starts everybody, hands orders to their source's actor, builds anew what breaks off, drains.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
 use tokio::{
@@ -65,7 +65,7 @@ pub struct Engine {
     generation: Option<Generation>,
     generations: u64,
     restarts: Restarts,
-    sources: HashMap<SourceId, Live>,
+    sources: BTreeMap<SourceId, Live>,
     /// Numbers the actors of sources: one that broke off and the next one of the same source differ.
     births: u64,
     /// True once draining; the parts of a generation watch it.
@@ -90,7 +90,7 @@ impl Engine {
             generation: None,
             generations: 0,
             restarts: Restarts::default(),
-            sources: HashMap::new(),
+            sources: BTreeMap::new(),
             births: 0,
             draining: watch::channel(false).0,
             drained: Vec::new(),

@@ -1,6 +1,6 @@
 //! One attempt of a run: plans it, reads a bounded number of streams at a time, concludes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 
@@ -31,7 +31,7 @@ pub(super) struct Run {
     stop: StopSwitch,
     session: Option<Arc<Session>>,
     next_plan: usize,
-    reading: HashMap<String, Child<Connector>>,
+    reading: BTreeMap<String, Child<Connector>>,
     outcomes: Outcomes,
     work: Option<Task>,
     report: Option<Task>,
@@ -53,7 +53,7 @@ impl Run {
             stop,
             session: None,
             next_plan: 0,
-            reading: HashMap::new(),
+            reading: BTreeMap::new(),
             outcomes: Outcomes::new(),
             work: None,
             report: None,

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{AccountId, SourceId, scope::AccountScope},
+    offload::offload,
     ports::{Blobs, Keys, Random},
 };
 
@@ -226,14 +227,13 @@ impl Sealers {
         buffer: Arc<SortBuffer>,
         context: Arc<SegmentContext>,
     ) -> Result<SealedSegment> {
-        tokio::task::spawn_blocking(move || {
+        offload("making a segment", move || {
             let idle = self.packers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut packer = idle.map_or_else(|| Packer::new(self.zstd_level), Ok)?;
             let segment = packer.pack(&buffer, &context);
             self.packers.lock().unwrap_or_else(PoisonError::into_inner).push(packer);
             segment
         })
-        .await
-        .map_err(|error| Error::new(ErrorKind::Cancelled, "making a segment was stopped").caused_by(error))?
+        .await?
     }
 }

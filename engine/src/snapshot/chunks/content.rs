@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     PackRef, Spot,
     cutter::Cutter,
-    packer::{Packer, Slot, blocking},
+    packer::{Packer, STORING, Slot},
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    offload::offload,
+};
 
 /// A longer list of chunks becomes a content of its own: a record stays below 64 KiB.
 const CHUNKS_MAX: usize = 1000;
@@ -154,7 +157,7 @@ impl<'a> ContentWriter<'a> {
     async fn cut(&mut self) -> Result<bool> {
         let Some(mut cutter) = self.cutter.take() else { return Err(broken()) };
         let ring = self.packer.chunks().ring().clone();
-        let (cutter, next) = blocking(move || {
+        let (cutter, next) = offload(STORING, move || {
             let next: Option<Bytes> = cutter.next();
             let next = next.map(|chunk| (ring.hashers().chunk(&chunk), chunk));
             (cutter, next)

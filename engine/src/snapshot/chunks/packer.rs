@@ -13,10 +13,10 @@ use super::{
     pack::{self, PackDraft},
     store::Chunks,
 };
-use crate::{
-    error::{Error, ErrorKind, Result},
-    ports::PutOutcome,
-};
+use crate::{error::Result, offload::offload, ports::PutOutcome};
+
+/// What is done on other threads here.
+pub(super) const STORING: &str = "storing a chunk";
 
 /// Where a chunk is, or will be once its pack is stored.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Packer {
             return Ok(slot.clone());
         }
         let (level, plain_bytes) = (self.chunks.settings().zstd_level, plain.len());
-        let encoded = blocking(move || pack::encode_chunk(&plain, level)).await?;
+        let encoded = offload(STORING, move || pack::encode_chunk(&plain, level)).await?;
         let mut open = self.open.lock().await;
         // Another content may have brought the same chunk meanwhile.
         if let Some(slot) = open.slots.get(&id) {
@@ -115,7 +115,7 @@ impl Packer {
         }
         let draft = std::mem::take(&mut open.draft);
         let (account_id, keys) = (self.chunks.account_id(), self.chunks.ring().current()?);
-        let sealed = blocking(move || draft.seal(account_id, &keys)).await??;
+        let sealed = offload(STORING, move || draft.seal(account_id, &keys)).await??;
         if self.chunks.put(&sealed).await? == PutOutcome::Created {
             open.bytes_stored += sealed.object.len() as u64;
         }
@@ -126,10 +126,4 @@ impl Packer {
         }
         Ok(())
     }
-}
-
-/// Runs work of more than half a millisecond on a thread for it.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let stopped = |error| Error::new(ErrorKind::Cancelled, "storing a chunk was stopped").caused_by(error);
-    tokio::task::spawn_blocking(work).await.map_err(stopped)
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{AccountId, scope::AccountScope},
+    offload::offload,
     ports::{Blobs, PutOutcome},
     snapshot::{
         documents::Documents,
@@ -238,9 +239,7 @@ impl Chunks {
             _ => error,
         })?;
         let opening_path = path.clone();
-        tokio::task::spawn_blocking(move || pack::open_chunk(&key, &opening_path, &spot, sealed))
-            .await
-            .map_err(|error| Error::new(ErrorKind::Cancelled, "reading a chunk was stopped").caused_by(error))?
-            .map_err(named)
+        let open = move || pack::open_chunk(&key, &opening_path, &spot, sealed);
+        offload("reading a chunk", open).await?.map_err(named)
     }
 }

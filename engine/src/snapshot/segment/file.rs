@@ -13,6 +13,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{SourceId, scope::AccountScope},
+    offload::offload,
     ports::Blobs,
     snapshot::{
         digest::FINGERPRINT_BYTES,
@@ -199,9 +200,7 @@ impl SegmentFile {
                 return self.open_block(number, sealed);
             }
             let file = self.clone();
-            tokio::task::spawn_blocking(move || file.open_block(number, sealed))
-                .await
-                .map_err(|error| Error::new(ErrorKind::Cancelled, "reading a block was stopped").caused_by(error))?
+            offload("reading a block", move || file.open_block(number, sealed)).await?
         };
         opened.await.map_err(|error| self.name_block(error, number))
     }
