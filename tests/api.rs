@@ -12,6 +12,8 @@ mod bodies;
 mod comparing;
 #[path = "api/connecting.rs"]
 mod connecting;
+#[path = "api/credentials.rs"]
+mod credentials;
 #[path = "api/data.rs"]
 mod data;
 #[path = "api/data_keys.rs"]

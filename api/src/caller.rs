@@ -9,8 +9,10 @@ use listbackup_engine::{
         AccessKey, Account, AccountId, KeyId, Membership, Role, UserId, role::Action, scope::AccountScope,
         user::MembershipStatus,
     },
+    ports::Person,
     store::{key, key1},
 };
+use secrecy::SecretString;
 use std::future::{Ready, ready};
 
 use crate::{problem::Problem, state::AppState};
@@ -30,6 +32,8 @@ pub enum Guard {
     Member,
     /// A member, or one of their access keys, whose role allows the action.
     May(Action),
+    /// A member, in whatever role, but a person: how somebody signs in is not for an access key.
+    Person,
     /// As `May`, but a person: an access key must not make or withdraw access keys.
     PersonMay(Action),
     /// Whoever runs this process: from this machine, or with the token of the settings.
@@ -83,6 +87,26 @@ impl FromRequest for Caller {
         // Absent only behind `Guard::Open`: the gate puts it there.
         let caller = request.extensions().get::<Self>().cloned();
         ready(caller.ok_or_else(|| Problem::unauthenticated("this route needs a caller")))
+    }
+}
+
+/// The access token of the person who calls; for routes behind `Guard::Person` only.
+pub struct AccessToken(pub SecretString);
+
+impl FromRequest for AccessToken {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let token = bearer(request).ok_or_else(|| Problem::unauthenticated("this route needs a person"));
+        ready(token.map(|token| Self(token.into())))
+    }
+}
+
+impl AccessToken {
+    /// The caller, as the identity asks for somebody who is signed in.
+    pub fn of(&self, caller: &Caller) -> Person<'_> {
+        Person { user_id: caller.user_id, access_token: &self.0 }
     }
 }
 

@@ -8,10 +8,10 @@ use utoipa::openapi::{Paths, RefOr, schema::Schema};
 use utoipa_actix_web::OpenApiFactory;
 
 use crate::{
-    caller::Guard::{self, May, Member, Open, Operator, PersonMay},
+    caller::Guard::{self, May, Member, Open, Operator, Person, PersonMay},
     services::{
         accounts, activity, activity_chain, auth, connections, data_keys, dead_letters, diffs, exports, files, health,
-        histories, integrations, jobs, keys, marks, me, records, restores, runs, schedules, search, sign_ins,
+        histories, integrations, jobs, keys, marks, me, passwords, records, restores, runs, schedules, search, second_factor, sign_ins,
         snapshots, source_actions, sources, system, verify,
     },
     state::Service,
@@ -62,6 +62,12 @@ fn auth_routes() -> Vec<Route> {
         post.at("/auth/login", Open, auth::login, &auth::__path_login),
         post.at("/auth/refresh", Open, auth::refresh, &auth::__path_refresh),
         post.at("/auth/logout", Open, auth::logout, &auth::__path_logout),
+        post.at("/auth/reset", Open, passwords::request_reset, &passwords::__path_request_reset),
+        post.at("/auth/reset/confirm", Open, passwords::reset, &passwords::__path_reset),
+        post.at("/auth/password", Person, passwords::change, &passwords::__path_change),
+        post.at("/auth/mfa/setup", Person, second_factor::set_up, &second_factor::__path_set_up),
+        post.at("/auth/mfa/enable", Person, second_factor::enable, &second_factor::__path_enable),
+        post.at("/auth/mfa/disable", Person, second_factor::disable, &second_factor::__path_disable),
         get.at("/auth/me", Member, me::read, &me::__path_read),
         patch.at("/auth/me", Member, me::update, &me::__path_update),
         get.at("/auth/accounts", Member, me::accounts, &me::__path_accounts),

@@ -8,7 +8,7 @@ use actix_web::{
 use listbackup_engine::{
     Error, ErrorKind,
     model::{AccountId, ActivityKind, UserId},
-    ports::SignedIn,
+    ports::{Person, SignIn, SignedIn},
     run::event::{self, Subject},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -65,6 +65,9 @@ pub struct Login {
     /// The password.
     #[schema(value_type = String, format = Password, max_length = 200)]
     password: SecretString,
+    /// From the authenticator app, or a recovery code; when the person has a second factor.
+    #[schema(value_type = Option<String>, max_length = 200)]
+    code: Option<SecretString>,
     /// The account to work in; the person's first when absent.
     #[schema(value_type = Option<schemas::AccountId>)]
     account_id: Option<AccountId>,
@@ -77,6 +80,18 @@ pub struct Refresh {
     /// From the last sign-in or refresh; good once.
     #[schema(value_type = String, format = Password, max_length = 4096)]
     refresh_token: SecretString,
+}
+
+/// A session to end.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Logout {
+    /// From the last sign-in or refresh.
+    #[schema(value_type = String, format = Password, max_length = 4096)]
+    refresh_token: SecretString,
+    /// True ends all sessions of the person, not only this one.
+    #[serde(default)]
+    everywhere: bool,
 }
 
 /// Tokens of a signed-in person.
@@ -146,14 +161,22 @@ pub async fn resend(state: Data<AppState>, body: Body<Address>) -> Result<HttpRe
 /// Signs in.
 #[utoipa::path(post, path = "/auth/login", request_body = Login, responses(
     (status = 200, description = "Signed in.", body = TokenPair),
-    (status = 401, description = "Address or password are wrong, or the address is not proved.",
+    (status = 401, description = "Address, password or code are wrong, or the address is not proved. With the code \
+        `second_factor_required`, address and password are right: send them again with `code`.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn login(state: Data<AppState>, body: Body<Login>) -> Answer<TokenPair> {
-    let Login { email, password, account_id } = body.value;
-    let signed_in = state.ports.identity.sign_in(&email, &password, account_id).await.map_err(refused)?;
-    record_sign_in(&state, &signed_in).await?;
+    let Login { email, password, code, account_id } = body.value;
+    let identity = &state.ports.identity;
+    let signed_in = match identity.sign_in(&email, &password, account_id).await.map_err(refused)? {
+        SignIn::Done(signed_in) => signed_in,
+        SignIn::SecondFactor(challenge) => {
+            let code = code.ok_or_else(second_factor_required)?;
+            identity.answer(&challenge.token, &code).await.map_err(refused)?
+        }
+    };
+    record(&state, &signed_in, ActivityKind::UserSignedIn).await?;
     Ok(Json(TokenPair::of(&signed_in)))
 }
 
@@ -167,11 +190,22 @@ pub async fn refresh(state: Data<AppState>, body: Body<Refresh>) -> Answer<Token
     Ok(Json(TokenPair::of(&signed_in)))
 }
 
-/// Ends the session of a refresh token. Its access token ends by itself, within 15 minutes.
-#[utoipa::path(post, path = "/auth/logout", request_body = Refresh, responses(
-    (status = 204, description = "Signed out.")))]
-pub async fn logout(state: Data<AppState>, body: Body<Refresh>) -> Result<HttpResponse, Problem> {
-    state.ports.identity.sign_out(&body.value.refresh_token).await?;
+/// Ends the session of a refresh token, or all of its person. Access tokens end by themselves, within 15 minutes.
+#[utoipa::path(post, path = "/auth/logout", request_body = Logout, responses(
+    (status = 204, description = "Signed out."),
+    (status = 401, description = "All sessions are to end, and the token is unknown, used or expired.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn logout(state: Data<AppState>, body: Body<Logout>) -> Result<HttpResponse, Problem> {
+    let (identity, Logout { refresh_token, everywhere }) = (&state.ports.identity, body.value);
+    if everywhere {
+        // A token that is good once proves the person.
+        let proved = identity.refresh(&refresh_token).await.map_err(refused)?;
+        let person = Person { user_id: proved.user_id, access_token: &proved.access_token };
+        identity.sign_out_everywhere(person).await?;
+        record(&state, &proved, ActivityKind::UserSignedOut).await?;
+    } else {
+        identity.sign_out(&refresh_token).await?;
+    }
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -189,21 +223,26 @@ impl TokenPair {
 }
 
 /// A sign-in that fails is about credentials (401), not about rights (403).
-fn refused(error: Error) -> Problem {
+pub(super) fn refused(error: Error) -> Problem {
     match error.kind() {
         ErrorKind::Denied => Problem::new(StatusCode::UNAUTHORIZED, "sign_in_refused", error.message()),
         _ => error.into(),
     }
 }
 
-fn taken() -> HttpResponse {
+fn second_factor_required() -> Problem {
+    let detail = "send the sign-in again with `code`: the one that the authenticator app shows, or a recovery code";
+    Problem::new(StatusCode::UNAUTHORIZED, "second_factor_required", detail)
+}
+
+/// The answer to what is done, if at all, without telling.
+pub(super) fn taken() -> HttpResponse {
     HttpResponse::Accepted().json(Taken { status: "taken" })
 }
 
-async fn record_sign_in(state: &AppState, signed_in: &SignedIn) -> Result<(), Problem> {
+async fn record(state: &AppState, signed_in: &SignedIn, kind: ActivityKind) -> Result<(), Problem> {
     let scope = state.system.account(signed_in.account_id);
     let actor = signed_in.user_id.to_string();
-    let kind = ActivityKind::UserSignedIn;
-    let signed = event::event(&state.ports, signed_in.account_id, kind, &actor, Subject::default(), Map::new());
-    Ok(commit(state, &scope, Vec::new(), signed).await?)
+    let told = event::event(&state.ports, signed_in.account_id, kind, &actor, Subject::default(), Map::new());
+    Ok(commit(state, &scope, Vec::new(), told).await?)
 }

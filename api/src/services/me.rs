@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::Answer;
 use crate::{
     body::{Body, Params},
-    caller::Caller,
+    caller::{AccessToken, Caller},
     etag::{ETag, IfMatch},
     paging::{Page, PageParams},
     problem::Problem,
@@ -42,6 +42,9 @@ pub struct Me {
     /// Their role in it; an access key may be allowed less.
     #[schema(value_type = schemas::Role)]
     role: Role,
+    /// Whether signing in asks them for a second factor; absent for an access key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_factor: Option<bool>,
     /// When they registered.
     created_at: Timestamp,
 }
@@ -70,9 +73,14 @@ pub struct MyAccount {
 
 /// The caller's profile.
 #[utoipa::path(get, path = "/auth/me", responses((status = 200, description = "The profile, with its `ETag`.", body = Me)))]
-pub async fn read(state: Data<AppState>, caller: Caller) -> Result<HttpResponse, Problem> {
+pub async fn read(
+    state: Data<AppState>,
+    caller: Caller,
+    token: Option<AccessToken>,
+) -> Result<HttpResponse, Problem> {
     let user = find(&state, &caller).await?;
-    Ok(tag(&user).answer(StatusCode::OK, &Me::of(user.row, &caller)))
+    let second_factor = has_factor(&state, &caller, token).await?;
+    Ok(tag(&user).answer(StatusCode::OK, &Me::of(user.row, &caller, second_factor)))
 }
 
 /// Changes the caller's profile.
@@ -83,17 +91,19 @@ pub async fn read(state: Data<AppState>, caller: Caller) -> Result<HttpResponse,
 pub async fn update(
     state: Data<AppState>,
     caller: Caller,
+    token: Option<AccessToken>,
     if_match: IfMatch,
     body: Body<MeChanges>,
 ) -> Result<HttpResponse, Problem> {
     let mut user = find(&state, &caller).await?;
+    let second_factor = has_factor(&state, &caller, token).await?;
     if_match.check(&tag(&user))?;
     if let Some(name) = body.value.name {
         user.row.name = name;
     }
     state.store.transact(&state.system, vec![put(&user.row, Condition::Version(user.version))?]).await?;
     user.version += 1;
-    Ok(tag(&user).answer(StatusCode::OK, &Me::of(user.row, &caller)))
+    Ok(tag(&user).answer(StatusCode::OK, &Me::of(user.row, &caller, second_factor)))
 }
 
 /// The accounts that the caller is a member of.
@@ -116,15 +126,23 @@ pub async fn accounts(state: Data<AppState>, caller: Caller, page: Params<PagePa
 }
 
 impl Me {
-    fn of(user: User, caller: &Caller) -> Self {
+    fn of(user: User, caller: &Caller, second_factor: Option<bool>) -> Self {
         Self {
             id: user.user_id,
             email: user.email,
             name: user.name,
             account_id: caller.account_id(),
             role: caller.role,
+            second_factor,
             created_at: user.created_at,
         }
+    }
+}
+
+async fn has_factor(state: &AppState, caller: &Caller, token: Option<AccessToken>) -> Result<Option<bool>, Problem> {
+    match token.filter(|_| caller.key.is_none()) {
+        Some(token) => Ok(Some(state.ports.identity.has_factor(token.of(caller)).await?)),
+        None => Ok(None),
     }
 }
 

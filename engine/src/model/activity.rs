@@ -84,6 +84,21 @@ pub enum ActivityKind {
     /// A person signed in.
     #[serde(rename = "user.signed_in")]
     UserSignedIn,
+    /// A person ended all of their sessions.
+    #[serde(rename = "user.signed_out")]
+    UserSignedOut,
+    /// A person set a new password by a mailed code.
+    #[serde(rename = "user.password_reset")]
+    UserPasswordReset,
+    /// A person changed their password.
+    #[serde(rename = "user.password_changed")]
+    UserPasswordChanged,
+    /// A person is asked for a second factor from now on.
+    #[serde(rename = "user.second_factor_enabled")]
+    UserSecondFactorEnabled,
+    /// A person is not asked for a second factor any more.
+    #[serde(rename = "user.second_factor_disabled")]
+    UserSecondFactorDisabled,
     /// An access key was made.
     #[serde(rename = "key.created")]
     KeyCreated,
@@ -210,6 +225,11 @@ impl ActivityKind {
             Self::AccountKeyDestroyed => "account.key_destroyed",
             Self::MemberAdded => "member.added",
             Self::UserSignedIn => "user.signed_in",
+            Self::UserSignedOut => "user.signed_out",
+            Self::UserPasswordReset => "user.password_reset",
+            Self::UserPasswordChanged => "user.password_changed",
+            Self::UserSecondFactorEnabled => "user.second_factor_enabled",
+            Self::UserSecondFactorDisabled => "user.second_factor_disabled",
             Self::KeyCreated => "key.created",
             Self::KeyDeleted => "key.deleted",
             Self::SourceCreated => "source.created",
