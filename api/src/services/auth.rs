@@ -8,7 +8,7 @@ use actix_web::{
 use listbackup_engine::{
     Error, ErrorKind,
     model::{AccountId, ActivityKind, UserId},
-    ports::SignedIn,
+    ports::{SignIn, SignedIn},
     run::event::{self, Subject},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -152,7 +152,12 @@ pub async fn resend(state: Data<AppState>, body: Body<Address>) -> Result<HttpRe
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn login(state: Data<AppState>, body: Body<Login>) -> Answer<TokenPair> {
     let Login { email, password, account_id } = body.value;
-    let signed_in = state.ports.identity.sign_in(&email, &password, account_id).await.map_err(refused)?;
+    let signed_in = match state.ports.identity.sign_in(&email, &password, account_id).await.map_err(refused)? {
+        SignIn::Done(signed_in) => signed_in,
+        SignIn::SecondFactor(_) => {
+            return Err(refused(Error::new(ErrorKind::Denied, "this sign-in needs a second factor")));
+        }
+    };
     record_sign_in(&state, &signed_in).await?;
     Ok(Json(TokenPair::of(&signed_in)))
 }
