@@ -1,6 +1,8 @@
 //! What the ports promise, kept by the embedded stores; and what only these promise: one writer, a private directory,
 //! and nothing lost when the process is killed or the disk is full.
 
+#[path = "support/authenticator.rs"]
+mod authenticator;
 #[path = "support/embedded/mod.rs"]
 mod embedded;
 #[path = "support/memory/mod.rs"]

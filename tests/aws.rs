@@ -1,5 +1,9 @@
 //! What the ports promise, kept by the stores of AWS on both of its stand-ins; and what only these meet: answers of their services.
 
+#[path = "support/authenticator.rs"]
+mod authenticator;
+#[path = "aws/credentials.rs"]
+mod credentials;
 #[path = "aws/events.rs"]
 mod events;
 #[path = "aws/identity.rs"]

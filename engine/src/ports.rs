@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub use self::{
     blobs::{BlobEntry, Blobs, PutOutcome},
     events::Events,
-    identity::{Identity, SignedIn},
+    identity::{Challenge, Identity, NewFactor, Person, SignIn, SignedIn},
     keys::{DataKey, Keys},
     mail::{Letter, Mail},
     queue::{DeadLetter, Message, Queue, QueueDepth, QueueName},

@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use listbackup_engine::{
     Error, ErrorKind, Result,
     model::{Account, AccountId, Membership, Role, UserId, user::MembershipStatus},
-    ports::{Condition, Identity, SignedIn},
+    ports::{Condition, Identity, NewFactor, Person, SignIn, SignedIn},
     store::put,
 };
 use secrecy::SecretString;
@@ -36,13 +36,40 @@ impl Identity for Elsewhere {
     async fn resend(&self, _: &str) -> Result<()> {
         Err(elsewhere())
     }
-    async fn sign_in(&self, _: &str, _: &SecretString, _: Option<AccountId>) -> Result<SignedIn> {
+    async fn sign_in(&self, _: &str, _: &SecretString, _: Option<AccountId>) -> Result<SignIn> {
+        Err(elsewhere())
+    }
+    async fn answer(&self, _: &SecretString, _: &SecretString) -> Result<SignedIn> {
         Err(elsewhere())
     }
     async fn refresh(&self, _: &SecretString) -> Result<SignedIn> {
         Err(elsewhere())
     }
     async fn sign_out(&self, _: &SecretString) -> Result<()> {
+        Err(elsewhere())
+    }
+    async fn sign_out_everywhere(&self, _: Person<'_>) -> Result<()> {
+        Err(elsewhere())
+    }
+    async fn request_reset(&self, _: &str) -> Result<()> {
+        Err(elsewhere())
+    }
+    async fn reset(&self, _: &str, _: &SecretString, _: &SecretString) -> Result<()> {
+        Err(elsewhere())
+    }
+    async fn change_password(&self, _: Person<'_>, _: &SecretString, _: &SecretString) -> Result<()> {
+        Err(elsewhere())
+    }
+    async fn has_factor(&self, _: Person<'_>) -> Result<bool> {
+        Err(elsewhere())
+    }
+    async fn set_up_factor(&self, _: Person<'_>) -> Result<NewFactor> {
+        Err(elsewhere())
+    }
+    async fn enable_factor(&self, _: Person<'_>, _: &SecretString) -> Result<Vec<SecretString>> {
+        Err(elsewhere())
+    }
+    async fn disable_factor(&self, _: Person<'_>, _: &SecretString) -> Result<()> {
         Err(elsewhere())
     }
     async fn jwks(&self) -> Result<Value> {

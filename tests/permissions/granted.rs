@@ -30,6 +30,7 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
     ("accounts", "dynamodb:", "-runs", "destroying keys while runs are live"),
     ("auth", "dynamodb:GetItem", "-oauth-states", "a request that is sent again"),
     ("auth", "dynamodb:BatchGetItem", "-users", UNSEEN),
+    ("auth", "cognito-idp:AdminUserGlobalSignOut", "", "a new password by a letter; nobody loses theirs this day"),
     ("data", "dynamodb:GetItem", "-oauth-states", "a request that is sent again"),
     ("data", "dynamodb:GetItem", "-files", UNSEEN),
     ("data", "dynamodb:GetItem", "-jobs", UNSEEN),

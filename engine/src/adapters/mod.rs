@@ -1,5 +1,6 @@
 //! Implementations of the ports.
 
+mod authenticator;
 #[cfg(feature = "aws")]
 pub mod aws;
 mod blob_path;

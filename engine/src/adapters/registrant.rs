@@ -1,4 +1,4 @@
-//! What somebody who registers must give: one rule for every identity.
+//! What somebody who registers, or sets another password, must give: one rule for every identity.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -25,12 +25,8 @@ pub(super) fn check(email: &str, password: &SecretString, name: &str) -> Result<
     if address.is_none() {
         problem("/email", "must be an e-mail address, such as ada@example.com".to_owned());
     }
-    let password = password.expose_secret();
-    if password.chars().count() < MIN_PASSWORD_CHARS {
-        problem("/password", format!("must have at least {MIN_PASSWORD_CHARS} characters"));
-    }
-    if password.len() > MAX_PASSWORD_BYTES {
-        problem("/password", format!("must have at most {MAX_PASSWORD_BYTES} bytes"));
+    for message in weaknesses(password) {
+        problem("/password", message);
     }
     let name = name.trim();
     if name.is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
@@ -40,6 +36,25 @@ pub(super) fn check(email: &str, password: &SecretString, name: &str) -> Result<
         Some(address) if problems.is_empty() => Ok((address, name.to_owned())),
         _ => Err(Error::invalid("the registration is not complete", problems)),
     }
+}
+
+/// Checks a password that takes the place of another one.
+///
+/// # Errors
+/// `Invalid` with every problem.
+pub(super) fn check_password(password: &SecretString) -> Result<()> {
+    let problem = |message| Problem { place: "/password".to_owned(), message };
+    let problems: Vec<_> = weaknesses(password).map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Error::invalid("the new password does not do", problems)) }
+}
+
+fn weaknesses(password: &SecretString) -> impl Iterator<Item = String> {
+    let password = password.expose_secret();
+    let short = password.chars().count() < MIN_PASSWORD_CHARS;
+    let long = password.len() > MAX_PASSWORD_BYTES;
+    let short = short.then(|| format!("must have at least {MIN_PASSWORD_CHARS} characters"));
+    let long = long.then(|| format!("must have at most {MAX_PASSWORD_BYTES} bytes"));
+    short.into_iter().chain(long)
 }
 
 /// The address in lower case; `None` when it is none.

@@ -1,6 +1,7 @@
 //! What only the embedded stores promise.
 
 mod directory;
+mod second_factor;
 mod survival;
 
 use listbackup_engine::{

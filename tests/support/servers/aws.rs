@@ -111,7 +111,8 @@ impl Aws {
         let policy = json!({ "PasswordPolicy": { "MinimumLength": 10, "RequireUppercase": false, "RequireLowercase": false,
             "RequireNumbers": false, "RequireSymbols": false } });
         let pool = json!({ "PoolName": "listbackup-test", "UsernameAttributes": ["email"],
-            "AutoVerifiedAttributes": ["email"], "Policies": policy });
+            "AutoVerifiedAttributes": ["email"], "Policies": policy, "MfaConfiguration": "OPTIONAL",
+            "AccountRecoverySetting": { "RecoveryMechanisms": [{ "Name": "verified_email", "Priority": 1 }] } });
         let pool = self.ask("cognito-idp", "AWSCognitoIdentityProviderService.CreateUserPool", &pool).await;
         let pool_id = pool["UserPool"]["Id"].as_str().expect("a pool has an id").to_owned();
         let client = json!({ "UserPoolId": pool_id, "ClientName": "listbackup-test", "GenerateSecret": false,

@@ -1,12 +1,16 @@
 //! The promises of the identity port.
 
+mod passwords;
+mod second_factor;
+mod sessions;
+
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use listbackup_engine::{
     ErrorKind,
     model::{Account, Membership, Role, User, UserId, user::MembershipStatus},
-    ports::{Condition, Identity, Query, SignedIn, SortRange},
+    ports::{Challenge, Condition, Identity, Person, Query, SignIn, SignedIn, SortRange},
     store::{self, Store},
     tables::{Row, USERS, USERS_ACCOUNTS},
 };
@@ -30,6 +34,14 @@ pub struct Known {
     pub sends_no_code_again: bool,
     /// It can neither refresh a session in the way of today nor end one.
     pub has_no_sessions: bool,
+    /// It ends sessions that are more than a second old, and these are not.
+    pub ends_old_sessions: bool,
+    /// It takes any code for one of a letter.
+    pub takes_any_letter: bool,
+    /// It takes any code for one of an authenticator app.
+    pub takes_any_code: bool,
+    /// It does not look at the session of a question, or tells an unknown one like an unknown pool.
+    pub knows_no_questions: bool,
 }
 
 /// Those that do not rest on what a user pool keeps by itself: the life of its codes, letters, tokens and guesses.
@@ -46,6 +58,12 @@ pub async fn keeps_those_of_a_pool(signing: &Signing<'_>, known: Known) {
         signing.signing_out_ends_the_session().await;
         signing.who_loses_the_account_loses_the_session().await;
     }
+    signing.a_new_password_is_set_by_a_letter_and_ends_sign_ins(known).await;
+    signing.whoever_asks_for_a_new_password_is_answered_alike().await;
+    signing.a_new_password_is_set_by_the_old_one_and_ends_sign_ins(known).await;
+    signing.signing_out_everywhere_ends_every_sign_in(known).await;
+    signing.a_second_factor_is_asked_for_until_it_is_turned_off(known).await;
+    signing.a_new_password_keeps_the_second_factor().await;
 }
 
 /// Every promise, one after another.
@@ -62,10 +80,29 @@ pub async fn keeps_all(signing: &Signing<'_>) {
     signing.guessing_is_slowed_down_and_denies_nobody().await;
     signing.access_tokens_are_verified_by_the_published_keys().await;
     signing.work_in_an_account_needs_a_place_there_or_above().await;
+    let known = Known::default();
+    signing.a_new_password_is_set_by_a_letter_and_ends_sign_ins(known).await;
+    signing.whoever_asks_for_a_new_password_is_answered_alike().await;
+    signing.asking_for_letters_ends_no_code_and_floods_nobody().await;
+    signing.guesses_of_letters_are_limited_and_keep_nobody_out().await;
+    signing.a_new_password_is_set_by_the_old_one_and_ends_sign_ins(known).await;
+    signing.signing_out_everywhere_ends_every_sign_in(known).await;
+    signing.a_second_factor_is_asked_for_until_it_is_turned_off(known).await;
+    signing.a_new_password_keeps_the_second_factor().await;
+    signing.a_code_counts_once_and_for_a_minute_and_a_half().await;
+    signing.a_code_that_comes_twice_at_one_time_lets_one_in().await;
+    signing.a_recovery_code_counts_once().await;
+    signing.a_question_is_answered_once_and_in_time().await;
+    signing.guesses_of_codes_are_limited_and_keep_nobody_out().await;
 }
 
 fn secret(text: &str) -> SecretString {
     SecretString::from(text.to_owned())
+}
+
+/// As whom somebody asks who is signed in.
+fn person(signed_in: &SignedIn) -> Person<'_> {
+    Person { user_id: signed_in.user_id, access_token: &signed_in.access_token }
 }
 
 impl Signing<'_> {
@@ -96,7 +133,21 @@ impl Signing<'_> {
     }
 
     async fn sign_in(&self, email: &str) -> SignedIn {
-        self.identity().sign_in(email, &secret(PASSWORD), None).await.unwrap()
+        self.sign_in_with(email, PASSWORD).await
+    }
+
+    async fn sign_in_with(&self, email: &str, password: &str) -> SignedIn {
+        match self.identity().sign_in(email, &secret(password), None).await.unwrap() {
+            SignIn::Done(signed_in) => signed_in,
+            SignIn::SecondFactor(_) => panic!("{email} was asked for a second factor"),
+        }
+    }
+
+    async fn question(&self, email: &str, password: &str) -> Challenge {
+        match self.identity().sign_in(email, &secret(password), None).await.unwrap() {
+            SignIn::Done(_) => panic!("{email} was not asked for a second factor"),
+            SignIn::SecondFactor(challenge) => challenge,
+        }
     }
 
     async fn refused(&self, email: &str, password: &str) -> (ErrorKind, String) {
@@ -212,47 +263,6 @@ impl Signing<'_> {
         self.sign_in(&email).await;
         assert_eq!(self.refused(&email, "password of mallory").await.0, ErrorKind::Denied);
         assert!(self.identity().verify(&email, &self.code(&email)).await.is_err(), "the other code ended with it");
-    }
-
-    async fn a_refresh_token_is_used_once_and_reuse_ends_the_family(&self) {
-        let (email, user_id) = self.person().await;
-        let first = self.sign_in(&email).await;
-        let elsewhere = self.sign_in(&email).await;
-        let second = self.identity().refresh(&first.refresh_token).await.unwrap();
-        assert_eq!(second.user_id, user_id);
-        let third = self.identity().refresh(&second.refresh_token).await.unwrap();
-        assert!(self.denied(&first.refresh_token).await, "used before");
-        assert!(self.denied(&third.refresh_token).await, "reuse ended the family");
-        assert!(!self.denied(&elsewhere.refresh_token).await, "another session goes on");
-        assert!(self.denied(&secret("lbr_unknown")).await);
-        // Used in parallel: one at most gets on, and the family ends.
-        let shared = self.sign_in(&email).await;
-        let racers = (0..8).map(|_| self.identity().refresh(&shared.refresh_token));
-        let winners: Vec<_> = futures::future::join_all(racers).await.into_iter().flatten().collect();
-        assert_eq!(winners.len(), 1);
-        assert!(self.denied(&winners[0].refresh_token).await);
-        let idle = self.sign_in(&email).await;
-        pass(Duration::from_secs(31 * 24 * 3600)).await;
-        assert!(self.denied(&idle.refresh_token).await, "expired");
-    }
-
-    async fn denied(&self, refresh_token: &SecretString) -> bool {
-        match self.identity().refresh(refresh_token).await {
-            Ok(_) => false,
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Denied);
-                true
-            }
-        }
-    }
-
-    async fn signing_out_ends_the_session(&self) {
-        let (email, _) = self.person().await;
-        let first = self.sign_in(&email).await;
-        let second = self.identity().refresh(&first.refresh_token).await.unwrap();
-        self.identity().sign_out(&second.refresh_token).await.unwrap();
-        assert!(self.denied(&second.refresh_token).await);
-        self.identity().sign_out(&secret("lbr_unknown")).await.unwrap();
     }
 
     async fn who_has_no_account_does_not_sign_in(&self) {

@@ -11,11 +11,15 @@
 //! * **Two registrations** of one address that nobody proved yet: the pool keeps the first, with its password, and mails its code
 //!   again. So whoever gets a code without having registered must not use it: the letter of the pool should say so. An owner who did, sets
 //!   another password by the pool's reset, which goes to the address.
-//! * A second factor can be set up in the pool, and not given here yet: such people are refused.
+//! * **Another password** ends every sign-in: after a reset that takes `AdminUserGlobalSignOut`, since nobody is signed in then.
+//! * **Second factors** are authenticator apps (`MfaConfiguration: OPTIONAL` with `SOFTWARE_TOKEN_MFA`), without recovery codes:
+//!   `identity/second_factor.rs`. Who is to give something else, such as a code by SMS, is refused.
 
 mod answers;
+mod passwords;
 mod people;
 mod public_keys;
+mod second_factor;
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +32,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use self::{
-    people::{People, Person},
+    people::{People, PoolUser},
     public_keys::PublicKeys,
 };
 use super::{AwsClients, AwsSettings};
@@ -36,7 +40,7 @@ use crate::{
     adapters::registrant,
     error::{Error, ErrorKind, Result},
     model::{AccountId, UserId},
-    ports::{Clock, Identity, Random, SignedIn, Tables},
+    ports::{Clock, Identity, NewFactor, Person, Random, SignIn, SignedIn, Tables},
 };
 
 /// Stands for what is no address, so that it is refused as an unknown one is.
@@ -82,7 +86,7 @@ impl CognitoIdentity {
     }
 
     /// The person of an address, or of a user's name, as the pool knows them.
-    async fn person(&self, name: &str) -> Result<Person> {
+    async fn person(&self, name: &str) -> Result<PoolUser> {
         let get = self.client.admin_get_user().user_pool_id(&self.pool_id).username(name);
         let user = get.send().await.map_err(answers::failed)?;
         let attributes = user.user_attributes.unwrap_or_default();
@@ -93,7 +97,7 @@ impl CognitoIdentity {
             return Err(Error::new(ErrorKind::Invalid, "a user of the pool has no address or no id").with("user", name));
         };
         let is_proved = attribute("email_verified").is_some_and(|value| value == "true");
-        Ok(Person { user_id, name: attribute("name").unwrap_or_else(|| email.clone()), email, is_proved })
+        Ok(PoolUser { user_id, name: attribute("name").unwrap_or_else(|| email.clone()), email, is_proved })
     }
 
     /// What the pool gave, for work in an account. Without a place in one the session ends at once.
@@ -194,20 +198,24 @@ impl Identity for CognitoIdentity {
         }
     }
 
-    async fn sign_in(&self, email: &str, password: &SecretString, account: Option<AccountId>) -> Result<SignedIn> {
+    async fn sign_in(&self, email: &str, password: &SecretString, account: Option<AccountId>) -> Result<SignIn> {
         let email = registrant::normalise(email).unwrap_or_else(|| NOBODY.to_owned());
         let sign_in = self
             .client
             .initiate_auth()
             .client_id(&self.client_id)
             .auth_flow(AuthFlowType::UserPasswordAuth)
-            .auth_parameters("USERNAME", email)
+            .auth_parameters("USERNAME", &email)
             .auth_parameters("PASSWORD", password.expose_secret());
         let answer = sign_in.send().await.map_err(answers::of_sign_in)?;
         match answer.authentication_result {
-            Some(given) => self.signed_in(given, None, account).await,
-            None => Err(answers::challenged(answer.challenge_name.as_ref())),
+            Some(given) => self.signed_in(given, None, account).await.map(SignIn::Done),
+            None => self.asked(answer, &email, account).map(SignIn::SecondFactor),
         }
+    }
+
+    async fn answer(&self, challenge: &SecretString, code: &SecretString) -> Result<SignedIn> {
+        self.answer_challenge(challenge, code).await
     }
 
     async fn refresh(&self, refresh_token: &SecretString) -> Result<SignedIn> {
@@ -234,6 +242,38 @@ impl Identity for CognitoIdentity {
             Err(error) if answers::is_no_token(&error) => Ok(()),
             Err(error) => Err(answers::failed(error)),
         }
+    }
+
+    async fn sign_out_everywhere(&self, person: Person<'_>) -> Result<()> {
+        self.end_every_sign_in(person.access_token).await
+    }
+
+    async fn request_reset(&self, email: &str) -> Result<()> {
+        self.mail_reset_code(email).await
+    }
+
+    async fn reset(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<()> {
+        self.reset_password(email, code, password).await
+    }
+
+    async fn change_password(&self, person: Person<'_>, old: &SecretString, new: &SecretString) -> Result<()> {
+        self.replace_password(person.access_token, old, new).await
+    }
+
+    async fn has_factor(&self, person: Person<'_>) -> Result<bool> {
+        self.factor_is_on(person.access_token).await
+    }
+
+    async fn set_up_factor(&self, person: Person<'_>) -> Result<NewFactor> {
+        self.make_factor(person.access_token).await
+    }
+
+    async fn enable_factor(&self, person: Person<'_>, code: &SecretString) -> Result<Vec<SecretString>> {
+        self.turn_factor_on(person.access_token, code).await.map(|()| Vec::new())
+    }
+
+    async fn disable_factor(&self, person: Person<'_>, code: &SecretString) -> Result<()> {
+        self.turn_factor_off(person.access_token, code).await
     }
 
     async fn jwks(&self) -> Result<Value> {

@@ -8,18 +8,29 @@
 //! **Guessing**: wrong passwords for an address are slowed down, not locked out: ten at once, then one each half minute.
 //! A refused attempt costs nothing and puts nothing off, so that a person under attack waits for the next free slot
 //! at the longest; whoever is signed in is not touched. Unknown addresses are limited, answered and worked on in the
-//! same way. Limits by client are the API's.
+//! same way. Codes are counted apart (`passwords_anew.rs`, `second_factor.rs`). Limits by client are the API's.
+//!
+//! **Secrets**: passwords are kept by a slow hash; tokens and codes, which nobody guesses, by a quick one; the secret of an authenticator
+//! app sealed, since codes are made of it.
 
 mod attempts;
+mod challenges;
+mod factors;
+mod letters;
+mod limits;
 mod passwords;
+mod passwords_anew;
 mod people;
 mod refresh;
 mod registration;
+mod resets;
 mod rewrap;
+mod second_factor;
 mod signing;
 mod tokens;
+mod totp;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -28,23 +39,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 pub(super) use self::rewrap::{remove_other_forms, wrap_secrets_anew};
-use self::{attempts::Attempts, passwords::Passwords, refresh::Grant, registration::Applicant, signing::SigningKeys};
+use self::{limits::Limits, passwords::Passwords, refresh::Grant, registration::Applicant, signing::SigningKeys};
 use super::database::Database;
 use crate::{
     adapters::registrant,
     error::{Error, ErrorKind, Result},
     model::{AccountId, UserId},
-    ports::{Clock, Identity, Keys, Letter, Mail, Random, SignedIn},
+    ports::{Challenge, Clock, Identity, Keys, Mail, NewFactor, Person, Random, SignIn, SignedIn},
 };
-
-/// Wrong passwords that an address may have at once.
-const SIGN_IN_BURST: u32 = 10;
-/// One more after this.
-const SIGN_IN_PACE: Duration = Duration::from_secs(30);
-/// Letters that an address may get at once.
-const LETTER_BURST: u32 = 5;
-/// One more after this.
-const LETTER_PACE: Duration = Duration::from_secs(12 * 60);
 
 /// The embedded identity.
 pub(super) struct EmbeddedIdentity {
@@ -54,8 +56,8 @@ pub(super) struct EmbeddedIdentity {
     random: Arc<dyn Random>,
     passwords: Passwords,
     signing: SigningKeys,
-    sign_ins: Attempts,
-    letters: Attempts,
+    keys: Arc<dyn Keys>,
+    limits: Limits,
     issuer: String,
 }
 
@@ -63,6 +65,9 @@ pub(super) struct EmbeddedIdentity {
 pub(super) fn set_up(connection: &Connection, random: &dyn Random) -> Result<()> {
     signing::set_up(connection, random)?;
     registration::set_up(connection)?;
+    resets::set_up(connection)?;
+    factors::set_up(connection)?;
+    challenges::set_up(connection)?;
     refresh::set_up(connection)
 }
 
@@ -77,10 +82,10 @@ impl EmbeddedIdentity {
     ) -> Result<Self> {
         let issuer = signing::issuer(&database)?;
         Ok(Self {
-            signing: SigningKeys::new(database.clone(), keys, random.clone()),
+            signing: SigningKeys::new(database.clone(), keys.clone(), random.clone()),
             passwords: Passwords::new(random.clone()),
-            sign_ins: Attempts::new(SIGN_IN_BURST, SIGN_IN_PACE),
-            letters: Attempts::new(LETTER_BURST, LETTER_PACE),
+            keys,
+            limits: Limits::new(),
             database,
             mail,
             clock,
@@ -89,20 +94,21 @@ impl EmbeddedIdentity {
         })
     }
 
-    /// Checks the password and says who it is; the answer and the work are the same for all who fail.
-    async fn authenticate(&self, email: &str, password: &SecretString) -> Result<UserId> {
+    /// Checks the password and says who it is, with the hash that it was checked against; the answer and the work are the same for all
+    /// who fail.
+    async fn authenticate(&self, email: &str, password: &SecretString) -> Result<(UserId, Option<String>)> {
         let now = self.clock.now();
-        self.sign_ins.take(email, now)?;
+        self.limits.sign_ins.take(email, now)?;
         let (address, now_s) = (email.to_owned(), now.as_second());
         let user = self.database.read(move |connection| people::by_email(connection, now_s, &address)).await?;
-        let hash = user.as_ref().and_then(|user| user.row.password_hash());
-        let right = self.passwords.verify(password, hash).await?;
+        let hash = user.as_ref().and_then(|user| user.row.password_hash()).map(str::to_owned);
+        let right = self.passwords.verify(password, hash.as_deref()).await?;
         match user {
             Some(user) if right && user.row.verified_at.is_some() => {
-                self.sign_ins.forgive(email);
-                Ok(user.row.user_id)
+                self.limits.sign_ins.forgive(email);
+                Ok((user.row.user_id, hash))
             }
-            _ => Err(Error::new(ErrorKind::Denied, "the address or the password is wrong")),
+            _ => Err(refused()),
         }
     }
 
@@ -110,31 +116,6 @@ impl EmbeddedIdentity {
         let access_token = self.signing.access_token(&self.issuer, grant.user_id, grant.account_id, now).await?;
         let Grant { user_id, account_id } = grant;
         Ok(SignedIn { access_token, refresh_token, expires_in: signing::ACCESS_TOKEN_LIFETIME, user_id, account_id })
-    }
-
-    async fn send_code(&self, email: &str, name: &str, code: &str) -> Result<()> {
-        self.mail
-            .send(&Letter {
-                to: email.to_owned(),
-                subject: "Your ListBackup verification code".to_owned(),
-                text: format!(
-                    "Hello {name},\n\nyour verification code is:\n\nCode: {code}\n\nIt can be used once, within an hour. \
-                     If you did not register, ignore this letter: without the code nothing happens."
-                ),
-            })
-            .await
-    }
-
-    async fn send_reminder(&self, email: &str) -> Result<()> {
-        self.mail
-            .send(&Letter {
-                to: email.to_owned(),
-                subject: "You have a ListBackup account already".to_owned(),
-                text: "Somebody, most likely you, registered with this address. It has an account already: sign in, \
-                       or reset your password. If it was not you, there is nothing to do."
-                    .to_owned(),
-            })
-            .await
     }
 }
 
@@ -144,7 +125,7 @@ impl Identity for EmbeddedIdentity {
         let now = self.clock.now();
         let (email, name) = registrant::check(email, password, name)?;
         let password_hash = self.passwords.hash(password).await?;
-        if self.letters.take(&email, now).is_err() {
+        if self.limits.letters.take(&email, now).is_err() {
             // Enough letters for now; the answer stays the same.
             return Ok(());
         }
@@ -182,7 +163,7 @@ impl Identity for EmbeddedIdentity {
     async fn resend(&self, email: &str) -> Result<()> {
         let now = self.clock.now();
         let Some(email) = registrant::normalise(email) else { return Ok(()) };
-        if self.letters.take(&email, now).is_err() {
+        if self.limits.letters.take(&email, now).is_err() {
             return Ok(());
         }
         let code = tokens::code(&*self.random);
@@ -203,23 +184,40 @@ impl Identity for EmbeddedIdentity {
         }
     }
 
-    async fn sign_in(&self, email: &str, password: &SecretString, account: Option<AccountId>) -> Result<SignedIn> {
+    async fn sign_in(&self, email: &str, password: &SecretString, account: Option<AccountId>) -> Result<SignIn> {
         // A malformed address is one more unknown one.
         let email = registrant::normalise(email).unwrap_or_default();
-        let user_id = self.authenticate(&email, password).await?;
+        let (user_id, checked) = self.authenticate(&email, password).await?;
         let now = self.clock.now();
         let (token, family) = (tokens::refresh_token(&*self.random), tokens::family(&*self.random));
-        let token_hash = tokens::hash(token.expose_secret());
-        let grant = self
+        let question = tokens::challenge(&*self.random);
+        let (token_hash, question_hash) = (tokens::hash(token.expose_secret()), tokens::hash(question.expose_secret()));
+        let (grant, is_asked) = self
             .database
             .write(move |connection| {
+                // Another password that was set meanwhile has ended every sign-in, and this is one of them.
+                let user = people::by_id(connection, now.as_second(), user_id)?;
+                if user.is_none_or(|user| user.row.password_hash() != checked.as_deref()) {
+                    return Err(refused());
+                }
                 let account_id = people::account_to_work_in(connection, now.as_second(), user_id, account)?;
-                let grant = Grant { user_id, account_id };
-                refresh::begin(connection, &family, &token_hash, &grant, now)?;
-                Ok(grant)
+                let (grant, is_asked) = (Grant { user_id, account_id }, factors::is_on(connection, user_id)?);
+                if is_asked {
+                    challenges::insert(connection, &question_hash, &grant, now)?;
+                } else {
+                    refresh::begin(connection, &family, &token_hash, &grant, now)?;
+                }
+                Ok((grant, is_asked))
             })
             .await?;
-        self.signed_in(grant, token, now).await
+        if is_asked {
+            return Ok(SignIn::SecondFactor(Challenge { token: question, expires_in: challenges::LIFETIME }));
+        }
+        self.signed_in(grant, token, now).await.map(SignIn::Done)
+    }
+
+    async fn answer(&self, challenge: &SecretString, code: &SecretString) -> Result<SignedIn> {
+        self.answer_challenge(challenge, code).await
     }
 
     async fn refresh(&self, refresh_token: &SecretString) -> Result<SignedIn> {
@@ -239,6 +237,38 @@ impl Identity for EmbeddedIdentity {
         self.database.write(move |connection| refresh::end(connection, &hash)).await
     }
 
+    async fn sign_out_everywhere(&self, person: Person<'_>) -> Result<()> {
+        self.end_every_sign_in(person.user_id).await
+    }
+
+    async fn request_reset(&self, email: &str) -> Result<()> {
+        self.mail_reset_code(email).await
+    }
+
+    async fn reset(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<()> {
+        self.reset_password(email, code, password).await
+    }
+
+    async fn change_password(&self, person: Person<'_>, old: &SecretString, new: &SecretString) -> Result<()> {
+        self.replace_password(person.user_id, old, new).await
+    }
+
+    async fn has_factor(&self, person: Person<'_>) -> Result<bool> {
+        self.factor_is_on(person.user_id).await
+    }
+
+    async fn set_up_factor(&self, person: Person<'_>) -> Result<NewFactor> {
+        self.make_factor(person.user_id).await
+    }
+
+    async fn enable_factor(&self, person: Person<'_>, code: &SecretString) -> Result<Vec<SecretString>> {
+        self.turn_factor_on(person.user_id, code).await
+    }
+
+    async fn disable_factor(&self, person: Person<'_>, code: &SecretString) -> Result<()> {
+        self.turn_factor_off(person.user_id, code).await
+    }
+
     async fn jwks(&self) -> Result<Value> {
         self.signing.jwks(self.clock.now()).await
     }
@@ -250,4 +280,8 @@ impl Identity for EmbeddedIdentity {
     fn audience(&self) -> &str {
         signing::AUDIENCE
     }
+}
+
+fn refused() -> Error {
+    Error::new(ErrorKind::Denied, "the address or the password is wrong")
 }

@@ -73,7 +73,7 @@ impl EmbeddedStores {
         Ok(accounts)
     }
 
-    /// Wraps the directory's own secrets, the keys that sign access tokens, by `new` too. Returns how many needed it.
+    /// Wraps the directory's own secrets, the keys that sign access tokens and those of authenticator apps, by `new` too. Returns how many needed it.
     ///
     /// # Errors
     /// `Corrupt` when neither master key opens one; those of the database.

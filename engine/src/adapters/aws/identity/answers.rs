@@ -18,6 +18,7 @@ use crate::{
 const TOO_OFTEN: &[&str] = &["LimitExceededException", "TooManyFailedAttemptsException", "TooManyRequestsException"];
 /// Cognito does not say for how long; its own pauses begin with a second and end with a quarter of an hour.
 const PAUSE: Duration = Duration::from_secs(30);
+const WEAK: &str = "the new password does not do";
 
 type Refusal<E> = SdkError<E, HttpResponse>;
 
@@ -40,17 +41,91 @@ pub(super) fn of_registration<E>(error: Refusal<E>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
+    of_password("the registration is not complete", error)
+}
+
+/// What the pool says of a new password.
+fn of_password<E>(message: &'static str, error: Refusal<E>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
     let said = error.message().unwrap_or("the user pool does not take it").to_owned();
     let problem = |place: &str| {
         let problem = Problem { place: place.to_owned(), message: said.clone() };
-        Error::invalid("the registration is not complete", vec![problem])
+        Error::invalid(message, vec![problem])
     };
     match error.code() {
-        Some("InvalidPasswordException") => problem("/password"),
+        Some("InvalidPasswordException" | "PasswordHistoryPolicyViolationException") => problem("/password"),
         // Of several possible ones, such as a password longer than the pool takes.
         Some("InvalidParameterException") => problem(""),
         _ => failed(error),
     }
+}
+
+/// A new password by a code of a letter.
+pub(super) fn of_reset<E>(error: Refusal<E>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    match error.code() {
+        Some("InvalidPasswordException" | "PasswordHistoryPolicyViolationException") => of_password(WEAK, error),
+        _ => of_code(error),
+    }
+}
+
+/// A new password by the old one.
+pub(super) fn of_change<E>(error: Refusal<E>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    match error.code() {
+        // Also for an access token that was ended meanwhile.
+        Some("NotAuthorizedException" | "PasswordResetRequiredException" | "UserNotFoundException") => {
+            Error::new(ErrorKind::Denied, "the old password is wrong")
+        }
+        _ => of_password(WEAK, error),
+    }
+}
+
+/// The password is set, and the pool did not do the rest.
+pub(super) fn not_signed_out<E>(error: Refusal<E>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let failed = failed(error);
+    let message = "the new password is set, but earlier sign-ins could not be ended: sign in, and log out everywhere";
+    Error::new(failed.kind(), message).caused_by(failed)
+}
+
+pub(super) fn wrong_factor() -> Error {
+    Error::new(ErrorKind::Denied, "the code is wrong or was used, or this sign-in has ended")
+}
+
+/// A code of a second factor.
+pub(super) fn of_factor<E>(error: Refusal<E>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    const WRONG: &[&str] = &[
+        "CodeMismatchException",
+        "EnableSoftwareTokenMFAException",
+        "ExpiredCodeException",
+        "InvalidParameterException",
+        "NotAuthorizedException",
+        "PasswordResetRequiredException",
+        "SoftwareTokenMFANotFoundException",
+        "UserNotConfirmedException",
+        "UserNotFoundException",
+    ];
+    if has_code(&error, WRONG) { wrong_factor() } else { failed(error) }
+}
+
+/// What somebody asks who is signed in.
+pub(super) fn of_session<E>(error: Refusal<E>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    of_refresh(error)
 }
 
 pub(super) fn of_code<E>(error: Refusal<E>) -> Error
@@ -109,7 +184,9 @@ where
 pub(super) fn challenged(challenge: Option<&ChallengeNameType>) -> Error {
     let wanted = match challenge {
         Some(ChallengeNameType::NewPasswordRequired) => "a new password, which can be set in the user pool",
-        _ => "a second factor, which cannot be given here yet",
+        _ => {
+            "something that can be given in the user pool alone: of second factors, an authenticator app is asked for here"
+        }
     };
     Error::new(ErrorKind::Denied, format!("this sign-in needs {wanted}"))
 }

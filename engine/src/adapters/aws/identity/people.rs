@@ -19,7 +19,7 @@ use crate::{
 const MAX_MEMBERSHIPS: usize = 1000;
 
 /// A user of the pool.
-pub(super) struct Person {
+pub(super) struct PoolUser {
     pub(super) user_id: UserId,
     pub(super) email: String,
     pub(super) name: String,
@@ -49,7 +49,7 @@ impl People {
     ///
     /// # Errors
     /// `Conflict` when the address is that of somebody else.
-    pub(super) async fn admit(&self, person: &Person) -> Result<()> {
+    pub(super) async fn admit(&self, person: &PoolUser) -> Result<()> {
         let by_email = query(&USERS, Some("by-email"), &person.email);
         let others = self.store.query::<User>(&self.system, by_email).await?.rows;
         if others.iter().any(|other| other.row.user_id != person.user_id) {

@@ -1,4 +1,4 @@
-//! How often something may be tried for one address: some at once, then one each so often. In memory only: a restart
+//! How often something may be tried for one address or person: some at once, then one each so often. In memory only: a restart
 //! forgives, and only the operator can restart.
 
 use std::{
@@ -40,7 +40,7 @@ impl Attempts {
             paid_off_ms.retain(|_, until_ms| *until_ms > now_ms);
         }
         if paid_off_ms.len() >= MAX_ADDRESSES {
-            // Memory before memory of guesses: whoever fills this has paid for it with as many password hashes.
+            // Memory before memory of guesses: whoever fills this has paid for it, with as many password hashes where passwords are guessed.
             paid_off_ms.clear();
         }
         let until_ms = paid_off_ms.entry(digest(address)).or_insert(now_ms);
@@ -50,7 +50,7 @@ impl Attempts {
             return Ok(());
         }
         let wait_ms = next_ms - now_ms - self.burst_ms;
-        Err(Error::new(ErrorKind::RateLimited, "too many attempts for this address; wait and try again")
+        Err(Error::new(ErrorKind::RateLimited, "too many attempts; wait and try again")
             .after(Duration::from_millis(wait_ms.unsigned_abs())))
     }
 

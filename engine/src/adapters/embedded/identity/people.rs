@@ -43,6 +43,24 @@ pub(super) fn by_email(connection: &Connection, now_s: i64, email: &str) -> Resu
     Ok(rows(connection, now_s, &query)?.into_iter().next())
 }
 
+/// The person of this id.
+pub(super) fn by_id(connection: &Connection, now_s: i64, user_id: UserId) -> Result<Option<Versioned<User>>> {
+    let key = store::key1(user_id);
+    tables::get(connection, now_s, &Reach::Everything, User::TABLE, &key)?.map(decode).transpose()
+}
+
+/// Sets the password of a person who has proved their address.
+pub(super) fn set_password(
+    connection: &Connection,
+    now: Timestamp,
+    user: Versioned<User>,
+    password_hash: &str,
+) -> Result<()> {
+    let Versioned { row: mut user, version } = user;
+    user.sign_in = Some(json!({ "passwordHash": password_hash }));
+    put(connection, now, &user, Condition::Version(version))
+}
+
 /// The person with this address, made when there is none.
 pub(super) fn find_or_add(
     connection: &Connection,

@@ -19,6 +19,7 @@ const IDLE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const FAMILY_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// Who may work where.
+#[derive(Clone, Copy)]
 pub(super) struct Grant {
     pub(super) user_id: UserId,
     pub(super) account_id: AccountId,
@@ -46,6 +47,7 @@ pub(super) fn set_up(connection: &Connection) -> Result<()> {
                 family_ends_at_ms INTEGER NOT NULL
             );
             CREATE INDEX IF NOT EXISTS refresh_tokens_family ON refresh_tokens (family);
+            CREATE INDEX IF NOT EXISTS refresh_tokens_person ON refresh_tokens (user_id);
             CREATE INDEX IF NOT EXISTS refresh_tokens_end ON refresh_tokens (family_ends_at_ms);",
         )
         .map_err(failed)
@@ -95,6 +97,14 @@ pub(super) fn end(connection: &Connection, token_hash: &str) -> Result<()> {
         Some(token) => end_family(connection, &token.family),
         None => Ok(()),
     }
+}
+
+/// Ends every family of a person.
+pub(super) fn end_all(connection: &Connection, user_id: UserId) -> Result<()> {
+    connection
+        .execute("DELETE FROM refresh_tokens WHERE user_id = ?1", [user_id.to_string()])
+        .map(|_| ())
+        .map_err(failed)
 }
 
 fn end_family(connection: &Connection, family: &str) -> Result<()> {

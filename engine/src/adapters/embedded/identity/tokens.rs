@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::ports::Random;
 
-/// 80 bits as 16 letters: too many to guess within the hour that a code lives, short enough to type.
+/// 80 bits as 16 letters: too many to guess, however long a code lives, short enough to type.
 const CODE_BYTES: usize = 10;
 const CODE_LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const TOKEN_BYTES: usize = 32;
@@ -28,18 +28,27 @@ pub(super) fn code(random: &dyn Random) -> String {
     code
 }
 
-/// The hash of a code, bound to its address; however the person writes it.
-pub(super) fn code_hash(email: &str, code: &str) -> String {
+/// The hash of a code, bound to its address or person; however the person writes it.
+pub(super) fn code_hash(whose: &str, code: &str) -> String {
     let plain: String =
         code.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
-    hash(&format!("{email}\n{plain}"))
+    hash(&format!("{whose}\n{plain}"))
 }
 
 /// A refresh token of 256 random bits.
 pub(super) fn refresh_token(random: &dyn Random) -> SecretString {
+    token("lbr_", random)
+}
+
+/// A token of as many bits for a question that waits for its answer.
+pub(super) fn challenge(random: &dyn Random) -> SecretString {
+    token("lbq_", random)
+}
+
+fn token(prefix: &str, random: &dyn Random) -> SecretString {
     let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
     random.fill(&mut *bytes);
-    SecretString::from(format!("lbr_{}", URL_SAFE_NO_PAD.encode(*bytes)))
+    SecretString::from(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(*bytes)))
 }
 
 /// The name of a family of refresh tokens.
