@@ -4,6 +4,7 @@ mod activity;
 mod attachments;
 mod behind;
 mod broken_off;
+mod costs;
 mod crash_points;
 mod dead_letters;
 mod desk;
@@ -19,6 +20,8 @@ mod memory;
 mod mortal;
 mod policies;
 mod rebuilt;
+#[path = "../support/requests/mod.rs"]
+mod requests;
 mod retention;
 mod rules;
 mod scripted;

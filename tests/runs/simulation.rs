@@ -12,7 +12,6 @@ mod log;
 pub mod promises;
 
 use std::{
-    future::Future,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -20,21 +19,13 @@ use std::{
     thread,
 };
 
-use listbackup_engine::offload;
-
 use self::hour::Simulation;
+pub use crate::requests::simulate;
 
 /// Hours of a run of the tests.
 const HOURS: u64 = 200;
 /// The unfenced variant must show a violation within so many.
 const UNFENCED_HOURS: u64 = 50;
-
-/// Actors on a clock that jumps to the next thing to do whenever nobody has anything to do now.
-pub fn simulate<T>(test: impl Future<Output = T>) -> T {
-    offload::nothing_from_this_thread();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-    actix::System::with_tokio_rt(|| runtime.expect("a runtime")).block_on(test)
-}
 
 /// What an hour came to.
 struct Outcome {
