@@ -6,6 +6,8 @@ mod access;
 mod activity;
 #[path = "api/attachments.rs"]
 mod attachments;
+#[path = "support/authenticator.rs"]
+mod authenticator;
 #[path = "api/bodies.rs"]
 mod bodies;
 #[path = "api/comparing.rs"]

@@ -1,7 +1,10 @@
 //! What people do about how they sign in: another password, a second factor, ending every session.
 
+use jiff::{SignedDuration, Timestamp};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
+use crate::authenticator;
 use crate::kit::{App, PASSWORD, Person, client::Caller};
 
 const NEW_PASSWORD: &str = "another long password";
@@ -36,9 +39,8 @@ async fn assert_told(of: &Person, kind: &str) {
 
 /// What an authenticator app shows, so many steps of 30 s from now.
 fn code_of(secret: &str, steps: i64) -> String {
-    let bytes = totp_rs::Secret::Encoded(secret.to_owned()).to_bytes().expect("base32");
-    let app = totp_rs::TOTP::new_unchecked(totp_rs::Algorithm::SHA1, 6, 1, 30, bytes);
-    app.generate((jiff::Timestamp::now().as_second() + 30 * steps).try_into().expect("after 1970"))
+    let then = Timestamp::now() + SignedDuration::from_secs(30 * steps);
+    authenticator::code_of(&secret.to_owned().into(), then).expose_secret().to_owned()
 }
 
 /// Turns the second factor on; the secret and the recovery codes.

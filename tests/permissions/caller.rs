@@ -103,6 +103,15 @@ impl Gateway {
         answered(&path, if body.is_null() { request } else { request.json(&body) }).await
     }
 
+    /// As [`Self::call`], and the same request once more, as who did not hear the answer sends it: nothing is made twice.
+    pub async fn call_twice(&mut self, method: &str, route: &str, ids: &[&str], body: Value) -> Value {
+        let first = self.call(method, route, ids, body.clone()).await;
+        self.claims -= 1;
+        let again = self.call(method, route, ids, body).await;
+        assert_eq!(first["id"], again["id"], "{method} {route}");
+        first
+    }
+
     /// The first piece of an answer that goes on.
     pub async fn begin(&mut self, route: &str, ids: &[&str]) {
         let path = self.fill("GET", route, ids);

@@ -90,6 +90,10 @@ pub async fn change(
     let changed = state.ports.identity.change_password(token.of(&caller), &old_password, &new_password).await;
     changed.map_err(|error| match error.kind() {
         ErrorKind::Denied => Problem::invalid_field("/old_password", "is not the present password"),
+        ErrorKind::Invalid => {
+            let wrong = error.problems().first().map_or(error.message(), |problem| &problem.message);
+            Problem::invalid_field("/new_password", wrong)
+        }
         _ => error.into(),
     })?;
     let told = told(&state, &caller, ActivityKind::UserPasswordChanged, Subject::default(), []);

@@ -118,7 +118,7 @@ pub trait Identity: Send + Sync {
     /// # Errors
     /// `Denied` for a wrong, used or expired code; `RateLimited` after too many of them; `Invalid` for a weak password, with `/password`
     /// as its place: the code is not used up then.
-    async fn reset(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<()>;
+    async fn reset(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<UserId>;
 
     /// Sets a new password by the old one, and ends every sign-in of the person, this one too: its access token lives on for its 15
     /// minutes.

@@ -252,7 +252,7 @@ impl Identity for CognitoIdentity {
         self.mail_reset_code(email).await
     }
 
-    async fn reset(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<()> {
+    async fn reset(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<UserId> {
         self.reset_password(email, code, password).await
     }
 

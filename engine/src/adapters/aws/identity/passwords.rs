@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{CognitoIdentity, answers};
-use crate::{adapters::registrant, error::Result};
+use crate::{adapters::registrant, error::Result, model::UserId};
 
 impl CognitoIdentity {
     pub(super) async fn mail_reset_code(&self, email: &str) -> Result<()> {
@@ -16,7 +16,7 @@ impl CognitoIdentity {
         }
     }
 
-    pub(super) async fn reset_password(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<()> {
+    pub(super) async fn reset_password(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<UserId> {
         registrant::check_password(password)?;
         let email = registrant::normalise(email).ok_or_else(answers::wrong_code)?;
         let code: String = code.expose_secret().chars().filter(char::is_ascii_alphanumeric).collect();
@@ -27,8 +27,9 @@ impl CognitoIdentity {
         let confirm = confirm.confirmation_code(code).password(password.expose_secret());
         confirm.send().await.map_err(answers::of_reset)?;
         // Nobody is signed in, and who has a second factor cannot be signed in by the password alone: only the operator's right does it.
-        let end = self.client.admin_user_global_sign_out().user_pool_id(&self.pool_id).username(email);
-        end.send().await.map(drop).map_err(answers::not_signed_out)
+        let end = self.client.admin_user_global_sign_out().user_pool_id(&self.pool_id).username(&email);
+        end.send().await.map_err(answers::not_signed_out)?;
+        Ok(self.person(&email).await?.user_id)
     }
 
     pub(super) async fn replace_password(

@@ -39,7 +39,7 @@ impl EmbeddedIdentity {
         }
     }
 
-    pub(super) async fn reset_password(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<()> {
+    pub(super) async fn reset_password(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<UserId> {
         registrant::check_password(password)?;
         let now = self.clock.now();
         let email = registrant::normalise(email).ok_or_else(wrong_code)?;
@@ -51,7 +51,8 @@ impl EmbeddedIdentity {
         }
         let password_hash = self.passwords.hash(password).await?;
         let address = email.clone();
-        self.database
+        let user_id = self
+            .database
             .write(move |connection| {
                 let user = people::by_email(connection, now.as_second(), &address)?;
                 let user = user.filter(|user| user.row.verified_at.is_some()).ok_or_else(wrong_code)?;
@@ -60,12 +61,14 @@ impl EmbeddedIdentity {
                     return Err(wrong_code());
                 }
                 end_all(connection, user.row.user_id, &address)?;
-                people::set_password(connection, now, user, &password_hash)
+                let user_id = user.row.user_id;
+                people::set_password(connection, now, user, &password_hash)?;
+                Ok(user_id)
             })
             .await?;
         self.limits.reset_codes.forgive(&email);
         self.limits.sign_ins.forgive(&email);
-        Ok(())
+        Ok(user_id)
     }
 
     pub(super) async fn replace_password(&self, user_id: UserId, old: &SecretString, new: &SecretString) -> Result<()> {
