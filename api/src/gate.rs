@@ -44,14 +44,14 @@ async fn check(guard: Guard, request: &ServiceRequest) -> Result<(), Problem> {
     let action = match guard {
         Guard::Open => return Ok(()),
         Guard::Operator => return operator(state, request),
-        Guard::Member => None,
+        Guard::Member | Guard::Person => None,
         Guard::May(action) | Guard::PersonMay(action) => Some(action),
     };
     let caller = authenticate(state, request.request()).await?;
     if action.is_some_and(|action| !caller.allows(action)) {
         return Err(no_right());
     }
-    if matches!(guard, Guard::PersonMay(_)) && caller.key.is_some() {
+    if matches!(guard, Guard::Person | Guard::PersonMay(_)) && caller.key.is_some() {
         return Err(Problem::denied("an access key may not do this; sign in as a person"));
     }
     request.extensions_mut().insert(caller);

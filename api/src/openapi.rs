@@ -87,6 +87,10 @@ fn complete(operation: &mut Operation, route: &Route) {
     match route.guard {
         Guard::Open | Guard::Operator => {}
         Guard::Member => problems.push(("401", "No credentials, or not good any more.")),
+        Guard::Person => {
+            problems.push(("401", "No credentials, or not good any more."));
+            problems.push(("403", "An access key may not do this."));
+        }
         Guard::May(action) | Guard::PersonMay(action) => {
             problems.push(("401", "No credentials, or not good any more."));
             problems.push(("403", refused(action)));
