@@ -26,6 +26,8 @@ mod documentation;
 mod events;
 #[path = "api/exports.rs"]
 mod exports;
+#[path = "api/families.rs"]
+mod families;
 #[path = "support/api/mod.rs"]
 mod kit;
 #[path = "api/lists.rs"]

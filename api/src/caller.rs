@@ -5,12 +5,10 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::heade
 use aws_lc_rs::digest::{SHA256, digest};
 use listbackup_engine::{
     Error, ErrorKind,
-    model::{
-        AccessKey, Account, AccountId, KeyId, Membership, Role, UserId, role::Action, scope::AccountScope,
-        user::MembershipStatus,
-    },
+    accounts::{Acting, roles::role_in},
+    model::{AccessKey, Account, AccountId, KeyId, Role, UserId, role::Action, scope::AccountScope},
     ports::Person,
-    store::{key, key1},
+    store::key1,
 };
 use secrecy::SecretString;
 use std::future::{Ready, ready};
@@ -71,6 +69,11 @@ impl Caller {
     /// Who acts, for the activity log.
     pub fn actor(&self) -> String {
         self.key.map_or_else(|| self.user_id.to_string(), |(key_id, _)| key_id.to_string())
+    }
+
+    /// The same, for changes to the account itself.
+    pub fn acting<'a>(&'a self, actor: &'a str) -> Acting<'a> {
+        Acting { scope: &self.scope, actor, may_own: self.allows(Action::Own) }
     }
 
     /// True when both the person's role and the key's allow the action.
@@ -141,7 +144,7 @@ async fn by_token(state: &AppState, request: &HttpRequest, token: &str) -> Resul
         let message = format!("the token is for no account; name the one that you work in: `{ACCOUNT_HEADER}: acc_…`");
         Error::new(ErrorKind::Denied, message)
     })?;
-    let role = role_in(state, subject.user_id, account_id).await?.ok_or_else(no_member)?;
+    let role = role_in(&state.store, &state.system, subject.user_id, account_id).await?.ok_or_else(no_member)?;
     let scope = state.system.account(account_id);
     Ok(Caller { user_id: subject.user_id, role, key: None, scope })
 }
@@ -157,7 +160,8 @@ async fn by_access_key(state: &AppState, secret: &str) -> Result<Caller, Error> 
     if access_key.expires_at.is_some_and(|end| end <= state.now()) {
         return Err(Error::new(ErrorKind::Denied, "the access key has expired; make a new one"));
     }
-    let role = role_in(state, access_key.user_id, access_key.account_id).await?.ok_or_else(no_member)?;
+    let role =
+        role_in(&state.store, &state.system, access_key.user_id, access_key.account_id).await?.ok_or_else(no_member)?;
     let scope = state.system.account(access_key.account_id);
     Ok(Caller { user_id: access_key.user_id, role, key: Some((access_key.key_id, access_key.role)), scope })
 }
@@ -176,24 +180,6 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A person's role in an account: the nearest active membership on the way up to the root, so that a role holds for the
-/// whole subtree unless it is lowered there.
-///
-/// # Errors
-/// `Retry` when the store cannot be reached.
-pub async fn role_in(state: &AppState, user_id: UserId, account_id: AccountId) -> Result<Option<Role>, Error> {
-    let Some(account) = state.store.find::<Account>(&state.system, key1(account_id)).await? else {
-        return Ok(None);
-    };
-    for ancestor in account.row.path.split('/').rev().filter(|segment| !segment.is_empty()) {
-        let membership = state.store.find::<Membership>(&state.system, key(user_id, ancestor)).await?;
-        if let Some(active) = membership.filter(|found| found.row.status == MembershipStatus::Active) {
-            return Ok(Some(active.row.role));
-        }
-    }
-    Ok(None)
-}
-
 /// Enters an account at or below the caller's own, with the role that the caller has there.
 ///
 /// # Errors
@@ -204,14 +190,23 @@ pub async fn enter(
     account_id: AccountId,
     action: Action,
 ) -> Result<Caller, Problem> {
+    let entered = enter_as_member(state, caller, account_id).await?;
+    if entered.allows(action) { Ok(entered) } else { Err(no_right()) }
+}
+
+/// Enters an account at or below the caller's own, in whatever role.
+///
+/// # Errors
+/// 404 when the account is elsewhere.
+pub async fn enter_as_member(state: &AppState, caller: &Caller, account_id: AccountId) -> Result<Caller, Problem> {
     if account_id != caller.account_id() {
         let account = state.store.find::<Account>(&state.system, key1(account_id)).await?;
         let inside = format!("/{}/", caller.account_id());
         account.filter(|found| found.row.path.contains(&inside)).ok_or_else(Problem::not_found)?;
     }
-    let role = role_in(state, caller.user_id, account_id).await?.ok_or_else(Problem::not_found)?;
-    let entered = Caller { role, scope: state.system.account(account_id), ..caller.clone() };
-    if entered.allows(action) { Ok(entered) } else { Err(no_right()) }
+    let role = role_in(&state.store, &state.system, caller.user_id, account_id).await?;
+    let role = role.ok_or_else(Problem::not_found)?;
+    Ok(Caller { role, scope: state.system.account(account_id), ..caller.clone() })
 }
 
 /// The answer to a caller whose role is too low.

@@ -127,8 +127,6 @@ fn ownership(user: &User, account_id: AccountId) -> Membership {
         account_id,
         role: Role::Owner,
         status: MembershipStatus::Active,
-        invitation_hash: None,
-        invitation_expires_at: None,
         created_at: user.created_at,
     }
 }

@@ -11,8 +11,8 @@ use crate::{
     caller::Guard::{self, May, Member, Open, Operator, Person, PersonMay},
     services::{
         accounts, activity, activity_chain, auth, connections, data_keys, dead_letters, diffs, exports, files, health,
-        histories, integrations, jobs, keys, marks, me, passwords, records, restores, runs, schedules, search, second_factor, sign_ins,
-        snapshots, source_actions, sources, system, verify,
+        hierarchy, histories, integrations, invitations, jobs, keys, marks, me, members, passwords, records, restores,
+        runs, schedules, search, second_factor, sign_ins, snapshots, source_actions, sources, system, verify,
     },
     state::Service,
 };
@@ -79,7 +79,7 @@ fn auth_routes() -> Vec<Route> {
 }
 
 fn account_routes() -> Vec<Route> {
-    let [get, post, patch, _] = verbs(Service::Accounts);
+    let [get, post, patch, delete] = verbs(Service::Accounts);
     vec![
         get.at("/accounts", May(Read), accounts::list, &accounts::__path_list),
         get.at("/accounts/{id}", May(Read), accounts::read, &accounts::__path_read),
@@ -87,7 +87,27 @@ fn account_routes() -> Vec<Route> {
         get.at("/accounts/{id}/keys", May(Administer), data_keys::list, &data_keys::__path_list),
         post.at("/accounts/{id}/keys/rotate", May(Administer), data_keys::rotate, &data_keys::__path_rotate),
         post.at("/accounts/{id}/keys/destroy", PersonMay(Own), data_keys::destroy, &data_keys::__path_destroy),
-        get.at("/accounts/{id}/members", May(Read), accounts::members, &accounts::__path_members),
+        post.at("/accounts/invitations/accept", Person, invitations::accept, &invitations::__path_accept),
+        get.at("/accounts/{id}/hierarchy", May(Read), hierarchy::list, &hierarchy::__path_list),
+        post.at("/accounts/{id}/children", May(Administer), hierarchy::create, &hierarchy::__path_create),
+        post.at("/accounts/{id}/move", May(Administer), hierarchy::relocate, &hierarchy::__path_relocate),
+        get.at("/accounts/{id}/members", May(Read), members::list, &members::__path_list),
+        patch.at("/accounts/{id}/members/{user}", May(Administer), members::update, &members::__path_update),
+        delete.at("/accounts/{id}/members/{user}", Member, members::delete, &members::__path_delete),
+        get.at("/accounts/{id}/invitations", May(Administer), invitations::list, &invitations::__path_list),
+        post.at("/accounts/{id}/invitations", May(Administer), invitations::create, &invitations::__path_create),
+        delete.at(
+            "/accounts/{id}/invitations/{invitation}",
+            May(Administer),
+            invitations::delete,
+            &invitations::__path_delete,
+        ),
+        post.at(
+            "/accounts/{id}/invitations/{invitation}/resend",
+            May(Administer),
+            invitations::resend,
+            &invitations::__path_resend,
+        ),
     ]
 }
 

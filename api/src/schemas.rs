@@ -27,6 +27,8 @@ pub struct IdText<K>(PhantomData<K>);
 pub type AccountId = IdText<kind::Account>;
 /// A person's id.
 pub type UserId = IdText<kind::User>;
+/// An invitation's id.
+pub type InvitationId = IdText<kind::Invitation>;
 /// A source's id.
 pub type SourceId = IdText<kind::Source>;
 /// A job's id.
@@ -56,6 +58,7 @@ impl<K: IdKind> ToSchema for IdText<K> {
     fn name() -> std::borrow::Cow<'static, str> {
         let noun = match K::PREFIX {
             "acc" => "Account",
+            "inv" => "Invitation",
             "usr" => "User",
             "src" => "Source",
             "job" => "Job",

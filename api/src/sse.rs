@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use listbackup_engine::{
     Result,
+    accounts::roles::role_in,
     model::{ActivityEvent, ActivityKind, EventId, JobId, Run, RunId, run::Progress, scope::AccountScope},
     ports::{Query, SortRange},
     run::{linked, progress, relay},
@@ -25,11 +26,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use crate::{
-    caller::{Caller, role_in},
-    services::activity::EventView,
-    state::AppState,
-};
+use crate::{caller::Caller, services::activity::EventView, state::AppState};
 
 /// Time between heartbeats; below the usual idle time-out of proxies (60 s).
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -132,7 +129,7 @@ impl Follower {
     }
 
     async fn beat(&mut self) -> Result<(), Over> {
-        match role_in(&self.state, self.caller.user_id, self.caller.account_id()).await {
+        match role_in(&self.state.store, &self.state.system, self.caller.user_id, self.caller.account_id()).await {
             Ok(Some(_)) => {}
             Ok(None) => return Err(Over),
             // The next heartbeat tries again.

@@ -1,13 +1,14 @@
 //! What every handler is handed: the ports, typed rows, snapshots, the integrations and the settings.
 
-use std::{collections::BTreeSet, str::FromStr, sync::Arc};
+use std::{collections::BTreeSet, slice, str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
 use listbackup_engine::{
     Error, ErrorKind,
-    model::{Id, id::IdKind, scope::SystemScope},
+    accounts::Office,
+    model::{ActivityEvent, Id, id::IdKind, scope::SystemScope},
     ports::Ports,
-    run::RunContext,
+    run::{RunContext, event},
     store::Store,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -70,6 +71,18 @@ impl AppState {
     pub fn limiting_downloads(mut self, limits: DownloadLimits) -> Self {
         self.downloads = Downloads::new(limits);
         self
+    }
+
+    /// Where changes to accounts are made.
+    pub fn office(&self) -> Office<'_> {
+        Office { ports: &self.ports, store: &self.store, system: &self.system }
+    }
+
+    /// Hands events on that were kept in the transaction of their change, each in its own account.
+    pub fn publish(&self, events: &[ActivityEvent]) {
+        for told in events {
+            event::publish(&self.ports, &self.system.account(told.account_id), slice::from_ref(told));
+        }
     }
 
     /// Now.

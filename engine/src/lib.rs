@@ -1,12 +1,13 @@
 //! The engine: accounts, sources, jobs, runs and the snapshot store.
 //!
 //! Layers, each using only those before it: [`model`], [`tables`], [`ports`], [`store`], [`snapshot`], [`export`], [`run`],
-//! [`actors`]. [`adapters`] implement the ports; tasks wait for each other at a [`latest`] value
+//! [`accounts`], [`actors`]. [`adapters`] implement the ports; tasks wait for each other at a [`latest`] value
 //! and [`offload`] what takes long. What has to hold through all of them stands in [`invariants`].
 
 // That a run's future may change threads is proved through all that it holds, which is deeper than the compiler looks by itself.
 #![recursion_limit = "256"]
 
+pub mod accounts;
 pub mod actors;
 pub mod adapters;
 pub mod error;

@@ -125,15 +125,8 @@ async fn trusting(issuer: &Issuer) -> (App, Value) {
     let (user_id, account_id) = (UserId::new(clock, random), AccountId::new(clock, random));
     let now = clock.now();
     let account = Account::root(account_id, "Ada".to_owned(), now);
-    let membership = Membership {
-        user_id,
-        account_id,
-        role: Role::Owner,
-        status: MembershipStatus::Active,
-        invitation_hash: None,
-        invitation_expires_at: None,
-        created_at: now,
-    };
+    let membership =
+        Membership { user_id, account_id, role: Role::Owner, status: MembershipStatus::Active, created_at: now };
     let writes = vec![put(&account, Condition::Absent).unwrap(), put(&membership, Condition::Absent).unwrap()];
     app.store.transact(&app.system, writes).await.unwrap();
     let now = now.as_second();

@@ -1,4 +1,4 @@
-//! Accounts at and below the caller's own, and their members.
+//! Accounts at and below the caller's own.
 
 use actix_web::{
     HttpResponse,
@@ -7,20 +7,18 @@ use actix_web::{
 };
 use jiff::Timestamp;
 use listbackup_engine::{
-    model::{Account, AccountId, ActivityKind, Membership, Role, User, UserId, role::Action, user::MembershipStatus},
-    ports::{Query, SortRange},
+    model::{Account, AccountId, ActivityKind, role::Action},
     run::{
         event::{self, Subject},
         update::{Decision, update as change},
     },
     store::key1,
-    tables::{ACCOUNTS, USERS_ACCOUNTS},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::Answer;
+use super::{Answer, hierarchy::below};
 use crate::{
     body::{Body, Params},
     caller::{Caller, enter},
@@ -57,35 +55,11 @@ pub struct AccountChanges {
     name: Option<String>,
 }
 
-/// A member of an account.
-#[derive(Serialize, ToSchema)]
-pub struct MemberView {
-    /// Who.
-    #[schema(value_type = schemas::UserId)]
-    user_id: UserId,
-    /// Their name.
-    name: String,
-    /// Their address.
-    email: String,
-    /// What they may do.
-    #[schema(value_type = schemas::Role)]
-    role: Role,
-    /// Invited members have no rights yet.
-    #[schema(value_type = schemas::MembershipStatus)]
-    status: MembershipStatus,
-    /// Since when.
-    created_at: Timestamp,
-}
-
 /// The caller's account and all below it, parents before children.
 #[utoipa::path(get, path = "/accounts", params(PageParams), responses(
     (status = 200, description = "A page of accounts.", body = Page<AccountView>)))]
 pub async fn list(state: Data<AppState>, caller: Caller, page: Params<PageParams>) -> Answer<Page<AccountView>> {
-    let own = state.store.get::<Account>(caller.scope(), key1(caller.account_id())).await?.row;
-    let query = Query { sort: SortRange::Prefix(own.path), ..page.0.query(&ACCOUNTS, Some("by-root"), &own.root_id) };
-    // The subtree belongs to other accounts; the prefix of the caller's own path is what keeps it inside.
-    let found = state.store.query::<Account>(&state.system, query).await?;
-    Ok(Json(Page::of(found, AccountView::of)))
+    Ok(Json(below(&state, &caller, &page.0).await?))
 }
 
 /// One account.
@@ -128,44 +102,11 @@ pub async fn update(
     Ok(tag(&account).answer(StatusCode::OK, &AccountView::of(account)))
 }
 
-/// The members of an account, invited ones too.
-#[utoipa::path(get, path = "/accounts/{id}/members", params(PageParams, ("id" = String, Path, description = "The account's id.")),
-    responses((status = 200, description = "A page of members.", body = Page<MemberView>)))]
-pub async fn members(
-    state: Data<AppState>,
-    caller: Caller,
-    id: Path<AccountId>,
-    page: Params<PageParams>,
-) -> Answer<Page<MemberView>> {
-    let there = enter(&state, &caller, *id, Action::Read).await?;
-    let query = page.0.query(&USERS_ACCOUNTS, Some("by-account"), &*id);
-    let found = state.store.query::<Membership>(there.scope(), query).await?;
-    let mut items = Vec::new();
-    for membership in found.rows.into_iter().map(|found| found.row) {
-        if let Some(user) = state.store.find::<User>(&state.system, key1(membership.user_id)).await? {
-            items.push(MemberView::of(&membership, user.row));
-        }
-    }
-    Ok(Json(Page { items, next_cursor: found.next }))
-}
-
 impl AccountView {
-    fn of(account: Account) -> Self {
+    /// What is shown of an account.
+    pub fn of(account: Account) -> Self {
         let Account { account_id, name, parent_id, created_at, .. } = account;
         Self { id: account_id, name, parent_id, created_at }
-    }
-}
-
-impl MemberView {
-    fn of(membership: &Membership, user: User) -> Self {
-        Self {
-            user_id: user.user_id,
-            name: user.name,
-            email: user.email,
-            role: membership.role,
-            status: membership.status,
-            created_at: membership.created_at,
-        }
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Verification {
 pub struct Address {
     /// The address.
     #[schema(max_length = 254, format = Email)]
-    email: String,
+    pub(super) email: String,
 }
 
 /// Who signs in.

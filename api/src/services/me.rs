@@ -73,11 +73,7 @@ pub struct MyAccount {
 
 /// The caller's profile.
 #[utoipa::path(get, path = "/auth/me", responses((status = 200, description = "The profile, with its `ETag`.", body = Me)))]
-pub async fn read(
-    state: Data<AppState>,
-    caller: Caller,
-    token: Option<AccessToken>,
-) -> Result<HttpResponse, Problem> {
+pub async fn read(state: Data<AppState>, caller: Caller, token: Option<AccessToken>) -> Result<HttpResponse, Problem> {
     let user = find(&state, &caller).await?;
     let second_factor = has_factor(&state, &caller, token).await?;
     Ok(tag(&user).answer(StatusCode::OK, &Me::of(user.row, &caller, second_factor)))
@@ -117,12 +113,17 @@ pub async fn accounts(state: Data<AppState>, caller: Caller, page: Params<PagePa
         if membership.status != MembershipStatus::Active {
             continue;
         }
-        if let Some(account) = state.store.find::<Account>(&state.system, key1(membership.account_id)).await? {
-            let Account { account_id, name, .. } = account.row;
-            items.push(MyAccount { id: account_id, name, role: membership.role });
-        }
+        items.extend(MyAccount::find(&state, membership.account_id, membership.role).await?);
     }
     Ok(Json(Page { items, next_cursor: found.next }))
+}
+
+impl MyAccount {
+    /// What is shown of an account to a member in this role.
+    pub async fn find(state: &AppState, account_id: AccountId, role: Role) -> Result<Option<Self>, Problem> {
+        let account = state.store.find::<Account>(&state.system, key1(account_id)).await?;
+        Ok(account.map(|account| Self { id: account_id, name: account.row.name, role }))
+    }
 }
 
 impl Me {

@@ -13,6 +13,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use listbackup_engine::{
     Error, ErrorKind,
+    accounts::roles::role_in,
     connectors::{OAuth2SignIn, SignIn, Tokens, oauth::AuthorizationFlow},
     model::{ActivityKind, OAuthState, Source, SourceId, role::Action},
     ports::{Condition, Write},
@@ -32,7 +33,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Answer, sources};
 use crate::{
     body::Body,
-    caller::{Caller, authenticate, role_in, secret_hash},
+    caller::{Caller, authenticate, secret_hash},
     changes::told,
     problem::Problem,
     schemas,
@@ -202,7 +203,7 @@ async fn member(state: &AppState, request: &HttpRequest, begun: &OAuthState) -> 
             return Err(lost());
         }
     }
-    let role = role_in(state, begun.user_id, begun.account_id).await?.ok_or_else(lost)?;
+    let role = role_in(&state.store, &state.system, begun.user_id, begun.account_id).await?.ok_or_else(lost)?;
     if !role.allows(Action::Operate) {
         return Err(lost());
     }

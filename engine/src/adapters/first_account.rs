@@ -62,13 +62,5 @@ fn joined(membership: &Membership, account_made: &ActivityEvent) -> ActivityEven
 }
 
 fn owner(user_id: UserId, account_id: AccountId, now: Timestamp) -> Membership {
-    Membership {
-        user_id,
-        account_id,
-        role: Role::Owner,
-        status: MembershipStatus::Active,
-        invitation_hash: None,
-        invitation_expires_at: None,
-        created_at: now,
-    }
+    Membership { user_id, account_id, role: Role::Owner, status: MembershipStatus::Active, created_at: now }
 }

@@ -21,6 +21,9 @@ pub struct Account {
     pub root_id: AccountId,
     /// All ancestors and itself: `/acc_a/acc_b/`.
     pub path: String,
+    /// How many accounts are right below it.
+    #[serde(default)]
+    pub children: u32,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -28,7 +31,8 @@ pub struct Account {
 impl Account {
     /// A new account without parent.
     pub fn root(account_id: AccountId, name: String, created_at: Timestamp) -> Self {
-        Self { account_id, name, parent_id: None, root_id: account_id, path: format!("/{account_id}/"), created_at }
+        let path = format!("/{account_id}/");
+        Self { account_id, name, parent_id: None, root_id: account_id, path, children: 0, created_at }
     }
 }
 

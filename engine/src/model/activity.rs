@@ -66,6 +66,9 @@ pub enum ActivityKind {
     /// The row of an account that was lost was made anew from what is stored of it.
     #[serde(rename = "account.rebuilt")]
     AccountRebuilt,
+    /// An account, with all below it, was put under another one.
+    #[serde(rename = "account.moved")]
+    AccountMoved,
     /// An account's name changed.
     #[serde(rename = "account.updated")]
     AccountUpdated,
@@ -81,6 +84,18 @@ pub enum ActivityKind {
     /// A person became a member of the account.
     #[serde(rename = "member.added")]
     MemberAdded,
+    /// Somebody was invited into the account.
+    #[serde(rename = "member.invited")]
+    MemberInvited,
+    /// An invitation was taken back.
+    #[serde(rename = "member.invitation_revoked")]
+    MemberInvitationRevoked,
+    /// A member's role changed.
+    #[serde(rename = "member.updated")]
+    MemberUpdated,
+    /// A member left or was removed.
+    #[serde(rename = "member.removed")]
+    MemberRemoved,
     /// A person signed in.
     #[serde(rename = "user.signed_in")]
     UserSignedIn,
@@ -219,11 +234,16 @@ impl ActivityKind {
         match self {
             Self::AccountCreated => "account.created",
             Self::AccountRebuilt => "account.rebuilt",
+            Self::AccountMoved => "account.moved",
             Self::AccountUpdated => "account.updated",
             Self::AccountKeyRotated => "account.key_rotated",
             Self::AccountKeyRewrapped => "account.key_rewrapped",
             Self::AccountKeyDestroyed => "account.key_destroyed",
             Self::MemberAdded => "member.added",
+            Self::MemberInvited => "member.invited",
+            Self::MemberInvitationRevoked => "member.invitation_revoked",
+            Self::MemberUpdated => "member.updated",
+            Self::MemberRemoved => "member.removed",
             Self::UserSignedIn => "user.signed_in",
             Self::UserSignedOut => "user.signed_out",
             Self::UserPasswordReset => "user.password_reset",

@@ -148,6 +148,8 @@ pub mod kind {
     pub enum Account {}
     /// Kind of [`super::UserId`].
     pub enum User {}
+    /// Kind of [`super::InvitationId`].
+    pub enum Invitation {}
     /// Kind of [`super::SourceId`].
     pub enum Source {}
     /// Kind of [`super::JobId`].
@@ -176,6 +178,9 @@ pub mod kind {
     }
     impl IdKind for User {
         const PREFIX: &'static str = "usr";
+    }
+    impl IdKind for Invitation {
+        const PREFIX: &'static str = "inv";
     }
     impl IdKind for Source {
         const PREFIX: &'static str = "src";
@@ -216,6 +221,8 @@ pub mod kind {
 pub type AccountId = Id<kind::Account>;
 /// A person.
 pub type UserId = Id<kind::User>;
+/// Names an invitation into an account.
+pub type InvitationId = Id<kind::Invitation>;
 /// A connected product.
 pub type SourceId = Id<kind::Source>;
 /// What is to be done with a source, and when.

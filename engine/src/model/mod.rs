@@ -25,8 +25,8 @@ pub use chain::ChainHead;
 pub use file::{AttachmentFile, FileEntry};
 pub use guard::ReadGuard;
 pub use id::{
-    AccountId, EventId, ExportId, FileId, Id, JobId, KeyId, RequestId, RestoreId, RunId, SnapshotId, SourceId, UserId,
-    WorkerId,
+    AccountId, EventId, ExportId, FileId, Id, InvitationId, JobId, KeyId, RequestId, RestoreId, RunId, SnapshotId,
+    SourceId, UserId, WorkerId,
 };
 pub use job::{Job, JobState};
 pub use oauth_state::OAuthState;
@@ -35,5 +35,5 @@ pub use retention::KeepRules;
 pub use role::Role;
 pub use run::{Run, RunStatus};
 pub use source::{Source, SourceState};
-pub use user::{Membership, User};
+pub use user::{Invitation, Membership, User};
 pub use watch::Watch;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, Role, UserId};
+use super::{AccountId, InvitationId, Role, UserId};
 use crate::tables::{Row, TableSchema, USERS, USERS_ACCOUNTS};
 
 /// A person.
@@ -40,14 +40,33 @@ pub struct Membership {
     pub account_id: AccountId,
     /// What they may do.
     pub role: Role,
-    /// Invited members have no rights yet.
+    /// `Active`.
     pub status: MembershipStatus,
-    /// SHA-256 of the invitation token, in hex; gone once accepted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub invitation_hash: Option<String>,
-    /// When the invitation ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub invitation_expires_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// An invitation into an account: among the memberships, in the place of a person who may not be there yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invitation {
+    /// Its id.
+    #[serde(rename = "userId")]
+    pub invitation_id: InvitationId,
+    /// Where to.
+    pub account_id: AccountId,
+    /// The address, in lower case; nobody else can accept it.
+    pub email: String,
+    /// What they may do then.
+    pub role: Role,
+    /// `Invited`.
+    pub status: MembershipStatus,
+    /// SHA-256 of the token, in hex.
+    pub invitation_hash: String,
+    /// When it ends.
+    pub invitation_expires_at: Timestamp,
+    /// A user's or key's id.
+    pub invited_by: String,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -63,5 +82,9 @@ pub enum MembershipStatus {
 }
 
 impl Row for Membership {
+    const TABLE: &'static TableSchema = &USERS_ACCOUNTS;
+}
+
+impl Row for Invitation {
     const TABLE: &'static TableSchema = &USERS_ACCOUNTS;
 }

@@ -137,8 +137,6 @@ impl App {
             account_id: of.account_id,
             role,
             status: MembershipStatus::Active,
-            invitation_hash: None,
-            invitation_expires_at: None,
             created_at: Timestamp::UNIX_EPOCH,
         };
         self.store.transact(&self.system, vec![put(&membership, Condition::Any).unwrap()]).await.unwrap();

@@ -16,7 +16,12 @@ impl CognitoIdentity {
         }
     }
 
-    pub(super) async fn reset_password(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<UserId> {
+    pub(super) async fn reset_password(
+        &self,
+        email: &str,
+        code: &SecretString,
+        password: &SecretString,
+    ) -> Result<UserId> {
         registrant::check_password(password)?;
         let email = registrant::normalise(email).ok_or_else(answers::wrong_code)?;
         let code: String = code.expose_secret().chars().filter(char::is_ascii_alphanumeric).collect();

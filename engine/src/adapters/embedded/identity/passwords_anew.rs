@@ -39,7 +39,12 @@ impl EmbeddedIdentity {
         }
     }
 
-    pub(super) async fn reset_password(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<UserId> {
+    pub(super) async fn reset_password(
+        &self,
+        email: &str,
+        code: &SecretString,
+        password: &SecretString,
+    ) -> Result<UserId> {
         registrant::check_password(password)?;
         let now = self.clock.now();
         let email = registrant::normalise(email).ok_or_else(wrong_code)?;
