@@ -10,6 +10,8 @@ mod events;
 mod identity;
 #[path = "aws/keys.rs"]
 mod keys;
+#[path = "aws/mail.rs"]
+mod mail;
 #[path = "aws/objects.rs"]
 mod objects;
 #[path = "aws/queue.rs"]

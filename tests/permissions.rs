@@ -9,6 +9,8 @@ mod costs;
 mod day;
 #[path = "permissions/deployed.rs"]
 mod deployed;
+#[path = "permissions/family.rs"]
+mod family;
 #[path = "permissions/granted.rs"]
 mod granted;
 #[path = "permissions/needs.rs"]
@@ -58,6 +60,7 @@ async fn a_fleet_that_deploy_sh_made_from_nothing_works_with_the_rights_of_its_r
     let mut day = Day::begin(Gateway::of(services), deployed.record(), &settings, deployed.url()).await;
     let marks = day.back_up().await;
     day.people().await;
+    day.family().await;
     day.sources().await;
     stored::used(&mut day).await;
     stored::restored(&mut day).await;

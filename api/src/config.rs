@@ -135,6 +135,7 @@ fn aws(from: &mut Reader<'_>) -> Option<StoresConfig> {
         user_pool_id: owned(from.text(&table::USER_POOL_ID)),
         user_pool_client_id: owned(from.text(&table::USER_POOL_CLIENT_ID)),
         user_pool_keys_url: owned(from.text(&table::USER_POOL_KEYS_URL)),
+        mail_from: owned(from.text(&table::MAIL_FROM)),
         credentials: None,
     };
     if options.user_pool_id.is_none() {
@@ -174,6 +175,7 @@ fn variable(pointer: &str) -> Option<&'static str> {
         "/userPoolId" => table::USER_POOL_ID,
         "/userPoolClientId" => table::USER_POOL_CLIENT_ID,
         "/userPoolKeysUrl" => table::USER_POOL_KEYS_URL,
+        "/mailFrom" => table::MAIL_FROM,
         _ => return None,
     };
     Some(setting.name)

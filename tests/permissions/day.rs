@@ -29,10 +29,10 @@ pub struct Day {
     pub api: Gateway,
     pub record: Record,
     product: Running,
-    account: String,
+    pub account: String,
     /// The tables, for what only time brings otherwise.
     ports: Ports,
-    endpoint_url: String,
+    pub endpoint_url: String,
     source: String,
     snapshots: Vec<String>,
 }
@@ -48,7 +48,7 @@ impl Day {
     pub async fn begin(mut api: Gateway, record: Record, settings: &aws::AwsSettings, endpoint_url: String) -> Self {
         let (clock, random) = (std::sync::Arc::new(SystemClock), std::sync::Arc::new(SystemRandom));
         let ports = aws::open(settings, clock, random).await.expect("stores");
-        let account = sign_in(&mut api).await;
+        let account = registered(&mut api, EMAIL).await;
         let made = api.call("POST", "/auth/keys", &[], json!({ "name": "fleet", "role": "owner" })).await;
         api.key = Some(text(&made["secret"]).to_owned());
         let product = sandbox(60, 0);
@@ -310,12 +310,12 @@ fn by_key(url: &str) -> Value {
 }
 
 /// Registers and signs in; the account.
-async fn sign_in(api: &mut Gateway) -> String {
-    let credentials = json!({ "email": EMAIL, "password": PASSWORD });
-    api.call("POST", "/auth/register", &[], json!({ "email": EMAIL, "password": PASSWORD, "name": "Owner" })).await;
-    api.call("POST", "/auth/verify/resend", &[], json!({ "email": EMAIL })).await;
-    // The stand-in sends no letter, and takes any code.
-    api.call("POST", "/auth/verify", &[], json!({ "email": EMAIL, "code": "123456" })).await;
+pub async fn registered(api: &mut Gateway, email: &str) -> String {
+    let credentials = json!({ "email": email, "password": PASSWORD });
+    api.call("POST", "/auth/register", &[], json!({ "email": email, "password": PASSWORD, "name": "Owner" })).await;
+    api.call("POST", "/auth/verify/resend", &[], json!({ "email": email })).await;
+    // The stand-in sends no letter of its own, and takes any code.
+    api.call("POST", "/auth/verify", &[], json!({ "email": email, "code": "123456" })).await;
     let first = api.call("POST", "/auth/login", &[], credentials.clone()).await;
     let renewed = api.call("POST", "/auth/refresh", &[], json!({ "refresh_token": first["refresh_token"] })).await;
     api.call("POST", "/auth/logout", &[], json!({ "refresh_token": renewed["refresh_token"] })).await;

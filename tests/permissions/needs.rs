@@ -24,6 +24,10 @@ pub fn needs(request: &Request) -> Vec<(String, String)> {
             let pool = format!("userpool/{}", text(&request.body["UserPoolId"]));
             vec![(format!("cognito-idp:{}", request.target), arn("cognito-idp", &pool))]
         }
+        "ses" => {
+            let identity = format!("identity/{}", text(&request.body["FromEmailAddress"]));
+            vec![("ses:SendEmail".to_owned(), arn("ses", &identity))]
+        }
         other => panic!("which rights does {other} ask for? {request:?}"),
     }
 }

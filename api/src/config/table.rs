@@ -69,6 +69,12 @@ pub(super) const USER_POOL_KEYS_URL: Setting = setting(
     "the pool's own",
     "the public keys of the pool's tokens, where a compatible service has them elsewhere",
 );
+pub(super) const MAIL_FROM: Setting = setting(
+    "LISTBACKUP_MAIL_FROM",
+    "an e-mail address that SES has verified",
+    "none; no invitations on AWS",
+    "the address that letters come from; those of sign-ins are the user pool's",
+);
 pub(super) const SCRATCH_DIR: Setting = setting(
     "LISTBACKUP_SCRATCH_DIR",
     "a directory",
@@ -129,7 +135,7 @@ pub(super) const LOG: Setting = setting(
 );
 
 /// All of them, in the order of the documentation.
-pub const ALL: [&Setting; 25] = [
+pub const ALL: [&Setting; 26] = [
     &STORES,
     &DATA_DIR,
     &STAGE,
@@ -142,6 +148,7 @@ pub const ALL: [&Setting; 25] = [
     &USER_POOL_ID,
     &USER_POOL_CLIENT_ID,
     &USER_POOL_KEYS_URL,
+    &MAIL_FROM,
     &SCRATCH_DIR,
     &LISTEN,
     &PUBLIC_URL,

@@ -39,6 +39,8 @@ pub struct AwsClients {
     pub eventbridge: aws_sdk_eventbridge::Client,
     /// The key that wraps data keys.
     pub kms: aws_sdk_kms::Client,
+    /// Letters.
+    pub ses: aws_sdk_sesv2::Client,
     /// The user pool.
     pub cognito: aws_sdk_cognitoidentityprovider::Client,
 }
@@ -53,6 +55,7 @@ impl AwsClients {
             s3: s3(&shared, settings),
             eventbridge: aws_sdk_eventbridge::Client::new(&shared),
             kms: aws_sdk_kms::Client::new(&shared),
+            ses: aws_sdk_sesv2::Client::new(&shared),
             cognito: aws_sdk_cognitoidentityprovider::Client::new(&shared),
         }
     }

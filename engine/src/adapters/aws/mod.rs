@@ -7,6 +7,7 @@
 //! | [`Blobs`](crate::ports::Blobs) | S3: [`S3Blobs`] |
 //! | [`Events`](crate::ports::Events) | EventBridge: [`EventBridgeEvents`] |
 //! | [`Keys`](crate::ports::Keys) | KMS: [`KmsKeys`] |
+//! | [`Mail`](crate::ports::Mail) | SES: [`SesMail`] |
 //! | [`Identity`](crate::ports::Identity) | Cognito: [`CognitoIdentity`] |
 //!
 //! [`open`] builds all of them of [`AwsClients`] and [`AwsSettings`]; names of what they use follow from the stage. Nothing is made
@@ -22,6 +23,7 @@ mod error;
 mod events;
 mod identity;
 mod keys;
+mod mail;
 mod queue;
 mod settings;
 mod stores;
@@ -32,6 +34,7 @@ pub use clients::AwsClients;
 pub use events::EventBridgeEvents;
 pub use identity::CognitoIdentity;
 pub use keys::KmsKeys;
+pub use mail::SesMail;
 pub use queue::SqsQueue;
 pub use settings::{AwsCredentials, AwsOptions, AwsSettings};
 pub use stores::open;

@@ -44,6 +44,8 @@ pub struct AwsOptions {
     pub user_pool_client_id: Option<String>,
     /// Where the pool's public keys are; `None` for their place in AWS.
     pub user_pool_keys_url: Option<String>,
+    /// The address that letters come from; without it none are sent but those of the user pool.
+    pub mail_from: Option<String>,
     /// Who calls; `None` to find out by the default chain of the SDK (environment, profile, web identity, container, instance).
     pub credentials: Option<AwsCredentials>,
 }
@@ -99,6 +101,8 @@ impl AwsSettings {
         check("/userPoolClientId", fits, message);
         let message = "must be an http or https address without user, query and fragment".to_owned();
         check("/userPoolKeysUrl", options.user_pool_keys_url.as_deref().is_none_or(is_endpoint), message);
+        let message = "must be an e-mail address that SES has verified, by itself or by its domain".to_owned();
+        check("/mailFrom", options.mail_from.as_deref().is_none_or(is_address), message);
         if let Some(credentials) = &options.credentials {
             let message = || "must be visible ASCII characters".to_owned();
             check("/credentials/accessKeyId", is_visible(&credentials.access_key_id), message());
@@ -179,6 +183,11 @@ impl AwsSettings {
         self.0.user_pool_keys_url.as_deref()
     }
 
+    /// The address that letters come from.
+    pub fn mail_from(&self) -> Option<&str> {
+        self.0.mail_from.as_deref()
+    }
+
     /// The given credentials.
     pub(super) fn credentials(&self) -> Option<&AwsCredentials> {
         self.0.credentials.as_ref()
@@ -209,6 +218,11 @@ fn is_word(text: &str) -> bool {
 
 fn is_user_pool(text: &str) -> bool {
     text.split_once('_').is_some_and(|(region, name)| is_label(region, 1..=MAX_LABEL_BYTES) && is_word(name))
+}
+
+fn is_address(text: &str) -> bool {
+    let parts = text.split_once('@');
+    is_visible(text) && parts.is_some_and(|(local, domain)| !local.is_empty() && domain.contains('.'))
 }
 
 fn is_endpoint(text: &str) -> bool {

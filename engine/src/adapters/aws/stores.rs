@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
-use super::{AwsClients, AwsSettings, CognitoIdentity, DynamoTables, EventBridgeEvents, KmsKeys, S3Blobs, SqsQueue};
+use super::{
+    AwsClients, AwsSettings, CognitoIdentity, DynamoTables, EventBridgeEvents, KmsKeys, S3Blobs, SesMail, SqsQueue,
+};
 use crate::{
-    error::{Error, ErrorKind, Result},
-    ports::{Clock, Letter, Mail, Ports, Random},
+    error::Result,
+    ports::{Clock, Ports, Random},
 };
 
 /// The ports over the services that the settings name. Whether the tables are those of this version is asked first. That this cannot be
@@ -30,21 +30,10 @@ pub async fn open(settings: &AwsSettings, clock: Arc<dyn Clock>, random: Arc<dyn
         blobs: Arc::new(S3Blobs::new(&clients, settings)),
         events: Arc::new(EventBridgeEvents::new(&clients, settings, tables.clone())),
         keys: Arc::new(KmsKeys::new(&clients, settings)),
-        mail: Arc::new(PoolsOwn),
+        mail: Arc::new(SesMail::new(&clients, settings)),
         identity: Arc::new(identity),
         tables,
         clock,
         random,
     })
-}
-
-/// The letters of a sign-in are the user pool's own. Nobody sends others yet.
-struct PoolsOwn;
-
-#[async_trait]
-impl Mail for PoolsOwn {
-    async fn send(&self, letter: &Letter) -> Result<()> {
-        let message = "no way to send letters is set up on AWS; those of sign-ins are the user pool's own";
-        Err(Error::new(ErrorKind::Invalid, message).with("subject", &letter.subject))
-    }
 }
