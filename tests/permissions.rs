@@ -1,10 +1,14 @@
 //! `deploy.sh` makes everything from nothing, a fleet works a day on exactly that, and each process asks AWS for what its role
 //! allows: for nothing else, and for all of it.
 
+#[path = "support/authenticator.rs"]
+mod authenticator;
 #[path = "permissions/caller.rs"]
 mod caller;
 #[path = "permissions/costs.rs"]
 mod costs;
+#[path = "permissions/credentials.rs"]
+mod credentials;
 #[path = "permissions/day.rs"]
 mod day;
 #[path = "permissions/deployed.rs"]

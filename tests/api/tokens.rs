@@ -54,7 +54,7 @@ impl Identity for Elsewhere {
     async fn request_reset(&self, _: &str) -> Result<()> {
         Err(elsewhere())
     }
-    async fn reset(&self, _: &str, _: &SecretString, _: &SecretString) -> Result<()> {
+    async fn reset(&self, _: &str, _: &SecretString, _: &SecretString) -> Result<UserId> {
         Err(elsewhere())
     }
     async fn change_password(&self, _: Person<'_>, _: &SecretString, _: &SecretString) -> Result<()> {

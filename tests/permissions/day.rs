@@ -22,7 +22,8 @@ use crate::{
 const EMAIL: &str = "owner@example.com";
 /// How long people wait for what comes by itself soon.
 const SOON: Duration = Duration::from_secs(60);
-const PASSWORD: &str = "correct horse battery staple";
+/// Everybody's password.
+pub const PASSWORD: &str = "correct horse battery staple";
 
 /// A person at work in an account of their own.
 pub struct Day {
@@ -311,16 +312,21 @@ fn by_key(url: &str) -> Value {
 
 /// Registers and signs in; the account.
 pub async fn registered(api: &mut Gateway, email: &str) -> String {
-    let credentials = json!({ "email": email, "password": PASSWORD });
     api.call("POST", "/auth/register", &[], json!({ "email": email, "password": PASSWORD, "name": "Owner" })).await;
     api.call("POST", "/auth/verify/resend", &[], json!({ "email": email })).await;
     // The stand-in sends no letter of its own, and takes any code.
     api.call("POST", "/auth/verify", &[], json!({ "email": email, "code": "123456" })).await;
-    let first = api.call("POST", "/auth/login", &[], credentials.clone()).await;
+    let first = signed_in(api, email, PASSWORD).await;
+    api.person = None;
     let renewed = api.call("POST", "/auth/refresh", &[], json!({ "refresh_token": first["refresh_token"] })).await;
     api.call("POST", "/auth/logout", &[], json!({ "refresh_token": renewed["refresh_token"] })).await;
-    let signed_in = api.call("POST", "/auth/login", &[], credentials).await;
-    let account = text(&signed_in["account_id"]).to_owned();
-    api.person = Some((text(&signed_in["access_token"]).to_owned(), account.clone()));
-    account
+    text(&signed_in(api, email, PASSWORD).await["account_id"]).to_owned()
+}
+
+/// Signs in, and works in their account from now on.
+pub async fn signed_in(api: &mut Gateway, email: &str, password: &str) -> Value {
+    api.person = None;
+    let signed_in = api.call("POST", "/auth/login", &[], json!({ "email": email, "password": password })).await;
+    api.person = Some((text(&signed_in["access_token"]).to_owned(), text(&signed_in["account_id"]).to_owned()));
+    signed_in
 }

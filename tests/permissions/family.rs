@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     caller::text,
+    credentials,
     day::{Day, registered},
 };
 
@@ -13,6 +14,7 @@ impl Day {
     /// Accounts below this one, and somebody who comes and goes.
     pub async fn family(&mut self) {
         self.accounts_below().await;
+        self.sender_is_verified().await;
         let account = self.account.clone();
         let invited = self.invited(&account).await;
         self.api.get("/accounts/{id}/invitations", &[&account], "").await;
@@ -25,6 +27,17 @@ impl Day {
         let owner = json!({ "role": "owner" });
         self.api.call("PATCH", "/accounts/{id}/members/{user}", &ids, owner).await;
         self.api.call("DELETE", "/accounts/{id}/members/{user}", &ids, Value::Null).await;
+        // An address that is somebody's by now.
+        self.invited(&account).await;
+    }
+
+    async fn sender_is_verified(&self) {
+        let sender = reqwest::Client::new()
+            .post(format!("{}/v2/email/identities", self.endpoint_url))
+            .header("authorization", "AWS4-HMAC-SHA256 Credential=test/20261122/us-east-1/ses/aws4_request")
+            .json(&json!({ "EmailIdentity": "letters@example.com" }));
+        let answer = sender.send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.text().await.expect("a text"));
     }
 
     async fn accounts_below(&mut self) {
@@ -50,13 +63,15 @@ impl Day {
     async fn accepted(&mut self) -> String {
         let inviter = self.api.person.take();
         registered(&mut self.api, COLLEAGUE).await;
+        credentials::changed(&mut self.api, COLLEAGUE).await;
         let letters = reqwest::get(format!("{}/_ministack/ses/messages", self.endpoint_url)).await.expect("letters");
         let letters = letters.text().await.expect("a text");
         // The newest letter has the code that counts.
         let (_, after) = letters.rsplit_once("Code: ").expect("a letter with a code");
         let code: String =
             after.chars().take_while(|&letter| letter.is_ascii_alphanumeric() || "-_".contains(letter)).collect();
-        let me = self.api.get("/auth/me", &[], "").await;
+        // As the person alone: the access key is the inviter's.
+        let me = self.api.call("GET", "/auth/me", &[], Value::Null).await;
         self.api.call("POST", "/accounts/invitations/accept", &[], json!({ "code": code })).await;
         self.api.person = inviter;
         text(&me["id"]).to_owned()

@@ -256,6 +256,7 @@ mod tests {
             user_pool_id: None,
             user_pool_client_id: None,
             user_pool_keys_url: None,
+            mail_from: None,
             credentials: None,
         }
     }
@@ -295,6 +296,7 @@ mod tests {
             user_pool_id: Some("pool".to_owned()),
             user_pool_client_id: None,
             user_pool_keys_url: Some("keys.json".to_owned()),
+            mail_from: Some("nobody".to_owned()),
             credentials: Some(credentials),
         };
         assert!(!format!("{wrong:?} {}", AwsSettings::new(wrong.clone()).unwrap_err()).contains("canary"));
@@ -309,6 +311,7 @@ mod tests {
             "/userPoolId",
             "/userPoolClientId",
             "/userPoolKeysUrl",
+            "/mailFrom",
             "/credentials/accessKeyId",
             "/credentials/secretAccessKey",
             "/credentials/sessionToken",
