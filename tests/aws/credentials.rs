@@ -157,9 +157,10 @@ async fn a_new_password_ends_every_sign_in_in_the_pool() {
     for operation in ["AdminUserGlobalSignOut", "GlobalSignOut"] {
         on(operation).respond_with(answer(json!({}))).up_to_n_times(1).expect(1).mount(&pool).await;
     }
+    on("AdminGetUser").respond_with(user("true")).mount(&pool).await;
     let (token, password) = (secret("access"), secret("another horse"));
     let ada = ada(&*identity, &token);
-    identity.reset(EMAIL, &secret("123 456"), &password).await.unwrap();
+    assert_eq!(identity.reset(EMAIL, &secret("123 456"), &password).await.unwrap(), ada.user_id);
     identity.change_password(ada, &secret("correct horse"), &password).await.unwrap();
     let sent = &asked(&pool, "ConfirmForgotPassword").await[0];
     assert_eq!((&sent["Username"], &sent["ConfirmationCode"]), (&json!(EMAIL), &json!("123456")));

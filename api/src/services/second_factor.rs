@@ -57,8 +57,6 @@ pub async fn set_up(state: Data<AppState>, caller: Caller, token: AccessToken) -
 /// Asks for a code at each sign-in from now on, after a first one proved the app.
 #[utoipa::path(post, path = "/auth/mfa/enable", request_body = FactorCode, responses(
     (status = 200, description = "On. Keep the recovery codes: they are not shown again.", body = RecoveryCodes),
-    (status = 409, description = "Nothing was set up, or it is on already.",
-        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn enable(
@@ -76,8 +74,6 @@ pub async fn enable(
 /// Asks for no code any more; takes a code, or a recovery code, for it.
 #[utoipa::path(post, path = "/auth/mfa/disable", request_body = FactorCode, responses(
     (status = 204, description = "Off."),
-    (status = 409, description = "There is no second factor.",
-        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn disable(

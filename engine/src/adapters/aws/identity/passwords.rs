@@ -3,7 +3,11 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{CognitoIdentity, answers};
-use crate::{adapters::registrant, error::Result, model::UserId};
+use crate::{
+    adapters::registrant,
+    error::{Error, Result},
+    model::UserId,
+};
 
 impl CognitoIdentity {
     pub(super) async fn mail_reset_code(&self, email: &str) -> Result<()> {
@@ -34,7 +38,9 @@ impl CognitoIdentity {
         // Nobody is signed in, and who has a second factor cannot be signed in by the password alone: only the operator's right does it.
         let end = self.client.admin_user_global_sign_out().user_pool_id(&self.pool_id).username(&email);
         end.send().await.map_err(answers::not_signed_out)?;
-        Ok(self.person(&email).await?.user_id)
+        let person = self.person(&email).await;
+        let unknown = "the new password is set, but whose it is could not be asked";
+        person.map(|person| person.user_id).map_err(|error| Error::new(error.kind(), unknown).caused_by(error))
     }
 
     pub(super) async fn replace_password(
