@@ -49,6 +49,11 @@ const ARROWS: &[Arrow] = &[
         why: "nouns do no I/O and know no layer above them",
     },
     Arrow {
+        folder: "engine/src/accounts/",
+        forbidden: &["actix", "tokio", "std::fs", "crate::snapshot", "crate::actors", "crate::adapters"],
+        why: "changes to accounts are rows and events, without actors and snapshots",
+    },
+    Arrow {
         folder: "engine/src/invariants",
         forbidden: &[
             "actix",

@@ -2,13 +2,13 @@
 //! makes an [`AccountScope`], after membership was read from the table, on each request.
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header};
-use aws_lc_rs::digest::{SHA256, digest};
 use listbackup_engine::{
     Error, ErrorKind,
     accounts::{Acting, roles::role_in},
     model::{AccessKey, Account, AccountId, KeyId, Role, UserId, role::Action, scope::AccountScope},
     ports::Person,
     store::key1,
+    token,
 };
 use secrecy::SecretString;
 use std::future::{Ready, ready};
@@ -155,7 +155,7 @@ fn named_account(request: &HttpRequest) -> Option<AccountId> {
 }
 
 async fn by_access_key(state: &AppState, secret: &str) -> Result<Caller, Error> {
-    let found = state.store.find_by::<AccessKey>(&state.system, "by-hash", secret_hash(secret)).await?;
+    let found = state.store.find_by::<AccessKey>(&state.system, "by-hash", token::hash(secret)).await?;
     let access_key = found.ok_or_else(|| Error::new(ErrorKind::Denied, "there is no such access key"))?.row;
     if access_key.expires_at.is_some_and(|end| end <= state.now()) {
         return Err(Error::new(ErrorKind::Denied, "the access key has expired; make a new one"));
@@ -168,11 +168,6 @@ async fn by_access_key(state: &AppState, secret: &str) -> Result<Caller, Error> 
 
 fn no_member() -> Error {
     Error::new(ErrorKind::Denied, "you are not, or no longer, a member of this account; sign in again")
-}
-
-/// SHA-256 of an access key, in hex. The key has 256 random bits, so a slow hash would add nothing.
-pub fn secret_hash(secret: &str) -> String {
-    hex(digest(&SHA256, secret.as_bytes()).as_ref())
 }
 
 /// Bytes in lower-case hex.

@@ -12,11 +12,12 @@ use actix_web::{
     web::Data,
 };
 use listbackup_engine::model::RequestId;
+use listbackup_engine::token;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use crate::{
-    caller::{Guard, authenticate, bearer, no_right, secret_hash},
+    caller::{Guard, authenticate, bearer, no_right},
     problem::{MEDIA_TYPE, Problem},
     state::AppState,
 };
@@ -61,7 +62,7 @@ async fn check(guard: Guard, request: &ServiceRequest) -> Result<(), Problem> {
 /// Without a token only a direct connection from this machine counts: behind a proxy, everybody would seem local.
 fn operator(state: &AppState, request: &ServiceRequest) -> Result<(), Problem> {
     let is_allowed = match &state.settings.metrics_token {
-        Some(token) => bearer(request.request()).map(secret_hash) == Some(secret_hash(token.expose_secret())),
+        Some(expected) => bearer(request.request()).map(token::hash) == Some(token::hash(expected.expose_secret())),
         None => {
             let is_forwarded = request.headers().contains_key(header::FORWARDED)
                 || request.headers().contains_key(header::X_FORWARDED_FOR);

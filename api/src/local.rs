@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use listbackup_engine::{
     Error, ErrorKind, Result,
     model::{
@@ -19,7 +18,9 @@ use listbackup_engine::{
     run::event::{self, Subject},
     store::{self, Store},
     tables::{USERS, USERS_ACCOUNTS},
+    token,
 };
+use secrecy::ExposeSecret;
 use serde_json::{Map, json};
 
 use crate::caller;
@@ -183,15 +184,13 @@ pub async fn access_key_file(ports: &Ports, local: &Local, data_dir: &Path) -> R
     if path.exists() {
         return Ok(path);
     }
-    let mut secret = [0; 32];
-    ports.random.fill(&mut secret);
-    let secret = format!("lbk_{}", URL_SAFE_NO_PAD.encode(secret));
+    let secret = token::new(caller::KEY_PREFIX, &*ports.random);
     let key = AccessKey {
         key_id: KeyId::new(&*ports.clock, &*ports.random),
         account_id: local.scope.account_id(),
         user_id: local.user_id,
         name: "the owner's file".to_owned(),
-        secret_hash: caller::secret_hash(&secret),
+        secret_hash: token::hash(secret.expose_secret()),
         role: Role::Owner,
         expires_at: None,
         created_at: ports.clock.now(),
@@ -203,6 +202,6 @@ pub async fn access_key_file(ports: &Ports, local: &Local, data_dir: &Path) -> R
     Store::new(ports.tables.clone()).transact(&local.scope, writes).await?;
     event::publish(ports, &local.scope, &[made]);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(Error::from)?;
-    file.write_all(secret.as_bytes()).and_then(|()| file.sync_all()).map_err(Error::from)?;
+    file.write_all(secret.expose_secret().as_bytes()).and_then(|()| file.sync_all()).map_err(Error::from)?;
     Ok(path)
 }

@@ -94,13 +94,6 @@ impl AppState {
     pub fn new_id<K: IdKind>(&self) -> Id<K> {
         Id::new(&*self.ports.clock, &*self.ports.random)
     }
-
-    /// `N` random bytes.
-    pub fn random_bytes<const N: usize>(&self) -> [u8; N] {
-        let mut bytes = [0; N];
-        self.ports.random.fill(&mut bytes);
-        bytes
-    }
 }
 
 /// How one process serves.

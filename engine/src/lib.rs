@@ -22,6 +22,7 @@ pub mod secret;
 pub mod snapshot;
 pub mod store;
 pub mod tables;
+pub mod token;
 
 /// What threads meet in; a test puts the same of a model checker in its place.
 mod sync {

@@ -12,7 +12,7 @@ thread_local! {
 }
 
 /// From now on, what tasks of this thread would have others do is done in its place.
-pub fn nothing_from_this_thread() {
+pub fn stay_on_this_thread() {
     BY_ITSELF.set(true);
 }
 

@@ -1,17 +1,17 @@
 //! What ties a sign-in at a product to who began it.
 
 use futures::future::join_all;
-use listbackup::caller::secret_hash;
 use listbackup_engine::{
     model::{Membership, OAuthState, Role},
     ports::Condition,
     store::{key, key1, put},
+    token,
 };
 use serde_json::json;
 
 use crate::{
     data::{approved, by_oauth, id, product, source},
-    kit::{App, token},
+    kit::{self, App},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,7 +22,7 @@ async fn a_sign_in_that_takes_longer_than_ten_minutes_is_lost() {
     let source = source(&ada, "Shop", &by_oauth(&product)).await;
     let callback = approved(&ada, &source).await;
     let state = callback.split("state=").nth(1).unwrap().split('&').next().unwrap();
-    let kept = app.store.get::<OAuthState>(&app.system, key1(secret_hash(state))).await.unwrap().row;
+    let kept = app.store.get::<OAuthState>(&app.system, key1(token::hash(state))).await.unwrap().row;
     assert_eq!(kept.expires_at - kept.created_at.as_second(), 600);
     let over = OAuthState { expires_at: app.ports.clock.now().as_second(), ..kept };
     app.store.transact(&app.system, vec![put(&over, Condition::Any).unwrap()]).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_sign_in_comes_back_for_its_person_in_its_account_only() {
     // The same person at work in another account.
     let invited = Membership { account_id: eve.account_id, ..membership(&app, &ada).await };
     app.store.transact(&app.system, vec![put(&invited, Condition::Any).unwrap()]).await.unwrap();
-    let elsewhere = ada.caller.with_token(token(app.login(&ada.email, Some(eve.account_id)).await.expect(200)));
+    let elsewhere = ada.caller.with_token(kit::token(app.login(&ada.email, Some(eve.account_id)).await.expect(200)));
     let callback = approved(&ada, &source).await;
     assert_eq!(elsewhere.get(&callback).await.expect(400)["code"], "sign_in_lost");
     // Whoever may no longer do it.

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use listbackup_engine::model::{AccountId, Role};
+use listbackup_engine::{
+    accounts::tree::{LEVELS_MAX, MOVED_MAX},
+    model::{AccountId, Role},
+};
 
 use crate::kit::{App, Person, client::Caller, token};
 
@@ -102,6 +105,18 @@ async fn an_invitation_that_is_asked_for_twice_under_one_key_is_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_address_is_not_invited() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let path = format!("/accounts/{}/invitations", ada.account_id);
+    for email in ["bob", "bob@example", "bob@example.com, eve@example.com"] {
+        let refused = ada.caller.post(&path, &json!({ "email": email, "role": "viewer" })).await;
+        assert_eq!(refused.pointers(), ["/email"], "{email}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_owners_give_and_take_ownership() {
     let app = App::start().await;
     let ada = app.person("ada").await;
@@ -196,6 +211,39 @@ async fn a_subtree_moves_with_all_that_is_below_it_and_never_below_itself() {
     let eve = app.person("eve").await;
     let elsewhere = ada.caller.post(&move_of(&city), &to(&eve.account_id.to_string())).await;
     assert_eq!(elsewhere.pointers(), ["/parent_id"]);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_is_no_deeper_than_an_index_takes_by_making_and_by_moving() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let root = ada.account_id.to_string();
+    let mut lowest = root.clone();
+    for level in 2..=LEVELS_MAX {
+        lowest = child(&ada.caller, &lowest, &level.to_string()).await;
+    }
+    let refused = ada.caller.post(&format!("/accounts/{lowest}/children"), &json!({ "name": "too deep" })).await;
+    assert!(refused.expect(422)["detail"].as_str().unwrap().contains("33 deep"));
+    let beside = child(&ada.caller, &root, "Beside").await;
+    let to = json!({ "parent_id": lowest });
+    assert_eq!(ada.caller.post(&format!("/accounts/{beside}/move"), &to).await.pointers(), ["/parent_id"]);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_accounts_than_one_transaction_holds_do_not_move_by_halves() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let root = ada.account_id.to_string();
+    let (from, to) = (child(&ada.caller, &root, "From").await, child(&ada.caller, &root, "To").await);
+    for number in 1..MOVED_MAX {
+        child(&ada.caller, &from, &number.to_string()).await;
+    }
+    let (path, to) = (format!("/accounts/{from}/move"), json!({ "parent_id": to }));
+    ada.caller.post(&path, &to).await.expect(200);
+    child(&ada.caller, &from, "one more").await;
+    assert_eq!(ada.caller.post(&path, &json!({ "parent_id": root })).await.pointers(), ["/parent_id"]);
     app.stop().await;
 }
 

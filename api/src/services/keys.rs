@@ -5,7 +5,6 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Json, Path},
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use listbackup_engine::{
     Error, ErrorKind,
@@ -14,7 +13,9 @@ use listbackup_engine::{
     run::event::Subject,
     store::{key1, put},
     tables::API_KEYS,
+    token,
 };
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -22,7 +23,7 @@ use utoipa::ToSchema;
 use super::Answer;
 use crate::{
     body::{Body, Params},
-    caller::{Caller, KEY_PREFIX, secret_hash},
+    caller::{Caller, KEY_PREFIX},
     changes::{commit, told},
     idempotency::IdempotencyKey,
     paging::{Page, PageParams, filtered},
@@ -92,20 +93,21 @@ pub async fn create(
     if let Some(earlier) = find(&state, &caller, key_id).await? {
         return Ok(HttpResponse::Created().json(KeyView::of(earlier)));
     }
-    let secret = format!("{KEY_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(state.random_bytes::<32>()));
+    let secret = token::new(KEY_PREFIX, &*state.ports.random);
     let NewKey { name, role, expires_at } = body.value;
     let row = AccessKey {
         key_id,
         account_id: caller.account_id(),
         user_id: caller.user_id,
         name,
-        secret_hash: secret_hash(&secret),
+        secret_hash: token::hash(secret.expose_secret()),
         role,
         expires_at,
         created_at: state.now(),
     };
     write(&state, &caller, put(&row, Condition::Absent)?, ActivityKind::KeyCreated, &row).await?;
-    Ok(HttpResponse::build(StatusCode::CREATED).json(KeyView { secret: Some(secret), ..KeyView::of(row) }))
+    Ok(HttpResponse::build(StatusCode::CREATED)
+        .json(KeyView { secret: Some(secret.expose_secret().to_owned()), ..KeyView::of(row) }))
 }
 
 /// Withdraws an access key; the next call with it fails.

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::Answer;
 use crate::{
     body::{Body, Params},
-    caller::{Caller, enter},
+    caller::{Caller, enter, enter_as_member},
     paging::{Page, PageParams},
     problem::Problem,
     schemas,
@@ -113,7 +113,7 @@ pub async fn delete(
     let (account_id, user_id) = *path;
     let leaves = user_id == caller.user_id && caller.key.is_none();
     let there = if leaves {
-        crate::caller::enter_as_member(&state, &caller, account_id).await?
+        enter_as_member(&state, &caller, account_id).await?
     } else {
         enter(&state, &caller, account_id, Action::Administer).await?
     };

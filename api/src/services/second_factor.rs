@@ -31,7 +31,7 @@ pub struct FactorSetup {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FactorCode {
-    /// Six digits from the authenticator app.
+    /// Six digits from the authenticator app; to turn it off, a recovery code does too.
     #[schema(value_type = String, max_length = 200)]
     code: SecretString,
 }

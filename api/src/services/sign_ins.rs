@@ -9,7 +9,6 @@ use actix_web::{
     http::{StatusCode, header},
     web::{Data, Json, Path, Query},
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use listbackup_engine::{
     Error, ErrorKind,
@@ -24,6 +23,7 @@ use listbackup_engine::{
     secret,
     store::{Versioned, key1, put},
     tables::OAUTH_STATES,
+    token,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Answer, sources};
 use crate::{
     body::Body,
-    caller::{Caller, authenticate, secret_hash},
+    caller::{Caller, authenticate},
     changes::told,
     problem::Problem,
     schemas,
@@ -144,9 +144,9 @@ pub async fn callback(state: Data<AppState>, request: HttpRequest) -> Result<Htt
 async fn begin(state: &AppState, caller: &Caller, source: &Source) -> Result<SignInUnderWay, Problem> {
     let redirect_uri = redirect_uri(state);
     let flow = flow(state, caller, source).await?;
-    let secret = BASE64_URL_SAFE_NO_PAD.encode(state.random_bytes::<32>());
-    let (authorize_url, verifier) = flow.start(&redirect_uri, &secret).map_err(Error::from)?;
-    let state_hash = secret_hash(&secret);
+    let secret = token::new("", &*state.ports.random);
+    let (authorize_url, verifier) = flow.start(&redirect_uri, secret.expose_secret()).map_err(Error::from)?;
+    let state_hash = token::hash(secret.expose_secret());
     let expires_at = state.now() + LIFE;
     let sealed = secret::seal(&*state.ports.keys, &context(&state_hash), verifier.expose_secret().as_bytes()).await?;
     let row = OAuthState {
@@ -183,7 +183,7 @@ fn oauth(sign_in: &SignIn) -> Result<&OAuth2SignIn, Problem> {
 
 /// Takes the state away before anything else is done with it, so that it works once.
 async fn consume(state: &AppState, secret: &str) -> Result<OAuthState, Problem> {
-    let found = state.store.find::<OAuthState>(&state.system, key1(secret_hash(secret))).await?;
+    let found = state.store.find::<OAuthState>(&state.system, key1(token::hash(secret))).await?;
     let Versioned { row, version } = found.ok_or_else(lost)?;
     let key = key1(&row.state_hash);
     let take = Write::Delete { table: &OAUTH_STATES, key, condition: Condition::Version(version) };

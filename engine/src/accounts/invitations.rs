@@ -1,8 +1,6 @@
 //! Invitations into an account: for one address, good once, until they end or are revoked. Only the hash of the token is kept; the token
 //! is in the letter and nowhere else.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
@@ -10,15 +8,17 @@ use serde_json::json;
 
 use super::{ATTEMPTS_MAX, Acting, Changed, Office, lost, members::allow_ownership, never_still};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Problem, Result},
     model::{
-        Account, ActivityKind, Invitation, InvitationId, Membership, Role, User, UserId, scope::AccountScope,
-        user::MembershipStatus,
+        Account, ActivityKind, Invitation, InvitationId, Membership, Role, User, UserId,
+        scope::AccountScope,
+        user::{MembershipStatus, normal_address},
     },
-    ports::{Condition, Letter, Query, Random, SortRange, Write},
+    ports::{Condition, Letter, Query, SortRange, Write},
     run::event,
     store::{Versioned, key, key1, put},
     tables::USERS_ACCOUNTS,
+    token,
 };
 
 /// How long an invitation is good.
@@ -32,7 +32,7 @@ impl Office<'_> {
     /// Invites an address. With an id that is there already, its letter is sent again.
     ///
     /// # Errors
-    /// `Denied` when ownership is given by somebody who may not; `Conflict` when the address is invited or a member already, or too many
+    /// `Invalid` for what is no address; `Denied` when ownership is given by somebody who may not; `Conflict` when the address is invited or a member already, or too many
     /// invitations are open; those of sending the letter, after which it can be sent again.
     pub async fn invite(
         &self,
@@ -42,20 +42,20 @@ impl Office<'_> {
         role: Role,
     ) -> Result<Changed<Invitation>> {
         allow_ownership(acting, [role])?;
-        let email = email.trim().to_lowercase();
+        let email = normal_address(email).ok_or_else(no_address)?;
         let account_id = acting.account_id();
         if self.store.find::<Invitation>(acting.scope, key(invitation_id, account_id)).await?.is_some() {
             return self.invite_again(acting, invitation_id).await;
         }
         self.check_new(acting.scope, &email).await?;
-        let (token, now) = (token(&*self.ports.random), self.ports.clock.now());
+        let (code, now) = (token::new("", &*self.ports.random), self.ports.clock.now());
         let invitation = Invitation {
             invitation_id,
             account_id,
             email,
             role,
             status: MembershipStatus::Invited,
-            invitation_hash: hash(&token),
+            invitation_hash: token::hash(code.expose_secret()),
             invitation_expires_at: now + LIFE,
             invited_by: acting.actor.to_owned(),
             created_at: now,
@@ -64,7 +64,7 @@ impl Office<'_> {
         let told = acting.told(self.ports, ActivityKind::MemberInvited, details);
         let writes = vec![put(&invitation, Condition::Absent)?, event::keep(&told)?];
         self.store.transact(acting.scope, writes).await?;
-        self.send(acting.scope, &invitation, &token).await?;
+        self.send(acting.scope, &invitation, &code).await?;
         Ok(Changed { row: invitation, events: vec![told] })
     }
 
@@ -75,12 +75,13 @@ impl Office<'_> {
     pub async fn invite_again(&self, acting: Acting<'_>, invitation_id: InvitationId) -> Result<Changed<Invitation>> {
         let place = key(invitation_id, acting.account_id());
         let found = self.store.get::<Invitation>(acting.scope, place).await?;
-        let token = token(&*self.ports.random);
+        let code = token::new("", &*self.ports.random);
         let invitation_expires_at = self.ports.clock.now() + LIFE;
-        let invitation = Invitation { invitation_hash: hash(&token), invitation_expires_at, ..found.row };
+        let invitation =
+            Invitation { invitation_hash: token::hash(code.expose_secret()), invitation_expires_at, ..found.row };
         let write = put(&invitation, Condition::Version(found.version))?;
         self.store.transact(acting.scope, vec![write]).await?;
-        self.send(acting.scope, &invitation, &token).await?;
+        self.send(acting.scope, &invitation, &code).await?;
         Ok(Changed { row: invitation, events: Vec::new() })
     }
 
@@ -103,9 +104,10 @@ impl Office<'_> {
     ///
     /// # Errors
     /// `Denied` for a token that is unknown, used, revoked, expired or for another address; `Conflict` for a member.
-    pub async fn accept(&self, user_id: UserId, token: &SecretString) -> Result<Changed<Membership>> {
+    pub async fn accept(&self, user_id: UserId, code: &SecretString) -> Result<Changed<Membership>> {
+        let hash = token::hash(code.expose_secret());
         for _ in 0..ATTEMPTS_MAX {
-            let found = self.store.find_by::<Invitation>(self.system, "by-invitation", hash(token)).await?;
+            let found = self.store.find_by::<Invitation>(self.system, "by-invitation", &hash).await?;
             let now = self.ports.clock.now();
             let found = found.filter(|found| now < found.row.invitation_expires_at).ok_or_else(no_invitation)?;
             let user = self.store.get::<User>(self.system, key1(user_id)).await?.row;
@@ -157,14 +159,14 @@ impl Office<'_> {
         }
     }
 
-    async fn send(&self, scope: &AccountScope, invitation: &Invitation, token: &SecretString) -> Result<()> {
+    async fn send(&self, scope: &AccountScope, invitation: &Invitation, code: &SecretString) -> Result<()> {
         let account = self.store.get::<Account>(scope, key1(scope.account_id())).await?.row;
         let name: String = account.name.chars().filter(|letter| !letter.is_control()).collect();
         let text = format!(
             "Hello,\n\nyou are invited to work in the account \"{name}\" of ListBackup. Register or sign in with this address, \
              and accept the invitation by its code:\n\nCode: {}\n\nIt can be used once, within seven days. If you do not know \
              who invited you, ignore this letter: without the code nothing happens.",
-            token.expose_secret()
+            code.expose_secret()
         );
         let subject = "You are invited to an account of ListBackup".to_owned();
         self.ports.mail.send(&Letter { to: invitation.email.clone(), subject, text }).await
@@ -181,16 +183,9 @@ fn used(found: &Versioned<Invitation>) -> Write {
     Write::Delete { table: &USERS_ACCOUNTS, key, condition: Condition::Version(found.version) }
 }
 
-/// 256 random bits, safe in an address.
-fn token(random: &dyn Random) -> SecretString {
-    let mut bytes = [0; 32];
-    random.fill(&mut bytes);
-    BASE64_URL_SAFE_NO_PAD.encode(bytes).into()
-}
-
-/// The token has 256 random bits, so a slow hash would add nothing.
-fn hash(token: &SecretString) -> String {
-    digest(&SHA256, token.expose_secret().as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+fn no_address() -> Error {
+    let problem = Problem { place: "/email".to_owned(), message: "must be an e-mail address".to_owned() };
+    Error::invalid("nobody can be invited so", vec![problem])
 }
 
 fn no_invitation() -> Error {

@@ -13,8 +13,8 @@ use crate::{
     tables::ACCOUNTS,
 };
 
-/// Longest path, in bytes: it is a sort key of an index, which DynamoDB bounds at 1,024.
-const PATH_BYTES_MAX: usize = 1024;
+/// How deep a tree may be, its root counted: a path has 31 bytes a level, and is a sort key of an index, of which DynamoDB takes 1,024.
+pub const LEVELS_MAX: usize = 33;
 /// The most accounts that move together: beside them, a transaction writes both parents and the event.
 pub const MOVED_MAX: usize = WRITES_MAX - 3;
 
@@ -135,11 +135,10 @@ fn counted(parent: Versioned<Account>, more: i32) -> Result<Write> {
 }
 
 fn check_path(path: &str) -> Result<()> {
-    if path.len() <= PATH_BYTES_MAX {
+    if path.split_terminator('/').skip(1).count() <= LEVELS_MAX {
         return Ok(());
     }
-    let levels = PATH_BYTES_MAX / (path.len() / path.matches('/').count().saturating_sub(1).max(1)).max(1);
-    Err(Error::new(ErrorKind::Invalid, format!("accounts are at most {levels} deep; make it higher up")))
+    Err(Error::new(ErrorKind::Invalid, format!("accounts are at most {LEVELS_MAX} deep; make it higher up")))
 }
 
 fn check_target(account: &Account, target: &Account) -> Result<()> {

@@ -5,14 +5,12 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     connectors::Problem,
     error::{Error, Result},
+    model::user::normal_address,
 };
 
 const MIN_PASSWORD_CHARS: usize = 10;
 const MAX_PASSWORD_BYTES: usize = 1024;
 const MAX_NAME_CHARS: usize = 200;
-/// RFC 5321, 4.5.3.1.
-const MAX_ADDRESS_BYTES: usize = 254;
-const MAX_LOCAL_PART_BYTES: usize = 64;
 
 /// The address and name in the form in which they are kept.
 ///
@@ -21,7 +19,7 @@ const MAX_LOCAL_PART_BYTES: usize = 64;
 pub(super) fn check(email: &str, password: &SecretString, name: &str) -> Result<(String, String)> {
     let mut problems = Vec::new();
     let mut problem = |place: &str, message: String| problems.push(Problem { place: place.to_owned(), message });
-    let address = normalise(email);
+    let address = normal_address(email);
     if address.is_none() {
         problem("/email", "must be an e-mail address, such as ada@example.com".to_owned());
     }
@@ -55,27 +53,4 @@ fn weaknesses(password: &SecretString) -> impl Iterator<Item = String> {
     let short = short.then(|| format!("must have at least {MIN_PASSWORD_CHARS} characters"));
     let long = long.then(|| format!("must have at most {MAX_PASSWORD_BYTES} bytes"));
     short.into_iter().chain(long)
-}
-
-/// The address in lower case; `None` when it is none.
-pub(super) fn normalise(email: &str) -> Option<String> {
-    let email = email.trim();
-    let (local, domain) = email.rsplit_once('@')?;
-    let local_fits = (1..=MAX_LOCAL_PART_BYTES).contains(&local.len())
-        && !local.starts_with('.')
-        && !local.ends_with('.')
-        && !local.contains("..");
-    let plain = email
-        .chars()
-        .all(|letter| !letter.is_whitespace() && !letter.is_control() && !"()<>,;:\\\"[]".contains(letter));
-    let labels: Vec<&str> = domain.split('.').collect();
-    let domain_fits = labels.len() >= 2
-        && labels.iter().all(|label| {
-            (1..=63).contains(&label.len())
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
-        });
-    let fits = email.len() <= MAX_ADDRESS_BYTES && local_fits && plain && domain_fits && !local.contains('@');
-    fits.then(|| email.to_lowercase())
 }

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::{AccountId, InvitationId, Role, UserId};
 use crate::tables::{Row, TableSchema, USERS, USERS_ACCOUNTS};
 
+/// RFC 5321, 4.5.3.1.
+const MAX_ADDRESS_BYTES: usize = 254;
+const MAX_LOCAL_PART_BYTES: usize = 64;
+
 /// A person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -87,4 +91,27 @@ impl Row for Membership {
 
 impl Row for Invitation {
     const TABLE: &'static TableSchema = &USERS_ACCOUNTS;
+}
+
+/// The address in lower case; `None` when it is none.
+pub fn normal_address(email: &str) -> Option<String> {
+    let email = email.trim();
+    let (local, domain) = email.rsplit_once('@')?;
+    let local_fits = (1..=MAX_LOCAL_PART_BYTES).contains(&local.len())
+        && !local.starts_with('.')
+        && !local.ends_with('.')
+        && !local.contains("..");
+    let plain = email
+        .chars()
+        .all(|letter| !letter.is_whitespace() && !letter.is_control() && !"()<>,;:\\\"[]".contains(letter));
+    let labels: Vec<&str> = domain.split('.').collect();
+    let domain_fits = labels.len() >= 2
+        && labels.iter().all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
+        });
+    let fits = email.len() <= MAX_ADDRESS_BYTES && local_fits && plain && domain_fits && !local.contains('@');
+    fits.then(|| email.to_lowercase())
 }

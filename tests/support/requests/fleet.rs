@@ -40,7 +40,7 @@ const STARTS: Duration = Duration::from_secs(60);
 
 /// Actors on a clock that jumps to the next thing to do whenever nobody has anything to do now.
 pub fn simulate<T>(test: impl Future<Output = T>) -> T {
-    offload::nothing_from_this_thread();
+    offload::stay_on_this_thread();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     actix::System::with_tokio_rt(|| runtime.expect("a runtime")).block_on(test)
 }

@@ -39,7 +39,7 @@ use super::{AwsClients, AwsSettings};
 use crate::{
     adapters::registrant,
     error::{Error, ErrorKind, Result},
-    model::{AccountId, UserId},
+    model::{AccountId, UserId, user::normal_address},
     ports::{Clock, Identity, NewFactor, Person, Random, SignIn, SignedIn, Tables},
 };
 
@@ -91,7 +91,7 @@ impl CognitoIdentity {
         let user = get.send().await.map_err(answers::failed)?;
         let attributes = user.user_attributes.unwrap_or_default();
         let attribute = |name: &str| attributes.iter().find(|found| found.name == name)?.value.clone();
-        let email = attribute("email").and_then(|email| registrant::normalise(&email));
+        let email = attribute("email").and_then(|email| normal_address(&email));
         let user_id = attribute("sub").and_then(|sub| people::user_id(&sub));
         let (Some(user_id), Some(email)) = (user_id, email) else {
             return Err(Error::new(ErrorKind::Invalid, "a user of the pool has no address or no id").with("user", name));
@@ -171,7 +171,7 @@ impl Identity for CognitoIdentity {
     }
 
     async fn verify(&self, email: &str, code: &SecretString) -> Result<UserId> {
-        let email = registrant::normalise(email).ok_or_else(answers::wrong_code)?;
+        let email = normal_address(email).ok_or_else(answers::wrong_code)?;
         // However the person writes it.
         let code: String = code.expose_secret().chars().filter(char::is_ascii_alphanumeric).collect();
         if code.is_empty() {
@@ -189,7 +189,7 @@ impl Identity for CognitoIdentity {
     }
 
     async fn resend(&self, email: &str) -> Result<()> {
-        let Some(email) = registrant::normalise(email) else { return Ok(()) };
+        let Some(email) = normal_address(email) else { return Ok(()) };
         let resend = self.client.resend_confirmation_code().client_id(&self.client_id).username(email);
         match resend.send().await {
             Ok(_) => Ok(()),
@@ -199,7 +199,7 @@ impl Identity for CognitoIdentity {
     }
 
     async fn sign_in(&self, email: &str, password: &SecretString, account: Option<AccountId>) -> Result<SignIn> {
-        let email = registrant::normalise(email).unwrap_or_else(|| NOBODY.to_owned());
+        let email = normal_address(email).unwrap_or_else(|| NOBODY.to_owned());
         let sign_in = self
             .client
             .initiate_auth()

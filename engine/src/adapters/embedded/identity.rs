@@ -44,7 +44,7 @@ use super::database::Database;
 use crate::{
     adapters::registrant,
     error::{Error, ErrorKind, Result},
-    model::{AccountId, UserId},
+    model::{AccountId, UserId, user::normal_address},
     ports::{Challenge, Clock, Identity, Keys, Mail, NewFactor, Person, Random, SignIn, SignedIn},
 };
 
@@ -147,7 +147,7 @@ impl Identity for EmbeddedIdentity {
     async fn verify(&self, email: &str, code: &SecretString) -> Result<UserId> {
         let refused =
             || Error::new(ErrorKind::Denied, "the code is wrong, was used, or has expired; ask for a new one");
-        let email = registrant::normalise(email).ok_or_else(refused)?;
+        let email = normal_address(email).ok_or_else(refused)?;
         let code_hash = tokens::code_hash(&email, code.expose_secret());
         let now = self.clock.now();
         let account_id = AccountId::new(&*self.clock, &*self.random);
@@ -162,7 +162,7 @@ impl Identity for EmbeddedIdentity {
 
     async fn resend(&self, email: &str) -> Result<()> {
         let now = self.clock.now();
-        let Some(email) = registrant::normalise(email) else { return Ok(()) };
+        let Some(email) = normal_address(email) else { return Ok(()) };
         if self.limits.letters.take(&email, now).is_err() {
             return Ok(());
         }
@@ -186,7 +186,7 @@ impl Identity for EmbeddedIdentity {
 
     async fn sign_in(&self, email: &str, password: &SecretString, account: Option<AccountId>) -> Result<SignIn> {
         // A malformed address is one more unknown one.
-        let email = registrant::normalise(email).unwrap_or_default();
+        let email = normal_address(email).unwrap_or_default();
         let (user_id, checked) = self.authenticate(&email, password).await?;
         let now = self.clock.now();
         let (token, family) = (tokens::refresh_token(&*self.random), tokens::family(&*self.random));

@@ -6,12 +6,12 @@ use super::{CognitoIdentity, answers};
 use crate::{
     adapters::registrant,
     error::{Error, Result},
-    model::UserId,
+    model::{UserId, user::normal_address},
 };
 
 impl CognitoIdentity {
     pub(super) async fn mail_reset_code(&self, email: &str) -> Result<()> {
-        let Some(email) = registrant::normalise(email) else { return Ok(()) };
+        let Some(email) = normal_address(email) else { return Ok(()) };
         let forgot = self.client.forgot_password().client_id(&self.client_id).username(email);
         match forgot.send().await {
             Ok(_) => Ok(()),
@@ -27,7 +27,7 @@ impl CognitoIdentity {
         password: &SecretString,
     ) -> Result<UserId> {
         registrant::check_password(password)?;
-        let email = registrant::normalise(email).ok_or_else(answers::wrong_code)?;
+        let email = normal_address(email).ok_or_else(answers::wrong_code)?;
         let code: String = code.expose_secret().chars().filter(char::is_ascii_alphanumeric).collect();
         if code.is_empty() {
             return Err(answers::wrong_code());

@@ -11,13 +11,13 @@ use super::{EmbeddedIdentity, challenges, people, refresh, resets, tokens};
 use crate::{
     adapters::registrant,
     error::{Error, ErrorKind, Result},
-    model::UserId,
+    model::{UserId, user::normal_address},
 };
 
 impl EmbeddedIdentity {
     pub(super) async fn mail_reset_code(&self, email: &str) -> Result<()> {
         let now = self.clock.now();
-        let Some(email) = registrant::normalise(email) else { return Ok(()) };
+        let Some(email) = normal_address(email) else { return Ok(()) };
         if self.limits.reset_letters.take(&email, now).is_err() {
             // Enough letters for now; the answer stays the same, and codes that are out go on counting.
             return Ok(());
@@ -47,7 +47,7 @@ impl EmbeddedIdentity {
     ) -> Result<UserId> {
         registrant::check_password(password)?;
         let now = self.clock.now();
-        let email = registrant::normalise(email).ok_or_else(wrong_code)?;
+        let email = normal_address(email).ok_or_else(wrong_code)?;
         let code_hash = tokens::code_hash(&email, code.expose_secret());
         let (address, hash) = (email.clone(), code_hash.clone());
         if !self.database.read(move |connection| resets::is_known(connection, &address, &hash, now)).await? {

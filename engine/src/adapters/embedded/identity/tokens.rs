@@ -3,14 +3,12 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::SecretString;
-use zeroize::Zeroizing;
 
-use crate::ports::Random;
+use crate::{ports::Random, token};
 
 /// 80 bits as 16 letters: too many to guess, however long a code lives, short enough to type.
 const CODE_BYTES: usize = 10;
 const CODE_LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-const TOKEN_BYTES: usize = 32;
 
 /// A code for a letter: `abcd-efgh-jkmn-pqrs`.
 pub(super) fn code(random: &dyn Random) -> String {
@@ -37,18 +35,12 @@ pub(super) fn code_hash(whose: &str, code: &str) -> String {
 
 /// A refresh token of 256 random bits.
 pub(super) fn refresh_token(random: &dyn Random) -> SecretString {
-    token("lbr_", random)
+    token::new("lbr_", random)
 }
 
 /// A token of as many bits for a question that waits for its answer.
 pub(super) fn challenge(random: &dyn Random) -> SecretString {
-    token("lbq_", random)
-}
-
-fn token(prefix: &str, random: &dyn Random) -> SecretString {
-    let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
-    random.fill(&mut *bytes);
-    SecretString::from(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(*bytes)))
+    token::new("lbq_", random)
 }
 
 /// The name of a family of refresh tokens.
