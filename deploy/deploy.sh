@@ -19,11 +19,10 @@ What has not changed is left alone, so that a second time does nothing.
                 cluster    network, load balancers, ECS cluster, image repository
                 roles      what all roles share
                 api        the HTTP entry
-                auth accounts integrations sources jobs data activity system
+                auth accounts integrations sources jobs data activity billing analytics webhooks system
                            a service that answers HTTP, with its role
                 workers    worker, scheduler and indexer, with their roles
                 dashboard  a page of CloudWatch
-              billing and analytics have templates, but the program does not serve them yet: `all` leaves them out
   --dry-run   shows the change set of each stack and deploys nothing
   --image     the image that services and workers run; without it they stay at theirs
 
@@ -69,7 +68,7 @@ if unknown:
     sys.exit(f"deploy: deploy/parameters/{stage}.json has sections of nothing: {', '.join(unknown)}")
 
 if ask == "services":
-    print(*[name for name, about in services.items() if about.get("isServed", True) or rest == ["too"]])
+    print(*services)
 else:
     # NAME IMAGE KIND: the parameters of a stack, as words or in JSON.
     name, image, kind = rest
@@ -313,13 +312,12 @@ command -v python3 >/dev/null || fail 'python3 is needed'
 command -v aws >/dev/null || fail 'the aws command is needed: https://docs.aws.amazon.com/cli or pip install awscli'
 
 served="$(settings services)" || exit 1
-known="$(settings services too)" || exit 1
 read -ra order <<<"core cluster roles api $served workers dashboard"
 targets=("$target")
 if [ "$target" = all ]; then
   targets=("${order[@]}")
-elif [[ " ${order[*]} $known " != *" $target "* ]]; then
-  wrong "there is no service $target; there are: all core cluster roles api $known workers dashboard"
+elif [[ " ${order[*]} " != *" $target "* ]]; then
+  wrong "there is no service $target; there are: all core cluster roles api $served workers dashboard"
 fi
 
 listed="$(cf describe-stacks --query 'Stacks[].[StackName,StackStatus]' --output text)" ||

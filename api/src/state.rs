@@ -124,13 +124,19 @@ pub enum Service {
     Data,
     /// The log of events.
     Activity,
+    /// Plans, subscriptions, payments.
+    Billing,
+    /// What runs came to, over time.
+    Analytics,
+    /// Events sent to other programs.
+    Webhooks,
     /// Health, version, documentation, metrics; part of every process.
     System,
 }
 
 impl Service {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Auth,
         Self::Accounts,
         Self::Integrations,
@@ -138,6 +144,9 @@ impl Service {
         Self::Jobs,
         Self::Data,
         Self::Activity,
+        Self::Billing,
+        Self::Analytics,
+        Self::Webhooks,
         Self::System,
     ];
 
@@ -151,6 +160,9 @@ impl Service {
             Self::Jobs => "jobs",
             Self::Data => "data",
             Self::Activity => "activity",
+            Self::Billing => "billing",
+            Self::Analytics => "analytics",
+            Self::Webhooks => "webhooks",
             Self::System => "system",
         }
     }

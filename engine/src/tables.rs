@@ -1,4 +1,4 @@
-//! THE schema: all ten tables with their keys and indexes. The embedded store, the AWS adapter and the deployment
+//! THE schema: all tables with their keys and indexes. The embedded store, the AWS adapter and the deployment
 //! templates follow this file; a test holds them together.
 //!
 //! A row is a JSON object (camelCase, as in the original system). Its key and index attributes are ordinary
@@ -83,7 +83,8 @@ pub static USERS: TableSchema = TableSchema {
     ownership: Ownership::System,
 };
 
-/// Accounts in their hierarchy; `path` lists the ancestors (`/acc_a/acc_b/`) so that a subtree is a prefix.
+/// Accounts in their hierarchy; `path` lists the ancestors (`/acc_a/acc_b/`) so that a subtree is a prefix. `endingShard` and `endsMs` are
+/// there only in an account that somebody has asked to delete.
 pub static ACCOUNTS: TableSchema = TableSchema {
     name: "accounts",
     partition: text("accountId"),
@@ -91,6 +92,7 @@ pub static ACCOUNTS: TableSchema = TableSchema {
     indexes: &[
         index("by-parent", text("parentId"), Some(text("accountId"))),
         index("by-root", text("rootId"), Some(text("path"))),
+        index("ending", text("endingShard"), Some(number("endsMs"))),
     ],
     expires: None,
     ownership: Ownership::Account,
@@ -198,9 +200,64 @@ pub static API_KEYS: TableSchema = TableSchema {
     ownership: Ownership::Account,
 };
 
+/// Sums of what runs came to, by day: of an account, of each integration and of each source.
+pub static COUNTERS: TableSchema = TableSchema {
+    name: "counters",
+    partition: text("accountId"),
+    sort: Some(text("counterKey")),
+    indexes: &[],
+    expires: None,
+    ownership: Ownership::Account,
+};
+
+/// Where an account wants events sent to, and the deliveries, which expire; `dueShard` and `nextAttemptMs` are in a delivery until it
+/// has arrived or is given up.
+pub static WEBHOOKS: TableSchema = TableSchema {
+    name: "webhooks",
+    partition: text("accountId"),
+    sort: Some(text("webhookKey")),
+    indexes: &[index("due", text("dueShard"), Some(number("nextAttemptMs")))],
+    expires: Some("expiresAt"),
+    ownership: Ownership::Account,
+};
+
+/// Of accounts that pay: subscription, contacts, and the notices that the payment provider sent, which expire.
+pub static BILLING: TableSchema = TableSchema {
+    name: "billing",
+    partition: text("accountId"),
+    sort: Some(text("billingKey")),
+    indexes: &[index("by-customer", text("customerId"), None)],
+    expires: Some("expiresAt"),
+    ownership: Ownership::Account,
+};
+
+/// Integrations of an account's own, each version of their manifests, and its own applications for signing in to products.
+pub static INTEGRATIONS: TableSchema = TableSchema {
+    name: "integrations",
+    partition: text("accountId"),
+    sort: Some(text("integrationKey")),
+    indexes: &[],
+    expires: None,
+    ownership: Ownership::Account,
+};
+
 /// All tables.
-pub static ALL: [&TableSchema; 10] =
-    [&USERS, &ACCOUNTS, &USERS_ACCOUNTS, &SOURCES, &JOBS, &RUNS, &FILES, &ACTIVITY, &OAUTH_STATES, &API_KEYS];
+pub static ALL: [&TableSchema; 14] = [
+    &USERS,
+    &ACCOUNTS,
+    &USERS_ACCOUNTS,
+    &SOURCES,
+    &JOBS,
+    &RUNS,
+    &FILES,
+    &ACTIVITY,
+    &OAUTH_STATES,
+    &API_KEYS,
+    &COUNTERS,
+    &WEBHOOKS,
+    &BILLING,
+    &INTEGRATIONS,
+];
 
 /// A noun that is stored as a row. Serialises to a JSON object that holds the key attributes of its table.
 pub trait Row: Serialize + DeserializeOwned + Send + Sync + 'static {
