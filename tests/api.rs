@@ -22,6 +22,8 @@ mod data;
 mod data_keys;
 #[path = "api/documentation.rs"]
 mod documentation;
+#[path = "api/endings.rs"]
+mod endings;
 #[path = "api/events.rs"]
 mod events;
 #[path = "api/exports.rs"]

@@ -30,6 +30,7 @@ pub mod deadline;
 pub mod delivery;
 pub mod drill;
 pub mod due;
+pub mod ending;
 pub mod estimate;
 pub mod event;
 pub mod files;
