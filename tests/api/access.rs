@@ -111,6 +111,8 @@ fn body_of(route: &Route, ids: &Ids) -> Option<Value> {
         ("POST", "/data/exports") => json!({ "snapshot_id": ids.snapshot }),
         ("POST", "/data/snapshots/{id}/pin" | "/data/snapshots/{id}/hold") => json!({ "reason": "r" }),
         ("POST", "/data/snapshots/{id}/verify") => json!({ "level": "structure" }),
+        ("POST", "/accounts") => json!({ "name": "Another" }),
+        ("POST", "/accounts/{id}/switch") => json!({ "refresh_token": "lbr_unknown" }),
         ("POST", "/accounts/{id}/children") => json!({ "name": "Below" }),
         ("POST", "/accounts/{id}/move") => json!({ "parent_id": ids.account }),
         ("POST", "/accounts/{id}/invitations") => json!({ "email": "eve@example.com", "role": "viewer" }),

@@ -56,9 +56,9 @@ async fn nobody_switches_to_an_account_of_others_or_with_the_token_of_somebody_e
     let hers = json!({ "refresh_token": app.login(&ada.email, None).await.expect(200)["refresh_token"] });
     let own = json!({ "refresh_token": app.login(&eve.email, None).await.expect(200)["refresh_token"] });
     eve.caller.post(&format!("/accounts/{}/switch", ada.account_id), &own).await.expect(404);
-    eve.caller.post(&format!("/accounts/{}/switch", eve.account_id), &hers).await.expect(401);
+    eve.caller.post(&format!("/accounts/{}/switch", eve.account_id), &hers).await.expect(422);
     let unknown = json!({ "refresh_token": "lbr_unknown" });
-    eve.caller.post(&format!("/accounts/{}/switch", eve.account_id), &unknown).await.expect(401);
+    eve.caller.post(&format!("/accounts/{}/switch", eve.account_id), &unknown).await.expect(422);
     // Neither was used up by that.
     eve.caller.post(&format!("/accounts/{}/switch", eve.account_id), &own).await.expect(200);
     ada.caller.post(&format!("/accounts/{}/switch", ada.account_id), &hers).await.expect(200);
@@ -116,14 +116,14 @@ async fn after_its_grace_a_deleted_account_is_gone_for_everybody_and_the_one_abo
     let program = ada.caller.with_token(key.expect(201)["secret"].as_str().unwrap().to_owned());
     program.get("/sources").await.expect(200);
     ada.caller.delete(&format!("/accounts/{id}")).await.expect(202);
-    assert_eq!(ending::end_due(&app.ctx).await.unwrap(), 0, "not yet");
+    assert_eq!(ending::end_due(&app.ctx()).await.unwrap(), 0, "not yet");
     program.get("/sources").await.expect(200);
 
     its_grace_is_over(&app, account_id).await;
     for _ in 0..3 {
-        ending::end_due(&app.ctx).await.unwrap();
+        ending::end_due(&app.ctx()).await.unwrap();
     }
-    let keys = app.ctx.snapshots.stored_keys(&app.system.account(account_id)).await.unwrap();
+    let keys = app.ctx().snapshots.stored_keys(&app.system.account(account_id)).await.unwrap();
     assert!(keys.destruction.is_some() && keys.epochs.is_empty());
     let ada = ada.caller.with_token(token(app.login(&ada.email, None).await.expect(200)));
     ada.get(&format!("/accounts/{id}")).await.expect(404);

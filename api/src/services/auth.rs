@@ -195,9 +195,7 @@ pub async fn refresh(state: Data<AppState>, body: Body<Refresh>) -> Answer<Token
 /// such an account. Their role there is read with each request.
 #[utoipa::path(post, path = "/accounts/{id}/switch", request_body = Refresh,
     params(("id" = String, Path, description = "The account's id.")), responses(
-    (status = 200, description = "A new pair.", body = TokenPair),
-    (status = 401, description = "The token is unknown, used, expired or somebody else's.",
-        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+    (status = 200, description = "A new pair.", body = TokenPair)))]
 pub async fn switch(
     state: Data<AppState>,
     caller: Caller,
@@ -205,8 +203,12 @@ pub async fn switch(
     body: Body<Refresh>,
 ) -> Answer<TokenPair> {
     role_in(&state.store, &state.system, caller.user_id, *id).await?.ok_or_else(Problem::not_found)?;
-    let switched =
-        state.ports.identity.switch(&body.value.refresh_token, caller.user_id, *id).await.map_err(refused)?;
+    let switched = state.ports.identity.switch(&body.value.refresh_token, caller.user_id, *id).await;
+    // Who calls is known: it is the body that is wrong.
+    let switched = switched.map_err(|error| match error.kind() {
+        ErrorKind::Denied => Problem::invalid_field("/refresh_token", error.message()),
+        _ => error.into(),
+    })?;
     record(&state, &switched, ActivityKind::UserSignedIn).await?;
     Ok(Json(TokenPair::of(&switched)))
 }
