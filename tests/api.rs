@@ -34,8 +34,12 @@ mod families;
 mod kit;
 #[path = "api/lists.rs"]
 mod lists;
+#[path = "api/matrix.rs"]
+mod matrix;
 #[path = "api/retention.rs"]
 mod retention;
+#[path = "api/rows.rs"]
+mod rows;
 #[path = "api/schedules.rs"]
 mod schedules;
 #[path = "api/sign_in.rs"]
