@@ -28,10 +28,14 @@ mod events;
 mod exports;
 #[path = "api/families.rs"]
 mod families;
+#[path = "api/key_scopes.rs"]
+mod key_scopes;
 #[path = "support/api/mod.rs"]
 mod kit;
 #[path = "api/lists.rs"]
 mod lists;
+#[path = "api/own_integrations.rs"]
+mod own_integrations;
 #[path = "api/retention.rs"]
 mod retention;
 #[path = "api/schedules.rs"]

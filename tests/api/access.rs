@@ -27,12 +27,12 @@ const ROLES: [(Role, &str); 5] = [
     (Role::Billing, "billing"),
 ];
 
-fn all_routes() -> Vec<Route> {
+pub fn all_routes() -> Vec<Route> {
     served(&Service::ALL.into_iter().collect())
 }
 
 /// Calls a route with ids of things that are well-formed and in no account, and a body that fits.
-async fn call(route: &Route, caller: &Caller, ids: &Ids) -> Answer {
+pub async fn call(route: &Route, caller: &Caller, ids: &Ids) -> Answer {
     let request = caller.request(route.method.as_str().parse::<Method>().unwrap(), &ids.path(route.path));
     send(match body_of(route, ids) {
         Some(body) => request.json(&body),
@@ -42,7 +42,7 @@ async fn call(route: &Route, caller: &Caller, ids: &Ids) -> Answer {
 }
 
 /// The things of one account that paths name.
-struct Ids {
+pub struct Ids {
     account: String,
     source: String,
     job: String,
@@ -56,7 +56,7 @@ struct Ids {
 
 impl Ids {
     /// One of each in a person's account.
-    async fn of(app: &App, person: &Person) -> Self {
+    pub async fn of(app: &App, person: &Person) -> Self {
         let source_id = app.source(person, "Shop").await;
         let job = app.job(person, source_id).await;
         let job = job["id"].as_str().unwrap().to_owned();
@@ -118,6 +118,7 @@ fn body_of(route: &Route, ids: &Ids) -> Option<Value> {
         ("POST", "/accounts/{id}/keys/destroy") => {
             json!({ "confirm": "acc_0000000001e40r2081040g2081", "reason": "r" })
         }
+        ("POST", "/integrations") => json!({ "name": "own", "manifest": "{}" }),
         ("POST", "/integrations/{name}/oauth/start") => json!({ "source_id": ids.source }),
         _ => return None,
     })
