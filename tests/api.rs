@@ -30,12 +30,16 @@ mod events;
 mod exports;
 #[path = "api/families.rs"]
 mod families;
+#[path = "api/key_scopes.rs"]
+mod key_scopes;
 #[path = "support/api/mod.rs"]
 mod kit;
 #[path = "api/lists.rs"]
 mod lists;
 #[path = "api/matrix.rs"]
 mod matrix;
+#[path = "api/own_integrations.rs"]
+mod own_integrations;
 #[path = "api/retention.rs"]
 mod retention;
 #[path = "api/rows.rs"]

@@ -66,6 +66,7 @@ async fn a_fleet_that_deploy_sh_made_from_nothing_works_with_the_rights_of_its_r
     day.people().await;
     day.family().await;
     day.sources().await;
+    day.integration().await;
     stored::used(&mut day).await;
     stored::restored(&mut day).await;
     day.retention_is_due().await;

@@ -13,7 +13,7 @@ use listbackup_engine::{
 use secrecy::SecretString;
 use std::future::{Ready, ready};
 
-use crate::{problem::Problem, state::AppState};
+use crate::{key_scopes::KeyScope, problem::Problem, state::AppState};
 
 /// Names the account that a person works in, where their access token does not: those of a user pool.
 pub const ACCOUNT_HEADER: &str = "listbackup-account";
@@ -47,13 +47,15 @@ pub struct Caller {
     pub role: Role,
     /// The access key and the most that it may do, when a program calls.
     pub key: Option<(KeyId, Role)>,
+    /// What the access key is for, where that is less than its role allows.
+    scopes: Option<Vec<KeyScope>>,
     scope: AccountScope,
 }
 
 impl Caller {
     /// A person whose role in the account was just read, without a request of their own.
     pub fn of_member(state: &AppState, user_id: UserId, account_id: AccountId, role: Role) -> Self {
-        Self { user_id, role, key: None, scope: state.system.account(account_id) }
+        Self { user_id, role, key: None, scopes: None, scope: state.system.account(account_id) }
     }
 
     /// The right to act in the caller's account.
@@ -74,6 +76,11 @@ impl Caller {
     /// The same, for changes to the account itself.
     pub fn acting<'a>(&'a self, actor: &'a str) -> Acting<'a> {
         Acting { scope: &self.scope, actor, may_own: self.allows(Action::Own) }
+    }
+
+    /// True when the access key is for what `needed` says, or for everything, or none is used.
+    pub fn has_scope(&self, needed: KeyScope) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope.covers(needed)))
     }
 
     /// True when both the person's role and the key's allow the action.
@@ -146,7 +153,7 @@ async fn by_token(state: &AppState, request: &HttpRequest, token: &str) -> Resul
     })?;
     let role = role_in(&state.store, &state.system, subject.user_id, account_id).await?.ok_or_else(no_member)?;
     let scope = state.system.account(account_id);
-    Ok(Caller { user_id: subject.user_id, role, key: None, scope })
+    Ok(Caller { user_id: subject.user_id, role, key: None, scopes: None, scope })
 }
 
 /// The account that a request names; membership is looked up all the same.
@@ -163,7 +170,9 @@ async fn by_access_key(state: &AppState, secret: &str) -> Result<Caller, Error> 
     let role =
         role_in(&state.store, &state.system, access_key.user_id, access_key.account_id).await?.ok_or_else(no_member)?;
     let scope = state.system.account(access_key.account_id);
-    Ok(Caller { user_id: access_key.user_id, role, key: Some((access_key.key_id, access_key.role)), scope })
+    // A word that this version does not know lets nobody in anywhere.
+    let scopes = access_key.scopes.map(|words| words.iter().filter_map(|word| word.parse().ok()).collect());
+    Ok(Caller { user_id: access_key.user_id, role, key: Some((access_key.key_id, access_key.role)), scopes, scope })
 }
 
 fn no_member() -> Error {

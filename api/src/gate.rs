@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     caller::{Guard, authenticate, bearer, no_right},
+    key_scopes::KeyScope,
     problem::{MEDIA_TYPE, Problem},
     state::AppState,
 };
@@ -25,22 +26,24 @@ use crate::{
 /// Names the request in answers and logs.
 const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
 
-/// Lets a request through when its caller satisfies the guard, and leaves the caller for the handler.
+/// Lets a request through when its caller satisfies the guard and, if an access key calls, the key is for `scope`; leaves the caller for the
+/// handler.
 ///
 /// # Errors
 /// None of its own: a refusal is an answer.
 pub async fn admit<B: MessageBody + 'static>(
     guard: Guard,
+    scope: Option<KeyScope>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    match check(guard, &request).await {
+    match check(guard, scope, &request).await {
         Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
         Err(problem) => Ok(request.into_response(problem.error_response())),
     }
 }
 
-async fn check(guard: Guard, request: &ServiceRequest) -> Result<(), Problem> {
+async fn check(guard: Guard, scope: Option<KeyScope>, request: &ServiceRequest) -> Result<(), Problem> {
     let state = state_of(request)?;
     let action = match guard {
         Guard::Open => return Ok(()),
@@ -54,6 +57,9 @@ async fn check(guard: Guard, request: &ServiceRequest) -> Result<(), Problem> {
     }
     if matches!(guard, Guard::Person | Guard::PersonMay(_)) && caller.key.is_some() {
         return Err(Problem::denied("an access key may not do this; sign in as a person"));
+    }
+    if let Some(scope) = scope.filter(|scope| !caller.has_scope(*scope)) {
+        return Err(Problem::denied(format!("this access key is not for {scope}; make one with that scope")));
     }
     request.extensions_mut().insert(caller);
     Ok(())

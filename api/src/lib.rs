@@ -19,6 +19,7 @@ pub mod gate;
 pub mod gauges;
 pub mod idempotency;
 pub mod jwt;
+pub mod key_scopes;
 pub mod local;
 pub mod lookup;
 pub mod openapi;

@@ -192,6 +192,7 @@ pub async fn access_key_file(ports: &Ports, local: &Local, data_dir: &Path) -> R
         name: "the owner's file".to_owned(),
         secret_hash: token::hash(secret.expose_secret()),
         role: Role::Owner,
+        scopes: None,
         expires_at: None,
         created_at: ports.clock.now(),
     };

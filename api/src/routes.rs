@@ -11,8 +11,9 @@ use crate::{
     caller::Guard::{self, May, Member, Open, Operator, Person, PersonMay},
     services::{
         accounts, activity, activity_chain, auth, connections, data_keys, dead_letters, diffs, exports, files, health,
-        hierarchy, histories, integrations, invitations, jobs, keys, marks, me, members, passwords, records, restores,
-        runs, schedules, search, second_factor, sign_ins, snapshots, source_actions, sources, system, verify,
+        hierarchy, histories, integrations, invitations, jobs, keys, marks, me, members, own_integrations, passwords,
+        records, restores, runs, schedules, search, second_factor, sign_ins, snapshots, source_actions, sources,
+        system, verify,
     },
     state::Service,
 };
@@ -116,11 +117,13 @@ fn account_routes() -> Vec<Route> {
 }
 
 fn integration_routes() -> Vec<Route> {
-    let [get, post, ..] = verbs(Service::Integrations);
+    let [get, post, _, delete] = verbs(Service::Integrations);
     vec![
         get.at("/integrations", May(Read), integrations::list, &integrations::__path_list),
+        post.at("/integrations", May(Administer), own_integrations::create, &own_integrations::__path_create),
         get.at("/integrations/oauth/callback", Open, sign_ins::callback, &sign_ins::__path_callback),
         get.at("/integrations/{name}", May(Read), integrations::read, &integrations::__path_read),
+        delete.at("/integrations/{name}", May(Administer), own_integrations::delete, &own_integrations::__path_delete),
         post.at("/integrations/{name}/oauth/start", May(Operate), sign_ins::start, &sign_ins::__path_start),
     ]
 }

@@ -215,6 +215,29 @@ impl PartialSchema for SignIn {
 
 impl ToSchema for SignIn {}
 
+/// Where an integration comes from.
+pub struct IntegrationOrigin;
+
+impl PartialSchema for IntegrationOrigin {
+    fn schema() -> RefOr<Schema> {
+        word(&["builtin", "account"])
+    }
+}
+
+impl ToSchema for IntegrationOrigin {}
+
+/// What an access key is for.
+pub struct KeyScope;
+
+impl PartialSchema for KeyScope {
+    fn schema() -> RefOr<Schema> {
+        let words: Vec<String> = crate::key_scopes::KeyScope::all().map(|scope| scope.to_string()).collect();
+        word(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+}
+
+impl ToSchema for KeyScope {}
+
 /// Whether a snapshot has all streams.
 pub struct SnapshotStatus;
 

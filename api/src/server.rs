@@ -20,6 +20,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::{
     body::BODY_BYTES_MAX,
     gate,
+    key_scopes::KeyScope,
     openapi::document,
     problem::Problem,
     routes::{Route, served},
@@ -65,8 +66,8 @@ fn mount(config: &mut ServiceConfig, routes: Vec<Route>) {
     for (path, routes) in by_path {
         let mut resource = web::resource(path).default_service(web::route().to(gate::no_such_method));
         for route in routes {
-            let guard = route.guard;
-            let admit = from_fn(move |request, next| gate::admit(guard, request, next));
+            let (guard, scope) = (route.guard, KeyScope::of(route.service, &route.method));
+            let admit = from_fn(move |request, next| gate::admit(guard, scope, request, next));
             resource = resource.route((route.handler)().wrap(admit));
         }
         config.service(resource.wrap(from_fn(gate::finish)));

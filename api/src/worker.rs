@@ -14,7 +14,7 @@ use listbackup_engine::{
     },
     model::{WorkerId, scope::SystemScope},
     ports::Ports,
-    run::{RunContext, RunSettings, Turns, places::Places, relay},
+    run::{RunContext, RunSettings, Turns, own_integrations::Loaded, places::Places, relay},
     snapshot::{SnapshotStore, StoreSettings},
     store::Store,
 };
@@ -27,6 +27,8 @@ use tracing_subscriber::EnvFilter;
 pub struct WorkerSettings {
     /// Which addresses connectors may reach.
     pub guard: AddressGuard,
+    /// Which ones integrations of an account's own may reach.
+    pub guard_for_own: AddressGuard,
     /// Limits of runs.
     pub run: RunSettings,
     /// May read files that settings name: only for a person's own commands.
@@ -39,12 +41,14 @@ impl WorkerSettings {
     /// A command that a person runs on their own machine: may reach loopback and private addresses.
     pub fn of_a_person() -> Self {
         let run = RunSettings { is_sole_worker: true, ..RunSettings::default() };
-        Self { guard: AddressGuard::person(), run, reads_files: true, further: None }
+        let guard_for_own = AddressGuard::public_only();
+        Self { guard: AddressGuard::person(), guard_for_own, run, reads_files: true, further: None }
     }
 
     /// A server: public addresses, and the networks that its operator lists.
     pub fn of_a_server(networks: Vec<Network>) -> Self {
-        Self { guard: AddressGuard::allowing(networks), reads_files: false, ..Self::of_a_person() }
+        let guard = AddressGuard::allowing(networks);
+        Self { guard_for_own: guard.clone(), guard, reads_files: false, ..Self::of_a_person() }
     }
 }
 
@@ -97,6 +101,8 @@ pub fn context(ports: Ports, scratch_dir: &Path, settings: WorkerSettings) -> Re
         snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), store_settings),
         registry: Arc::new(registry(&settings)?),
         http: http_client(settings.guard)?,
+        http_for_own: http_client(settings.guard_for_own)?,
+        loaded: Loaded::default(),
         places: Places::of(&settings.run),
         turns: Turns::default(),
         settings: settings.run,

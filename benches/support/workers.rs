@@ -61,6 +61,8 @@ impl World {
             http: HttpClientBuilder::new(AddressGuard::allowing(vec![LOOPBACK.parse().expect("a network")]))
                 .build()
                 .expect("a client"),
+            http_for_own: HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client"),
+            loaded: Default::default(),
             places: Places::of(&settings),
             turns: Turns::default(),
             settings,

@@ -143,6 +143,11 @@ pub trait Integration: Send + Sync {
     /// Settings, sign-in and texts.
     fn spec(&self) -> &Spec;
 
+    /// Names of its streams, as far as they are known without settings; what [`Connector::discover`] says counts.
+    fn streams(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Binds settings and credentials.
     ///
     /// # Errors

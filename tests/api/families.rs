@@ -10,13 +10,13 @@ use listbackup_engine::{
 use crate::kit::{App, Person, client::Caller, token};
 
 /// Makes an account below another one; its id.
-async fn child(of: &Caller, parent: &str, name: &str) -> String {
+pub async fn child(of: &Caller, parent: &str, name: &str) -> String {
     let made = of.post(&format!("/accounts/{parent}/children"), &json!({ "name": name })).await;
     made.expect(201)["id"].as_str().unwrap().to_owned()
 }
 
 /// The person at work in another account.
-async fn at_work_in(app: &App, person: &Person, account_id: &str) -> Caller {
+pub async fn at_work_in(app: &App, person: &Person, account_id: &str) -> Caller {
     let account_id: AccountId = account_id.parse().unwrap();
     person.caller.with_token(token(app.login(&person.email, Some(account_id)).await.expect(200)))
 }

@@ -3,11 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use listbackup::{
-    caller::Guard,
-    routes::{Route, served},
-    state::Service,
-};
+use listbackup::{caller::Guard, routes::Route};
 use listbackup_engine::{
     model::{Account, AccountId, Role, role::Action},
     ports::{Query, SortRange},
@@ -19,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     access::remove,
     kit::{App, Person, client::Caller, token},
-    rows::{Ids, call},
+    rows::{Ids, all_routes, call},
 };
 
 /// Who calls, seen from the account whose things are named.
@@ -187,7 +183,7 @@ async fn stored(app: &App, account_id: AccountId) -> Vec<Value> {
 
 /// Reads first and deletions last, so that each route finds things as long as they are there.
 fn in_order() -> Vec<Route> {
-    let mut routes = served(&Service::ALL.into_iter().collect());
+    let mut routes = all_routes();
     routes.sort_by_key(|route| ["GET", "PATCH", "PUT", "POST", "DELETE"].iter().position(|verb| route.method == *verb));
     routes
 }

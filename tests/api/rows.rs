@@ -1,6 +1,9 @@
 //! One row a route: what it is called with, when it is called by somebody of whom only their role matters.
 
-use listbackup::routes::Route;
+use listbackup::{
+    routes::{Route, served},
+    state::Service,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -32,6 +35,7 @@ const WITHOUT_BODY: &[&str] = &[
     "GET /integrations",
     "GET /integrations/oauth/callback",
     "GET /integrations/{name}",
+    "DELETE /integrations/{name}",
     "GET /sources",
     "GET /sources/health",
     "GET /sources/{id}",
@@ -87,6 +91,11 @@ const WITHOUT_BODY: &[&str] = &[
     "GET /system/openapi.json",
     "GET /metrics",
 ];
+
+/// Every route of every service.
+pub fn all_routes() -> Vec<Route> {
+    served(&Service::ALL.into_iter().collect())
+}
 
 /// Calls a route with ids of things that are well-formed and in no account, and a body that fits.
 pub async fn call(route: &Route, caller: &Caller, ids: &Ids) -> Answer {
@@ -192,6 +201,7 @@ fn body_of(route: &Route, ids: &Ids) -> Option<Value> {
         ("POST", "/accounts/{id}/keys/destroy") => {
             json!({ "confirm": "acc_0000000001e40r2081040g2081", "reason": "r" })
         }
+        ("POST", "/integrations") => json!({ "name": "own", "manifest": "{}" }),
         ("POST", "/integrations/{name}/oauth/start") => json!({ "source_id": ids.source }),
         (method, path) => panic!("{method} {path} is a new route: add a row for it"),
     })

@@ -156,6 +156,31 @@ impl Day {
         self.api.call("DELETE", "/sources/{id}", &[&other], Value::Null).await;
     }
 
+    /// An integration of the account's own: uploaded, backed up with, removed.
+    pub async fn integration(&mut self) {
+        let stream = json!({ "type": "DeclarativeStream", "name": "tags", "primary_key": "id", "retriever": {
+            "type": "SimpleRetriever",
+            "requester": { "type": "HttpRequester", "url_base": "{{ config['base_url'] }}", "path": "/tags", "authenticator":
+                { "type": "BearerAuthenticator", "api_token": "{{ config['api_key'] }}" } },
+            "record_selector": { "type": "RecordSelector", "extractor":
+                { "type": "DpathExtractor", "field_path": ["data"] } } } });
+        let manifest = json!({ "version": "7.0.0", "type": "DeclarativeSource", "streams": [stream],
+            "check": { "type": "CheckStream", "stream_names": ["tags"] },
+            "spec": { "type": "Spec", "connection_specification": { "type": "object", "properties": {
+                "base_url": { "type": "string" }, "api_key": { "type": "string", "airbyte_secret": true } } } } });
+        let upload = json!({ "name": "own", "manifest": manifest.to_string() });
+        self.api.call_twice("POST", "/integrations", &[], upload).await;
+        self.api.get("/integrations", &[], "").await;
+        self.api.get("/integrations/{name}", &["own"], "").await;
+        let settings = json!({ "base_url": self.product.url(), "api_key": "sandbox-key" });
+        let body = json!({ "name": "Own", "integration": "own", "settings": settings });
+        let source = text(&self.api.call("POST", "/sources", &[], body).await["id"]).to_owned();
+        let run = self.api.call("POST", "/sources/{id}/sync", &[&source], json!({})).await;
+        self.ended(text(&run["id"])).await;
+        self.api.call("DELETE", "/sources/{id}", &[&source], Value::Null).await;
+        self.api.call("DELETE", "/integrations/{name}", &["own"], Value::Null).await;
+    }
+
     /// Jobs, their runs, and orders that were given up.
     pub async fn jobs(&mut self) {
         let nightly = json!({ "kind": "cron", "expression": "30 2 * * *", "time_zone": "Europe/Berlin" });

@@ -55,8 +55,10 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
     ("accounts", "dynamodb:", "-runs", "destroying keys while runs are live"),
     ("auth", "dynamodb:BatchGetItem", "-users", "somebody proves an address that another person's row has"),
     ("data", "dynamodb:GetItem", "-jobs", "two requests make the first job of a source at the same moment"),
+    ("data", "dynamodb:GetItem", "-integrations", "a restore into a product of an account's own integration"),
     ("data", "s3:", "/verifications/*", "verification that goes on in a later request"),
     ("indexer", "sqs:ChangeMessageVisibility", "-data", "only when indexing takes long or fails"),
+    ("integrations", "dynamodb:BatchGetItem", "-sources", "an integration is to be removed that some source names"),
     ("integrations", "s3:GetObject", "/integrations/*", "integrations of an account's own"),
     (
         "integrations",

@@ -173,6 +173,8 @@ impl World {
             snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
             registry: Arc::new(registry),
             http: self.http.clone(),
+            http_for_own: self.http.clone(),
+            loaded: Default::default(),
             places: Places::of(&self.settings),
             turns: Turns::default(),
             settings: self.settings.clone(),

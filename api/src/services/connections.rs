@@ -5,10 +5,15 @@ use std::{sync::Arc, time::Duration};
 use actix_web::web::{Data, Json, Path};
 use listbackup_engine::{
     ErrorKind,
-    connectors::{Catalog, Integration, Link, OAuth2SignIn, Settings, SignIn, StreamSpec, oauth::MemoryCredentials},
+    connectors::{
+        Catalog, Integration, Link, OAuth2SignIn, Settings, SignIn, StreamSpec, http::HttpClient,
+        oauth::MemoryCredentials,
+    },
     model::{Credential, KeyId, Source, SourceId, SourceState},
     ports::{Condition, Write},
-    run::connect::{connect_source, full_settings, integration_of, reseal_settings, seal_settings},
+    run::connect::{
+        Found, connect_source, full_settings, integration_named, integration_of, reseal_settings, seal_settings,
+    },
     store::put,
 };
 use serde::Serialize;
@@ -123,10 +128,11 @@ pub async fn accept(
     source_id: SourceId,
     wanted: &NewSource,
 ) -> Result<(Value, Option<Credential>, SourceState), Problem> {
-    let integration = state.ctx.registry.get(&wanted.integration).ok_or_else(|| {
+    let found = integration_named(&state.ctx, caller.scope(), &wanted.integration).await?;
+    let Found { integration, http, .. } = found.ok_or_else(|| {
         Problem::invalid_field("/integration", "there is no such integration; GET /integrations lists them")
     })?;
-    let connector = connect(state, &*integration, Settings::new(wanted.settings.clone()))?;
+    let connector = connect(http, &*integration, Settings::new(wanted.settings.clone()))?;
     if let (Some(streams), Some(connector)) = (&wanted.streams, &connector) {
         // A product that must be asked, and cannot be yet, is taken at the person's word; the run tells.
         if let Ok(catalog) = connector.discover().await {
@@ -160,11 +166,11 @@ pub struct Resettled {
 /// 422 with every wrong setting.
 pub async fn resettle(state: &AppState, caller: &Caller, source: &Source, given: Value) -> Result<Resettled, Problem> {
     let scope = caller.scope();
-    let integration = integration_of(&state.ports, &state.ctx.registry, scope, source).await?;
+    let Found { integration, http, .. } = integration_of(&state.ctx, scope, source).await?;
     let spec = integration.spec();
     let full = full_settings(&state.ports, scope, spec, source, given.clone()).await?;
     let new_state = state_after(source.state, &spec.sign_in, full.expose(), &given);
-    connect(state, &*integration, full)?;
+    connect(http, &*integration, full)?;
     let (settings, credential_id, write) = match source.credential_id {
         Some(key_id) => {
             let (settings, write) = reseal_settings(&state.ports, scope, spec, key_id, given).await?;
@@ -208,9 +214,9 @@ type Connected = Option<Arc<dyn listbackup_engine::connectors::Connector>>;
 
 /// Binds settings, which finds everything that is wrong with them and sends nothing. Tokens of an OAuth sign-in that
 /// has not taken place are not missed; there is no connector then.
-fn connect(state: &AppState, integration: &dyn Integration, settings: Settings) -> Result<Connected, Problem> {
+fn connect(http: HttpClient, integration: &dyn Integration, settings: Settings) -> Result<Connected, Problem> {
     let credentials = Arc::new(MemoryCredentials::empty());
-    let error = match integration.connect(Link { settings, http: state.ctx.http.clone(), credentials }) {
+    let error = match integration.connect(Link { settings, http, credentials }) {
         Ok(connector) => return Ok(Some(connector)),
         Err(error) => error,
     };

@@ -1,5 +1,7 @@
 //! Access keys for programs: shown once, kept as a hash, never worth more than their owner's present role.
 
+use std::collections::BTreeSet;
+
 use actix_web::{
     HttpResponse,
     http::StatusCode,
@@ -26,6 +28,7 @@ use crate::{
     caller::{Caller, KEY_PREFIX},
     changes::{commit, told},
     idempotency::IdempotencyKey,
+    key_scopes::KeyScope,
     paging::{Page, PageParams, filtered},
     problem::Problem,
     schemas,
@@ -42,6 +45,9 @@ pub struct NewKey {
     /// The most that it may do; not more than the caller may.
     #[schema(value_type = schemas::Role)]
     role: Role,
+    /// What it is for: services, each to `read` (GET) or to `write` (every verb). Without them it may do all that its role may.
+    #[schema(value_type = Option<Vec<schemas::KeyScope>>, min_items = 1)]
+    scopes: Option<BTreeSet<KeyScope>>,
     /// When it ends; never, when absent.
     expires_at: Option<Timestamp>,
 }
@@ -57,6 +63,10 @@ pub struct KeyView {
     /// The most that it may do.
     #[schema(value_type = schemas::Role)]
     role: Role,
+    /// What it is for; all that its role allows, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<schemas::KeyScope>>)]
+    scopes: Option<Vec<String>>,
     /// Who made it. The key never has more rights than this person has at the moment of a call.
     #[schema(value_type = schemas::UserId)]
     user_id: UserId,
@@ -94,7 +104,7 @@ pub async fn create(
         return Ok(HttpResponse::Created().json(KeyView::of(earlier)));
     }
     let secret = token::new(KEY_PREFIX, &*state.ports.random);
-    let NewKey { name, role, expires_at } = body.value;
+    let NewKey { name, role, scopes, expires_at } = body.value;
     let row = AccessKey {
         key_id,
         account_id: caller.account_id(),
@@ -102,6 +112,7 @@ pub async fn create(
         name,
         secret_hash: token::hash(secret.expose_secret()),
         role,
+        scopes: scopes.map(|scopes| scopes.iter().map(ToString::to_string).collect()),
         expires_at,
         created_at: state.now(),
     };
@@ -122,8 +133,8 @@ pub async fn delete(state: Data<AppState>, caller: Caller, key_id: Path<KeyId>) 
 
 impl KeyView {
     fn of(row: AccessKey) -> Self {
-        let AccessKey { key_id, name, role, user_id, expires_at, created_at, .. } = row;
-        Self { id: key_id, name, role, user_id, expires_at, created_at, secret: None }
+        let AccessKey { key_id, name, role, scopes, user_id, expires_at, created_at, .. } = row;
+        Self { id: key_id, name, role, scopes, user_id, expires_at, created_at, secret: None }
     }
 }
 
@@ -161,6 +172,9 @@ async fn write(
     row: &AccessKey,
 ) -> Result<(), Problem> {
     let details = [("keyId", json!(row.key_id)), ("name", json!(row.name)), ("role", json!(row.role))];
-    let told = told(state, caller, kind, Subject::default(), details);
+    let mut told = told(state, caller, kind, Subject::default(), details);
+    if let Some(scopes) = &row.scopes {
+        told.details.insert("scopes".to_owned(), json!(scopes));
+    }
     Ok(commit(state, caller.scope(), vec![write], told).await?)
 }

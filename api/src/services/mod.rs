@@ -22,6 +22,7 @@ pub mod keys;
 pub mod marks;
 pub mod me;
 pub mod members;
+pub mod own_integrations;
 pub mod passwords;
 pub mod policies;
 pub mod records;

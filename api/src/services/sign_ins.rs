@@ -17,7 +17,7 @@ use listbackup_engine::{
     model::{ActivityKind, OAuthState, Source, SourceId, role::Action},
     ports::{Condition, Write},
     run::{
-        connect::{full_settings, integration_of, keep_tokens},
+        connect::{Found, full_settings, integration_of, keep_tokens},
         event::Subject,
     },
     secret,
@@ -165,11 +165,11 @@ async fn begin(state: &AppState, caller: &Caller, source: &Source) -> Result<Sig
 }
 
 async fn flow(state: &AppState, caller: &Caller, source: &Source) -> Result<AuthorizationFlow, Problem> {
-    let integration = integration_of(&state.ports, &state.ctx.registry, caller.scope(), source).await?;
+    let Found { integration, http, .. } = integration_of(&state.ctx, caller.scope(), source).await?;
     let sign_in = oauth(&integration.spec().sign_in)?;
     let settings =
         full_settings(&state.ports, caller.scope(), integration.spec(), source, source.settings.clone()).await?;
-    Ok(AuthorizationFlow::new(sign_in, &settings, state.ctx.http.clone()).map_err(Error::from)?)
+    Ok(AuthorizationFlow::new(sign_in, &settings, http).map_err(Error::from)?)
 }
 
 fn oauth(sign_in: &SignIn) -> Result<&OAuth2SignIn, Problem> {

@@ -136,6 +136,10 @@ impl Integration for ManifestIntegration {
         &self.spec
     }
 
+    fn streams(&self) -> Vec<String> {
+        self.manifest.streams.iter().map(|listed| listed.stream.name().to_owned()).collect()
+    }
+
     fn connect(&self, link: Link) -> Result<Arc<dyn Connector>> {
         let secrets = Secrets::of_settings(&self.spec.settings_schema, link.settings.expose());
         self.bind(link).map_err(|error| error.reworded(|text| secrets.hide(text)))

@@ -132,6 +132,15 @@ pub enum ActivityKind {
     /// An access key was withdrawn.
     #[serde(rename = "key.deleted")]
     KeyDeleted,
+    /// An integration of the account's own was uploaded.
+    #[serde(rename = "integration.added")]
+    IntegrationAdded,
+    /// A further version of an integration of the account's own was uploaded.
+    #[serde(rename = "integration.updated")]
+    IntegrationUpdated,
+    /// An integration of the account's own was removed.
+    #[serde(rename = "integration.removed")]
+    IntegrationRemoved,
     /// A source was made.
     #[serde(rename = "source.created")]
     SourceCreated,
@@ -268,6 +277,9 @@ impl ActivityKind {
             Self::UserSecondFactorDisabled => "user.second_factor_disabled",
             Self::KeyCreated => "key.created",
             Self::KeyDeleted => "key.deleted",
+            Self::IntegrationAdded => "integration.added",
+            Self::IntegrationUpdated => "integration.updated",
+            Self::IntegrationRemoved => "integration.removed",
             Self::SourceCreated => "source.created",
             Self::SourceRebuilt => "source.rebuilt",
             Self::SourceUpdated => "source.updated",

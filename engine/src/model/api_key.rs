@@ -47,6 +47,9 @@ pub struct AccessKey {
     pub secret_hash: String,
     /// The most that it may do.
     pub role: Role,
+    /// What it is for, where that is less than its role allows: words of the API, such as `sources:read`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
     /// When it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,

@@ -7,6 +7,7 @@ pub mod chain;
 pub mod file;
 pub mod guard;
 pub mod id;
+pub mod integration;
 pub mod job;
 pub mod oauth_state;
 pub mod restore;
@@ -28,6 +29,7 @@ pub use id::{
     AccountId, EventId, ExportId, FileId, Id, InvitationId, JobId, KeyId, RequestId, RestoreId, RunId, SnapshotId,
     SourceId, UserId, WorkerId,
 };
+pub use integration::{ManifestVersion, OwnIntegration};
 pub use job::{Job, JobState};
 pub use oauth_state::OAuthState;
 pub use restore::{RestoreFigures, RunRestore};

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use listbackup_connectors::{
-    self as connectors, Connector, Integration, Link, Settings, Spec, Tokens, registry::Registry,
+    self as connectors, Connector, Integration, Link, Settings, Spec, Tokens, http::HttpClient,
 };
 use serde_json::{Map, Value};
 
 use super::{
     RunContext,
     credential::{Secrets, StoredTokens, open, read_credential, seal},
-    event,
+    event, own_integrations,
+    own_integrations::digest_of,
     source_tokens::SourceTokens,
     update::ATTEMPTS_MAX,
 };
@@ -22,27 +23,61 @@ use crate::{
     store::{self, Store, Versioned},
 };
 
-/// The integration of a source: one of ours, or the account's own manifest.
+/// An integration, with what it needs to be connected.
+pub struct Found {
+    /// The integration.
+    pub integration: Arc<dyn Integration>,
+    /// The client that it may send requests by.
+    pub http: HttpClient,
+    /// BLAKE3 of its manifest in hex, where that is not one of ours.
+    pub digest: Option<String>,
+}
+
+/// The integration of a source: one of ours, an own one of its account or of one above, or the manifest that a person's command kept.
 ///
 /// # Errors
 /// `NotFound` when there is no such integration; `Corrupt` when the stored manifest was altered.
-pub async fn integration_of(
-    ports: &Ports,
-    registry: &Registry,
-    scope: &AccountScope,
-    source: &Source,
-) -> Result<Arc<dyn Integration>> {
+pub async fn integration_of(ctx: &RunContext, scope: &AccountScope, source: &Source) -> Result<Found> {
     let Some(digest) = &source.manifest_digest else {
-        return registry.get(&source.integration).ok_or_else(|| {
+        return integration_named(ctx, scope, &source.integration).await?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "there is no such integration").with("integration", &source.integration)
         });
     };
+    let integration = kept_manifest(&ctx.ports, scope, &source.integration, digest).await?;
+    Ok(Found { integration, http: ctx.http.clone(), digest: Some(digest.clone()) })
+}
+
+/// The integration of that name in an account: one of ours, else an own one of the account or of the nearest above that has it.
+///
+/// # Errors
+/// `Corrupt` when the stored manifest was altered; those of the store.
+pub async fn integration_named(ctx: &RunContext, scope: &AccountScope, name: &str) -> Result<Option<Found>> {
+    if let Some(integration) = ctx.registry.get(name) {
+        return Ok(Some(Found { integration, http: ctx.http.clone(), digest: None }));
+    }
+    // Rarely needed, and large: not a part of the future of everything that connects.
+    let found = Box::pin(own_integrations::find(&ctx.store, &ctx.system, scope.account_id(), name)).await?;
+    let Some(Versioned { row: own, .. }) = found else { return Ok(None) };
+    let integration = Box::pin(own_integrations::load(ctx, &own)).await?;
+    Ok(Some(Found { integration, http: ctx.http_for_own.clone(), digest: Some(own.digest) }))
+}
+
+/// The manifest that [`keep_manifest`] kept under that digest.
+///
+/// # Errors
+/// `Corrupt` when it was altered; those of the store.
+pub async fn kept_manifest(
+    ports: &Ports,
+    scope: &AccountScope,
+    name: &str,
+    digest: &str,
+) -> Result<Arc<dyn Integration>> {
     let path = paths::integration(scope.account_id(), digest);
     let text = ports.blobs.get(scope, &path).await?;
-    let text = std::str::from_utf8(&text).ok().filter(|text| manifest_digest(text) == *digest).ok_or_else(|| {
+    let text = std::str::from_utf8(&text).ok().filter(|text| digest_of(text) == digest).ok_or_else(|| {
         Error::new(ErrorKind::Corrupt, "the stored manifest is not the one that was given").with("path", &path)
     })?;
-    Ok(Arc::new(connectors::manifest::parse(&source.integration, "manifest.yaml", text)?))
+    Ok(Arc::new(connectors::manifest::parse(name, "manifest.yaml", text)?))
 }
 
 /// Keeps an account's own manifest and returns its digest. Storing the same text twice is harmless.
@@ -50,14 +85,10 @@ pub async fn integration_of(
 /// # Errors
 /// `Exhausted`, `Retry` from the store.
 pub async fn keep_manifest(ports: &Ports, scope: &AccountScope, text: &str) -> Result<String> {
-    let digest = manifest_digest(text);
+    let digest = digest_of(text);
     let path = paths::integration(scope.account_id(), &digest);
     ports.blobs.put_if_absent(scope, &path, text.to_owned().into()).await?;
     Ok(digest)
-}
-
-fn manifest_digest(text: &str) -> String {
-    blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
 /// Connects a source's product.
@@ -65,15 +96,26 @@ fn manifest_digest(text: &str) -> String {
 /// # Errors
 /// As [`integration_of`]; `Invalid` with every wrong setting; `Corrupt` when the credential cannot be opened.
 pub async fn connect_source(ctx: &RunContext, scope: &AccountScope, source: &Source) -> Result<Arc<dyn Connector>> {
-    let ports = &ctx.ports;
-    let integration = integration_of(ports, &ctx.registry, scope, source).await?;
+    connect_with(ctx, scope, source).await.map(|(connector, _)| connector)
+}
+
+/// The same, with the digest of the manifest that it is connected by, where that is not one of ours.
+///
+/// # Errors
+/// As [`connect_source`].
+pub async fn connect_with(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    source: &Source,
+) -> Result<(Arc<dyn Connector>, Option<String>)> {
+    let Found { integration, http, digest } = integration_of(ctx, scope, source).await?;
     let credentials = SourceTokens::new(ctx, scope, source.credential_id);
     let spec = integration.spec();
-    let settings = full_settings(ports, scope, spec, source, source.settings.clone()).await?;
+    let settings = full_settings(&ctx.ports, scope, spec, source, source.settings.clone()).await?;
     // One budget for all that share the credential, whatever connects: streams, a restore, a person who checks.
     let credential = source.credential_id.map_or_else(|| source.source_id.to_string(), |key_id| key_id.to_string());
-    let http = ctx.http.for_credential(&format!("{} {credential}", source.integration), source.rate_share())?;
-    Ok(integration.connect(Link { settings, http, credentials: Arc::new(credentials) })?)
+    let http = http.for_credential(&format!("{} {credential}", source.integration), source.rate_share())?;
+    Ok((integration.connect(Link { settings, http, credentials: Arc::new(credentials) })?, digest))
 }
 
 /// Settings of a source with its secrets inside; what `given` says of a secret goes before what is stored.

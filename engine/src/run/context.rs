@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use listbackup_connectors::{http::HttpClient, registry::Registry};
 
-use super::{places::Places, settings::RunSettings, source_tokens::Turns};
+use super::{own_integrations::Loaded, places::Places, settings::RunSettings, source_tokens::Turns};
 use crate::{
     model::{WorkerId, scope::SystemScope},
     ports::Ports,
@@ -24,8 +24,12 @@ pub struct RunContext {
     pub snapshots: SnapshotStore,
     /// The integrations that ship with the product.
     pub registry: Arc<Registry>,
-    /// The one HTTP client, with the worker's address guard.
+    /// The HTTP client, with the worker's address guard.
     pub http: HttpClient,
+    /// The one for integrations of an account's own: never beyond what a server may reach, whoever runs the process.
+    pub http_for_own: HttpClient,
+    /// Integrations of accounts' own that were loaded.
+    pub loaded: Loaded,
     /// Limits.
     pub settings: RunSettings,
     /// Who executes how much at a time.

@@ -42,6 +42,7 @@ pub mod lease;
 pub mod linked;
 pub mod live_progress;
 pub mod order;
+pub mod own_integrations;
 pub mod pipeline;
 pub mod places;
 pub mod policies;

@@ -76,7 +76,7 @@ impl Session {
     /// What the connector says (`Invalid` settings, `Reauthorise`, `Retry`); `Corrupt` when the parent snapshot is
     /// damaged; `Invalid` when a chosen stream does not exist, with all of them.
     pub async fn begin(ctx: Arc<RunContext>, claim: Claim, stop: StopSwitch) -> Result<Self> {
-        let connector = connect::connect_source(&ctx, &claim.scope, &claim.source).await?;
+        let (connector, digest) = connect::connect_with(&ctx, &claim.scope, &claim.source).await?;
         let catalog = connector.discover().await?;
         check_names(&catalog.streams)?;
         let source_store = ctx.snapshots.source(&claim.scope, claim.order.source_id).await?;
@@ -87,7 +87,7 @@ impl Session {
         let began_at = ctx.ports.clock.now();
         let progress = LiveProgress::starting_from(claim.run.progress.clone(), claim.pulse.clone());
         let specs = chosen(catalog.streams, claim.source.streams.as_deref())?;
-        let reading = reading_of(&claim.source);
+        let reading = reading_of(&claim.source, digest.as_deref());
         let downloads = Semaphore::new(ctx.settings.downloads_max.max(1));
         let mut session = Self {
             downloads,
@@ -153,8 +153,8 @@ impl Session {
 }
 
 /// Product, manifest and settings as one short text. Positions of one reading mean nothing in another.
-pub fn reading_of(source: &Source) -> String {
-    let text = json!([source.integration, source.manifest_digest, source.settings]).to_string();
+pub fn reading_of(source: &Source, manifest_digest: Option<&str>) -> String {
+    let text = json!([source.integration, manifest_digest, source.settings]).to_string();
     blake3::hash(text.as_bytes()).to_hex()[..32].to_owned()
 }
 

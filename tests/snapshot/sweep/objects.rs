@@ -5,23 +5,21 @@ use futures::{TryStreamExt, future::BoxFuture};
 use listbackup_engine::{
     Error, ErrorKind, Result,
     adapters::embedded::{EmbeddedStores, OpenMode},
-    connectors::registry::Registry,
     export::Export,
-    model::Source,
     ports::Ports,
-    run::{connect::integration_of, restore::RestoreOrder},
+    run::{connect::kept_manifest, restore::RestoreOrder},
     snapshot::{
         AccountStore, Signed, StoredAttachment, paths,
         retain::{Collectable, Collection, LiveRuns},
     },
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     doomed::is_listed,
     every_kind::{FILES, FORGOTTEN, HEAD},
     retain::{GRACE, Hands},
-    store::{World, scope, snapshot_id, source_id},
+    store::{World, scope, snapshot_id},
 };
 
 /// The kinds of objects.
@@ -208,13 +206,7 @@ async fn integration(world: &World, path: &str) -> Result<String> {
     let stores = EmbeddedStores::open(directory.path(), OpenMode::Write).unwrap();
     let ports = Ports { blobs: world.blobs.clone(), ..stores.ports() };
     let digest = path.rsplit('/').next().unwrap().strip_suffix(".yaml").unwrap();
-    let source: Source = serde_json::from_value(json!({
-        "accountId": scope(1).account_id(), "sourceId": source_id(1), "name": "Test", "integration": "own",
-        "manifestDigest": digest, "settings": {}, "state": "active", "lease": {"epoch": 0},
-        "createdAt": "2026-01-01T00:00:00Z", "updatedAt": "2026-01-01T00:00:00Z",
-    }))
-    .unwrap();
-    match integration_of(&ports, &Registry::of(Vec::new()), &scope(1), &source).await {
+    match kept_manifest(&ports, &scope(1), "own", digest).await {
         Err(error) if error.kind() != ErrorKind::Invalid => Err(error),
         _ => Ok("taken".to_owned()),
     }

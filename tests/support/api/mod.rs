@@ -23,7 +23,7 @@ use listbackup_engine::{
         source::Lease, user::MembershipStatus,
     },
     ports::{Condition, Identity, Ports},
-    run::{RunContext, RunSettings, Turns, places::Places, relay::Relay},
+    run::{RunContext, RunSettings, Turns, own_integrations::Loaded, places::Places, relay::Relay},
     snapshot::{SnapshotStore, StoreSettings},
     store::{Store, put},
 };
@@ -205,6 +205,22 @@ impl App {
         Worker { stop, thread }
     }
 
+    /// Fails when a text is in any byte that was stored.
+    pub fn assert_not_stored(&self, text: &str) {
+        let mut folders = vec![self.data_dir().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                    continue;
+                }
+                let bytes = std::fs::read(entry.path()).unwrap_or_default();
+                let is_there = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+                assert!(!is_there, "{} holds {text}", entry.path().display());
+            }
+        }
+    }
+
     /// Ends the server.
     pub async fn stop(self) {
         self.relay.abort();
@@ -234,6 +250,11 @@ fn world(ports: &Ports, system: SystemScope) -> RunContext {
         snapshots: SnapshotStore::new(ports.blobs.clone(), ports.keys.clone(), StoreSettings::default()),
         registry: Arc::new(Registry::ours().unwrap()),
         http: HttpClientBuilder::new(AddressGuard::person()).build().unwrap(),
+        // What a server's operator has listed: this one address.
+        http_for_own: HttpClientBuilder::new(AddressGuard::allowing(vec!["127.0.0.1/32".parse().unwrap()]))
+            .build()
+            .unwrap(),
+        loaded: Loaded::default(),
         settings: RunSettings::default(),
         places: Places::of(&RunSettings::default()),
         turns: Turns::default(),

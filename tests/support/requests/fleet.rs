@@ -167,6 +167,8 @@ impl Fleet {
             ),
             registry: Arc::new(Registry::of(vec![Arc::new(self.product.clone())])),
             http: HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client"),
+            http_for_own: HttpClientBuilder::new(AddressGuard::public_only()).build().expect("a client"),
+            loaded: Default::default(),
             places: Places::of(&settings),
             turns: Turns::default(),
             settings,
