@@ -11,6 +11,7 @@ mod desk;
 mod destroyed;
 mod due_times;
 mod faults;
+mod followers;
 mod freshness;
 mod guard;
 mod long;

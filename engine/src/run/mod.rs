@@ -6,7 +6,7 @@
 //! into the store, [`checkpoint`]s under the fence) → [`commit`] (one conditional write, after [`absence`] looked for mass
 //! deletions) → [`index`] (rows to browse).
 //!
-//! What happened is told by [`event`]s, which the [`relay`] hands on.
+//! What happened is told by [`event`]s, which the [`relay`] hands on; [`followers`] of their chain derive sums from them.
 //!
 //! A run of another kind writes records of a snapshot back into the product: [`restore`].
 //!
@@ -30,10 +30,12 @@ pub mod deadline;
 pub mod delivery;
 pub mod drill;
 pub mod due;
+pub mod ended;
 pub mod estimate;
 pub mod event;
 pub mod files;
 pub mod first_job;
+pub mod followers;
 pub mod freshness;
 pub mod index;
 pub mod keys;
