@@ -25,6 +25,7 @@ pub mod commit;
 pub mod conclude;
 pub mod connect;
 pub mod context;
+pub mod counted;
 mod credential;
 pub mod deadline;
 pub mod delivery;
