@@ -4,6 +4,8 @@
 mod access;
 #[path = "api/activity.rs"]
 mod activity;
+#[path = "api/analytics.rs"]
+mod analytics;
 #[path = "api/attachments.rs"]
 mod attachments;
 #[path = "support/authenticator.rs"]

@@ -11,6 +11,7 @@ pub mod changes;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod csv;
 pub mod demo;
 pub mod download;
 pub mod downloads;

@@ -10,10 +10,10 @@ use utoipa_actix_web::OpenApiFactory;
 use crate::{
     caller::Guard::{self, May, Member, Open, Operator, Person, PersonMay},
     services::{
-        accounts, activity, activity_chain, auth, connections, data_keys, dead_letters, diffs, exports, files, health,
-        hierarchy, histories, integrations, invitations, jobs, keys, marks, me, members, own_integrations, passwords,
-        records, restores, runs, schedules, search, second_factor, sign_ins, snapshots, source_actions, sources,
-        system, verify,
+        accounts, activity, activity_chain, analytics, analytics_sources, auth, connections, data_keys, dead_letters,
+        diffs, exports, files, health, hierarchy, histories, integrations, invitations, jobs, keys, marks, me, members,
+        own_integrations, passwords, records, restores, runs, schedules, search, second_factor, sign_ins, snapshots,
+        source_actions, sources, system, usage, verify,
     },
     state::Service,
 };
@@ -48,6 +48,7 @@ pub fn served(services: &BTreeSet<Service>) -> Vec<Route> {
         job_routes(),
         data_routes(),
         activity_routes(),
+        analytics_routes(),
         system_routes(),
     ];
     let is_served = |route: &Route| route.service == Service::System || services.contains(&route.service);
@@ -96,6 +97,7 @@ fn account_routes() -> Vec<Route> {
         get.at("/accounts/{id}/hierarchy", May(Read), hierarchy::list, &hierarchy::__path_list),
         post.at("/accounts/{id}/children", May(Administer), hierarchy::create, &hierarchy::__path_create),
         post.at("/accounts/{id}/move", May(Administer), hierarchy::relocate, &hierarchy::__path_relocate),
+        get.at("/accounts/{id}/usage", May(Read), usage::read, &usage::__path_read),
         get.at("/accounts/{id}/members", May(Read), members::list, &members::__path_list),
         patch.at("/accounts/{id}/members/{user}", May(Administer), members::update, &members::__path_update),
         delete.at("/accounts/{id}/members/{user}", Member, members::delete, &members::__path_delete),
@@ -211,6 +213,16 @@ fn activity_routes() -> Vec<Route> {
         get.at("/activity/chain", May(Read), activity_chain::read, &activity_chain::__path_read),
         get.at("/activity/verify", May(Read), activity_chain::verify, &activity_chain::__path_verify),
         get.at("/activity/stream", May(Read), activity::stream, &activity::__path_stream),
+    ]
+}
+
+fn analytics_routes() -> Vec<Route> {
+    let [get, ..] = verbs(Service::Analytics);
+    vec![
+        get.at("/analytics/overview", May(Read), analytics::overview, &analytics::__path_overview),
+        get.at("/analytics/runs", May(Read), analytics::runs, &analytics::__path_runs),
+        get.at("/analytics/storage", May(Read), analytics::storage, &analytics::__path_storage),
+        get.at("/analytics/sources", May(Read), analytics_sources::list, &analytics_sources::__path_list),
     ]
 }
 

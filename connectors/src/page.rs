@@ -64,6 +64,8 @@ pub struct PageProgress {
     pub bytes_received: u64,
     /// Requests sent for it, retries included.
     pub requests: u32,
+    /// Milliseconds in which they waited for the product's limits.
+    pub waited_ms: u64,
     /// Slices of the stream (partitions, windows of time) finished so far.
     pub slices_done: u32,
     /// Slices known so far.

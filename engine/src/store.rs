@@ -57,6 +57,19 @@ impl Store {
         found.map(decode).transpose()
     }
 
+    /// One row as it is stored, or `None`.
+    ///
+    /// # Errors
+    /// Those of [`Tables::get`].
+    pub async fn item(
+        &self,
+        scope: impl Into<Scope<'_>> + Send,
+        table: &'static TableSchema,
+        key: &Key,
+    ) -> Result<Option<Item>> {
+        self.0.get(scope.into(), table, key).await
+    }
+
     /// One row that must be there.
     ///
     /// # Errors

@@ -14,8 +14,8 @@ use listbackup_engine::{
 use serde_json::{Value, json};
 
 use crate::{
-    rows::{Ids, all_routes, call},
     kit::{App, Person, client::Caller},
+    rows::{Ids, all_routes, call},
 };
 
 async fn key(app: &App, of: &Person, scopes: &Value) -> (String, Caller) {

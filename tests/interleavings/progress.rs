@@ -19,7 +19,7 @@ fn fresh() -> Arc<LiveProgress> {
 
 /// A page comes: ten bytes and a record each, of which the stream holds `stored` bytes by now.
 fn page(progress: &LiveProgress, stream: &str, stored: u64) {
-    progress.add(10, 1);
+    progress.add(10, 1, 0);
     progress.stored(stream, stored);
     progress.stream(stream, |stream| {
         stream.records += 1;
@@ -91,7 +91,7 @@ fn figures_of_a_restore_come_whole_and_leave_the_others() {
             let figures = BTreeMap::from(["one", "other"].map(|stream| (stream.to_owned(), RestoreFigures::default())));
             thread::spawn(move || progress.restored(figures))
         };
-        progress.add(10, 1);
+        progress.add(10, 1, 0);
         let told = progress.now().restored.len();
         assert!(told == 0 || told == 2, "{told}");
         restore.join().unwrap();

@@ -301,6 +301,14 @@ impl Day {
         }
         self.api.get("/activity", &[], &format!("?source_id={}", self.source)).await;
         self.api.begin("/activity/stream", &[]).await;
+        for route in ["/analytics/overview", "/analytics/runs", "/analytics/storage"] {
+            self.api.get(route, &[], "?subtree=true").await;
+        }
+        for query in ["", "?integration=sandbox"] {
+            self.api.get("/analytics/sources", &[], query).await;
+        }
+        let account = self.account.clone();
+        self.api.get("/accounts/{id}/usage", &[&account], "?subtree=true").await;
         for route in ["health", "ready", "status", "version", "openapi.json"] {
             self.api.get(&format!("/system/{route}"), &[], "").await;
         }

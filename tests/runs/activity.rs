@@ -27,6 +27,7 @@ use tokio::task::unconstrained;
 
 use crate::{
     crash_points::rows,
+    followers,
     meddled::Fate,
     mortal::{Life, Side},
     scripted::Product,
@@ -120,6 +121,8 @@ pub async fn violations(world: &World, scope: &AccountScope) -> Vec<String> {
         }
     }
     let ends = ["run.succeeded", "run.partial", "run.failed", "run.cancelled", "run.skipped"];
+    found.extend(followers::violations(&world.ports, scope).await);
+    found.extend(followers::counts_runs(&world.ports, scope).await);
     for (run_id, kinds) in told {
         let end = kinds.iter().position(|kind| ends.contains(kind));
         let last_start = kinds.iter().rposition(|kind| *kind == "run.started");
@@ -215,7 +218,7 @@ async fn a_relay_links_many_events_with_one_transaction() {
     assert_eq!(Relay::default().look(&ports, &world.system).await.expect("stores that work"), 500);
     let effects = life.effects();
     let transactions = effects.iter().filter(|effect| effect.starts_with("put")).count();
-    assert_eq!(transactions, 7, "six batches, and the head at the end: {effects:?}");
+    assert_eq!(transactions, 8, "six batches, the followers' place, and the head at the end: {effects:?}");
 }
 
 /// Two relays, the first of which dies at that effect; true when it survived because it has no such effect.

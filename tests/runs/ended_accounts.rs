@@ -6,7 +6,7 @@ use listbackup_engine::{
     accounts::{Acting, Office},
     model::{Account, AccountId, ActivityEvent, ActivityKind, RunStatus},
     ports::{Condition, Query, SortRange},
-    run::{RunContext, ending, retention},
+    run::{RunContext, account_end, retention},
     snapshot::{paths, retain::MarkKind},
     store::{self, Store, key1},
     tables::{ACCOUNTS, ACTIVITY, FILES, JOBS, RUNS, SOURCES, TableSchema},
@@ -109,7 +109,7 @@ impl Ending {
 /// Looks as often as the actor would, until the account is gone.
 async fn carried_out(worker: &RunContext) {
     for _ in 0..10 {
-        if ending::end_due(worker).await.expect("a look") == 1 {
+        if account_end::end_due(worker).await.expect("a look") == 1 {
             return;
         }
     }
@@ -121,15 +121,15 @@ async fn after_its_grace_nothing_is_left_of_an_account_but_its_log_and_the_mark_
     let ending = Ending::new(81).await;
     let worker = ending.world.worker();
     ending.world.clock.advance(29 * DAY);
-    assert_eq!(ending::end_due(&worker).await.expect("a look"), 0);
+    assert_eq!(account_end::end_due(&worker).await.expect("a look"), 0);
     assert_eq!(ending.world.head_records(STREAM).await.len(), 20, "until then it can be read");
     ending.world.clock.advance(DAY);
-    assert_eq!(ending::end_due(&worker).await.expect("a look"), 0, "rows and objects go first");
+    assert_eq!(account_end::end_due(&worker).await.expect("a look"), 0, "rows and objects go first");
     let late = ending.office(&worker).call_end_off(ending.acting()).await;
     assert_eq!(late.err().expect("too late").kind(), listbackup_engine::ErrorKind::Conflict);
     carried_out(&worker).await;
     ending.assert_gone().await;
-    assert_eq!(ending::end_due(&worker).await.expect("a look"), 0);
+    assert_eq!(account_end::end_due(&worker).await.expect("a look"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +139,7 @@ async fn whoever_calls_the_end_off_in_time_keeps_everything() {
     ending.world.clock.advance(29 * DAY);
     ending.office(&worker).call_end_off(ending.acting()).await.expect("called off");
     ending.world.clock.advance(30 * DAY);
-    assert_eq!(ending::end_due(&worker).await.expect("a look"), 0);
+    assert_eq!(account_end::end_due(&worker).await.expect("a look"), 0);
     assert_eq!(ending.world.head_records(STREAM).await.len(), 20);
     let account: Vec<Account> = rows(&ending.world, &ACCOUNTS, None, ending.world.scope.account_id().to_string()).await;
     assert_eq!((&account[0].ending, account[0].ends_ms), (&None, None));
@@ -155,7 +155,7 @@ async fn a_held_snapshot_puts_the_end_off_and_that_is_told_once() {
     retention::mark(&worker, &ending.world.scope, place, hold, "court", "a case").await.expect("a hold");
     for _ in 0..3 {
         ending.world.clock.advance(30 * DAY);
-        assert_eq!(ending::end_due(&worker).await.expect("a look"), 0);
+        assert_eq!(account_end::end_due(&worker).await.expect("a look"), 0);
     }
     let account_id = ending.world.scope.account_id();
     assert_eq!(ending.told(account_id, ActivityKind::AccountDeletionHeld).await.len(), 1);
@@ -184,7 +184,7 @@ async fn whoever_is_cut_off_at_any_step_of_an_end_is_followed_by_another_who_fin
             };
             // The last step may have been the one that was cut off, so nothing may be left to do.
             for _ in 0..5 {
-                ending::end_due(&ending.world.worker()).await.expect("a look");
+                account_end::end_due(&ending.world.worker()).await.expect("a look");
             }
             ending.assert_gone().await;
             if survived {

@@ -12,6 +12,7 @@ mod destroyed;
 mod due_times;
 mod ended_accounts;
 mod faults;
+mod followers;
 mod freshness;
 mod guard;
 mod long;

@@ -3,6 +3,8 @@
 pub mod accounts;
 pub mod activity;
 pub mod activity_chain;
+pub mod analytics;
+pub mod analytics_sources;
 pub mod auth;
 pub mod connections;
 pub mod data_keys;
@@ -37,7 +39,9 @@ pub mod snapshots;
 pub mod source_actions;
 pub mod source_views;
 pub mod sources;
+pub mod subtree;
 pub mod system;
+pub mod usage;
 pub mod verify;
 
 use actix_web::web::Json;

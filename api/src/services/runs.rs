@@ -105,6 +105,8 @@ pub struct ProgressView {
     bytes_stored: u64,
     /// Requests sent.
     requests: u64,
+    /// Milliseconds in which they waited for the product's limits, those of all streams together.
+    waited_ms: u64,
     /// How far it is; absent in a first backup, and when it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimate: Option<EstimateView>,
@@ -316,6 +318,7 @@ impl ProgressView {
             bytes_read: progress.bytes_read,
             bytes_stored: progress.bytes_stored,
             requests: progress.requests,
+            waited_ms: progress.waited_ms,
             estimate: progress
                 .estimate
                 .map(|Estimate { records_expected, ends_at }| EstimateView { records_expected, ends_at }),

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     error::Error as StdError,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -99,6 +102,7 @@ impl HttpClientBuilder {
                 budgets: Mutex::default(),
             }),
             budget,
+            waited_ms: Arc::default(),
             secrets: None,
         })
     }
@@ -109,6 +113,8 @@ impl HttpClientBuilder {
 pub struct HttpClient {
     inner: Arc<Inner>,
     budget: Option<RateBudget>,
+    /// How long requests of this connection waited for the product's limits.
+    waited_ms: Arc<AtomicU64>,
     secrets: Option<Arc<Secrets>>,
 }
 
@@ -165,14 +171,31 @@ impl HttpClient {
     pub fn for_credential(&self, credential: &str, share: f64) -> Result<Self> {
         let mut budgets = self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(budget) = budgets.get(credential).filter(|budget| budget.share().total_cmp(&share).is_eq()) {
-            return Ok(self.clone().with_budget(budget.clone()));
+            return Ok(self.connection(budget.clone()));
         }
         let budget = RateBudget::new(&[], share, QuotaHeaders::default())?;
         if budgets.len() >= BUDGETS_MAX {
             budgets.retain(|_, budget| !budget.is_idle());
         }
         budgets.insert(credential.to_owned(), budget.clone());
-        Ok(self.clone().with_budget(budget))
+        Ok(self.connection(budget))
+    }
+
+    /// A client whose waits are counted apart.
+    fn connection(&self, budget: RateBudget) -> Self {
+        Self { waited_ms: Arc::default(), budget: Some(budget), ..self.clone() }
+    }
+
+    /// Milliseconds in which requests of this client and its clones waited for the product's limits, those that waited at the same
+    /// time each.
+    pub fn waited_ms(&self) -> u64 {
+        self.waited_ms.load(Ordering::Relaxed)
+    }
+
+    /// Counts a wait for the product's limits.
+    pub(crate) fn count_wait(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.waited_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
     /// The budget that requests of this client wait for.
@@ -209,7 +232,12 @@ impl HttpClient {
     pub(super) async fn before(&self, request: &Request) -> Result<()> {
         self.inner.guard.check_url(&request.url)?;
         match &self.budget {
-            Some(budget) => budget.acquire().await.map_err(|error| error.with("url", redact_url(&request.url))),
+            Some(budget) => {
+                let asked_at = tokio::time::Instant::now();
+                let turn = budget.acquire().await;
+                self.count_wait(asked_at.elapsed());
+                turn.map_err(|error| error.with("url", redact_url(&request.url)))
+            }
             None => Ok(()),
         }
     }

@@ -200,9 +200,7 @@ impl Session {
     /// # Errors
     /// As for [`HttpClient::send_once`].
     pub(crate) async fn send(&self, request: Request) -> Result<Response> {
-        if let Some(budget) = &self.budget {
-            budget.acquire(&request).await?;
-        }
+        self.turn(&request).await?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let response = self.http.send_once(request.clone()).await?;
         self.observe(&request, &response);
@@ -214,13 +212,19 @@ impl Session {
     /// # Errors
     /// As for [`HttpClient::open_once`].
     pub(crate) async fn open(&self, request: Request) -> Result<Opened> {
-        if let Some(budget) = &self.budget {
-            budget.acquire(&request).await?;
-        }
+        self.turn(&request).await?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let opened = self.http.open_once(request.clone()).await?;
         self.observe(&request, &opened.head);
         Ok(opened)
+    }
+
+    async fn turn(&self, request: &Request) -> Result<()> {
+        let Some(budget) = &self.budget else { return Ok(()) };
+        let asked_at = tokio::time::Instant::now();
+        let turn = budget.acquire(request).await;
+        self.http.count_wait(asked_at.elapsed());
+        turn
     }
 
     /// Learns from an answer: what is left to be asked, and of a refusal which credential it may repeat.

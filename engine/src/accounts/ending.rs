@@ -1,4 +1,4 @@
-//! The end of an account: announced, called off, or, when its time has come, carried out by [`crate::run::ending`]. Until then all goes
+//! The end of an account: announced, called off, or, when its time has come, carried out by [`crate::run::account_end`]. Until then all goes
 //! on as before, backups too, so that whoever calls it off has lost nothing.
 
 use jiff::SignedDuration;

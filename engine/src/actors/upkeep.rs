@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{child::End, generation::PartWord, task::Task};
 use crate::{
     error::Result,
-    run::{RunContext, ending, upkeep},
+    run::{RunContext, account_end, upkeep},
 };
 
 /// How often it is looked which sources are due.
@@ -34,7 +34,7 @@ impl Upkeep {
         let run_ctx = self.ctx.clone();
         let work = async move {
             let looked_after = upkeep::look_after_due(&run_ctx).await?;
-            Ok(looked_after + ending::end_due(&run_ctx).await?)
+            Ok(looked_after + account_end::end_due(&run_ctx).await?)
         };
         self.work = Some(Task::start(work, ctx.address().recipient(), Looked));
     }

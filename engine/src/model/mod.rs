@@ -4,6 +4,7 @@ pub mod account;
 pub mod activity;
 pub mod api_key;
 pub mod chain;
+pub mod counter;
 pub mod file;
 pub mod guard;
 pub mod id;
@@ -23,6 +24,7 @@ pub use account::{Account, Ending};
 pub use activity::{ActivityEvent, ActivityKind};
 pub use api_key::{AccessKey, Credential};
 pub use chain::ChainHead;
+pub use counter::{Counter, Figures};
 pub use file::{AttachmentFile, FileEntry};
 pub use guard::ReadGuard;
 pub use id::{

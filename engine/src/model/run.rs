@@ -147,6 +147,9 @@ pub struct Progress {
     pub bytes_stored: u64,
     /// Requests sent.
     pub requests: u64,
+    /// Milliseconds in which they waited for the product's limits, those of all streams together.
+    #[serde(default)]
+    pub waited_ms: u64,
     /// How far it is, where the last snapshot tells what there is to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,

@@ -332,7 +332,7 @@ impl Download<'_> {
             resume,
         };
         let mut body = self.session.connector.open_attachment(request).await.map_err(product)?;
-        self.session.progress.add(0, 1);
+        self.session.progress.add(0, 1, 0);
         if body.offset_bytes != begun.sink.size_bytes() {
             if body.offset_bytes != 0 {
                 return Err(wrong("the product sent another part than it was asked for".to_owned()));
@@ -353,7 +353,7 @@ impl Download<'_> {
                             return Err(product(error));
                         }
                     };
-                    self.session.progress.add(piece.len() as u64, 0);
+                    self.session.progress.add(piece.len() as u64, 0, 0);
                     begun.sink.push(&piece).await.map_err(Fault::Store)?;
                 }
             }

@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use tokio::time::Instant;
 
 use super::{
-    RunContext,
+    RunContext, ended,
     event::{self, of_run},
     index, lease,
     order::{self, RunOrder},
@@ -89,9 +89,9 @@ pub async fn claim(ctx: &RunContext, order: &RunOrder) -> Result<Claimed> {
         let verdict = judge(ctx, source.as_ref().map(|source| &source.row), &run.row, now);
         let attempt = match (verdict, source) {
             (Verdict::Wait(wait), _) => return Ok(Claimed::Busy(wait)),
-            (Verdict::End(status, error), _) => {
-                end_unbegun(ctx, &scope, run, status, error).await.map(|run| Claimed::Over(Box::new(run)))
-            }
+            (Verdict::End(status, error), source) => end_unbegun(ctx, &scope, run, source.as_ref(), (status, error))
+                .await
+                .map(|run| Claimed::Over(Box::new(run))),
             (Verdict::Take, Some(source)) => match begun_before(ctx, &scope, &source.row, order).await? {
                 Some(first) => return Ok(Claimed::First(first)),
                 None => match ctx.places.take(order.account_id, &source.row.integration) {
@@ -197,45 +197,15 @@ async fn end_unbegun(
     ctx: &RunContext,
     scope: &AccountScope,
     run: Versioned<Run>,
-    status: RunStatus,
-    error: Option<RunError>,
+    source: Option<&Versioned<Source>>,
+    (status, error): (RunStatus, Option<RunError>),
 ) -> Result<Run> {
     let mut row = run.row;
     order::end(&mut row, status, error, ctx.ports.clock.now());
-    let ended = ended_event(ctx, &mut row);
+    let ended = ended::event(ctx, &mut row, source.map(|source| &source.row), None);
     ctx.store.transact(scope, vec![store::put(&row, Condition::Version(run.version))?, event::keep(&ended)?]).await?;
     event::publish(&ctx.ports, scope, &[ended]);
     Ok(row)
-}
-
-/// The event that tells how a run ended; kept with the run's row as it is then.
-pub fn ended_event(ctx: &RunContext, run: &mut Run) -> ActivityEvent {
-    let kind = match run.status {
-        RunStatus::Succeeded => ActivityKind::RunSucceeded,
-        RunStatus::Partial => ActivityKind::RunPartial,
-        RunStatus::Cancelled => ActivityKind::RunCancelled,
-        RunStatus::Skipped => ActivityKind::RunSkipped,
-        RunStatus::Failed | RunStatus::Queued | RunStatus::Running => ActivityKind::RunFailed,
-    };
-    let mut details = Map::new();
-    let mut tell = |name: &str, value: Value| details.insert(name.to_owned(), value);
-    let sum = |of: fn(&crate::model::run::StreamProgress) -> u64| run.progress.streams.values().map(of).sum::<u64>();
-    tell("records", json!(sum(|stream| stream.records)));
-    tell("added", json!(sum(|stream| stream.added)));
-    tell("changed", json!(sum(|stream| stream.changed)));
-    tell("removed", json!(sum(|stream| stream.removed)));
-    tell("bytesStored", json!(run.progress.bytes_stored));
-    if let Some(error) = &run.error {
-        tell("error", json!(error));
-    }
-    if let Some(restore) = run.restore {
-        tell("restore", json!(restore));
-        tell("restored", json!(run.progress.restored));
-    }
-    if let Some(snapshot_id) = run.snapshot_id {
-        tell("snapshotId", json!(snapshot_id));
-    }
-    of_run(&ctx.ports, kind, event::SYSTEM, run, details)
 }
 
 /// Puts off an order that cannot be carried out yet: the sweeper sends it again after `wait`, and its message can go.
@@ -293,7 +263,7 @@ pub async fn end_without_snapshot(ctx: &RunContext, claim: &Claim, ending: Endin
             run.progress.clone_from(progress);
         }
         order::end(run, status, error.clone(), ctx.ports.clock.now());
-        let mut events = vec![ended_event(ctx, run)];
+        let mut events = vec![ended::event(ctx, run, Some(source), None)];
         if needs_sign_in {
             source.state = SourceState::NeedsAuthorisation;
             let kind = ActivityKind::SourceAuthorisationLost;

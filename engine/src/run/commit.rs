@@ -7,8 +7,8 @@ use serde_json::{Map, json};
 
 use super::{
     absence, checkpoint,
-    claim::{Ending, change_both, end_without_snapshot, ended_event},
-    event, freshness, lease, order,
+    claim::{Ending, change_both, end_without_snapshot},
+    ended, event, freshness, lease, order,
     pipeline::StreamOutcome,
     retention,
     session::Session,
@@ -121,7 +121,7 @@ async fn publish(
         run.snapshot_id = Some(stored.manifest.snapshot_id);
         run.snapshot_records = Some(stored.manifest.totals.records);
         order::end(run, status, failures.clone(), now);
-        let ended = ended_event(ctx, run);
+        let ended = ended::event(ctx, run, Some(source), Some(&stored.manifest));
         let alert = absence::alert(session, run, &stored.manifest, pinned);
         let lost = lost_sign_in(session, run, outcomes);
         if is_sign_in_lost {

@@ -7,6 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::ended;
 use crate::{
     error::Result,
     model::{
@@ -138,6 +139,7 @@ pub fn publish(ports: &Ports, scope: &AccountScope, events: &[ActivityEvent]) {
         debug_assert_eq!(event.account_id, scope.account_id(), "an event of another account");
         let kind = event.kind.code();
         metrics::counter!("listbackup_activity_events_total", "kind" => kind).increment(1);
+        ended::count(event);
         tracing::info!(kind, account = %event.account_id, run = ?event.run_id, source = ?event.source_id, "activity");
     }
     if !events.is_empty() {

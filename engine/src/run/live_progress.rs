@@ -87,8 +87,9 @@ impl LiveProgress {
     }
 
     /// Adds to the run's totals.
-    pub fn add(&self, bytes_read: u64, requests: u64) {
+    pub fn add(&self, bytes_read: u64, requests: u64, waited_ms: u64) {
         let mut figures = self.moving();
+        figures.told.waited_ms += waited_ms;
         figures.told.bytes_read += bytes_read;
         figures.told.requests += requests;
     }

@@ -6,7 +6,7 @@
 //! into the store, [`checkpoint`]s under the fence) → [`commit`] (one conditional write, after [`absence`] looked for mass
 //! deletions) → [`index`] (rows to browse).
 //!
-//! What happened is told by [`event`]s, which the [`relay`] hands on.
+//! What happened is told by [`event`]s, which the [`relay`] hands on; [`followers`] of their chain derive sums from them.
 //!
 //! A run of another kind writes records of a snapshot back into the product: [`restore`].
 //!
@@ -16,6 +16,7 @@
 //! destroys an account's data keys, [`rewrap`] wraps them anew. When the tables are lost, [`rebuild`] makes them anew.
 
 pub mod absence;
+pub mod account_end;
 pub mod attachments;
 pub mod chain_check;
 pub mod checkpoint;
@@ -25,16 +26,18 @@ pub mod commit;
 pub mod conclude;
 pub mod connect;
 pub mod context;
+pub mod counted;
 mod credential;
 pub mod deadline;
 pub mod delivery;
 pub mod drill;
 pub mod due;
-pub mod ending;
+pub mod ended;
 pub mod estimate;
 pub mod event;
 pub mod files;
 pub mod first_job;
+pub mod followers;
 pub mod freshness;
 pub mod index;
 pub mod keys;

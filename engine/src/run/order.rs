@@ -246,7 +246,8 @@ pub(super) fn stopped(ports: &Ports, mut run: Run, by: &str) -> Option<(Run, Vec
         }
         _ => ActivityKind::RunCancelRequested,
     };
-    let told = of_run(ports, kind, by, &mut run, Map::new());
+    let restore = run.restore.map(|restore| ("restore".to_owned(), json!(restore)));
+    let told = of_run(ports, kind, by, &mut run, restore.into_iter().collect());
     Some((run, vec![told]))
 }
 

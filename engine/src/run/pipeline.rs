@@ -287,7 +287,7 @@ impl<'a> StreamRead<'a> {
         if concerns_attachments {
             self.attachments.take(attachments, &keys).await?;
         }
-        self.session.progress.add(figures.bytes_received, u64::from(figures.requests));
+        self.session.progress.add(figures.bytes_received, u64::from(figures.requests), figures.waited_ms);
         self.tell();
         if position.is_some() {
             self.position = position;

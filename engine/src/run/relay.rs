@@ -9,6 +9,8 @@
 //! look, and stands in the outbox index until it has all. Whoever publishes begins right after that place, so whatever comes
 //! to the bus for the first time comes in the chain's order; a crash, or two relays, may repeat some of it, never leave any out.
 //!
+//! Last come the followers of the chain ([`super::followers`]): the head keeps its mark until they have all, too.
+//!
 //! Where indexes are behind, events wait for those before them (`unsettled.rs`), and places that are not found yet for a while.
 
 mod unsettled;
@@ -16,12 +18,11 @@ mod unsettled;
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::{select, time::Instant};
 
 use self::unsettled::Unsettled;
-use super::linked::{self, linked};
+use super::{followers, linked};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
@@ -64,6 +65,7 @@ struct Known {
     head: Versioned<ChainHead>,
     /// All up to this place is on the bus; the row may not say so yet.
     published: u64,
+    followers: followers::Known,
 }
 
 impl Relay {
@@ -167,20 +169,29 @@ impl Relay {
         failure.map_or(Ok((linked, was_lost)), Err)
     }
 
-    /// Publishes what a crash kept from the bus, and writes into the heads what the bus has by now.
+    /// Publishes what a crash kept from the bus, has the followers of chains catch up, and writes into the heads what the bus has by now.
     async fn settle(&mut self, ports: &Ports, system: &SystemScope) -> Result<()> {
         let query = Query { sort: only_heads(), ..outbox() };
         let store = Store::new(ports.tables.clone());
+        let mut held_up = None;
         let owing: Vec<Item> = store.items(system.into(), query).try_collect().await?;
         for item in owing {
             let left = item.clone();
             let Ok(head) = decode_head(item).inspect_err(|error| tell_left(error, &left)) else { continue };
             let scope = system.account(head.row.account_id);
-            let published = self.heads.remove(&head.row.account_id).map_or(0, |known| known.published);
+            let known = self.heads.remove(&head.row.account_id).map(|known| (known.published, known.followers));
+            let (published, followers) = known.unwrap_or_default();
             let published = published.max(head.row.published_sequence);
-            let mut known = Known { head, published };
+            let mut known = Known { head, published, followers };
             let end = known.head.row.head_sequence;
             known.publish_up_to(ports, &scope, end).await?;
+            let followed = known.followers.catch_up(&store, &scope, end).await;
+            if !matches!(followed, Ok(true)) {
+                // The head keeps its mark, and the other ones have their turn.
+                held_up = held_up.or(followed.err());
+                self.heads.insert(known.head.row.account_id, known);
+                continue;
+            }
             let row = ChainHead { published_sequence: end, outbox_shard: None, ..known.head.row.clone() };
             match store.transact(&scope, vec![store::put(&row, Condition::Version(known.head.version))?]).await {
                 Ok(()) => {
@@ -194,7 +205,7 @@ impl Relay {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        held_up.map_or(Ok(()), Err)
     }
 }
 
@@ -268,6 +279,7 @@ async fn advance(
         let batch: Vec<Item> = events.by_ref().take(LINKED_MAX).collect();
         linked += batch.len();
         let told = known.link(ports, scope, batch).await?;
+        known.followers.linked(&told);
         known.publish(ports, scope, &told).await?;
     }
     Ok((known, linked))
@@ -284,7 +296,7 @@ impl Known {
                 Versioned { row, version: 0 }
             }
         };
-        Ok(Self { published: head.row.published_sequence, head })
+        Ok(Self { published: head.row.published_sequence, head, followers: Default::default() })
     }
 
     /// One transaction: the head, and every event with its place and digest and without its mark.
@@ -302,7 +314,7 @@ impl Known {
             } else {
                 head.head_sequence += 1;
                 digest = chain::link(&mut body, head.head_sequence, &digest);
-                told.extend(decode_event(&body));
+                told.extend(linked::decode(&body));
             }
             writes.push(Write::Put { table: &ACTIVITY, body, condition: Condition::Version(version) });
         }
@@ -333,30 +345,12 @@ impl Known {
         let store = Store::new(ports.tables.clone());
         while self.published < last {
             let first = self.published + 1;
-            let query = Query { limit: LINKED_MAX, ..linked(scope, first, Some(last + 1)) };
-            let page = linked::page(&store, scope, query, first, last).await?;
-            let in_a_row = linked::in_a_row(&page, first);
-            if in_a_row == 0 {
-                // They are gone: whoever checks the chain is told. The bus cannot have what is not there.
-                let next = page.items.first().and_then(|item| chain::place_of(&item.body));
-                let end = next.map_or(last, |next| next - 1);
-                tracing::error!(account = %scope.account_id(), first, end, "linked events are missing");
-                self.published = end;
-                continue;
-            }
-            let events: Vec<_> = page.items.iter().take(in_a_row).filter_map(|item| decode_event(&item.body)).collect();
-            ports.events.publish(&events).await?;
-            self.published += in_a_row as u64;
+            let stretch = linked::stretch(&store, scope, first, last.min(self.published + LINKED_MAX as u64)).await?;
+            ports.events.publish(&stretch.events).await?;
+            self.published = stretch.end;
         }
         Ok(())
     }
-}
-
-/// `None`, and a line in the log, for an event of a later version that this one does not know.
-fn decode_event(body: &serde_json::Map<String, Value>) -> Option<ActivityEvent> {
-    ActivityEvent::deserialize(body)
-        .inspect_err(|error| tracing::warn!(%error, event = ?body.get("eventId"), "an event was not published"))
-        .ok()
 }
 
 /// The newest event that a version without chain left behind.

@@ -58,6 +58,9 @@ impl Tries {
         }
         tracing::info!(reason = error.message(), wait_s = wait.as_secs_f64(), attempt = self.sent, "trying again");
         tokio::time::sleep(wait).await;
+        if is_limited {
+            session.http.count_wait(wait);
+        }
         self.waited += wait;
         Ok(())
     }
