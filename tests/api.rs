@@ -29,6 +29,7 @@ mod exports;
 #[path = "api/families.rs"]
 mod families;
 #[path = "support/api/mod.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of the kit")]
 mod kit;
 #[path = "api/lists.rs"]
 mod lists;
