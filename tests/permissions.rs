@@ -70,11 +70,11 @@ async fn a_fleet_that_deploy_sh_made_from_nothing_works_with_the_rights_of_its_r
     day.people().await;
     day.family().await;
     day.sources().await;
-    day.pays(&stripe).await;
     stored::used(&mut day).await;
     stored::restored(&mut day).await;
     day.retention_is_due().await;
     day.jobs().await;
+    day.pays(&stripe).await;
     day.looks_around().await;
     day.retention_was_there().await;
     day.ends().await;
