@@ -96,10 +96,12 @@ else:
     unknown = [key for key in values if key not in known]
     if unknown:
         sys.exit(f"deploy: deploy/parameters/{stage}.json: {name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}")
+    # A value that is an object, such as the plans, is handed on as JSON.
+    values = {key: json.dumps(value) if isinstance(value, dict) else str(value) for key, value in values.items()}
     if ask == "words":
         print(*[f"{key}={value}" for key, value in values.items()], sep="\n")
     else:
-        parameters += [{"ParameterKey": key, "ParameterValue": str(value)} for key, value in values.items()]
+        parameters += [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
         print(json.dumps(parameters))
 END
 }

@@ -35,6 +35,7 @@ mod families;
 #[path = "api/key_scopes.rs"]
 mod key_scopes;
 #[path = "support/api/mod.rs"]
+#[allow(dead_code, reason = "each test binary uses a part of the kit")]
 mod kit;
 #[path = "api/lists.rs"]
 mod lists;

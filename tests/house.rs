@@ -54,6 +54,11 @@ const ARROWS: &[Arrow] = &[
         why: "changes to accounts are rows and events, without actors and snapshots",
     },
     Arrow {
+        folder: "engine/src/billing/",
+        forbidden: &["actix", "tokio", "std::fs", "crate::snapshot", "crate::actors", "crate::adapters"],
+        why: "plans and payments are rows, events and requests, without actors and snapshots",
+    },
+    Arrow {
         folder: "engine/src/invariants",
         forbidden: &[
             "actix",

@@ -3,6 +3,8 @@
 
 #[path = "support/authenticator.rs"]
 mod authenticator;
+#[path = "permissions/billing.rs"]
+mod billing;
 #[path = "permissions/caller.rs"]
 mod caller;
 #[path = "permissions/costs.rs"]
@@ -41,6 +43,7 @@ use day::Day;
 use deployed::Deployed;
 use listbackup::state::Service;
 use listbackup_engine::adapters::aws::{AwsCredentials, AwsOptions, AwsSettings};
+use servers::billing_stripe::BillingStripe;
 
 /// Roles that serve nothing.
 const WORKING: [&str; 3] = ["worker", "scheduler", "indexer"];
@@ -52,13 +55,14 @@ async fn a_fleet_that_deploy_sh_made_from_nothing_works_with_the_rights_of_its_r
         Ok(deployed) => deployed,
         Err(reason) => return println!("skipped: {reason}"),
     };
+    let stripe = BillingStripe::start();
     let mut services = BTreeMap::new();
     for service in Service::ALL {
-        services.insert(service.as_str().to_owned(), deployed.process(service.as_str()).await);
+        services.insert(service.as_str().to_owned(), deployed.process(service.as_str(), &stripe).await);
     }
     let mut working = Vec::new();
     for role in WORKING {
-        working.push(deployed.process(role).await);
+        working.push(deployed.process(role, &stripe).await);
     }
     let settings = settings(&deployed).await;
     let mut day = Day::begin(Gateway::of(services), deployed.record(), &settings, deployed.url()).await;
@@ -71,6 +75,7 @@ async fn a_fleet_that_deploy_sh_made_from_nothing_works_with_the_rights_of_its_r
     stored::restored(&mut day).await;
     day.retention_is_due().await;
     day.jobs().await;
+    day.pays(&stripe).await;
     day.looks_around().await;
     day.retention_was_there().await;
     day.ends().await;

@@ -26,9 +26,28 @@ pub fn told<const N: usize>(
 ///
 /// # Errors
 /// Those of the store.
-pub async fn commit(state: &AppState, scope: &AccountScope, mut writes: Vec<Write>, told: ActivityEvent) -> Result<()> {
+pub async fn commit(state: &AppState, scope: &AccountScope, writes: Vec<Write>, told: ActivityEvent) -> Result<()> {
+    commit_gated(state, scope, writes, Vec::new(), told).await
+}
+
+/// As [`commit`], with the gate of who pays, which may be a row of another account.
+///
+/// # Errors
+/// Those of the store; `Conflict` also when the gate was changed meanwhile.
+pub async fn commit_gated(
+    state: &AppState,
+    scope: &AccountScope,
+    mut writes: Vec<Write>,
+    gate: Vec<Write>,
+    told: ActivityEvent,
+) -> Result<()> {
     writes.push(event::keep(&told)?);
-    state.store.transact(scope, writes).await?;
+    if gate.is_empty() {
+        state.store.transact(scope, writes).await?;
+    } else {
+        writes.extend(gate);
+        state.store.transact(&state.system, writes).await?;
+    }
     publish(state, scope, &[told]);
     Ok(())
 }

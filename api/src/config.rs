@@ -1,5 +1,6 @@
 //! The settings of a process that runs for long, from its environment: read once, checked whole, and passed down.
 
+mod payments;
 mod reader;
 pub mod table;
 
@@ -7,6 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathB
 
 use listbackup_engine::{
     Error, Result,
+    billing::{Plans, stripe::StripeSettings},
     connectors::{Problem, http::Network},
 };
 use secrecy::SecretString;
@@ -45,6 +47,10 @@ pub struct Config {
     pub slots_per_integration: Option<NonZeroUsize>,
     /// How long runs may take to reach a checkpoint when the process is to end.
     pub drain: Duration,
+    /// What accounts may use.
+    pub plans: Plans,
+    /// How Stripe is reached, where there are payments.
+    pub stripe: Option<StripeSettings>,
 }
 
 /// Where everything is kept.
@@ -88,6 +94,8 @@ impl Config {
             drain: from
                 .parsed_if(&table::DRAIN_SECONDS, |seconds| (1..=DRAIN_SECONDS_MAX).contains(seconds))
                 .map_or(Duration::from_secs(25), Duration::from_secs),
+            plans: payments::plans(&mut from),
+            stripe: payments::stripe(&mut from),
             stores: stores.unwrap_or(StoresConfig::Embedded(None)),
         };
         from.tell_unknown();
@@ -102,6 +110,7 @@ impl Config {
         settings.run.slots_per_account = self.slots_per_account.map(NonZeroUsize::get);
         settings.run.slots_per_integration = self.slots_per_integration.map(NonZeroUsize::get);
         settings.run.drain_deadline = self.drain;
+        settings.run.plans = self.plans.clone();
         settings.run.is_sole_worker = matches!(self.stores, StoresConfig::Embedded(_));
         settings
     }

@@ -67,7 +67,7 @@ fn components(schemas: Vec<(String, RefOr<Schema>)>) -> Components {
 fn documented(route: &Route) -> Paths {
     let mut paths = route.paths.clone();
     for item in paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
         operations.into_iter().flatten().for_each(|operation| complete(operation, route));
     }
     paths

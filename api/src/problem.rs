@@ -182,6 +182,8 @@ impl From<Error> for Problem {
             ErrorKind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             ErrorKind::Retry | ErrorKind::Cancelled | ErrorKind::Deadline => (StatusCode::SERVICE_UNAVAILABLE, "retry"),
             ErrorKind::Exhausted => (StatusCode::INSUFFICIENT_STORAGE, "exhausted"),
+            ErrorKind::OverLimit => (StatusCode::PAYMENT_REQUIRED, "plan_limit"),
+            ErrorKind::Unpaid => (StatusCode::PAYMENT_REQUIRED, "payment_overdue"),
             ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt"),
             ErrorKind::Bug => (StatusCode::INTERNAL_SERVER_ERROR, "bug"),
         };

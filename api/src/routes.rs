@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 
 use actix_web::{FromRequest, Handler, Responder, http::Method, web};
-use listbackup_engine::model::role::Action::{Administer, Operate, Own, Read};
+use listbackup_engine::model::role::Action::{Administer, Bill, Operate, Own, Read};
 use utoipa::openapi::{Paths, RefOr, schema::Schema};
 use utoipa_actix_web::OpenApiFactory;
 
 use crate::{
     caller::Guard::{self, May, Member, Open, Operator, Person, PersonMay},
     services::{
-        accounts, activity, activity_chain, analytics, analytics_sources, auth, connections, data_keys, dead_letters,
-        diffs, exports, files, health, hierarchy, histories, integrations, invitations, jobs, keys, marks, me, members,
+        accounts, activity, activity_chain, analytics, analytics_sources, auth, billing, billing_changes,
+        billing_contacts, billing_invoices, billing_webhooks, connections, data_keys, dead_letters, diffs, exports,
+        files, health, hierarchy, histories, integrations, invitations, jobs, keys, marks, me, members,
         own_integrations, passwords, records, restores, runs, schedules, search, second_factor, sign_ins, snapshots,
         source_actions, sources, system, usage, verify,
     },
@@ -48,6 +49,7 @@ pub fn served(services: &BTreeSet<Service>) -> Vec<Route> {
         job_routes(),
         data_routes(),
         activity_routes(),
+        billing_routes(),
         analytics_routes(),
         system_routes(),
     ];
@@ -213,6 +215,25 @@ fn activity_routes() -> Vec<Route> {
         get.at("/activity/chain", May(Read), activity_chain::read, &activity_chain::__path_read),
         get.at("/activity/verify", May(Read), activity_chain::verify, &activity_chain::__path_verify),
         get.at("/activity/stream", May(Read), activity::stream, &activity::__path_stream),
+    ]
+}
+
+fn billing_routes() -> Vec<Route> {
+    let [get, post, _, delete] = verbs(Service::Billing);
+    let put = Verb(Service::Billing, Method::PUT);
+    vec![
+        get.at("/billing/plans", Member, billing::plans, &billing::__path_plans),
+        get.at("/billing/subscription", May(Bill), billing::subscription, &billing::__path_subscription),
+        get.at("/billing/usage", May(Bill), billing::usage, &billing::__path_usage),
+        post.at("/billing/subscription", May(Bill), billing_changes::change, &billing_changes::__path_change),
+        delete.at("/billing/subscription", May(Bill), billing_changes::cancel, &billing_changes::__path_cancel),
+        post.at("/billing/checkout", May(Bill), billing_changes::check_out, &billing_changes::__path_check_out),
+        post.at("/billing/portal", May(Bill), billing_changes::portal, &billing_changes::__path_portal),
+        get.at("/billing/invoices", May(Bill), billing_invoices::list, &billing_invoices::__path_list),
+        get.at("/billing/payment-methods", May(Bill), billing_invoices::cards, &billing_invoices::__path_cards),
+        get.at("/billing/contacts", May(Bill), billing_contacts::read, &billing_contacts::__path_read),
+        put.at("/billing/contacts", May(Bill), billing_contacts::replace, &billing_contacts::__path_replace),
+        post.at("/billing/webhooks", Open, billing_webhooks::take, &billing_webhooks::__path_take),
     ]
 }
 

@@ -6,6 +6,10 @@ use jiff::Timestamp;
 use listbackup_engine::{
     Error, ErrorKind,
     accounts::Office,
+    billing::{
+        Allowance, Plans,
+        stripe::{Stripe, StripeSettings},
+    },
     model::{ActivityEvent, Id, id::IdKind, scope::SystemScope},
     ports::Ports,
     run::{RunContext, event},
@@ -42,6 +46,8 @@ pub struct AppState {
     pub started_at: Timestamp,
     /// Downloads under way.
     pub downloads: Arc<Downloads>,
+    /// Where payments are made; none where there are no payments.
+    pub stripe: Option<Stripe>,
     /// The process is to end: it is not ready for further requests, though it answers them.
     pub stopping: CancellationToken,
     /// Ends long answers (server-sent events) when the server stops.
@@ -56,6 +62,7 @@ impl AppState {
             store: ctx.store.clone(),
             system: ctx.system,
             verifier: Arc::new(Verifier::new(&ctx.ports)),
+            stripe: settings.stripe.clone().map(|stripe| Stripe::new(ctx.http.clone(), stripe)),
             settings: Arc::new(settings),
             metrics,
             started_at: ctx.ports.clock.now(),
@@ -75,7 +82,17 @@ impl AppState {
 
     /// Where changes to accounts are made.
     pub fn office(&self) -> Office<'_> {
-        Office { ports: &self.ports, store: &self.store, system: &self.system }
+        Office { ports: &self.ports, store: &self.store, system: &self.system, plans: self.plans() }
+    }
+
+    /// What accounts may use.
+    pub fn plans(&self) -> &Plans {
+        &self.ctx.settings.plans
+    }
+
+    /// What is asked before something is made that plans limit.
+    pub fn allowance(&self) -> Allowance<'_> {
+        Allowance { plans: self.plans(), store: &self.store, system: &self.system, now: self.now() }
     }
 
     /// Hands events on that were kept in the transaction of their change, each in its own account.
@@ -105,6 +122,8 @@ pub struct ApiSettings {
     pub services: BTreeSet<Service>,
     /// Lets a collector read `GET /metrics` from afar (`Authorization: Bearer …`); without it, only this machine may.
     pub metrics_token: Option<SecretString>,
+    /// How Stripe is reached; without it there are no payments.
+    pub stripe: Option<StripeSettings>,
 }
 
 /// One of the services that a process can serve alone or beside others.

@@ -32,6 +32,10 @@ pub enum ErrorKind {
     Cancelled,
     /// The time that was set for it is over.
     Deadline,
+    /// The plan of who pays for the account allows no more.
+    OverLimit,
+    /// A payment is missing for longer than work goes on.
+    Unpaid,
     /// A fault of ours.
     Bug,
 }
@@ -52,6 +56,8 @@ impl ErrorKind {
             Self::Exhausted => "exhausted",
             Self::Cancelled => "cancelled",
             Self::Deadline => "deadline",
+            Self::OverLimit => "plan_limit",
+            Self::Unpaid => "payment_overdue",
             Self::Bug => "bug",
         }
     }

@@ -10,6 +10,7 @@
 pub mod accounts;
 pub mod actors;
 pub mod adapters;
+pub mod billing;
 pub mod error;
 pub mod export;
 pub mod invariants;

@@ -195,9 +195,16 @@ fn is_there(route: &Route) -> bool {
     route.method == "GET" && is_list_or_thing && !NEEDS_MORE.contains(&route.path)
 }
 
-/// Reads that ask for parameters, or for a product behind the source.
-const NEEDS_MORE: [&str; 5] =
-    ["/data/search", "/data/records/history", "/integrations/oauth/callback", "/sources/{id}/streams", "/metrics"];
+/// Reads that ask for parameters, for a product behind the source, or for payments.
+const NEEDS_MORE: [&str; 7] = [
+    "/data/search",
+    "/data/records/history",
+    "/integrations/oauth/callback",
+    "/sources/{id}/streams",
+    "/metrics",
+    "/billing/invoices",
+    "/billing/payment-methods",
+];
 
 /// The body has a proof in it, and a wrong one.
 const PROVES: [&str; 4] = ["/accounts/invitations/accept", "/auth/password", "/auth/mfa/enable", "/auth/mfa/disable"];

@@ -103,6 +103,13 @@ impl Gateway {
         answered(&path, if body.is_null() { request } else { request.json(&body) }).await
     }
 
+    /// A body that its signature speaks for, from nobody in particular.
+    pub async fn signed(&mut self, route: &str, signature: (&str, String), body: String) -> Value {
+        let path = self.fill("POST", route, &[]);
+        let request = self.client.post(format!("{}{path}", self.url(route))).header(signature.0, signature.1);
+        answered(&path, request.header("content-type", "application/json").body(body)).await
+    }
+
     /// As [`Self::call`], and the same request once more, as who did not hear the answer sends it: nothing is made twice.
     pub async fn call_twice(&mut self, method: &str, route: &str, ids: &[&str], body: Value) -> Value {
         let first = self.call(method, route, ids, body.clone()).await;

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    billing::SECRET,
     program::binary,
     record::Record,
     running::Running,
-    servers::{self, process::Server},
+    servers::{self, billing_stripe::BillingStripe, localstripe::API_KEY, process::Server},
 };
 
 /// An account with everything that the templates make.
@@ -110,7 +111,7 @@ impl Deployed {
     }
 
     /// A process as ECS would start it, with a key of its role, once it listens.
-    pub async fn process(&self, service: &str) -> Running {
+    pub async fn process(&self, service: &str, stripe: &BillingStripe) -> Running {
         let (words, mut environment) = self.task(service).await;
         for name in environment.keys().chain([&"LISTBACKUP_METRICS_TOKEN".to_owned()]) {
             assert!(
@@ -129,6 +130,14 @@ impl Deployed {
             ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
         ];
         environment.extend(here.map(|(name, value)| (name.to_owned(), value)));
+        if service == "billing" {
+            let payments = [
+                ("LISTBACKUP_STRIPE_KEY", API_KEY.to_owned()),
+                ("LISTBACKUP_STRIPE_WEBHOOK_SECRET", SECRET.to_owned()),
+                ("LISTBACKUP_STRIPE_API_URL", stripe.url()),
+            ];
+            environment.extend(payments.map(|(name, value)| (name.to_owned(), value)));
+        }
         let mut command = Command::new(binary());
         command.args(words).env_clear().envs(&environment);
         if let Ok(file) = std::env::var("LISTBACKUP_TEST_LOGS") {

@@ -54,6 +54,7 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
     ),
     ("accounts", "dynamodb:", "-runs", "destroying keys while runs are live"),
     ("auth", "dynamodb:BatchGetItem", "-users", "somebody proves an address that another person's row has"),
+    ("billing", "dynamodb:Query", "-users-accounts", "usage within a minute after an invitation was taken back"),
     ("data", "dynamodb:GetItem", "-jobs", "two requests make the first job of a source at the same moment"),
     ("data", "dynamodb:GetItem", "-integrations", "a restore into a product of an account's own integration"),
     ("data", "s3:", "/verifications/*", "verification that goes on in a later request"),

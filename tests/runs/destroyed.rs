@@ -6,6 +6,7 @@ use futures::StreamExt;
 use listbackup_engine::{
     ErrorKind,
     actors::{Drain, Engine, Roles},
+    billing::Plans,
     model::{ActivityEvent, ActivityKind, Job, JobState, RunStatus, job::Schedule, run::Trigger},
     ports::Condition,
     run::{due, keys, order, upkeep},
@@ -69,7 +70,7 @@ async fn its_schedules_are_off_its_orders_are_refused_and_upkeep_leaves_it_alone
     store.transact(&world.scope, vec![write]).await.expect("written");
     world.clock.advance(Duration::from_secs(3600));
     let told = pauses(&world).await;
-    assert_eq!(due::fire_due(&world.ports, &world.system).await.expect("a look").runs, 0);
+    assert_eq!(due::fire_due(&world.ports, &world.system, &Plans::default()).await.expect("a look").runs, 0);
     assert_eq!(stored_job(&world).await.next_due_ms, None);
     assert_eq!(pauses(&world).await, told + 1, "it is told");
 

@@ -28,6 +28,9 @@ use crate::{
     world::World,
 };
 
+/// No limits.
+pub static PLANS: std::sync::LazyLock<listbackup_engine::billing::Plans> = std::sync::LazyLock::new(Default::default);
+
 const SEEDS: u64 = 40;
 
 /// A world whose job has a schedule and policies from its creation on.
@@ -61,7 +64,7 @@ impl Scheduled {
 
     /// One look; how many runs it ordered.
     pub async fn look(&self) -> usize {
-        due::fire_due(&self.world.ports, &self.world.system).await.expect("a look").runs
+        due::fire_due(&self.world.ports, &self.world.system, &PLANS).await.expect("a look").runs
     }
 
     /// One look after so many seconds.
@@ -228,7 +231,7 @@ async fn looks(scheduled: &Scheduled, random: &mut StdRng) {
     let dying = async {
         tokio::select! {
             _ = life.end() => {}
-            look = due::fire_due(&mortal, &world.system) => { look.expect("a look"); }
+            look = due::fire_due(&mortal, &world.system, &PLANS) => { look.expect("a look"); }
         }
     };
     let others = (0..random.random_range(0..3)).map(|_| scheduled.look());
@@ -321,7 +324,7 @@ async fn wherever_a_scheduler_dies_the_next_one_leaves_each_time_with_one_row_an
             let mortal = Fate::Mortal(life.clone()).ports(&world.ports);
             let survived = tokio::select! {
                 _ = life.end() => false,
-                _ = due::fire_due(&mortal, &world.system) => true,
+                _ = due::fire_due(&mortal, &world.system, &PLANS) => true,
             };
             if survived {
                 break;

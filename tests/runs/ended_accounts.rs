@@ -46,7 +46,7 @@ impl Ending {
     }
 
     fn office<'a>(&'a self, worker: &'a RunContext) -> Office<'a> {
-        Office { ports: &worker.ports, store: &worker.store, system: &self.world.system }
+        Office { ports: &worker.ports, store: &worker.store, system: &self.world.system, plans: &worker.settings.plans }
     }
 
     fn acting(&self) -> Acting<'_> {

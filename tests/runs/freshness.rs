@@ -130,6 +130,7 @@ async fn a_source_is_stale_exactly_when_one_of_its_chosen_streams_is_too_old() {
             snapshot_id: SnapshotId::derived(1, [0; 10]),
             manifest_digest: String::new(),
             committed_at: at(random.random_range(-100..100)),
+            stored_bytes: None,
         });
         if source.head.is_some() {
             for name in ["a", "b", "c"] {

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use listbackup_engine::{
+    billing::Plans,
     model::{
         ActivityKind, Job, Run, RunStatus,
         job::{CatchUp, Overlap, Policies, Schedule},
@@ -227,12 +228,12 @@ async fn a_delayed_start_is_not_late_and_the_run_is_named_by_its_due_time() {
 async fn a_time_that_has_come_is_not_lost_when_somebody_changes_the_schedule() {
     let scheduled = hourly(Policies { jitter_seconds: 1500, ..Policies::default() }).await;
     let (world, job_id) = (&scheduled.world, scheduled.world.job.job_id);
-    due::settle(&world.ports, &world.scope, job_id).await.expect("nothing has come");
+    due::settle(&world.ports, &world.system, &world.scope, job_id, &Plans::default()).await.expect("nothing has come");
     assert_eq!(scheduled.runs().await.len(), 0);
     // Its time has come, its delay is not over.
     scheduled.advance(HOUR + 10);
     assert_eq!(scheduled.look().await, 0);
-    due::settle(&world.ports, &world.scope, job_id).await.expect("settled");
+    due::settle(&world.ports, &world.system, &world.scope, job_id, &Plans::default()).await.expect("settled");
     assert_eq!(codes(&scheduled.runs().await), [QUEUED]);
     let next =
         Calendar::of(&world.job).expect("a schedule").next(world.ports.clock.now()).expect("a time").expect("a time");
@@ -261,7 +262,9 @@ async fn a_job_whose_schedule_cannot_be_read_holds_nobody_up() {
     let job_id = listbackup_engine::model::JobId::new(&*scheduled.world.ports.clock, &*scheduled.world.ports.random);
     scheduled.store(&Job { job_id, schedule: nowhere, ..scheduled.world.job.clone() }).await;
     assert_eq!(scheduled.look_after(HOUR + 1).await, 1);
-    due::settle(&scheduled.world.ports, &scheduled.world.scope, job_id).await.expect("it can be given another one");
+    due::settle(&scheduled.world.ports, &scheduled.world.system, &scheduled.world.scope, job_id, &Plans::default())
+        .await
+        .expect("it can be given another one");
 }
 
 #[test]

@@ -337,7 +337,7 @@ async fn ten_schedulers_make_one_run_of_one_due_time() {
     let put = store::put(&job, Condition::Any).expect("a row");
     store.transact(&world.scope, vec![put]).await.expect("the job is written");
     world.clock.advance(Duration::from_secs(61));
-    let looks = (0..10).map(|_| due::fire_due(&world.ports, &world.system));
+    let looks = (0..10).map(|_| due::fire_due(&world.ports, &world.system, &crate::due_times::PLANS));
     for look in futures::future::join_all(looks).await {
         look.expect("every look succeeds");
     }

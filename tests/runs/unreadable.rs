@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use listbackup_engine::{
+    billing::Plans,
     model::{
         ActivityKind, Job, JobId, Run, RunId, RunStatus, SourceId,
         activity::OUTBOX_SHARD,
@@ -81,7 +82,9 @@ async fn a_job_whose_source_or_run_cannot_be_read_is_put_off_and_keeps_its_due_t
     let waits = tables.get::<Job>(&world.scope, place()).await.expect("the job").row;
     assert_eq!((waits.pending(), waits.open_runs.len()), (other.pending(), 0), "nothing was decided about its time");
     assert!(waits.next_due_ms > Some(world.ports.clock.now().as_millisecond()), "it is looked at later");
-    let refused = due::settle(&world.ports, &world.scope, other.job_id).await.expect_err("it cannot be judged");
+    let refused = due::settle(&world.ports, &world.system, &world.scope, other.job_id, &Plans::default())
+        .await
+        .expect_err("it cannot be judged");
     assert_eq!(refused.kind(), listbackup_engine::ErrorKind::Corrupt, "who changes it is told why that does not work");
 
     // Once somebody put the row right, the time gets its outcome.

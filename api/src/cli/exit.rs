@@ -76,6 +76,8 @@ pub fn report(outcome: Outcome, wants_json: bool) -> ExitCode {
         | ErrorKind::Exhausted
         | ErrorKind::Cancelled
         | ErrorKind::Deadline
+        | ErrorKind::OverLimit
+        | ErrorKind::Unpaid
         | ErrorKind::Bug => 1,
     })
 }

@@ -113,7 +113,7 @@ impl Opened {
 }
 
 /// What the process was started with. What is not Unicode is none of our settings.
-fn environment() -> BTreeMap<String, String> {
+pub(super) fn environment() -> BTreeMap<String, String> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };

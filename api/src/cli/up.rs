@@ -9,9 +9,10 @@ use super::{
     data_dir::DataDir,
     exit::{Done, Outcome},
     output,
+    roles::environment,
 };
 use crate::{
-    config::Config,
+    config::{Config, table},
     demo,
     downloads::DownloadLimits,
     local,
@@ -94,9 +95,11 @@ pub async fn run(args: Args) -> Outcome {
     if has_given_up { Err(gave_up()) } else { Ok(Done::Whole) }
 }
 
-/// The arguments, and for all else what holds without settings.
+/// The arguments, plans and payments from the environment, and for all else what holds without settings.
 fn config(args: &Args) -> Result<Config> {
-    let mut config = Config::read(&BTreeMap::new())?;
+    let is_one = |name: &String| table::PAYMENTS.iter().any(|setting| setting.name == name);
+    let payments: BTreeMap<_, _> = environment().into_iter().filter(|(name, _)| is_one(name)).collect();
+    let mut config = Config::read(&payments)?;
     config.listen = args.listen;
     config.public_url.clone_from(&args.public_url);
     config.networks.clone_from(&args.allow_network);

@@ -91,7 +91,7 @@ pub(super) const PUBLIC_URL: Setting = setting(
 );
 pub(super) const SERVICES: Setting = setting(
     "LISTBACKUP_SERVICES",
-    "names of services between commas: auth, accounts, integrations, sources, jobs, data, activity, system",
+    "names of services between commas: auth, accounts, integrations, sources, jobs, data, activity, billing, analytics, webhooks, system",
     "all",
     "what serve and all serve; health and metrics are always there",
 );
@@ -127,6 +127,30 @@ pub(super) const DRAIN_SECONDS: Setting = setting(
     "25",
     "how long runs may take to reach a checkpoint after SIGTERM; at least 15 below the stop time-out of whoever sends it",
 );
+pub(super) const PLANS: Setting = setting(
+    "LISTBACKUP_PLANS",
+    "a file of plans, or its JSON itself",
+    "one plan without limits",
+    "what accounts may use, and what it costs; README.md has an example",
+);
+pub(super) const STRIPE_KEY: Setting = setting(
+    "LISTBACKUP_STRIPE_KEY",
+    "a secret or restricted key of Stripe, sk_… or rk_…",
+    "none; no payments",
+    "the account at Stripe that is paid to",
+);
+pub(super) const STRIPE_WEBHOOK_SECRET: Setting = setting(
+    "LISTBACKUP_STRIPE_WEBHOOK_SECRET",
+    "the signing secret of an endpoint of Stripe, whsec_…",
+    "none; no webhooks are taken",
+    "what webhooks at /billing/webhooks are signed with",
+);
+pub(super) const STRIPE_API_URL: Setting = setting(
+    "LISTBACKUP_STRIPE_API_URL",
+    "an http or https address",
+    "https://api.stripe.com",
+    "a service that speaks the protocol of Stripe",
+);
 pub(super) const LOG: Setting = setting(
     "LISTBACKUP_LOG",
     "error, warn, info, debug, or a filter of tracing",
@@ -134,8 +158,11 @@ pub(super) const LOG: Setting = setting(
     "what goes to standard error",
 );
 
+/// Those that `up` takes from the environment alone: plans are no affair of a command line, and secrets are none.
+pub const PAYMENTS: [&Setting; 4] = [&PLANS, &STRIPE_KEY, &STRIPE_WEBHOOK_SECRET, &STRIPE_API_URL];
+
 /// All of them, in the order of the documentation.
-pub const ALL: [&Setting; 26] = [
+pub const ALL: [&Setting; 30] = [
     &STORES,
     &DATA_DIR,
     &STAGE,
@@ -161,6 +188,10 @@ pub const ALL: [&Setting; 26] = [
     &SLOTS_PER_ACCOUNT,
     &SLOTS_PER_INTEGRATION,
     &DRAIN_SECONDS,
+    &PLANS,
+    &STRIPE_KEY,
+    &STRIPE_WEBHOOK_SECRET,
+    &STRIPE_API_URL,
     &LOG,
 ];
 

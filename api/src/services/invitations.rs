@@ -85,6 +85,8 @@ pub async fn list(
 #[utoipa::path(post, path = "/accounts/{id}/invitations", request_body = NewInvitation,
     params(("id" = String, Path, description = "The account's id.")), responses(
     (status = 201, description = "Invited.", body = InvitationView),
+    (status = 402, description = "The plan of who pays allows no more members (`plan_limit`).",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 409, description = "The address is invited or a member's already.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn create(

@@ -223,7 +223,7 @@ async fn change_job(
         times(before) != times(&after)
     };
     if moves_times(&find(state, caller, id).await?) {
-        settle(&state.ports, caller.scope(), id).await?;
+        settle(&state.ports, &state.system, caller.scope(), id, state.plans()).await?;
     }
     let (job, events) = change(&state.store, caller.scope(), place(caller, id), |mut job: Job| {
         if let Err(stale) = if_match.check(&tag(&job)) {

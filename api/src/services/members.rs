@@ -81,6 +81,8 @@ pub async fn list(
 #[utoipa::path(patch, path = "/accounts/{id}/members/{user}", request_body = MemberChanges, params(
     ("id" = String, Path, description = "The account's id."), ("user" = String, Path, description = "The person's id.")),
     responses((status = 200, description = "The member as they are now.", body = MemberView),
+    (status = 402, description = "The plan of who pays allows no more members (`plan_limit`).",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 409, description = "They are the last owner, or own an account above.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn update(

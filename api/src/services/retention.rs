@@ -1,12 +1,19 @@
 //! Retention of a source as the API speaks of it. Only administrators change it: it decides what is deleted.
 
-use listbackup_engine::model::{KeepRules, Source, role::Action};
+use listbackup_engine::{
+    billing::{
+        Limit, Payer,
+        retention::{reach, within},
+    },
+    model::{KeepRules, Source, role::Action},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
     caller::{Caller, no_right},
     problem::Problem,
+    state::AppState,
 };
 
 /// The longest lock: a hundred years.
@@ -77,6 +84,45 @@ impl Accepted {
             source.retention.clone_from(rules);
         }
         source.lock_days = self.lock_days.unwrap_or(source.lock_days);
+    }
+}
+
+impl Accepted {
+    /// For a new source: one that names no rules gets those of the plan of who pays, where that says how long snapshots are kept.
+    ///
+    /// # Errors
+    /// 402 when they are to be kept for longer.
+    pub async fn of_new(self, state: &AppState, caller: &Caller) -> Result<Self, Problem> {
+        let Some((payer, days)) = state.allowance().retention_days(caller.account_id()).await? else { return Ok(self) };
+        let rules = self.rules.unwrap_or_else(|| Some(within(days)));
+        check_reach(state, &payer, days, rules.as_ref(), self.lock_days.unwrap_or(0))?;
+        Ok(Self { rules: Some(rules), lock_days: self.lock_days })
+    }
+
+    /// For a source that is there: what was chosen under another plan stays until somebody changes it.
+    ///
+    /// # Errors
+    /// 402 when snapshots are to be kept for longer than the plan of who pays says.
+    pub async fn check(&self, state: &AppState, caller: &Caller, source: &Source) -> Result<(), Problem> {
+        if self.rules.is_none() && self.lock_days.is_none() {
+            return Ok(());
+        }
+        let Some((payer, days)) = state.allowance().retention_days(caller.account_id()).await? else { return Ok(()) };
+        let rules = self.rules.as_ref().unwrap_or(&source.retention);
+        check_reach(state, &payer, days, rules.as_ref(), self.lock_days.unwrap_or(source.lock_days))
+    }
+}
+
+fn check_reach(
+    state: &AppState,
+    payer: &Payer,
+    days: u64,
+    rules: Option<&KeepRules>,
+    lock_days: u32,
+) -> Result<(), Problem> {
+    match reach(rules, lock_days) {
+        Some(asked) if asked <= days => Ok(()),
+        asked => Err(payer.over(payer.plan(state.plans()), Limit::RetentionDays, asked, days).into()),
     }
 }
 

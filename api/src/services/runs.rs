@@ -13,7 +13,10 @@ use listbackup_engine::{
         run::{Estimate, Progress, RunError, StreamProgress, StreamState, Trigger},
     },
     ports::Query,
-    run::order::{cancel_run, order_run, retry_run},
+    run::{
+        allowed::{order_run, retry_run},
+        order::cancel_run,
+    },
     tables::RUNS,
 };
 use serde::Serialize;
@@ -188,6 +191,8 @@ pub async fn list(
 /// Runs a job now. With an `Idempotency-Key`, a repeat answers with the run that the first request made.
 #[utoipa::path(post, path = "/jobs/{id}/run", params(("id" = String, Path, description = "The job's id.")),
     responses((status = 202, description = "Ordered; follow it at `/runs/{id}/events`.", body = RunView),
+    (status = 402, description = "The plan of who pays allows no more runs (`plan_limit`), or a payment is missing (`payment_overdue`).",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 409, description = "The source is paused or waits for a sign-in.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn start(
@@ -238,18 +243,21 @@ pub async fn cancel(state: Data<AppState>, caller: Caller, id: Path<RunId>) -> R
 /// Orders a new run like an ended one.
 #[utoipa::path(post, path = "/runs/{id}/retry", params(("id" = String, Path, description = "The run's id.")),
     responses((status = 202, description = "The new run.", body = RunView),
+    (status = 402, description = "The plan of who pays allows no more runs (`plan_limit`), or a payment is missing (`payment_overdue`).",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 409, description = "The run has not ended.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn retry(state: Data<AppState>, caller: Caller, id: Path<RunId>) -> Result<HttpResponse, Problem> {
     let run = find(&state, &caller, *id).await?;
-    let run = retry_run(&state.ports, caller.scope(), run.job_id, run.run_id, &caller.actor()).await?;
+    let (scope, actor) = (caller.scope(), caller.actor());
+    let run = retry_run(&state.ports, state.allowance(), scope, run.job_id, run.run_id, &actor).await?;
     Ok(HttpResponse::Accepted().json(RunView::of(run)))
 }
 
 /// Orders a run of a job for the caller, who is told at once when its source could not run.
 ///
 /// # Errors
-/// 409 for a source that is paused or waits for a sign-in; those of the stores.
+/// 402 beyond the plan; 409 for a source that is paused or waits for a sign-in; those of the stores.
 pub async fn order(
     state: &AppState,
     caller: &Caller,
@@ -259,7 +267,8 @@ pub async fn order(
     let source = sources::find(state, caller, job.source_id).await?;
     check_active(&source)?;
     let trigger = Trigger::Manual { by: caller.actor() };
-    let run = order_run(&state.ports, caller.scope(), job, trigger, idempotency.0.as_deref()).await?;
+    let key = idempotency.0.as_deref();
+    let run = order_run(&state.ports, state.allowance(), caller.scope(), job, trigger, key).await?;
     Ok(HttpResponse::Accepted().json(RunView::of(run)))
 }
 

@@ -22,6 +22,8 @@ use crate::{caller::Caller, etag::IfMatch, idempotency::IdempotencyKey, problem:
 /// With an `Idempotency-Key`, a repeat answers with the run that the first request made.
 #[utoipa::path(post, path = "/sources/{id}/sync", params(("id" = String, Path, description = "The source's id.")),
     responses((status = 202, description = "Ordered; follow it at `/runs/{id}/events`.", body = runs::RunView),
+    (status = 402, description = "The plan of who pays allows no more runs (`plan_limit`), or a payment is missing (`payment_overdue`).",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 409, description = "The source is paused or waits for a sign-in.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn sync(

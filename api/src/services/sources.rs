@@ -8,7 +8,7 @@ use actix_web::{
 };
 use futures::TryStreamExt;
 use listbackup_engine::{
-    ErrorKind,
+    Error, ErrorKind,
     model::{ActivityEvent, ActivityKind, Job, ReadGuard, Source, SourceId, Watch, source::Lease},
     ports::{Condition, Key, Write},
     run::{
@@ -30,13 +30,16 @@ use super::{
 use crate::{
     body::{Body, Params},
     caller::Caller,
-    changes::{commit, publish, told},
+    changes::{commit, commit_gated, publish, told},
     etag::{ETag, IfMatch},
     idempotency::IdempotencyKey,
     paging::{Page, PageParams},
     problem::Problem,
     state::AppState,
 };
+
+/// Sources that lose so often in a row against others of the same who pays are not racing, something is wrong.
+const ATTEMPTS_MAX: usize = 100;
 
 /// Which sources.
 #[derive(Deserialize, IntoParams)]
@@ -68,7 +71,9 @@ pub async fn list(state: Data<AppState>, caller: Caller, params: Params<SourcePa
 
 /// Connects a product. One that signs in by OAuth waits for `POST /integrations/{name}/oauth/start`.
 #[utoipa::path(post, path = "/sources", request_body = NewSource, responses(
-    (status = 201, description = "Made.", body = SourceView)))]
+    (status = 201, description = "Made.", body = SourceView),
+    (status = 402, description = "The plan of who pays allows no more sources, or no such retention (`plan_limit`).",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn create(
     state: Data<AppState>,
     caller: Caller,
@@ -81,6 +86,7 @@ pub async fn create(
     }
     check_name(&state, &caller, &body.value.name, None).await?;
     let retention = retention::accept(&caller, body.value.retention.clone().map(Some), body.value.lock_days)?;
+    let retention = retention.of_new(&state, &caller).await?;
     body.value.guard.check()?;
     check_rate_share(body.value.rate_share_percent)?;
     check_max_age(body.value.max_age_seconds)?;
@@ -112,13 +118,25 @@ pub async fn create(
     body.value.guard.apply(&mut source);
     let mut writes = vec![put(&source, Condition::Absent)?];
     writes.extend(credential.map(|credential| put(&credential, Condition::Absent)).transpose()?);
-    let told = event_of(&state, &caller, ActivityKind::SourceCreated, &source);
-    let source = match commit(&state, caller.scope(), writes, told).await {
-        // A request at the same time, with the same Idempotency-Key, was first.
-        Err(error) if error.kind() == ErrorKind::Conflict => find(&state, &caller, source_id).await?,
-        done => done.map(|()| source)?,
-    };
+    let source = keep_new(&state, &caller, source, writes).await?;
     Ok(answer(&state, StatusCode::CREATED, source))
+}
+
+/// Writes a new source, as far as the plan of who pays allows one more.
+async fn keep_new(state: &AppState, caller: &Caller, source: Source, writes: Vec<Write>) -> Result<Source, Problem> {
+    for _ in 0..ATTEMPTS_MAX {
+        let gate = state.allowance().source(caller.account_id()).await?;
+        let told = event_of(state, caller, ActivityKind::SourceCreated, &source);
+        match commit_gated(state, caller.scope(), writes.clone(), gate, told).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            done => return Ok(done.map(|()| source)?),
+        }
+        // A request at the same time, with the same Idempotency-Key, was first; or another source of who pays was.
+        if let Some(first) = state.store.find::<Source>(caller.scope(), place(caller, source.source_id)).await? {
+            return Ok(first.row);
+        }
+    }
+    Err(Error::new(ErrorKind::Retry, "others make sources all the time; try again").into())
 }
 
 /// One source.
@@ -133,6 +151,8 @@ pub async fn read(state: Data<AppState>, caller: Caller, id: Path<SourceId>) -> 
 #[utoipa::path(patch, path = "/sources/{id}", params(("id" = String, Path, description = "The source's id.")),
     request_body = SourceChanges, responses(
     (status = 200, description = "The source as it is now.", body = SourceView),
+    (status = 402, description = "The plan of who pays allows no such retention (`plan_limit`).",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 412, description = "It has changed since it was read.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn update(
@@ -147,6 +167,7 @@ pub async fn update(
     let SourceChanges { name, settings, streams, retention, lock_days, guard, rate_share_percent, max_age_seconds } =
         body.value;
     let retention = retention::accept(&caller, retention, lock_days)?;
+    retention.check(&state, &caller, &source).await?;
     guard.check()?;
     check_rate_share(rate_share_percent.flatten())?;
     check_max_age(max_age_seconds.flatten())?;

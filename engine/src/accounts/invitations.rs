@@ -32,7 +32,7 @@ impl Office<'_> {
     /// Invites an address. With an id that is there already, its letter is sent again.
     ///
     /// # Errors
-    /// `Invalid` for what is no address; `Denied` when ownership is given by somebody who may not; `Conflict` when the address is invited or a member already, or too many
+    /// `Invalid` for what is no address; `OverLimit` when the plan has no place for one more; `Denied` when ownership is given by somebody who may not; `Conflict` when the address is invited or a member already, or too many
     /// invitations are open; those of sending the letter, after which it can be sent again.
     pub async fn invite(
         &self,
@@ -63,9 +63,24 @@ impl Office<'_> {
         let details = [("email", json!(invitation.email)), ("role", json!(role))];
         let told = acting.told(self.ports, ActivityKind::MemberInvited, details);
         let writes = vec![put(&invitation, Condition::Absent)?, event::keep(&told)?];
-        self.store.transact(acting.scope, writes).await?;
+        self.keep_new(acting, invitation_id, writes).await?;
         self.send(acting.scope, &invitation, &code).await?;
         Ok(Changed { row: invitation, events: vec![told] })
+    }
+
+    /// Writes a new invitation, as far as the plan of who pays allows one more.
+    async fn keep_new(&self, acting: Acting<'_>, invitation_id: InvitationId, writes: Vec<Write>) -> Result<()> {
+        let account_id = acting.account_id();
+        for _ in 0..ATTEMPTS_MAX {
+            let gate = self.allowance().member(account_id, &invitation_id.to_string()).await?;
+            let is_gated = !gate.is_empty();
+            let done = self.transact(acting, writes.clone(), gate).await;
+            let place = key(invitation_id, account_id);
+            if !is_gated || !lost(&done) || self.store.find::<Invitation>(acting.scope, place).await?.is_some() {
+                return done;
+            }
+        }
+        Err(never_still())
     }
 
     /// Sends an invitation again: with another token, good as long as a new one. The earlier token is good no more.

@@ -25,7 +25,7 @@ impl Office<'_> {
     /// own the account above.
     ///
     /// # Errors
-    /// `NotFound` for somebody who has no role here; `Denied` when ownership is given or taken by somebody who may not; `Conflict` when
+    /// `NotFound` for somebody who has no role here; `OverLimit` when the plan has no place for one more; `Denied` when ownership is given or taken by somebody who may not; `Conflict` when
     /// they are the last owner.
     pub async fn set_role(&self, acting: Acting<'_>, user_id: UserId, role: Role) -> Result<Changed<Membership>> {
         for _ in 0..ATTEMPTS_MAX {
@@ -41,7 +41,11 @@ impl Office<'_> {
             if before.role == Role::Owner {
                 writes.extend(self.another_owner(acting, user_id).await?);
             }
-            let done = self.store.transact(acting.scope, writes).await;
+            let gate = match condition {
+                Condition::Absent => self.allowance().member(acting.account_id(), &user_id.to_string()).await?,
+                _ => Vec::new(),
+            };
+            let done = self.transact(acting, writes, gate).await;
             if !lost(&done) {
                 return done.map(|()| Changed { row: after, events: vec![told] });
             }

@@ -11,12 +11,13 @@ pub mod roots;
 pub mod tree;
 
 use crate::{
-    error::{Error, ErrorKind},
+    billing::{Allowance, Plans},
+    error::{Error, ErrorKind, Result},
     model::{
         AccountId, ActivityEvent, ActivityKind,
         scope::{AccountScope, SystemScope},
     },
-    ports::Ports,
+    ports::{Ports, Write},
     run::event::{self, Subject},
     store::Store,
 };
@@ -34,6 +35,23 @@ pub struct Office<'a> {
     pub store: &'a Store,
     /// Roles come from accounts above the one that is changed.
     pub system: &'a SystemScope,
+    /// How many members accounts may have.
+    pub plans: &'a Plans,
+}
+
+impl Office<'_> {
+    /// Writes with the gate of who pays, which may be a row of another account.
+    async fn transact(&self, acting: Acting<'_>, mut writes: Vec<Write>, gate: Vec<Write>) -> Result<()> {
+        if gate.is_empty() {
+            return self.store.transact(acting.scope, writes).await;
+        }
+        writes.extend(gate);
+        self.store.transact(self.system, writes).await
+    }
+
+    fn allowance(&self) -> Allowance<'_> {
+        Allowance { plans: self.plans, store: self.store, system: self.system, now: self.ports.clock.now() }
+    }
 }
 
 /// Somebody who changes an account, after their role there was looked up.

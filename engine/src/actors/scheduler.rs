@@ -41,7 +41,7 @@ impl Scheduler {
 async fn look(ctx: &RunContext, takes_all: bool) -> Result<bool> {
     let before = if takes_all { jiff::Timestamp::MAX } else { ctx.ports.clock.now() };
     let sent = order::resend_lost(&ctx.ports, &ctx.system, before).await?;
-    let ordered = due::fire_due(&ctx.ports, &ctx.system).await?;
+    let ordered = due::fire_due(&ctx.ports, &ctx.system, &ctx.settings.plans).await?;
     if sent + ordered.runs > 0 {
         tracing::info!(sent, fired = ordered.runs, "orders sent again, jobs fired");
     }

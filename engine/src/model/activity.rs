@@ -247,10 +247,23 @@ pub enum ActivityKind {
     /// Segments, or packs of attachments, that nothing refers to were deleted.
     #[serde(rename = "storage.collected")]
     StorageCollected,
+    /// An account has another plan, or its subscription was cancelled, resumed or is over.
+    #[serde(rename = "billing.subscription_changed")]
+    BillingSubscriptionChanged,
+    /// A payment failed; backups go on for a while.
+    #[serde(rename = "billing.payment_failed")]
+    BillingPaymentFailed,
+    /// The payment that was missing was made.
+    #[serde(rename = "billing.payment_made")]
+    BillingPaymentMade,
+    /// Others get letters about payments.
+    #[serde(rename = "billing.contacts_changed")]
+    BillingContactsChanged,
 }
 
 impl ActivityKind {
     /// The stable word: noun, point, what happened.
+    #[expect(clippy::too_many_lines, reason = "a table, one line a kind")]
     pub fn code(self) -> &'static str {
         match self {
             Self::AccountCreated => "account.created",
@@ -315,6 +328,10 @@ impl ActivityKind {
             Self::SnapshotForgotten => "snapshot.forgotten",
             Self::SnapshotVerified => "snapshot.verified",
             Self::StorageCollected => "storage.collected",
+            Self::BillingSubscriptionChanged => "billing.subscription_changed",
+            Self::BillingPaymentFailed => "billing.payment_failed",
+            Self::BillingPaymentMade => "billing.payment_made",
+            Self::BillingContactsChanged => "billing.contacts_changed",
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod activity;
 pub mod api_key;
+pub mod billing;
 pub mod chain;
 pub mod counter;
 pub mod file;

@@ -98,6 +98,9 @@ pub struct Head {
     pub manifest_digest: String,
     /// When it became the head.
     pub committed_at: Timestamp,
+    /// Bytes of the segments that hold its records; absent in rows of earlier versions, until the next commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_bytes: Option<u64>,
 }
 
 /// The right to write for a source. Its epoch is the fence: every later write of the run carries it, and a stale one is

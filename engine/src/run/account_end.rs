@@ -15,7 +15,8 @@ use serde_json::{Map, Value, json};
 use super::{
     RunContext,
     event::{self, Subject},
-    keys, order,
+    keys,
+    live::live_runs_of,
     update::{Decision, update},
     upkeep::ACTOR,
 };
@@ -96,7 +97,7 @@ async fn go_on(ctx: &RunContext, scope: &AccountScope) -> Result<bool> {
         }
         Err(error) => return Err(error),
     }
-    if !order::live_runs_of(&ctx.store, scope).await?.is_empty() {
+    if !live_runs_of(&ctx.store, scope).await?.is_empty() {
         return Ok(false);
     }
     let rows = remove_rows(ctx, scope).await?;

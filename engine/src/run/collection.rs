@@ -8,7 +8,7 @@ use super::{
     RunContext,
     checkpoint::Checkpoint,
     event::{self, Subject, event},
-    order, sources,
+    live, sources,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -150,7 +150,7 @@ pub async fn live_runs(ctx: &RunContext, scope: &AccountScope, target: Target) -
 }
 
 async fn begun_runs(ctx: &RunContext, scope: &AccountScope, target: Target) -> Result<Vec<Run>> {
-    let mut runs = order::live_runs_of(&ctx.store, scope).await?;
+    let mut runs = live::live_runs_of(&ctx.store, scope).await?;
     runs.retain(|run| target.concerns(run.source_id) && run.status == RunStatus::Running);
     Ok(runs)
 }

@@ -113,6 +113,7 @@ async fn publish(
             snapshot_id: stored.manifest.snapshot_id,
             manifest_digest: stored.digest.clone(),
             committed_at: now,
+            stored_bytes: Some(stored.manifest.totals.stored_bytes),
         });
         source.lease = lease::released(&source.lease, session.claim.epoch)?;
         upkeep::begin(source, now);

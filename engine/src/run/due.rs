@@ -22,6 +22,7 @@ use super::{
     schedule::{Calendar, Due},
 };
 use crate::{
+    billing::Plans,
     error::{Error, ErrorKind, Result},
     model::{
         ActivityEvent, ActivityKind, Job, JobId, JobState, Run,
@@ -86,8 +87,8 @@ pub struct Ordered {
 ///
 /// # Errors
 /// `Retry` when a store cannot be reached; the next look goes on.
-pub async fn fire_due(ports: &Ports, system: &SystemScope) -> Result<Ordered> {
-    let look = Look::new(ports, false);
+pub async fn fire_due(ports: &Ports, system: &SystemScope, plans: &Plans) -> Result<Ordered> {
+    let look = Look::new(ports, *system, plans, false);
     let (mut fired, mut written, mut has_moved) = (0, 0, false);
     while written < WRITES_MAX {
         let jobs = look.due_jobs(system).await?;
@@ -125,8 +126,14 @@ pub async fn fire_due(ports: &Ports, system: &SystemScope) -> Result<Ordered> {
 /// # Errors
 /// `Retry` when there are so many that it takes a while, or a store cannot be reached; `NotFound`; `Corrupt` when the job's row, its
 /// source's or a run's cannot be read.
-pub async fn settle(ports: &Ports, scope: &AccountScope, job_id: JobId) -> Result<()> {
-    let look = Look::new(ports, true);
+pub async fn settle(
+    ports: &Ports,
+    system: &SystemScope,
+    scope: &AccountScope,
+    job_id: JobId,
+    plans: &Plans,
+) -> Result<()> {
+    let look = Look::new(ports, *system, plans, true);
     for _ in 0..SETTLING_MAX {
         let job = look.store.get::<Job>(scope, key(scope.account_id(), job_id)).await?;
         if !is_overdue(&job.row, look.now) {
@@ -148,6 +155,8 @@ pub fn is_overdue(job: &Job, now: Timestamp) -> bool {
 struct Look<'a> {
     ports: &'a Ports,
     store: Store,
+    system: SystemScope,
+    plans: &'a Plans,
     now: Timestamp,
     /// Nothing may wait: neither for the job's delay nor for its turn.
     is_hasty: bool,
@@ -162,8 +171,9 @@ struct Done {
 }
 
 impl<'a> Look<'a> {
-    fn new(ports: &'a Ports, is_hasty: bool) -> Self {
-        Self { ports, store: Store::new(ports.tables.clone()), now: ports.clock.now(), is_hasty }
+    fn new(ports: &'a Ports, system: SystemScope, plans: &'a Plans, is_hasty: bool) -> Self {
+        let store = Store::new(ports.tables.clone());
+        Self { ports, store, system, plans, now: ports.clock.now(), is_hasty }
     }
 
     /// The jobs that have waited longest for a look.
@@ -206,7 +216,7 @@ impl<'a> Look<'a> {
                 Err(error) if error.kind() == ErrorKind::Denied => Batch::standing_still(self.ports, &found.row),
                 batch => batch?,
             };
-            match self.store.transact(scope, batch.writes(found.version)?).await {
+            match self.write(scope, &batch, found.version).await {
                 Ok(()) => {
                     event::publish(self.ports, scope, &batch.events);
                     return Ok(Done { written: batch.size(), starts: batch.starts });
@@ -224,6 +234,15 @@ impl<'a> Look<'a> {
         }
         tracing::warn!(job = %found.row.job_id, "a job's runs changed under every attempt to write its due times; later");
         Ok(Done::default())
+    }
+
+    /// The gate of who pays may be a row of another account.
+    async fn write(&self, scope: &AccountScope, batch: &Batch, version: u64) -> Result<()> {
+        let writes = batch.writes(version)?;
+        match batch.is_gated() {
+            true => self.store.transact(&self.system, writes).await,
+            false => self.store.transact(scope, writes).await,
+        }
     }
 
     /// Sends the messages of runs whose rows are durable: what can be made up for when it fails.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     RunContext, due,
     event::{self, Subject, event},
-    order,
+    live, order,
     update::{Decision, update},
 };
 use crate::{
@@ -83,7 +83,7 @@ async fn stand_still(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result
         event::publish(&ctx.ports, scope, &[told]);
         paused += 1;
     }
-    let live = order::live_runs_of(&ctx.store, scope).await?;
+    let live = live::live_runs_of(&ctx.store, scope).await?;
     for run in &live {
         order::cancel_run(&ctx.ports, scope, run.job_id, run.run_id, by).await?;
     }

@@ -2,7 +2,7 @@
 //! them: `actors/` only supervises, tests call them directly.
 //!
 //! The way of a run: [`due`] ([`schedule`] knows the due times, [`policies`] judge them) → [`order`] (a row, then a
-//! message) → [`claim`] (the source's lease, one epoch on) → [`session`] (what to read, from where) → [`pipeline`] (pages
+//! message; for people over HTTP [`allowed`] by their plan) → [`claim`] (the source's lease, one epoch on) → [`session`] (what to read, from where) → [`pipeline`] (pages
 //! into the store, [`checkpoint`]s under the fence) → [`commit`] (one conditional write, after [`absence`] looked for mass
 //! deletions) → [`index`] (rows to browse).
 //!
@@ -17,6 +17,7 @@
 
 pub mod absence;
 pub mod account_end;
+pub mod allowed;
 pub mod attachments;
 pub mod chain_check;
 pub mod checkpoint;
@@ -43,6 +44,7 @@ pub mod index;
 pub mod keys;
 pub mod lease;
 pub mod linked;
+mod live;
 pub mod live_progress;
 pub mod order;
 pub mod own_integrations;

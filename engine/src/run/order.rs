@@ -1,26 +1,24 @@
 //! Orders: one row in `runs`, then one message in the job queue. The row is the truth; a message that is lost is sent
 //! again by [`resend_lost`], and one that comes twice finds the run taken or ended.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use futures::TryStreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
     event::{self, of_run},
-    sources,
     update::{Decision, update},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
-        AccountId, ActivityEvent, ActivityKind, Job, JobId, Run, RunId, RunStatus, Source, SourceId,
+        AccountId, ActivityEvent, ActivityKind, Job, JobId, Run, RunId, RunStatus, SourceId,
         run::{RunError, Trigger},
-        scope::{AccountScope, SystemScope},
+        scope::{AccountScope, Scope, SystemScope},
     },
-    ports::{Condition, Ports, Query, QueueName, SortRange},
+    ports::{Condition, Ports, Query, QueueName, SortRange, Write},
     snapshot::KeyDestruction,
     store::{self, Store, Versioned, key},
     tables::RUNS,
@@ -31,7 +29,7 @@ pub const LIVE_SHARD: &str = "live";
 /// A queued run that nobody began for this long gets a new message.
 const LOOK_AFTER: Duration = Duration::from_secs(60);
 /// Orders taken up by one sweep.
-const SWEEP_MAX: usize = 500;
+pub(super) const SWEEP_MAX: usize = 500;
 
 /// What a message in the job queue says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,22 +91,41 @@ pub async fn write_order(
 ///
 /// # Errors
 /// As [`order_run`].
-pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, mut run: Run) -> Result<(Run, bool)> {
+pub(super) async fn write_run(ports: &Ports, scope: &AccountScope, run: Run) -> Result<(Run, bool)> {
+    let (run, is_new) = try_to_write(ports, scope, scope, run, Vec::new()).await?;
+    let row = store::key(run.job_id, run.run_id);
+    if is_new {
+        Ok((run, true))
+    } else {
+        Ok((Store::new(ports.tables.clone()).get::<Run>(scope, row).await?.row, false))
+    }
+}
+
+/// Writes the row of a run with `gate`, all in the right of `wider`. False when there is one of that id, or the gate was changed.
+///
+/// # Errors
+/// As [`order_run`].
+pub(super) async fn try_to_write(
+    ports: &Ports,
+    scope: &AccountScope,
+    wider: impl Into<Scope<'_>>,
+    mut run: Run,
+    gate: Vec<Write>,
+) -> Result<(Run, bool)> {
+    let wider = wider.into();
     KeyDestruction::refuse(&*ports.blobs, scope).await?;
     // A restore is none of the runs that a schedule has to wait for, and the job's row knows what its schedule fired.
     let is_counted = run.restore.is_none() && matches!(run.trigger, Trigger::Manual { .. });
     run.waiting_job_id = is_counted.then_some(run.job_id);
     let queued = queued_event(ports, &mut run);
-    let writes = vec![store::put(&run, Condition::Absent)?, event::keep(&queued)?];
-    let store = Store::new(ports.tables.clone());
-    match store.transact(scope, writes).await {
+    let mut writes = vec![store::put(&run, Condition::Absent)?, event::keep(&queued)?];
+    writes.extend(gate);
+    match Store::new(ports.tables.clone()).transact(wider, writes).await {
         Ok(()) => {
             event::publish(ports, scope, &[queued]);
             Ok((run, true))
         }
-        Err(error) if error.kind() == ErrorKind::Conflict => {
-            Ok((store.get::<Run>(scope, key(run.job_id, run.run_id)).await?.row, false))
-        }
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok((run, false)),
         Err(error) => Err(error),
     }
 }
@@ -256,6 +273,23 @@ pub(super) fn stopped(ports: &Ports, mut run: Run, by: &str) -> Option<(Run, Vec
 /// # Errors
 /// `Conflict` while the old run has not ended; `NotFound`.
 pub async fn retry_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_id: RunId, by: &str) -> Result<Run> {
+    let again = run_again(ports, scope, job_id, run_id, by).await?;
+    let (again, _) = write_run(ports, scope, again).await?;
+    send(ports, &again).await?;
+    Ok(again)
+}
+
+/// The row of a new run like an ended one, not written yet.
+///
+/// # Errors
+/// As [`retry_run`].
+pub(super) async fn run_again(
+    ports: &Ports,
+    scope: &AccountScope,
+    job_id: JobId,
+    run_id: RunId,
+    by: &str,
+) -> Result<Run> {
     let store = Store::new(ports.tables.clone());
     let run = store.get::<Run>(scope, key(job_id, run_id)).await?.row;
     if !run.status.has_ended() {
@@ -264,10 +298,7 @@ pub async fn retry_run(ports: &Ports, scope: &AccountScope, job_id: JobId, run_i
         );
     }
     let job = store.get::<Job>(scope, key(scope.account_id(), job_id)).await?.row;
-    let again = Run { restore: run.restore, ..new_run(ports, &job, Trigger::Manual { by: by.to_owned() }, None) };
-    let (again, _) = write_run(ports, scope, again).await?;
-    send(ports, &again).await?;
-    Ok(again)
+    Ok(Run { restore: run.restore, ..new_run(ports, &job, Trigger::Manual { by: by.to_owned() }, None) })
 }
 
 /// Marks a run as ended: the one place that takes it out of the indexes of live and of waiting runs.
@@ -280,59 +311,6 @@ pub fn end(run: &mut Run, status: RunStatus, error: Option<RunError>, now: Times
     run.progress.estimate = None;
     run.lease_expires_ms = None;
     run.waiting_job_id = None;
-}
-
-/// The account's runs that have not ended, each once: one that is moved on in the index meanwhile may come twice from it. With them those
-/// that hold a lease, which the index may not show for a moment.
-///
-/// # Errors
-/// `Retry` when the store cannot be reached.
-pub(super) async fn live_runs_of(store: &Store, scope: &AccountScope) -> Result<Vec<Run>> {
-    let query = Query {
-        table: &RUNS,
-        index: Some("live"),
-        partition: LIVE_SHARD.to_owned(),
-        sort: SortRange::All,
-        descending: false,
-        limit: SWEEP_MAX,
-        after: None,
-    };
-    let mut runs: BTreeMap<RunId, Run> =
-        store.rows::<Run>(scope, query).map_ok(|run| (run.run_id, run)).try_collect().await?;
-    if !store.index_delay().is_zero() {
-        let sources: Vec<Source> = store.sound_rows(scope, sources::of_account(scope)).try_collect().await?;
-        for run_id in sources.into_iter().filter_map(|source| source.lease.run_id) {
-            if !runs.contains_key(&run_id)
-                && let Some(run) = store.find_by::<Run>(scope, "by-id", run_id).await?
-                && !run.row.status.has_ended()
-            {
-                runs.insert(run_id, run.row);
-            }
-        }
-    }
-    Ok(runs.into_values().collect())
-}
-
-/// Backups of a job that somebody ordered and nobody has begun, the oldest first; at most `limit`.
-///
-/// # Errors
-/// `Retry` when the store cannot be reached.
-pub(super) async fn waiting_runs(
-    store: &Store,
-    scope: &AccountScope,
-    job_id: JobId,
-    limit: usize,
-) -> Result<Vec<Versioned<Run>>> {
-    let query = Query {
-        table: &RUNS,
-        index: Some("waiting"),
-        partition: job_id.to_string(),
-        sort: SortRange::All,
-        descending: false,
-        limit,
-        after: None,
-    };
-    Ok(store.query::<Run>(scope, query).await?.rows)
 }
 
 /// Live runs that nobody looks after: queued ones whose message may be lost, running ones whose lease has ended.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::billing::Plans;
+
 /// Limits of runs on one worker.
 #[derive(Clone, Debug)]
 pub struct RunSettings {
@@ -64,6 +66,8 @@ pub struct RunSettings {
     pub drain_deadline: Duration,
     /// True when no other worker can be alive (this process holds the data directory's lock): leases of others are dead.
     pub is_sole_worker: bool,
+    /// What accounts may use.
+    pub plans: Plans,
 }
 
 impl Default for RunSettings {
@@ -98,6 +102,7 @@ impl Default for RunSettings {
             collect_grace: Duration::from_secs(24 * 60 * 60),
             drain_deadline: Duration::from_secs(25),
             is_sole_worker: false,
+            plans: Plans::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ use listbackup_connectors::{
 use listbackup_engine::{
     actors::{Drain, Engine, Roles},
     adapters::embedded::{EmbeddedStores, OpenMode},
+    billing::{Plans, stripe::StripeSettings},
     model::{
         AccountId, Membership, Role, Source, SourceId, SourceState, UserId, WorkerId, scope::SystemScope,
         source::Lease, user::MembershipStatus,
@@ -75,6 +76,19 @@ impl App {
 
     /// Serves everything, with the identity that `identity` makes in place of the embedded one.
     pub async fn start_with(identity: impl FnOnce(&Ports) -> Option<Arc<dyn Identity>>) -> Self {
+        Self::begin(identity, Plans::default(), None).await
+    }
+
+    /// Serves everything, under plans, with payments where there is somebody to make them.
+    pub async fn start_selling(plans: Plans, stripe: Option<StripeSettings>) -> Self {
+        Self::begin(|_| None, plans, stripe).await
+    }
+
+    async fn begin(
+        identity: impl FnOnce(&Ports) -> Option<Arc<dyn Identity>>,
+        plans: Plans,
+        stripe: Option<StripeSettings>,
+    ) -> Self {
         let directory = TempDir::new().unwrap();
         let stores = EmbeddedStores::open(directory.path().join("data"), OpenMode::Write).unwrap();
         let mut ports = stores.ports();
@@ -82,8 +96,8 @@ impl App {
             ports.identity = identity;
         }
         let system = SystemScope::of_this_process();
-        let ctx = Arc::new(world(&ports, system));
-        let (server, downloads) = serve(ctx.clone());
+        let ctx = Arc::new(world(&ports, system, plans));
+        let (server, downloads) = serve(ctx.clone(), stripe);
         let store = Store::new(ports.tables.clone());
         let relay = tokio::spawn({
             let ports = ports.clone();
@@ -94,7 +108,24 @@ impl App {
 
     /// A caller without credentials.
     pub fn nobody(&self) -> Caller {
-        Caller::new(format!("http://{}", self.server.address))
+        Caller::new(self.url())
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+
+    /// What accounts may use.
+    pub fn plans(&self) -> &Plans {
+        &self.ctx.settings.plans
+    }
+
+    /// All letters to an address.
+    pub fn letters_to(&self, email: &str) -> Vec<String> {
+        let letters = std::fs::read_dir(self.stores.mail_dir()).unwrap().map(|entry| entry.unwrap().path());
+        let texts = letters.map(|path| std::fs::read_to_string(path).unwrap());
+        texts.filter(|text| text.contains(&format!("To: {email}"))).collect()
     }
 
     /// Registers a person, reads the code from their mail, and signs them in.
@@ -242,7 +273,7 @@ impl Worker {
     }
 }
 
-fn world(ports: &Ports, system: SystemScope) -> RunContext {
+fn world(ports: &Ports, system: SystemScope, plans: Plans) -> RunContext {
     RunContext {
         ports: ports.clone(),
         store: Store::new(ports.tables.clone()),
@@ -255,18 +286,19 @@ fn world(ports: &Ports, system: SystemScope) -> RunContext {
             .build()
             .unwrap(),
         loaded: Loaded::default(),
-        settings: RunSettings::default(),
+        settings: RunSettings { plans, ..RunSettings::default() },
         places: Places::of(&RunSettings::default()),
         turns: Turns::default(),
         worker_id: WorkerId::new(&*ports.clock, &*ports.random),
     }
 }
 
-fn serve(ctx: Arc<RunContext>) -> (RunningServer, Arc<Downloads>) {
+fn serve(ctx: Arc<RunContext>, stripe: Option<StripeSettings>) -> (RunningServer, Arc<Downloads>) {
     let settings = ApiSettings {
         public_url: "http://127.0.0.1".parse().unwrap(),
         services: Service::ALL.into_iter().collect(),
         metrics_token: None,
+        stripe,
     };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let state = AppState::new(ctx, settings, metrics);

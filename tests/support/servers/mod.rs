@@ -8,6 +8,7 @@
 pub mod aws;
 #[cfg(feature = "aws")]
 pub mod between;
+pub mod billing_stripe;
 pub mod localstripe;
 pub mod mediawiki;
 #[cfg(feature = "aws")]

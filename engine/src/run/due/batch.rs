@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Look, name_next, paused_event};
 use crate::{
-    error::Result,
+    billing::Allowance,
+    error::{ErrorKind, Result},
     model::{
         ActivityEvent, ActivityKind, Job, JobState, Run, RunId, RunStatus, Source,
         job::{CatchUp, MissedTimes, Overlap},
@@ -17,7 +18,7 @@ use crate::{
     ports::{Condition, Ports, WRITES_MAX, Write},
     run::{
         event::{self, Subject, event},
-        order,
+        live, order,
         policies::{self, Course, Firing},
         schedule::Calendar,
     },
@@ -28,8 +29,9 @@ use crate::{
 /// Due times that one transaction skips: with the job, a run that starts, those that it replaces and their events it stays
 /// below what a transaction holds.
 const MISSED_MAX: usize = 80;
-/// What one more cancelled run and its event, the run that starts and its event, and the event of missed times take of a transaction.
-const REPLACING_MAX: usize = 5;
+/// What one more cancelled run and its event, the run that starts and its event, the event of missed times, and the gate of who pays take
+/// of a transaction.
+const REPLACING_MAX: usize = 6;
 /// When a due time that waits for its turn is looked at again.
 const TURN_WAIT: SignedDuration = SignedDuration::from_secs(10);
 
@@ -44,11 +46,13 @@ pub(super) struct Batch {
     pub(super) events: Vec<ActivityEvent>,
     /// The one of `rows` that is to start.
     pub(super) starts: Option<Run>,
+    /// What counts it for the plan of who pays.
+    gate: Vec<Write>,
 }
 
 impl Batch {
     fn of(job: &Job) -> Self {
-        Self { job: job.clone(), rows: vec![], replaced: vec![], events: vec![], starts: None }
+        Self { job: job.clone(), rows: vec![], replaced: vec![], events: vec![], starts: None, gate: vec![] }
     }
 
     /// Takes a job's schedule out.
@@ -70,7 +74,7 @@ impl Batch {
 
     /// Writes.
     pub(super) fn size(&self) -> usize {
-        1 + self.rows.len() + self.replaced.len() + self.events.len()
+        1 + self.rows.len() + self.replaced.len() + self.events.len() + self.gate.len()
     }
 
     /// The transaction, for a job that was read at that version.
@@ -85,7 +89,13 @@ impl Batch {
         for event in &self.events {
             writes.push(event::keep(event)?);
         }
+        writes.extend(self.gate.iter().cloned());
         Ok(writes)
+    }
+
+    /// True when it changes a row of who pays, who may be another account.
+    pub(super) fn is_gated(&self) -> bool {
+        !self.gate.is_empty()
     }
 
     /// Those of the new rows that are stored already: a due time that has its outcome keeps it.
@@ -182,19 +192,37 @@ impl Look<'_> {
         match course {
             Course::Wait => return Ok(Fired::Later(TURN_WAIT)),
             Course::Skip => {
-                let mut run = skipped(run, "overlap", overlap_message(overlap, &rows), self.now);
-                batch.events.push(self.skipped_event(&mut run));
-                batch.rows.push(run);
+                self.skip(batch, skipped(run, "overlap", overlap_message(overlap, &rows), self.now));
                 return Ok(Fired::Outcome);
             }
-            Course::Replace if !self.replace(batch, live, &run) => return Ok(Fired::Later(SignedDuration::ZERO)),
             Course::Replace | Course::Start => {}
         }
+        let gate = match self.allowance().run(batch.job.account_id).await {
+            Ok(gate) => gate,
+            Err(error) if matches!(error.kind(), ErrorKind::OverLimit | ErrorKind::Unpaid) => {
+                self.skip(batch, skipped(run, error.kind().code(), error.message().to_owned(), self.now));
+                return Ok(Fired::Outcome);
+            }
+            Err(error) => return Err(error),
+        };
+        if course == Course::Replace && !self.replace(batch, live, &run) {
+            return Ok(Fired::Later(SignedDuration::ZERO));
+        }
+        batch.gate = gate;
         batch.job.open_runs.push(run.run_id);
         batch.events.push(order::queued_event(self.ports, &mut run));
         batch.rows.push(run.clone());
         batch.starts = Some(run);
         Ok(Fired::Outcome)
+    }
+
+    fn allowance(&self) -> Allowance<'_> {
+        Allowance { plans: self.plans, store: &self.store, system: &self.system, now: self.now }
+    }
+
+    fn skip(&self, batch: &mut Batch, mut run: Run) {
+        batch.events.push(self.skipped_event(&mut run));
+        batch.rows.push(run);
     }
 
     /// Cancels what has not ended, for `by`; false when there is more of it than one transaction holds.
@@ -218,7 +246,7 @@ impl Look<'_> {
     /// (as many as are of interest), and the one that its source's lease is for, whoever ordered that.
     async fn live_runs(&self, scope: &AccountScope, job: &Job) -> Result<Vec<Versioned<Run>>> {
         // Read first: one that is begun in between is in the lease then, or has ended.
-        let mut live = order::waiting_runs(&self.store, scope, job.job_id, WRITES_MAX).await?;
+        let mut live = live::waiting_runs(&self.store, scope, job.job_id, WRITES_MAX).await?;
         let source = self.store.find::<Source>(scope, key(job.account_id, job.source_id)).await?;
         let leased = source.and_then(|source| source.row.lease.run_id);
         let ids: BTreeSet<RunId> = job.open_runs.iter().copied().chain(leased).collect();

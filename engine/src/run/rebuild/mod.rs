@@ -137,6 +137,7 @@ async fn source_row(
         snapshot_id: newest.snapshot_id,
         manifest_digest: survey.head_digest.clone().unwrap_or_default(),
         committed_at: newest.created_at,
+        stored_bytes: Some(newest.totals.stored_bytes),
     };
     let place = key(newest.account_id, newest.source_id);
     let Some(Versioned { row: mut source, version }) = ctx.store.find::<Source>(scope, place).await? else {

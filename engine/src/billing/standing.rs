@@ -1,0 +1,231 @@
+//! How accounts stand with Stripe, in our rows. Whatever happens there, the same is done here: what the customer has now is fetched, and
+//! one transaction makes it the row, with the events that tell what changed. So it does not matter which notices come, in which order,
+//! and how often; each is claimed in that transaction by a row of its own.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{
+    letters::{self, Notice},
+    plans::Plans,
+    stripe::Stripe,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{
+        AccountId, ActivityEvent, ActivityKind,
+        billing::{BillingContacts, PayingAccount, StripeNotice, Subscription, SubscriptionStatus},
+        scope::SystemScope,
+    },
+    ports::{Condition, Ports, Write},
+    run::event::{self, Subject},
+    store::{Store, Versioned, key, put},
+    tables::BILLING,
+    token,
+};
+
+/// Writers of the same row that lose this often in a row are not racing, something is wrong.
+const ATTEMPTS_MAX: u32 = 32;
+
+/// Keeps the rows that say how accounts stand.
+#[derive(Clone, Copy)]
+pub struct Books<'a> {
+    /// The outside.
+    pub ports: &'a Ports,
+    /// Typed rows.
+    pub store: &'a Store,
+    /// Notices of Stripe are of any account.
+    pub system: &'a SystemScope,
+    /// What prices stand for.
+    pub plans: &'a Plans,
+    /// Who is asked.
+    pub stripe: &'a Stripe,
+}
+
+impl Books<'_> {
+    /// The account's customer at Stripe; made when there is none. Whoever makes it is its first billing contact.
+    ///
+    /// # Errors
+    /// Those of Stripe and of the store.
+    pub async fn customer(&self, account_id: AccountId, name: &str, email: &str) -> Result<PayingAccount> {
+        let place = key(account_id, PayingAccount::KEY);
+        if let Some(found) = self.store.find::<PayingAccount>(self.system, place.clone()).await? {
+            return Ok(found.row);
+        }
+        let form =
+            [("name", name.to_owned()), ("email", email.to_owned()), ("metadata[account_id]", account_id.to_string())];
+        let idempotency = token::hash(&format!("customer\n{account_id}\n{name}\n{email}"));
+        let customer_id = self.stripe.make_customer(&form, &idempotency).await?;
+        let made = PayingAccount::new(account_id, customer_id);
+        let mut writes = vec![put(&made, Condition::Absent)?];
+        let contacts = key(account_id, BillingContacts::KEY);
+        if self.store.find::<BillingContacts>(self.system, contacts).await?.is_none() {
+            let contacts = BillingContacts::new(account_id, vec![email.to_owned()]);
+            writes.push(put(&contacts, Condition::Absent)?);
+        }
+        match self.store.transact(self.system, writes).await {
+            // Another request was first, with the same customer or another: its row holds.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                Ok(self.store.get::<PayingAccount>(self.system, place).await?.row)
+            }
+            done => done.map(|()| made),
+        }
+    }
+
+    /// Takes a notice of Stripe about a customer: true when it had an effect of its own, false when it came before or the customer is none
+    /// of ours.
+    ///
+    /// # Errors
+    /// Those of Stripe and of the store: the notice is not claimed then, and Stripe sends it again.
+    pub async fn take(&self, event_id: &str, customer_id: &str) -> Result<bool> {
+        let found = self.store.find_by::<PayingAccount>(self.system, "by-customer", customer_id).await?;
+        let Some(found) = found else { return Ok(false) };
+        self.write(found.row.account_id, event::SYSTEM, Some(event_id)).await
+    }
+
+    /// Brings an account's row up to date with Stripe.
+    ///
+    /// # Errors
+    /// `NotFound` for an account without a customer; those of Stripe and of the store.
+    pub async fn refresh(&self, account_id: AccountId, actor: &str) -> Result<PayingAccount> {
+        self.write(account_id, actor, None).await?;
+        Ok(self.store.get::<PayingAccount>(self.system, key(account_id, PayingAccount::KEY)).await?.row)
+    }
+
+    async fn write(&self, account_id: AccountId, actor: &str, notice: Option<&str>) -> Result<bool> {
+        for _ in 0..ATTEMPTS_MAX {
+            // Before Stripe is asked, so that of two answers the later one is written last.
+            let before = self.store.get::<PayingAccount>(self.system, key(account_id, PayingAccount::KEY)).await?;
+            if let Some(event_id) = notice {
+                let place = key(account_id, StripeNotice::key(event_id));
+                if self.store.find::<StripeNotice>(self.system, place).await?.is_some() {
+                    return Ok(false);
+                }
+            }
+            let now = self.ports.clock.now();
+            let (row, earlier) = (&before.row, before.row.subscription.as_ref());
+            let told = self.stripe.subscription(&row.customer_id, earlier, now).await?;
+            // One that Stripe knows no more is over.
+            let gone = earlier.map(|gone| Subscription {
+                status: SubscriptionStatus::Canceled,
+                unpaid_since: None,
+                ..gone.clone()
+            });
+            let after = PayingAccount { subscription: told.or(gone), ..row.clone() };
+            let changes = self.changes(row, &after, actor);
+            let mut writes = written(&before, &after)?;
+            if let Some(event_id) = notice {
+                writes.push(put(&StripeNotice::new(account_id, event_id, now), Condition::Absent)?);
+            }
+            for (event, _) in &changes {
+                writes.push(event::keep(event)?);
+            }
+            match self.store.transact(self.system, writes).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                done => {
+                    done?;
+                    self.tell(account_id, changes).await?;
+                    return Ok(true);
+                }
+            }
+        }
+        Err(Error::new(ErrorKind::Retry, "the account changed under every attempt to write it; try again"))
+    }
+
+    async fn tell(&self, account_id: AccountId, changes: Vec<(ActivityEvent, Notice)>) -> Result<()> {
+        let scope = self.system.account(account_id);
+        for (event, notice) in changes {
+            event::publish(self.ports, &scope, std::slice::from_ref(&event));
+            letters::send(self.ports, self.system, account_id, &notice).await?;
+        }
+        Ok(())
+    }
+
+    /// What changed, each as its event and its letter.
+    fn changes(&self, before: &PayingAccount, after: &PayingAccount, actor: &str) -> Vec<(ActivityEvent, Notice)> {
+        let (old, new) = (before.subscription.as_ref(), after.subscription.as_ref());
+        let Some(new) = new else { return Vec::new() };
+        let lacks =
+            |subscription: Option<&Subscription>| subscription.and_then(|subscription| subscription.unpaid_since);
+        let mut changes = Vec::new();
+        let mut add = |kind: ActivityKind, notice: Notice| {
+            let details: Map<String, Value> = self.details(new).into_iter().collect();
+            let told = event::event(self.ports, after.account_id, kind, actor, Subject::default(), details);
+            changes.push((told, notice));
+        };
+        match (lacks(old), lacks(Some(new))) {
+            (None, Some(_)) => add(ActivityKind::BillingPaymentFailed, payment_failed(new)),
+            (Some(_), None) if new.status.counts() => add(ActivityKind::BillingPaymentMade, payment_made()),
+            _ => {}
+        }
+        let terms =
+            |of: &Subscription| (of.subscription_id.clone(), of.price_id.clone(), of.status.counts(), of.cancels);
+        let had_none = old.is_none_or(|old| !old.status.counts());
+        if old.map(terms) != Some(terms(new)) && (new.status.counts() || !had_none) {
+            add(ActivityKind::BillingSubscriptionChanged, self.subscription_changed(new));
+        }
+        changes
+    }
+
+    fn details(&self, subscription: &Subscription) -> [(String, Value); 4] {
+        [
+            ("plan".to_owned(), json!(self.plan_name(subscription))),
+            ("status".to_owned(), json!(subscription.status)),
+            ("cancels".to_owned(), json!(subscription.cancels)),
+            ("runsStopAt".to_owned(), json!(subscription.runs_stop_at())),
+        ]
+    }
+
+    /// The plan that a subscription gives.
+    fn plan_name(&self, subscription: &Subscription) -> &str {
+        let plan =
+            Some(subscription).filter(|one| one.status.counts()).and_then(|one| self.plans.priced(&one.price_id));
+        &plan.unwrap_or(self.plans.free()).name
+    }
+
+    fn subscription_changed(&self, subscription: &Subscription) -> Notice {
+        let plan = self.plan_name(subscription);
+        let text = match (subscription.status.counts(), subscription.cancels) {
+            (false, _) => format!(
+                "The subscription is over. From now on the plan `{plan}` holds; nothing stored is deleted for that."
+            ),
+            (true, true) => format!(
+                "The subscription of the plan `{plan}` is cancelled. It ends {}, and can be resumed until then.",
+                on(subscription.period_ends_at)
+            ),
+            (true, false) => format!("From now on the plan `{plan}` holds."),
+        };
+        Notice { subject: "Your subscription of ListBackup changed".to_owned(), text: format!("Hello,\n\n{text}") }
+    }
+}
+
+/// The row, when it changed; else that it stays.
+fn written(before: &Versioned<PayingAccount>, after: &PayingAccount) -> Result<Vec<Write>> {
+    let condition = Condition::Version(before.version);
+    if before.row == *after {
+        let key = key(after.account_id, PayingAccount::KEY);
+        return Ok(vec![Write::Check { table: &BILLING, key, condition }]);
+    }
+    Ok(vec![put(after, condition)?])
+}
+
+fn payment_failed(subscription: &Subscription) -> Notice {
+    let text = format!(
+        "Hello,\n\na payment for ListBackup failed. Backups go on until {}; after that no new ones begin until it is paid. What is \
+         stored is kept, and can be read, restored and exported all the time.\n\nThe billing portal of your account leads to the payment.",
+        on(subscription.runs_stop_at())
+    );
+    Notice { subject: "A payment for ListBackup failed".to_owned(), text }
+}
+
+fn payment_made() -> Notice {
+    let text = "Hello,\n\nthe missing payment for ListBackup was made. Backups go on.".to_owned();
+    Notice { subject: "Your payment for ListBackup was made".to_owned(), text }
+}
+
+fn on(time: Option<Timestamp>) -> String {
+    time.map_or_else(
+        || "with the period that is paid".to_owned(),
+        |time| format!("on {}", time.strftime("%Y-%m-%d, %H:%M UTC")),
+    )
+}
