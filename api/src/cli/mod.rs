@@ -180,7 +180,7 @@ impl Command {
             Self::History(args) => history::run(args).await,
             Self::Search(args) => search::run(args).await,
             Self::Export(args) => export::run(args).await,
-            Self::Restore(args) => restore::run(args).await,
+            Self::Restore(args) => Box::pin(restore::run(args)).await,
             Self::Files(args) => files::run(args).await,
             Self::Download(args) => download::run(args).await,
             Self::Verify(args) => verify::run(args).await,
