@@ -4,10 +4,11 @@ mod payments;
 mod reader;
 pub mod table;
 
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use listbackup_engine::{
     Error, Result,
+    adapters::smtp::SmtpSettings,
     billing::{Plans, stripe::StripeSettings},
     connectors::{Problem, http::Network},
 };
@@ -27,6 +28,8 @@ const TOKEN_BYTES_MIN: usize = 16;
 pub struct Config {
     /// Where everything is kept.
     pub stores: StoresConfig,
+    /// The mail server that letters go to, if there is one.
+    pub smtp: Option<SmtpSettings>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// Where people reach the API, if it is elsewhere.
@@ -96,6 +99,7 @@ impl Config {
                 .map_or(Duration::from_secs(25), Duration::from_secs),
             plans: payments::plans(&mut from),
             stripe: payments::stripe(&mut from),
+            smtp: smtp(&mut from),
             stores: stores.unwrap_or(StoresConfig::Embedded(None)),
         };
         from.tell_unknown();
@@ -111,6 +115,7 @@ impl Config {
         settings.run.slots_per_integration = self.slots_per_integration.map(NonZeroUsize::get);
         settings.run.drain_deadline = self.drain;
         settings.run.plans = self.plans.clone();
+        settings.smtp = self.smtp.clone().map(Arc::new);
         settings.run.is_sole_worker = matches!(self.stores, StoresConfig::Embedded(_));
         settings
     }
@@ -123,6 +128,21 @@ fn stores(from: &mut Reader<'_>) -> Option<StoresConfig> {
         Some("aws") => aws(from),
         Some(_) => {
             from.refuse(&table::STORES);
+            None
+        }
+    }
+}
+
+/// `None` with problems told, or when letters go elsewhere.
+fn smtp(from: &mut Reader<'_>) -> Option<SmtpSettings> {
+    let url = SecretString::from(from.text(&table::SMTP_URL)?);
+    match SmtpSettings::new(&url, from.text(&table::MAIL_FROM)) {
+        Ok(settings) => Some(settings),
+        Err(error) => {
+            for problem in error.problems() {
+                let setting = if problem.place == "/smtpUrl" { table::SMTP_URL } else { table::MAIL_FROM };
+                from.refuse(&setting);
+            }
             None
         }
     }
@@ -252,6 +272,8 @@ mod tests {
             ("LISTBACKUP_PUBLIC_URL", "ftp://x"),
             ("LISTBACKUP_SERVICES", "auth,nothing"),
             ("LISTBACKUP_METRICS_TOKEN", "canary"),
+            ("LISTBACKUP_SMTP_URL", "smtp://name:canary@mail.example?tls=none"),
+            ("LISTBACKUP_MAIL_FROM", "canary"),
             ("LISTBACKUP_SLOTS", "0"),
             ("LISTBACKUP_DRAIN_SECONDS", "0"),
             ("LISTBACKUP_STORES", "paper"),

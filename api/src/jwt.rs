@@ -30,7 +30,8 @@ const TOKEN_BYTES_MAX: usize = 8 * 1024;
 const LIFE_SECONDS_MAX: i64 = 15 * 60;
 /// How far the clock of whoever made the token may be ahead.
 const SKEW_SECONDS: i64 = 30;
-/// Keys are read again when a token names an unknown one, but not more often than this.
+/// Keys are read again when a token names an unknown one, but for that reason not more often than this: a new key signs at once, and
+/// whoever makes names up asks for one reading a minute.
 const REFRESH_GAP: SignedDuration = SignedDuration::from_secs(60);
 /// Keys are read again after this time, so that a withdrawn one ends.
 const KEYS_LIFE: SignedDuration = SignedDuration::from_mins(10);
@@ -57,6 +58,8 @@ pub struct Verifier {
 struct Keys {
     by_id: BTreeMap<String, (Algorithm, DecodingKey)>,
     read_at: Option<Timestamp>,
+    /// When they were read last because a token named an unknown one.
+    sought_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -149,25 +152,39 @@ impl Verifier {
     }
 
     async fn key(&self, key_id: &str) -> Result<(Algorithm, DecodingKey)> {
-        if let Some(found) = self.fresh_key(key_id, KEYS_LIFE) {
-            return found;
-        }
+        let sought_at = match self.look_up(key_id) {
+            LookUp::Known(found) => return Ok(found),
+            LookUp::Unknown => return Err(unknown_key()),
+            LookUp::Stale(sought_at) => sought_at,
+        };
         let document = self.identity.jwks().await?;
-        let keys = Keys { by_id: usable_keys(&document), read_at: Some(self.clock.now()) };
+        let keys = Keys { by_id: usable_keys(&document), read_at: Some(self.clock.now()), sought_at };
+        let found = keys.by_id.get(key_id).cloned();
         *self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = keys;
-        self.fresh_key(key_id, KEYS_LIFE).unwrap_or_else(|| Err(unknown_key()))
+        found.ok_or_else(unknown_key)
     }
 
-    /// The key, or that it is unknown; `None` when the keys must be read again to tell.
-    fn fresh_key(&self, key_id: &str, life: SignedDuration) -> Option<Result<(Algorithm, DecodingKey)>> {
+    fn look_up(&self, key_id: &str) -> LookUp {
         let keys = self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let age = self.clock.now().duration_since(keys.read_at?);
+        let now = self.clock.now();
+        let is_within = |at: Option<Timestamp>, time| at.is_some_and(|at| now.duration_since(at) < time);
         match keys.by_id.get(key_id) {
-            Some(found) if age < life => Some(Ok(found.clone())),
-            None if age < REFRESH_GAP => Some(Err(unknown_key())),
-            _ => None,
+            Some(found) if is_within(keys.read_at, KEYS_LIFE) => LookUp::Known(found.clone()),
+            Some(_) => LookUp::Stale(keys.sought_at),
+            None if keys.read_at.is_none() => LookUp::Stale(None),
+            None if is_within(keys.sought_at, REFRESH_GAP) => LookUp::Unknown,
+            None => LookUp::Stale(Some(now)),
         }
     }
+}
+
+/// What is known of a key.
+enum LookUp {
+    Known((Algorithm, DecodingKey)),
+    /// And it was found out a moment ago.
+    Unknown,
+    /// The keys must be read again to tell; with when they were, or are, read because of an unknown key.
+    Stale(Option<Timestamp>),
 }
 
 fn refused(why: &'static str) -> Error {

@@ -5,7 +5,10 @@ use std::{io::IsTerminal, path::Path, sync::Arc};
 use actix::{System, SystemRunner};
 use listbackup_engine::{
     Error, ErrorKind, Result,
-    adapters::embedded::{EmbeddedStores, OpenMode},
+    adapters::{
+        embedded::{EmbeddedStores, OpenMode, SystemClock, SystemRandom},
+        smtp::{SmtpMail, SmtpSettings},
+    },
     connectors::{
         Integration,
         http::{AddressGuard, HttpClient, HttpClientBuilder, Network},
@@ -35,6 +38,8 @@ pub struct WorkerSettings {
     pub reads_files: bool,
     /// A further integration, in the place of one of ours with that name.
     pub further: Option<Arc<dyn Integration>>,
+    /// The mail server that letters go to, in the place of what the stores have for them.
+    pub smtp: Option<Arc<SmtpSettings>>,
 }
 
 impl WorkerSettings {
@@ -42,7 +47,7 @@ impl WorkerSettings {
     pub fn of_a_person() -> Self {
         let run = RunSettings { is_sole_worker: true, ..RunSettings::default() };
         let guard_for_own = AddressGuard::public_only();
-        Self { guard: AddressGuard::person(), guard_for_own, run, reads_files: true, further: None }
+        Self { guard: AddressGuard::person(), guard_for_own, run, reads_files: true, further: None, smtp: None }
     }
 
     /// A server: public addresses, and the networks that its operator lists.
@@ -68,7 +73,14 @@ impl Worker {
     /// # Errors
     /// Those of [`EmbeddedStores::open`].
     pub fn open(data_dir: &Path, mode: OpenMode, settings: WorkerSettings) -> Result<Self> {
-        Self::over(EmbeddedStores::open(data_dir, mode)?, settings)
+        let stores = match &settings.smtp {
+            Some(smtp) => {
+                let mail = SmtpMail::new(smtp, Arc::new(SystemClock), Arc::new(SystemRandom))?;
+                EmbeddedStores::open_sending(data_dir, mode, Arc::new(mail))?
+            }
+            None => EmbeddedStores::open(data_dir, mode)?,
+        };
+        Self::over(stores, settings)
     }
 
     /// Over stores that are open already.

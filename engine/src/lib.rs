@@ -1,6 +1,6 @@
 //! The engine: accounts, sources, jobs, runs and the snapshot store.
 //!
-//! Layers, each using only those before it: [`model`], [`tables`], [`ports`], [`store`], [`snapshot`], [`export`], [`run`],
+//! Layers, each using only those before it: [`model`], [`tables`], [`ports`], [`letters`], [`store`], [`snapshot`], [`export`], [`run`],
 //! [`accounts`], [`actors`]. [`adapters`] implement the ports; tasks wait for each other at a [`latest`] value
 //! and [`offload`] what takes long. What has to hold through all of them stands in [`invariants`].
 
@@ -15,6 +15,7 @@ pub mod error;
 pub mod export;
 pub mod invariants;
 pub mod latest;
+pub mod letters;
 pub mod model;
 pub mod offload;
 pub mod ports;

@@ -17,7 +17,8 @@ const FROM: &str = "letters@example.com";
 
 fn letter() -> Letter {
     let text = "Code: 123\n\nGrüße\n".to_owned();
-    Letter { to: "ada@example.com".to_owned(), subject: "You are invited".to_owned(), text }
+    let html = "<p>Code: 123<p>Grüße".to_owned();
+    Letter { to: "ada@example.com".to_owned(), subject: "You are invited".to_owned(), text, html }
 }
 
 async fn mail(url: &str, mail_from: Option<&str>) -> SesMail {
@@ -47,7 +48,10 @@ async fn a_letter_is_sent_as_it_was_written() {
     let requests = ses.received_requests().await.expect("they are recorded");
     let body: Value = requests[0].body_json().expect("JSON");
     let content = |data: &str| json!({ "Data": data, "Charset": "UTF-8" });
-    let simple = json!({ "Subject": content("You are invited"), "Body": { "Text": content("Code: 123\n\nGrüße\n") } });
+    let simple = json!({
+        "Subject": content("You are invited"),
+        "Body": { "Text": content("Code: 123\n\nGrüße\n"), "Html": content("<p>Code: 123<p>Grüße") },
+    });
     assert_eq!(
         (&body["FromEmailAddress"], &body["Destination"], &body["Content"]["Simple"]),
         (&json!(FROM), &json!({ "ToAddresses": ["ada@example.com"] }), &simple)

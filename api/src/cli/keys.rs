@@ -1,6 +1,7 @@
-//! `listbackup keys`: the data keys of the accounts in a data directory.
+//! `listbackup keys`: the data keys of the accounts in a data directory, its master key, and the key that signs access tokens.
 
 mod rewrap;
+mod signing;
 
 use std::collections::BTreeMap;
 
@@ -38,6 +39,8 @@ enum Command {
     Rotate(RotateArgs),
     /// Put a new master key in the place of the one that the directory has.
     Rewrap(rewrap::Args),
+    /// Put a new key in the place of the one that signs access tokens.
+    RotateSigning(signing::Args),
     /// Destroy all data keys of an account: nothing stored of it can ever be read again.
     Destroy(DestroyArgs),
 }
@@ -104,6 +107,7 @@ impl Args {
             Command::List(args) => args.json,
             Command::Rotate(args) => args.json,
             Command::Rewrap(args) => args.json,
+            Command::RotateSigning(args) => args.json,
             Command::Destroy(args) => args.json,
         }
     }
@@ -115,6 +119,7 @@ pub async fn run(args: Args) -> Outcome {
         Command::List(args) => list(args).await,
         Command::Rotate(args) => rotate(args).await,
         Command::Rewrap(args) => rewrap::run(args).await,
+        Command::RotateSigning(args) => signing::run(args).await,
         Command::Destroy(args) => destroy(args).await,
     }
 }

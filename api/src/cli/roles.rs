@@ -104,8 +104,12 @@ impl Opened {
                 use listbackup_engine::adapters::{
                     aws,
                     embedded::{SystemClock, SystemRandom},
+                    smtp::SmtpMail,
                 };
-                let ports = aws::open(settings, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
+                let mut ports = aws::open(settings, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
+                if let Some(smtp) = &config.smtp {
+                    ports.mail = Arc::new(SmtpMail::new(smtp, ports.clock.clone(), ports.random.clone())?);
+                }
                 Ok(Self { ctx: crate::worker::context(ports, scratch_dir, config.worker())?, _stores: None })
             }
         }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize};
 
 use listbackup_engine::{Result, actors::Roles, connectors::http::Network};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{
@@ -60,6 +61,13 @@ pub struct Args {
     /// Those of one integration [default: no limit of its own]
     #[arg(long, value_name = "N", env = "LISTBACKUP_SLOTS_PER_INTEGRATION")]
     slots_per_integration: Option<NonZeroUsize>,
+    /// Mail server that letters go to, in the place of the folder mail/: smtps://NAME:PASSWORD@HOST:PORT, or smtp:// for STARTTLS; better
+    /// given by the environment, which other users of this machine cannot read
+    #[arg(long, value_name = "URL", env = "LISTBACKUP_SMTP_URL", hide_env_values = true)]
+    smtp_url: Option<SecretString>,
+    /// Address that letters come from
+    #[arg(long, value_name = "ADDRESS", env = "LISTBACKUP_MAIL_FROM")]
+    mail_from: Option<String>,
     /// Also serve a make-believe SaaS product, connect it by OAuth and back it up
     #[arg(long)]
     sandbox: bool,
@@ -98,8 +106,11 @@ pub async fn run(args: Args) -> Outcome {
 /// The arguments, plans and payments from the environment, and for all else what holds without settings.
 fn config(args: &Args) -> Result<Config> {
     let is_one = |name: &String| table::PAYMENTS.iter().any(|setting| setting.name == name);
-    let payments: BTreeMap<_, _> = environment().into_iter().filter(|(name, _)| is_one(name)).collect();
-    let mut config = Config::read(&payments)?;
+    let payments = environment().into_iter().filter(|(name, _)| is_one(name));
+    let url = args.smtp_url.as_ref().map(|url| url.expose_secret().to_owned());
+    let of_mail = [("LISTBACKUP_SMTP_URL", url), ("LISTBACKUP_MAIL_FROM", args.mail_from.clone())];
+    let of_mail = of_mail.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let mut config = Config::read(&payments.chain(of_mail).collect::<BTreeMap<_, _>>())?;
     config.listen = args.listen;
     config.public_url.clone_from(&args.public_url);
     config.networks.clone_from(&args.allow_network);

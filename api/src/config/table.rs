@@ -69,11 +69,17 @@ pub(super) const USER_POOL_KEYS_URL: Setting = setting(
     "the pool's own",
     "the public keys of the pool's tokens, where a compatible service has them elsewhere",
 );
+pub(super) const SMTP_URL: Setting = setting(
+    "LISTBACKUP_SMTP_URL",
+    "smtps://NAME:PASSWORD@HOST:PORT, or smtp:// for STARTTLS, which only a server on this machine goes without",
+    "none: a folder, on AWS SES",
+    "the mail server that letters go to; needs LISTBACKUP_MAIL_FROM",
+);
 pub(super) const MAIL_FROM: Setting = setting(
     "LISTBACKUP_MAIL_FROM",
-    "an e-mail address that SES has verified",
+    "an e-mail address that SES has verified, or that the mail server takes",
     "none; no invitations on AWS",
-    "the address that letters come from; those of sign-ins are the user pool's",
+    "the address that letters come from; those of sign-ins on AWS are the user pool's",
 );
 pub(super) const SCRATCH_DIR: Setting = setting(
     "LISTBACKUP_SCRATCH_DIR",
@@ -162,7 +168,7 @@ pub(super) const LOG: Setting = setting(
 pub const PAYMENTS: [&Setting; 4] = [&PLANS, &STRIPE_KEY, &STRIPE_WEBHOOK_SECRET, &STRIPE_API_URL];
 
 /// All of them, in the order of the documentation.
-pub const ALL: [&Setting; 30] = [
+pub const ALL: [&Setting; 31] = [
     &STORES,
     &DATA_DIR,
     &STAGE,
@@ -175,6 +181,7 @@ pub const ALL: [&Setting; 30] = [
     &USER_POOL_ID,
     &USER_POOL_CLIENT_ID,
     &USER_POOL_KEYS_URL,
+    &SMTP_URL,
     &MAIL_FROM,
     &SCRATCH_DIR,
     &LISTEN,

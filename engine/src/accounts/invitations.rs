@@ -9,12 +9,13 @@ use serde_json::json;
 use super::{ATTEMPTS_MAX, Acting, Changed, Office, lost, members::allow_ownership, never_still};
 use crate::{
     error::{Error, ErrorKind, Problem, Result},
+    letters::{self, InvitationFacts},
     model::{
         Account, ActivityKind, Invitation, InvitationId, Membership, Role, User, UserId,
         scope::AccountScope,
         user::{MembershipStatus, normal_address},
     },
-    ports::{Condition, Letter, Query, SortRange, Write},
+    ports::{Condition, Query, SortRange, Write},
     run::event,
     store::{Versioned, key, key1, put},
     tables::USERS_ACCOUNTS,
@@ -176,15 +177,13 @@ impl Office<'_> {
 
     async fn send(&self, scope: &AccountScope, invitation: &Invitation, code: &SecretString) -> Result<()> {
         let account = self.store.get::<Account>(scope, key1(scope.account_id())).await?.row;
-        let name: String = account.name.chars().filter(|letter| !letter.is_control()).collect();
-        let text = format!(
-            "Hello,\n\nyou are invited to work in the account \"{name}\" of ListBackup. Register or sign in with this address, \
-             and accept the invitation by its code:\n\nCode: {}\n\nIt can be used once, within seven days. If you do not know \
-             who invited you, ignore this letter: without the code nothing happens.",
-            code.expose_secret()
-        );
-        let subject = "You are invited to an account of ListBackup".to_owned();
-        self.ports.mail.send(&Letter { to: invitation.email.clone(), subject, text }).await
+        let facts = InvitationFacts {
+            account: &account.name,
+            code: code.expose_secret(),
+            expires_at: invitation.invitation_expires_at,
+            link: None,
+        };
+        self.ports.mail.send(&letters::invitation(&invitation.email, &facts)).await
     }
 }
 

@@ -2,32 +2,24 @@
 
 use crate::{
     error::Result,
+    letters::{Payment, payment},
     model::{AccountId, billing::BillingContacts, scope::SystemScope},
-    ports::{Letter, Ports},
+    ports::Ports,
     store::{Store, key},
 };
 
-/// What a letter says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Its subject.
-    pub subject: String,
-    /// Its text.
-    pub text: String,
-}
-
-/// Sends a notice to each of an account's billing contacts. What it tells has happened: a letter that cannot be sent is told in the log,
-/// and the activity has the event all the same.
+/// Tells each of an account's billing contacts. What it tells has happened: a letter that cannot be sent is told in the log, and the
+/// activity has the event all the same.
 ///
 /// # Errors
 /// `Retry` when the contacts cannot be read.
-pub async fn send(ports: &Ports, system: &SystemScope, account_id: AccountId, notice: &Notice) -> Result<()> {
+pub async fn send(ports: &Ports, system: &SystemScope, account_id: AccountId, what: &Payment) -> Result<()> {
     let store = Store::new(ports.tables.clone());
     let contacts = store.find::<BillingContacts>(system, key(account_id, BillingContacts::KEY)).await?;
     for to in contacts.map(|contacts| contacts.row.emails).unwrap_or_default() {
-        let letter = Letter { to, subject: notice.subject.clone(), text: notice.text.clone() };
+        let letter = payment(&to, what);
         if let Err(error) = ports.mail.send(&letter).await {
-            tracing::error!(%error, account = %account_id, subject = notice.subject, "a letter about payments was not sent");
+            tracing::error!(%error, account = %account_id, subject = letter.subject, "a letter about payments was not sent");
         }
     }
     Ok(())

@@ -2,16 +2,12 @@
 //! one transaction makes it the row, with the events that tell what changed. So it does not matter which notices come, in which order,
 //! and how often; each is claimed in that transaction by a row of its own.
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{
-    letters::{self, Notice},
-    plans::Plans,
-    stripe::Stripe,
-};
+use super::{letters, plans::Plans, stripe::Stripe};
 use crate::{
     error::{Error, ErrorKind, Result},
+    letters::Payment,
     model::{
         AccountId, ActivityEvent, ActivityKind,
         billing::{BillingContacts, PayingAccount, StripeNotice, Subscription, SubscriptionStatus},
@@ -132,7 +128,7 @@ impl Books<'_> {
         Err(Error::new(ErrorKind::Retry, "the account changed under every attempt to write it; try again"))
     }
 
-    async fn tell(&self, account_id: AccountId, changes: Vec<(ActivityEvent, Notice)>) -> Result<()> {
+    async fn tell(&self, account_id: AccountId, changes: Vec<(ActivityEvent, Payment)>) -> Result<()> {
         let scope = self.system.account(account_id);
         for (event, notice) in changes {
             event::publish(self.ports, &scope, std::slice::from_ref(&event));
@@ -142,20 +138,22 @@ impl Books<'_> {
     }
 
     /// What changed, each as its event and its letter.
-    fn changes(&self, before: &PayingAccount, after: &PayingAccount, actor: &str) -> Vec<(ActivityEvent, Notice)> {
+    fn changes(&self, before: &PayingAccount, after: &PayingAccount, actor: &str) -> Vec<(ActivityEvent, Payment)> {
         let (old, new) = (before.subscription.as_ref(), after.subscription.as_ref());
         let Some(new) = new else { return Vec::new() };
         let lacks =
             |subscription: Option<&Subscription>| subscription.and_then(|subscription| subscription.unpaid_since);
         let mut changes = Vec::new();
-        let mut add = |kind: ActivityKind, notice: Notice| {
+        let mut add = |kind: ActivityKind, what: Payment| {
             let details: Map<String, Value> = self.details(new).into_iter().collect();
             let told = event::event(self.ports, after.account_id, kind, actor, Subject::default(), details);
-            changes.push((told, notice));
+            changes.push((told, what));
         };
         match (lacks(old), lacks(Some(new))) {
-            (None, Some(_)) => add(ActivityKind::BillingPaymentFailed, payment_failed(new)),
-            (Some(_), None) if new.status.counts() => add(ActivityKind::BillingPaymentMade, payment_made()),
+            (None, Some(_)) => {
+                add(ActivityKind::BillingPaymentFailed, Payment::Failed { stops_at: new.runs_stop_at() })
+            }
+            (Some(_), None) if new.status.counts() => add(ActivityKind::BillingPaymentMade, Payment::Made),
             _ => {}
         }
         let terms =
@@ -183,19 +181,13 @@ impl Books<'_> {
         &plan.unwrap_or(self.plans.free()).name
     }
 
-    fn subscription_changed(&self, subscription: &Subscription) -> Notice {
-        let plan = self.plan_name(subscription);
-        let text = match (subscription.status.counts(), subscription.cancels) {
-            (false, _) => format!(
-                "The subscription is over. From now on the plan `{plan}` holds; nothing stored is deleted for that."
-            ),
-            (true, true) => format!(
-                "The subscription of the plan `{plan}` is cancelled. It ends {}, and can be resumed until then.",
-                on(subscription.period_ends_at)
-            ),
-            (true, false) => format!("From now on the plan `{plan}` holds."),
-        };
-        Notice { subject: "Your subscription of ListBackup changed".to_owned(), text: format!("Hello,\n\n{text}") }
+    fn subscription_changed(&self, subscription: &Subscription) -> Payment {
+        let plan = self.plan_name(subscription).to_owned();
+        match (subscription.status.counts(), subscription.cancels) {
+            (false, _) => Payment::Over { plan },
+            (true, true) => Payment::Cancelled { plan, ends_at: subscription.period_ends_at },
+            (true, false) => Payment::Plan { plan },
+        }
     }
 }
 
@@ -207,25 +199,4 @@ fn written(before: &Versioned<PayingAccount>, after: &PayingAccount) -> Result<V
         return Ok(vec![Write::Check { table: &BILLING, key, condition }]);
     }
     Ok(vec![put(after, condition)?])
-}
-
-fn payment_failed(subscription: &Subscription) -> Notice {
-    let text = format!(
-        "Hello,\n\na payment for ListBackup failed. Backups go on until {}; after that no new ones begin until it is paid. What is \
-         stored is kept, and can be read, restored and exported all the time.\n\nThe billing portal of your account leads to the payment.",
-        on(subscription.runs_stop_at())
-    );
-    Notice { subject: "A payment for ListBackup failed".to_owned(), text }
-}
-
-fn payment_made() -> Notice {
-    let text = "Hello,\n\nthe missing payment for ListBackup was made. Backups go on.".to_owned();
-    Notice { subject: "Your payment for ListBackup was made".to_owned(), text }
-}
-
-fn on(time: Option<Timestamp>) -> String {
-    time.map_or_else(
-        || "with the period that is paid".to_owned(),
-        |time| format!("on {}", time.strftime("%Y-%m-%d, %H:%M UTC")),
-    )
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 
-/// A mail to send.
+/// A mail to send, as [`crate::letters`] write them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
     /// Address.
@@ -13,6 +13,8 @@ pub struct Letter {
     pub subject: String,
     /// Plain text.
     pub text: String,
+    /// The same as a page.
+    pub html: String,
 }
 
 /// Sends mail.

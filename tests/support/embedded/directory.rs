@@ -128,7 +128,7 @@ async fn readers_look_beside_a_writer_and_change_nothing() {
     assert!(reader.tables.get((&account).into(), &SOURCES, &key).await.unwrap().is_some(), "written after it opened");
     let path = format!("accounts/{account_id}/a");
     let delete = Write::Delete { table: &SOURCES, key, condition: Condition::Any };
-    let letter = Letter { to: "a@b.de".to_owned(), subject: "s".to_owned(), text: String::new() };
+    let letter = Letter { to: "a@b.de".to_owned(), subject: "s".to_owned(), text: String::new(), html: String::new() };
     let kinds = [
         reader.tables.transact((&account).into(), vec![delete]).await.unwrap_err().kind(),
         reader.queue.send(QueueName::Jobs, vec![json!(1)], Duration::ZERO).await.unwrap_err().kind(),
@@ -156,7 +156,8 @@ async fn nothing_in_the_directory_is_open_to_other_users() {
     let account = Subject::new(stores.ports()).account();
     let path = format!("accounts/{}/a/b", account.account_id());
     stores.ports().blobs.put_if_absent(&account, &path, "x".into()).await.unwrap();
-    let letter = Letter { to: "a@b.de".to_owned(), subject: "s".to_owned(), text: "t".to_owned() };
+    let letter =
+        Letter { to: "a@b.de".to_owned(), subject: "s".to_owned(), text: "t".to_owned(), html: "<p>t".to_owned() };
     stores.ports().mail.send(&letter).await.unwrap();
     let mut places = vec![data_dir];
     while let Some(place) = places.pop() {
@@ -201,7 +202,8 @@ async fn letters_cannot_break_out_of_their_header() {
     let embedded = Embedded::new();
     let mail = embedded.stores.ports().mail;
     for (to, subject) in [("a@b.de\nBcc: c@d.de", "s"), ("a@b.de", "s\r\nX: y"), ("", "s")] {
-        let letter = Letter { to: to.to_owned(), subject: subject.to_owned(), text: "t".to_owned() };
+        let letter =
+            Letter { to: to.to_owned(), subject: subject.to_owned(), text: "t".to_owned(), html: "<p>t".to_owned() };
         assert_eq!(mail.send(&letter).await.unwrap_err().kind(), ErrorKind::Invalid);
     }
     assert_eq!(fs::read_dir(embedded.stores.mail_dir()).unwrap().count(), 0);

@@ -2,6 +2,7 @@
 
 mod directory;
 mod second_factor;
+mod signing;
 mod survival;
 
 use listbackup_engine::{

@@ -64,6 +64,13 @@ pub fn recorded_account(record: &std::path::Path) -> process::Server {
     process::Server::start(&[python.as_os_str(), script, record.as_os_str()], &[])
 }
 
+/// A mail server that keeps letters in `directory`; `mode` is `starttls` or `plain`. Or what is missing.
+pub fn mail_server(directory: &std::path::Path, mode: &str) -> Result<process::Server, String> {
+    tool("aiosmtpd")?;
+    let script = "tests/support/servers/serve_smtp.py".as_ref();
+    Ok(process::Server::start(&[python()?.as_os_str(), script, directory.as_os_str(), mode.as_ref()], &[]))
+}
+
 /// Python with the packages of `tests/requirements.txt`.
 fn python() -> Result<PathBuf, String> {
     let python = cache()?.join("venv/bin/python");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use listbackup_engine::{
     ErrorKind,
-    model::{Account, AccountId, Membership, Role, User, UserId, user::MembershipStatus},
+    model::{Account, Membership, Role, User, UserId, user::MembershipStatus},
     ports::{Challenge, Condition, Identity, Person, Query, SignIn, SignedIn, SortRange},
     store::{self, Store},
     tables::{Row, USERS, USERS_ACCOUNTS},
@@ -357,16 +357,6 @@ impl Signing<'_> {
         let mut forged = token.expose_secret().to_owned();
         forged.insert(forged.len() - 10, 'A');
         assert!(jsonwebtoken::decode::<Value>(&forged, &key, &validation).is_err());
-    }
-
-    /// An account right below another one.
-    async fn account_below(&self, parent_id: AccountId) -> AccountId {
-        let parent = self.store().get::<Account>(&self.subject.system, store::key1(parent_id)).await.unwrap().row;
-        let child_id = self.subject.account().account_id();
-        let child = parent.child(child_id, "below".to_owned(), parent.created_at);
-        let write = store::put(&child, Condition::Absent).unwrap();
-        self.store().transact(&self.subject.system, vec![write]).await.unwrap();
-        child_id
     }
 
     async fn work_in_an_account_needs_a_place_there_or_above(&self) {

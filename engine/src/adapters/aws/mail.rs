@@ -35,7 +35,7 @@ impl Mail for SesMail {
         })?;
         let message = Message::builder()
             .subject(text(&letter.subject)?)
-            .body(Body::builder().text(text(&letter.text)?).build())
+            .body(Body::builder().text(text(&letter.text)?).html(text(&letter.html)?).build())
             .build();
         let request = self
             .client

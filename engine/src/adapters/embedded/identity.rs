@@ -39,6 +39,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 pub(super) use self::rewrap::{remove_other_forms, wrap_secrets_anew};
+pub use self::signing::SigningRotation;
 use self::{limits::Limits, passwords::Passwords, refresh::Grant, registration::Applicant, signing::SigningKeys};
 use super::database::Database;
 use crate::{
@@ -92,6 +93,11 @@ impl EmbeddedIdentity {
             random,
             issuer,
         })
+    }
+
+    /// Replaces the key that signs access tokens.
+    pub(super) async fn rotate_signing_key(&self) -> Result<SigningRotation> {
+        self.signing.rotate(self.clock.now()).await
     }
 
     /// Checks the password and says who it is, with the hash that it was checked against; the answer and the work are the same for all

@@ -10,14 +10,17 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jiff::{Timestamp, fmt::rfc2822, tz::TimeZone};
+use lettre::message::Mailbox;
 
 use super::{OpenMode, files};
 use crate::{
-    connectors::error::Problem,
+    adapters::mime,
     error::{Error, ErrorKind, Result},
     ports::{Clock, Letter, Mail, Random},
 };
+
+/// Whom letters come from that go nowhere.
+const FROM: &str = "ListBackup <letters@listbackup.invalid>";
 
 /// Name of the folder in the data directory.
 pub(super) const DIRECTORY: &str = "mail";
@@ -52,7 +55,11 @@ impl Mail for MailFolder {
     async fn send(&self, letter: &Letter) -> Result<()> {
         self.mode.check_writable()?;
         let now = self.clock.now();
-        let text = compose(letter, now)?;
+        let from: Mailbox =
+            FROM.parse().map_err(|error| Error::new(ErrorKind::Bug, "the sender is no address").caused_by(error))?;
+        let message = mime::compose(letter, &from, now, &*self.random)?.formatted();
+        // Lines end as in other files: these are for people, and for tests.
+        let text = String::from_utf8_lossy(&message).replace("\r\n", "\n");
         let mut bytes = [0; 4];
         self.random.fill(&mut bytes);
         let count = self.sent.fetch_add(1, Ordering::Relaxed);
@@ -67,23 +74,4 @@ impl Mail for MailFolder {
         .await
         .unwrap_or_else(|error| Err(Error::new(ErrorKind::Retry, "the letter was interrupted").caused_by(error)))
     }
-}
-
-/// # Errors
-/// `Invalid` when the address or the subject would break out of its header line.
-fn compose(letter: &Letter, now: Timestamp) -> Result<String> {
-    let problems: Vec<Problem> = [("/to", &letter.to), ("/subject", &letter.subject)]
-        .into_iter()
-        .filter(|(_, text)| text.is_empty() || text.chars().any(char::is_control))
-        .map(|(place, _)| Problem { place: place.to_owned(), message: "must be one line of text".to_owned() })
-        .collect();
-    if !problems.is_empty() {
-        return Err(Error::invalid("this letter cannot be sent", problems));
-    }
-    let date = rfc2822::to_string(&now.to_zoned(TimeZone::UTC))
-        .map_err(|error| Error::new(ErrorKind::Bug, "the clock shows no time for a letter").caused_by(error))?;
-    Ok(format!(
-        "Date: {date}\nTo: {}\nSubject: {}\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\n{}\n",
-        letter.to, letter.subject, letter.text
-    ))
 }

@@ -33,6 +33,7 @@ use std::{
     sync::Arc,
 };
 
+pub use identity::SigningRotation;
 pub use keys::make_key_file;
 pub use loose::{LooseObjects, key_file};
 pub use rewrap::NewMasterKey;
@@ -41,7 +42,7 @@ pub use system::{SystemClock, SystemRandom};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::AccountId,
-    ports::{Blobs, Clock, Keys, Ports, Random},
+    ports::{Blobs, Clock, Keys, Mail, Ports, Random},
 };
 
 /// What a process wants with a data directory.
@@ -83,6 +84,7 @@ impl OpenMode {
 /// it, are gone.
 pub struct EmbeddedStores {
     ports: Ports,
+    identity: Arc<identity::EmbeddedIdentity>,
     database: database::Database,
     data_dir: PathBuf,
 }
@@ -115,6 +117,24 @@ impl EmbeddedStores {
             return Err(Error::new(ErrorKind::Corrupt, message).with("data directory", data_dir.display()));
         }
         Self::open_any(data_dir, mode, clock, random)
+    }
+
+    /// Opens `data_dir` as [`EmbeddedStores::open`] does, with letters sent by `mail` in the place of written to the folder.
+    ///
+    /// # Errors
+    /// Those of [`EmbeddedStores::open`].
+    pub fn open_sending(data_dir: impl AsRef<Path>, mode: OpenMode, mail: Arc<dyn Mail>) -> Result<Self> {
+        let stores = Self::open(data_dir, mode)?;
+        stores.sending(mail)
+    }
+
+    fn sending(mut self, mail: Arc<dyn Mail>) -> Result<Self> {
+        let Ports { keys, clock, random, .. } = self.ports.clone();
+        let identity = identity::EmbeddedIdentity::open(self.database.clone(), keys, mail.clone(), clock, random)?;
+        self.identity = Arc::new(identity);
+        self.ports.identity = self.identity.clone();
+        self.ports.mail = mail;
+        Ok(self)
     }
 
     /// Opens a directory whose database may be lost, to make it anew: with an empty one then. `key_file` is the master key, where
@@ -181,14 +201,16 @@ impl EmbeddedStores {
             ),
         };
         let mail = Arc::new(mail::MailFolder::open(data_dir, mode, clock.clone(), random.clone()).map_err(named)?);
-        let identity = identity::EmbeddedIdentity::open(
-            database.clone(),
-            keys.clone(),
-            mail.clone(),
-            clock.clone(),
-            random.clone(),
-        )
-        .map_err(named)?;
+        let identity = Arc::new(
+            identity::EmbeddedIdentity::open(
+                database.clone(),
+                keys.clone(),
+                mail.clone(),
+                clock.clone(),
+                random.clone(),
+            )
+            .map_err(named)?,
+        );
         let ports = Ports {
             tables: Arc::new(tables::EmbeddedTables::new(database.clone(), clock.clone())),
             queue: Arc::new(queue),
@@ -196,16 +218,24 @@ impl EmbeddedStores {
             events: Arc::new(events::EmbeddedEvents::new()),
             keys,
             mail,
-            identity: Arc::new(identity),
+            identity: identity.clone(),
             clock,
             random,
         };
-        Ok(Self { ports, database, data_dir: data_dir.to_owned() })
+        Ok(Self { ports, identity, database, data_dir: data_dir.to_owned() })
     }
 
     /// The ports over this directory.
     pub fn ports(&self) -> Ports {
         self.ports.clone()
+    }
+
+    /// Puts a new key in the place of the one that signs access tokens. Tokens that are out hold until they expire.
+    ///
+    /// # Errors
+    /// `Denied` in a directory opened for reading; those of the database.
+    pub async fn rotate_signing_key(&self) -> Result<SigningRotation> {
+        self.identity.rotate_signing_key().await
     }
 
     /// The accounts that have objects, oldest first.

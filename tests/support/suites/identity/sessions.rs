@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use listbackup_engine::ErrorKind;
+use listbackup_engine::{
+    ErrorKind,
+    model::{Account, AccountId},
+    ports::Condition,
+    store,
+};
 use secrecy::SecretString;
 
 use super::{Signing, secret};
@@ -63,6 +68,16 @@ impl Signing<'_> {
         // A token that comes a second time ends the family, by whatever way it comes.
         assert!(self.identity().switch(&session.refresh_token, user_id, own).await.is_err());
         assert!(self.denied(&next.refresh_token).await);
+    }
+
+    /// An account right below another one.
+    pub(super) async fn account_below(&self, parent_id: AccountId) -> AccountId {
+        let parent = self.store().get::<Account>(&self.subject.system, store::key1(parent_id)).await.unwrap().row;
+        let child_id = self.subject.account().account_id();
+        let child = parent.child(child_id, "below".to_owned(), parent.created_at);
+        let write = store::put(&child, Condition::Absent).unwrap();
+        self.store().transact(&self.subject.system, vec![write]).await.unwrap();
+        child_id
     }
 
     pub(super) async fn denied(&self, refresh_token: &SecretString) -> bool {

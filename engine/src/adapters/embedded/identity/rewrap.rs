@@ -42,7 +42,7 @@ pub(in crate::adapters::embedded) async fn remove_other_forms(database: &Databas
     write(database, changes).await
 }
 
-/// Names and sealed texts, of about 200 bytes: some ten keys that signed tokens, and one for each person with a second factor.
+/// Names and sealed texts, of about 200 bytes: the key that signs tokens, and one for each person with a second factor.
 async fn secrets(database: &Database) -> Result<Vec<(String, String)>> {
     let select = "SELECT name, sealed FROM secrets ORDER BY name";
     database

@@ -1,4 +1,8 @@
-//! Access tokens and the keys that sign them: Ed25519, sealed in the database, replaced every 90 days.
+//! Access tokens and the keys that sign them: Ed25519, sealed in the database, replaced every 90 days and whenever somebody asks.
+//!
+//! A new key is published and signs at once: whoever checks tokens reads the keys again when a token names an unknown one. With it, in the
+//! same transaction, the private part of the key before is deleted; the public part stays published for a day, many times as long as any
+//! token that it has signed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +10,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -27,8 +31,8 @@ pub(super) const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(15 * 60);
 pub(super) const AUDIENCE: &str = "listbackup";
 /// Age at which a key is replaced.
 const KEY_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// The present key and the one before it, whose tokens may still be on their way.
-const PUBLISHED_KEYS: i64 = 2;
+/// How long a key is published after it has signed its last token.
+const KEPT_PUBLIC: Duration = Duration::from_secs(24 * 60 * 60);
 const SEED_BYTES: usize = 32;
 const ISSUER: &str = "issuer";
 
@@ -43,13 +47,32 @@ pub(super) struct SigningKeys {
 /// The keys at one time.
 struct Ring {
     present: Option<PresentKey>,
-    jwks: Value,
+    retired: Vec<RetiredKey>,
 }
 
 struct PresentKey {
     id: String,
+    x: String,
     created_at_ms: i64,
     private: EncodingKey,
+}
+
+/// What is left of a key that signs no more.
+struct RetiredKey {
+    id: String,
+    x: String,
+    published_until_ms: i64,
+}
+
+/// What a rotation of the keys that sign access tokens did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningRotation {
+    /// The key that signs now.
+    pub key_id: String,
+    /// The key before it, if there was one.
+    pub retired: Option<String>,
+    /// Until when that one is published.
+    pub published_until: Timestamp,
 }
 
 /// Makes the tables that are missing, and at the first start the issuer's name: one of its own for each data
@@ -61,6 +84,11 @@ pub(super) fn set_up(connection: &Connection, random: &dyn Random) -> Result<()>
                 name TEXT PRIMARY KEY,
                 sealed TEXT NOT NULL,
                 created_at_ms INTEGER NOT NULL
+            );
+            CREATE TABLE IF NOT EXISTS retired_signing_keys (
+                id TEXT PRIMARY KEY,
+                x TEXT NOT NULL,
+                published_until_ms INTEGER NOT NULL
             );
             CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);",
         )
@@ -116,9 +144,24 @@ impl SigningKeys {
             .map_err(|error| unusable().caused_by(error))
     }
 
-    /// The public keys as a JWKS document.
+    /// The public keys as a JWKS document: the one that signs, then those whose tokens may still be on their way.
     pub(super) async fn jwks(&self, now: Timestamp) -> Result<Value> {
-        Ok(self.ring(now).await?.jwks.clone())
+        Ok(self.ring(now).await?.jwks(now))
+    }
+
+    /// Replaces the key that signs, however young it is.
+    ///
+    /// # Errors
+    /// `Denied` in a directory opened for reading; those of the database.
+    pub(super) async fn rotate(&self, now: Timestamp) -> Result<SigningRotation> {
+        let mut cached = self.ring.lock().await;
+        let before = self.load().await?;
+        self.replace(before.present.as_ref(), now).await?;
+        let ring = Arc::new(self.load().await?);
+        *cached = Some(ring.clone());
+        let key_id = ring.present.as_ref().ok_or_else(unusable)?.id.clone();
+        let published_until = Timestamp::from_millisecond(published_until_ms(now)).unwrap_or(Timestamp::MAX);
+        Ok(SigningRotation { key_id, retired: before.present.map(|key| key.id), published_until })
     }
 
     /// The keys, the present one made or replaced when it is time.
@@ -131,7 +174,7 @@ impl SigningKeys {
         }
         let mut ring = self.load().await?;
         if !ring.is_fresh(now) && self.database.is_writable() {
-            self.generate(now).await?;
+            self.replace(ring.present.as_ref(), now).await?;
             ring = self.load().await?;
         }
         let ring = Arc::new(ring);
@@ -140,53 +183,42 @@ impl SigningKeys {
     }
 
     async fn load(&self) -> Result<Ring> {
-        let rows: Vec<(String, String, i64)> = self
-            .database
-            .read(|connection| {
-                let mut select = connection
-                    .prepare(
-                        "SELECT name, sealed, created_at_ms FROM secrets WHERE name LIKE 'signing-key/%' \
-                              ORDER BY created_at_ms DESC, name LIMIT ?1",
-                    )
-                    .map_err(failed)?;
-                select
-                    .query_map([PUBLISHED_KEYS], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-                    .and_then(Iterator::collect)
-                    .map_err(failed)
-            })
-            .await?;
-        let (mut present, mut public) = (None, Vec::new());
-        for (name, sealed, created_at_ms) in rows {
-            let seed = secret::open(&*self.keys, &context(&name), &sealed).await?;
-            let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| unusable())?;
-            let (id, key) = public_key(&pair);
-            public.push(key);
-            if present.is_none() {
-                let pkcs8 = pair.to_pkcs8v1().map_err(|_| unusable())?;
-                present = Some(PresentKey { id, created_at_ms, private: EncodingKey::from_ed_der(pkcs8.as_ref()) });
-            }
-        }
-        Ok(Ring { present, jwks: json!({ "keys": public }) })
+        let (newest, retired) =
+            self.database.read(|connection| Ok((newest(connection)?, retired(connection)?))).await?;
+        let Some((name, sealed, created_at_ms)) = newest else { return Ok(Ring { present: None, retired }) };
+        let seed = secret::open(&*self.keys, &context(&name), &sealed).await?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| unusable())?;
+        let (id, x) = public_part(&pair);
+        let pkcs8 = pair.to_pkcs8v1().map_err(|_| unusable())?;
+        let private = EncodingKey::from_ed_der(pkcs8.as_ref());
+        Ok(Ring { present: Some(PresentKey { id, x, created_at_ms, private }), retired })
     }
 
-    async fn generate(&self, now: Timestamp) -> Result<()> {
+    /// Makes a key in the place of `present`, unless somebody else did so meanwhile.
+    async fn replace(&self, present: Option<&PresentKey>, now: Timestamp) -> Result<()> {
         let mut seed = Zeroizing::new([0; SEED_BYTES]);
         self.random.fill(&mut *seed);
         let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).map_err(|_| unusable())?;
-        let name = format!("signing-key/{}", public_key(&pair).0);
+        let name = name_of(&public_part(&pair).0);
         let sealed = secret::seal(&*self.keys, &context(&name), &*seed).await?;
-        let created_at_ms = now.as_millisecond();
-        self.database
+        let retired = present.map(|key| (key.id.clone(), key.x.clone()));
+        let is_made = self
+            .database
             .write(move |connection| {
-                connection
-                    .execute(
-                        "INSERT INTO secrets (name, sealed, created_at_ms) VALUES (?1, ?2, ?3)",
-                        params![name, sealed, created_at_ms],
-                    )
-                    .map(|_| ())
-                    .map_err(failed)
+                let found = newest(connection)?.map(|(name, ..)| name);
+                if found != retired.as_ref().map(|(id, _)| name_of(id)) {
+                    return Ok(false);
+                }
+                retire(connection, retired, now)?;
+                let insert = "INSERT INTO secrets (name, sealed, created_at_ms) VALUES (?1, ?2, ?3)";
+                connection.execute(insert, params![name, sealed, now.as_millisecond()]).map_err(failed)?;
+                Ok(true)
             })
-            .await
+            .await?;
+        if is_made {
+            tracing::info!("access tokens are signed by a new key");
+        }
+        Ok(())
     }
 }
 
@@ -195,14 +227,61 @@ impl Ring {
         let lifetime_ms = i64::try_from(KEY_LIFETIME.as_millis()).unwrap_or(i64::MAX);
         self.present.as_ref().is_some_and(|key| now.as_millisecond() - key.created_at_ms < lifetime_ms)
     }
+
+    fn jwks(&self, now: Timestamp) -> Value {
+        let is_published = |key: &&RetiredKey| now.as_millisecond() < key.published_until_ms;
+        let retired = self.retired.iter().filter(is_published).map(|key| public_key(&key.id, &key.x));
+        let keys: Vec<Value> = self.present.iter().map(|key| public_key(&key.id, &key.x)).chain(retired).collect();
+        json!({ "keys": keys })
+    }
 }
 
-/// The id of a key (its thumbprint, RFC 7638) and its public part as a JWK (RFC 8037).
-fn public_key(pair: &Ed25519KeyPair) -> (String, Value) {
+/// Name, sealed seed and time of the key that signs.
+fn newest(connection: &Connection) -> Result<Option<(String, String, i64)>> {
+    let select = "SELECT name, sealed, created_at_ms FROM secrets WHERE name LIKE 'signing-key/%' \
+                  ORDER BY created_at_ms DESC, name LIMIT 1";
+    connection.query_row(select, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional().map_err(failed)
+}
+
+/// Those that sign no more, the latest first.
+fn retired(connection: &Connection) -> Result<Vec<RetiredKey>> {
+    let select = "SELECT id, x, published_until_ms FROM retired_signing_keys ORDER BY published_until_ms DESC, id";
+    let mut select = connection.prepare(select).map_err(failed)?;
+    select
+        .query_map([], |row| Ok(RetiredKey { id: row.get(0)?, x: row.get(1)?, published_until_ms: row.get(2)? }))
+        .and_then(Iterator::collect)
+        .map_err(failed)
+}
+
+/// Deletes every private part, keeps the public one of the key that signed until now, and forgets those that nobody needs any more.
+fn retire(connection: &Connection, key: Option<(String, String)>, now: Timestamp) -> Result<()> {
+    connection.execute("DELETE FROM secrets WHERE name LIKE 'signing-key/%'", []).map_err(failed)?;
+    let delete = "DELETE FROM retired_signing_keys WHERE published_until_ms <= ?1";
+    connection.execute(delete, [now.as_millisecond()]).map_err(failed)?;
+    let Some((id, x)) = key else { return Ok(()) };
+    let insert = "INSERT INTO retired_signing_keys (id, x, published_until_ms) VALUES (?1, ?2, ?3)";
+    connection.execute(insert, params![id, x, published_until_ms(now)]).map(|_| ()).map_err(failed)
+}
+
+fn published_until_ms(now: Timestamp) -> i64 {
+    let kept_ms = i64::try_from(KEPT_PUBLIC.as_millis()).unwrap_or(i64::MAX);
+    now.as_millisecond().saturating_add(kept_ms)
+}
+
+fn name_of(id: &str) -> String {
+    format!("signing-key/{id}")
+}
+
+/// The id of a key (its thumbprint, RFC 7638) and its public part in base64url.
+fn public_part(pair: &Ed25519KeyPair) -> (String, String) {
     let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
     let id = tokens::hash(&format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#));
-    let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": id, "alg": "EdDSA", "use": "sig" });
-    (id, key)
+    (id, x)
+}
+
+/// A public key as a JWK (RFC 8037).
+fn public_key(id: &str, x: &str) -> Value {
+    json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": id, "alg": "EdDSA", "use": "sig" })
 }
 
 /// What the secret of that name is bound to.
