@@ -24,6 +24,8 @@ mod data;
 mod data_keys;
 #[path = "api/documentation.rs"]
 mod documentation;
+#[path = "api/endings.rs"]
+mod endings;
 #[path = "api/events.rs"]
 mod events;
 #[path = "api/exports.rs"]
@@ -34,8 +36,12 @@ mod families;
 mod kit;
 #[path = "api/lists.rs"]
 mod lists;
+#[path = "api/matrix.rs"]
+mod matrix;
 #[path = "api/retention.rs"]
 mod retention;
+#[path = "api/rows.rs"]
+mod rows;
 #[path = "api/schedules.rs"]
 mod schedules;
 #[path = "api/sign_in.rs"]

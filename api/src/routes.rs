@@ -84,7 +84,11 @@ fn account_routes() -> Vec<Route> {
     let [get, post, patch, delete] = verbs(Service::Accounts);
     vec![
         get.at("/accounts", May(Read), accounts::list, &accounts::__path_list),
+        post.at("/accounts", Person, accounts::create, &accounts::__path_create),
         get.at("/accounts/{id}", May(Read), accounts::read, &accounts::__path_read),
+        delete.at("/accounts/{id}", PersonMay(Own), accounts::delete, &accounts::__path_delete),
+        delete.at("/accounts/{id}/deletion", PersonMay(Own), accounts::keep, &accounts::__path_keep),
+        post.at("/accounts/{id}/switch", Person, auth::switch, &auth::__path_switch),
         patch.at("/accounts/{id}", May(Administer), accounts::update, &accounts::__path_update),
         get.at("/accounts/{id}/keys", May(Administer), data_keys::list, &data_keys::__path_list),
         post.at("/accounts/{id}/keys/rotate", May(Administer), data_keys::rotate, &data_keys::__path_rotate),

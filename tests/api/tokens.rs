@@ -45,6 +45,9 @@ impl Identity for Elsewhere {
     async fn refresh(&self, _: &SecretString) -> Result<SignedIn> {
         Err(elsewhere())
     }
+    async fn switch(&self, _: &SecretString, _: UserId, _: AccountId) -> Result<SignedIn> {
+        Err(elsewhere())
+    }
     async fn sign_out(&self, _: &SecretString) -> Result<()> {
         Err(elsewhere())
     }

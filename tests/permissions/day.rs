@@ -19,7 +19,8 @@ use crate::{
     running::{Running, sandbox},
 };
 
-const EMAIL: &str = "owner@example.com";
+/// Who makes the account.
+pub const EMAIL: &str = "owner@example.com";
 /// How long people wait for what comes by itself soon.
 const SOON: Duration = Duration::from_secs(60);
 /// Everybody's password.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     caller::text,
     credentials,
-    day::{Day, registered},
+    day::{Day, EMAIL, PASSWORD, registered, signed_in},
 };
 
 const COLLEAGUE: &str = "colleague@example.com";
@@ -50,6 +50,11 @@ impl Day {
         let to = json!({ "parent_id": below[0] });
         self.api.call("POST", "/accounts/{id}/move", &[&below[1]], to).await;
         self.api.get("/accounts/{id}/hierarchy", &[&account], "").await;
+        self.api.call("DELETE", "/accounts/{id}", &[&below[1]], Value::Null).await;
+        self.api.call("DELETE", "/accounts/{id}/deletion", &[&below[1]], Value::Null).await;
+        self.api.call("POST", "/accounts", &[], json!({ "name": "Another" })).await;
+        let switch = json!({ "refresh_token": signed_in(&mut self.api, EMAIL, PASSWORD).await["refresh_token"] });
+        self.api.call("POST", "/accounts/{id}/switch", &[&account], switch).await;
     }
 
     /// The invitation's id.

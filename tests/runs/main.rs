@@ -10,6 +10,7 @@ mod dead_letters;
 mod desk;
 mod destroyed;
 mod due_times;
+mod ended_accounts;
 mod faults;
 mod followers;
 mod freshness;

@@ -7,7 +7,7 @@ use actix_web::{
 };
 use jiff::Timestamp;
 use listbackup_engine::{
-    model::{Account, AccountId, ActivityKind, role::Action},
+    model::{Account, AccountId, ActivityKind, Ending, role::Action},
     run::{
         event::{self, Subject},
         update::{Decision, update as change},
@@ -18,12 +18,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Answer, hierarchy::below};
+use super::{
+    Answer,
+    hierarchy::{NewAccount, below},
+};
 use crate::{
     body::{Body, Params},
     caller::{Caller, enter},
     changes::{publish, told},
     etag::{ETag, IfMatch},
+    idempotency::IdempotencyKey,
     paging::{Page, PageParams},
     problem::Problem,
     schemas,
@@ -44,6 +48,22 @@ pub struct AccountView {
     parent_id: Option<AccountId>,
     /// When it was made.
     created_at: Timestamp,
+    /// Present when it is to be deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion: Option<DeletionView>,
+}
+
+/// The announced end of an account.
+#[derive(Serialize, ToSchema)]
+pub struct DeletionView {
+    /// Who asked for it: a user's id.
+    by: String,
+    /// When.
+    announced_at: Timestamp,
+    /// From when on nothing of the account can be read any more.
+    ends_at: Timestamp,
+    /// True when that time has come, but snapshots that are held or locked stand against it.
+    is_held: bool,
 }
 
 /// Changes to an account.
@@ -60,6 +80,23 @@ pub struct AccountChanges {
     (status = 200, description = "A page of accounts.", body = Page<AccountView>)))]
 pub async fn list(state: Data<AppState>, caller: Caller, page: Params<PageParams>) -> Answer<Page<AccountView>> {
     Ok(Json(below(&state, &caller, &page.0).await?))
+}
+
+/// Makes an account that is below none, with the caller as its owner. To work in it, switch to it.
+#[utoipa::path(post, path = "/accounts", request_body = NewAccount, responses(
+    (status = 201, description = "Made.", body = AccountView),
+    (status = 409, description = "You own too many accounts already.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn create(
+    state: Data<AppState>,
+    caller: Caller,
+    idempotency: IdempotencyKey,
+    body: Body<NewAccount>,
+) -> Result<HttpResponse, Problem> {
+    let account_id = idempotency.id(&state, &caller, &body.digest).await?;
+    let made = state.office().add_root(caller.user_id, account_id, &body.value.name).await?;
+    state.publish(&made.events);
+    Ok(HttpResponse::build(StatusCode::CREATED).json(AccountView::of(made.row)))
 }
 
 /// One account.
@@ -102,11 +139,46 @@ pub async fn update(
     Ok(tag(&account).answer(StatusCode::OK, &AccountView::of(account)))
 }
 
+/// Announces that an account will be deleted: 30 days later its data keys are destroyed, and nothing of it can be read any more.
+///
+/// Until then all goes on as before, backups too, and an owner can call it off. Only an owner may, in person. Accounts below it are
+/// deleted or moved first. Snapshots under a legal hold or a lock put the end off until they are free.
+#[utoipa::path(delete, path = "/accounts/{id}", params(("id" = String, Path, description = "The account's id.")), responses(
+    (status = 202, description = "Announced, now or before.", body = AccountView),
+    (status = 409, description = "There are accounts below it.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn delete(state: Data<AppState>, caller: Caller, id: Path<AccountId>) -> Result<HttpResponse, Problem> {
+    let there = enter(&state, &caller, *id, Action::Own).await?;
+    let actor = there.actor();
+    let changed = state.office().announce_end(there.acting(&actor)).await?;
+    state.publish(&changed.events);
+    Ok(HttpResponse::Accepted().json(AccountView::of(changed.row)))
+}
+
+/// Calls the deletion of an account off. Only an owner may, in person.
+#[utoipa::path(delete, path = "/accounts/{id}/deletion", params(("id" = String, Path, description = "The account's id.")), responses(
+    (status = 200, description = "The account, which stays.", body = AccountView),
+    (status = 409, description = "Its time has come: it is being deleted.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn keep(state: Data<AppState>, caller: Caller, id: Path<AccountId>) -> Answer<AccountView> {
+    let there = enter(&state, &caller, *id, Action::Own).await?;
+    let actor = there.actor();
+    let changed = state.office().call_end_off(there.acting(&actor)).await?;
+    state.publish(&changed.events);
+    Ok(Json(AccountView::of(changed.row)))
+}
+
 impl AccountView {
     /// What is shown of an account.
     pub fn of(account: Account) -> Self {
-        let Account { account_id, name, parent_id, created_at, .. } = account;
-        Self { id: account_id, name, parent_id, created_at }
+        let Account { account_id, name, parent_id, created_at, ending, .. } = account;
+        let deletion = ending.map(|Ending { by, announced_at, ends_at, is_held, .. }| DeletionView {
+            by,
+            announced_at,
+            ends_at,
+            is_held,
+        });
+        Self { id: account_id, name, parent_id, created_at, deletion }
     }
 }
 

@@ -3,10 +3,11 @@
 use actix_web::{
     HttpResponse,
     http::StatusCode,
-    web::{Data, Json},
+    web::{Data, Json, Path},
 };
 use listbackup_engine::{
     Error, ErrorKind,
+    accounts::roles::role_in,
     model::{AccountId, ActivityKind, UserId},
     ports::{Person, SignIn, SignedIn},
     run::event::{self, Subject},
@@ -17,7 +18,7 @@ use serde_json::Map;
 use utoipa::ToSchema;
 
 use super::Answer;
-use crate::{body::Body, changes::commit, problem::Problem, schemas, state::AppState};
+use crate::{body::Body, caller::Caller, changes::commit, problem::Problem, schemas, state::AppState};
 
 /// A new person.
 #[derive(Deserialize, ToSchema)]
@@ -188,6 +189,28 @@ pub async fn login(state: Data<AppState>, body: Body<Login>) -> Answer<TokenPair
 pub async fn refresh(state: Data<AppState>, body: Body<Refresh>) -> Answer<TokenPair> {
     let signed_in = state.ports.identity.refresh(&body.value.refresh_token).await.map_err(refused)?;
     Ok(Json(TokenPair::of(&signed_in)))
+}
+
+/// Exchanges the caller's refresh token for a pair that works in another account of theirs: one that they are a member of, or one below
+/// such an account. Their role there is read with each request.
+#[utoipa::path(post, path = "/accounts/{id}/switch", request_body = Refresh,
+    params(("id" = String, Path, description = "The account's id.")), responses(
+    (status = 200, description = "A new pair.", body = TokenPair)))]
+pub async fn switch(
+    state: Data<AppState>,
+    caller: Caller,
+    id: Path<AccountId>,
+    body: Body<Refresh>,
+) -> Answer<TokenPair> {
+    role_in(&state.store, &state.system, caller.user_id, *id).await?.ok_or_else(Problem::not_found)?;
+    let switched = state.ports.identity.switch(&body.value.refresh_token, caller.user_id, *id).await;
+    // Who calls is known: it is the body that is wrong.
+    let switched = switched.map_err(|error| match error.kind() {
+        ErrorKind::Denied => Problem::invalid_field("/refresh_token", error.message()),
+        _ => error.into(),
+    })?;
+    record(&state, &switched, ActivityKind::UserSignedIn).await?;
+    Ok(Json(TokenPair::of(&switched)))
 }
 
 /// Ends the session of a refresh token, or all of its person. Access tokens end by themselves, within 15 minutes.

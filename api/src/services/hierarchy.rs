@@ -25,13 +25,13 @@ use crate::{
     state::AppState,
 };
 
-/// An account to make below another one.
+/// An account to make.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAccount {
     /// Name for people.
     #[schema(min_length = 1, max_length = 200)]
-    name: String,
+    pub(super) name: String,
 }
 
 /// Where an account goes.

@@ -3,9 +3,11 @@
 //! A role in an account holds for all below it. Nearer ones count before farther ones, so that a role can be lowered, but whoever owns an
 //! account owns all below it. So a tree has an owner everywhere as long as its root has one, and only there is it asked for.
 
+pub mod ending;
 pub mod invitations;
 pub mod members;
 pub mod roles;
+pub mod roots;
 pub mod tree;
 
 use crate::{

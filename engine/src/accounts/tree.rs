@@ -22,15 +22,16 @@ impl Office<'_> {
     /// Makes an account below another one. With an id that is there already, it is the account that was made with it.
     ///
     /// # Errors
-    /// `Invalid` when it would be too deep; `Conflict` when the id is another account's.
+    /// `Invalid` when it would be too deep; `Conflict` when the id is another account's, or this account is to be deleted.
     pub async fn add_child(&self, acting: Acting<'_>, child_id: AccountId, name: &str) -> Result<Changed<Account>> {
         for _ in 0..ATTEMPTS_MAX {
             let parent = self.store.get::<Account>(acting.scope, key1(acting.account_id())).await?;
             if let Some(made) = self.store.find::<Account>(self.system, key1(child_id)).await? {
                 return earlier(made.row, acting.account_id());
             }
-            let child = child_of(&parent.row, child_id, name, self.ports.clock.now());
+            let child = parent.row.child(child_id, name.to_owned(), self.ports.clock.now());
             check_path(&child.path)?;
+            check_stays(&parent.row)?;
             let there = Acting { scope: &self.system.account(child_id), ..acting };
             let told =
                 there.told(self.ports, ActivityKind::AccountCreated, [("parentId", json!(parent.row.account_id))]);
@@ -47,7 +48,7 @@ impl Office<'_> {
     ///
     /// # Errors
     /// `Invalid` when `to` is the account itself or below it, when the tree would be too deep or too many accounts would move;
-    /// `Conflict` for the root of a tree; `NotFound` for another tree.
+    /// `Conflict` for the root of a tree, and for a target that is to be deleted; `NotFound` for another tree.
     pub async fn move_account(&self, acting: Acting<'_>, to: AccountId) -> Result<Changed<Account>> {
         for _ in 0..ATTEMPTS_MAX {
             let account = self.store.get::<Account>(acting.scope, key1(acting.account_id())).await?;
@@ -116,20 +117,8 @@ fn earlier(made: Account, parent_id: AccountId) -> Result<Changed<Account>> {
     Ok(Changed { row: made, events: Vec::new() })
 }
 
-fn child_of(parent: &Account, account_id: AccountId, name: &str, created_at: jiff::Timestamp) -> Account {
-    Account {
-        account_id,
-        name: name.to_owned(),
-        parent_id: Some(parent.account_id),
-        root_id: parent.root_id,
-        path: format!("{}{account_id}/", parent.path),
-        children: 0,
-        created_at,
-    }
-}
-
 /// The row of a parent with so many more right below it.
-fn counted(parent: Versioned<Account>, more: i32) -> Result<Write> {
+pub(crate) fn counted(parent: Versioned<Account>, more: i32) -> Result<Write> {
     let children = parent.row.children.saturating_add_signed(more);
     put(&Account { children, ..parent.row }, Condition::Version(parent.version))
 }
@@ -141,7 +130,16 @@ fn check_path(path: &str) -> Result<()> {
     Err(Error::new(ErrorKind::Invalid, format!("accounts are at most {LEVELS_MAX} deep; make it higher up")))
 }
 
+/// What is about to be deleted takes no accounts in: it has none below it, and keeps it so.
+fn check_stays(parent: &Account) -> Result<()> {
+    if parent.ending.is_none() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict, "the account above is to be deleted; call that off first"))
+}
+
 fn check_target(account: &Account, target: &Account) -> Result<()> {
+    check_stays(target)?;
     if target.root_id != account.root_id {
         return Err(Error::new(ErrorKind::NotFound, "there is no such account in this tree"));
     }

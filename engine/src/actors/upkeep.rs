@@ -1,4 +1,4 @@
-//! Looks after stored snapshots, source by source, as their time comes.
+//! Looks after stored snapshots, source by source, as their time comes, and carries out the end of accounts whose time has come.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{child::End, generation::PartWord, task::Task};
 use crate::{
     error::Result,
-    run::{RunContext, upkeep},
+    run::{RunContext, ending, upkeep},
 };
 
 /// How often it is looked which sources are due.
@@ -32,7 +32,10 @@ impl Upkeep {
             return;
         }
         let run_ctx = self.ctx.clone();
-        let work = async move { upkeep::look_after_due(&run_ctx).await };
+        let work = async move {
+            let looked_after = upkeep::look_after_due(&run_ctx).await?;
+            Ok(looked_after + ending::end_due(&run_ctx).await?)
+        };
         self.work = Some(Task::start(work, ctx.address().recipient(), Looked));
     }
 }
@@ -63,7 +66,7 @@ impl Handler<Looked> for Upkeep {
     fn handle(&mut self, Looked(result): Looked, _: &mut Self::Context) {
         self.work = None;
         if let Err(error) = result {
-            tracing::warn!(%error, "sources to look after could not be looked up; trying again");
+            tracing::warn!(%error, "what is to be looked after could not be looked up; trying again");
         }
     }
 }

@@ -26,13 +26,58 @@ pub struct Account {
     pub children: u32,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Somebody asked to delete it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// Index shard of accounts that are to be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending_shard: Option<String>,
+    /// When its end is to be looked after, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_ms: Option<i64>,
+}
+
+/// The end of an account, which can be called off until it has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ending {
+    /// Who asked for it: a user's id.
+    pub by: String,
+    /// When.
+    pub announced_at: Timestamp,
+    /// From when on nothing of the account can be read any more.
+    pub ends_at: Timestamp,
+    /// Its time has come, but snapshots are held or locked: it waits for them.
+    #[serde(default)]
+    pub is_held: bool,
+    /// It is being carried out: nobody calls it off any more.
+    #[serde(default)]
+    pub has_begun: bool,
 }
 
 impl Account {
     /// A new account without parent.
     pub fn root(account_id: AccountId, name: String, created_at: Timestamp) -> Self {
         let path = format!("/{account_id}/");
-        Self { account_id, name, parent_id: None, root_id: account_id, path, children: 0, created_at }
+        Self {
+            account_id,
+            name,
+            parent_id: None,
+            root_id: account_id,
+            path,
+            children: 0,
+            created_at,
+            ending: None,
+            ending_shard: None,
+            ends_ms: None,
+        }
+    }
+
+    /// A new account right below this one.
+    pub fn child(&self, account_id: AccountId, name: String, created_at: Timestamp) -> Self {
+        let path = format!("{}{account_id}/", self.path);
+        let (parent_id, root_id) = (Some(self.account_id), self.root_id);
+        Self { parent_id, root_id, path, ..Self::root(account_id, name, created_at) }
     }
 }
 

@@ -75,6 +75,18 @@ pub enum ActivityKind {
     /// An account got a new data key for what is stored from then on.
     #[serde(rename = "account.key_rotated")]
     AccountKeyRotated,
+    /// An owner asked to delete the account: from `endsAt` on nothing of it can be read any more, unless that is called off.
+    #[serde(rename = "account.deletion_announced")]
+    AccountDeletionAnnounced,
+    /// The account is not deleted after all.
+    #[serde(rename = "account.deletion_called_off")]
+    AccountDeletionCalledOff,
+    /// The account was to be deleted now, but waits for snapshots that are held or locked.
+    #[serde(rename = "account.deletion_held")]
+    AccountDeletionHeld,
+    /// An account was deleted; told to the account above it as well.
+    #[serde(rename = "account.deleted")]
+    AccountDeleted,
     /// An account's data keys and credentials were wrapped by another master key, and the old one opens them no more.
     #[serde(rename = "account.key_rewrapped")]
     AccountKeyRewrapped,
@@ -237,6 +249,10 @@ impl ActivityKind {
             Self::AccountMoved => "account.moved",
             Self::AccountUpdated => "account.updated",
             Self::AccountKeyRotated => "account.key_rotated",
+            Self::AccountDeletionAnnounced => "account.deletion_announced",
+            Self::AccountDeletionCalledOff => "account.deletion_called_off",
+            Self::AccountDeletionHeld => "account.deletion_held",
+            Self::AccountDeleted => "account.deleted",
             Self::AccountKeyRewrapped => "account.key_rewrapped",
             Self::AccountKeyDestroyed => "account.key_destroyed",
             Self::MemberAdded => "member.added",

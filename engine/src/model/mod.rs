@@ -19,7 +19,7 @@ pub mod source;
 pub mod user;
 pub mod watch;
 
-pub use account::Account;
+pub use account::{Account, Ending};
 pub use activity::{ActivityEvent, ActivityKind};
 pub use api_key::{AccessKey, Credential};
 pub use chain::ChainHead;

@@ -98,6 +98,13 @@ pub trait Identity: Send + Sync {
     /// same one back.
     async fn refresh(&self, refresh_token: &SecretString) -> Result<SignedIn>;
 
+    /// Exchanges a refresh token of this person for a pair that works in another account.
+    ///
+    /// # Errors
+    /// `Denied` for a token that [`Self::refresh`] would not take or that is somebody else's, and when the person has no place in the
+    /// account; our own token is not used up by the latter two.
+    async fn switch(&self, refresh_token: &SecretString, user_id: UserId, account_id: AccountId) -> Result<SignedIn>;
+
     /// Ends the family of a refresh token.
     async fn sign_out(&self, refresh_token: &SecretString) -> Result<()>;
 

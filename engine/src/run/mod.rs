@@ -32,6 +32,7 @@ pub mod delivery;
 pub mod drill;
 pub mod due;
 pub mod ended;
+pub mod ending;
 pub mod estimate;
 pub mod event;
 pub mod files;

@@ -19,6 +19,7 @@ mod diff;
 mod digest;
 mod document;
 mod documents;
+mod erase;
 mod fields;
 mod filter;
 mod history;

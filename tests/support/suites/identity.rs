@@ -9,7 +9,7 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use listbackup_engine::{
     ErrorKind,
-    model::{Account, Membership, Role, User, UserId, user::MembershipStatus},
+    model::{Account, AccountId, Membership, Role, User, UserId, user::MembershipStatus},
     ports::{Challenge, Condition, Identity, Person, Query, SignIn, SignedIn, SortRange},
     store::{self, Store},
     tables::{Row, USERS, USERS_ACCOUNTS},
@@ -57,6 +57,7 @@ pub async fn keeps_those_of_a_pool(signing: &Signing<'_>, known: Known) {
     if !known.has_no_sessions {
         signing.signing_out_ends_the_session().await;
         signing.who_loses_the_account_loses_the_session().await;
+        signing.switching_goes_on_in_an_account_of_the_person_and_in_no_other().await;
     }
     signing.a_new_password_is_set_by_a_letter_and_ends_sign_ins(known).await;
     signing.whoever_asks_for_a_new_password_is_answered_alike().await;
@@ -76,6 +77,8 @@ pub async fn keeps_all(signing: &Signing<'_>) {
     signing.a_refresh_token_is_used_once_and_reuse_ends_the_family().await;
     signing.signing_out_ends_the_session().await;
     signing.who_loses_the_account_loses_the_session().await;
+    signing.switching_goes_on_in_an_account_of_the_person_and_in_no_other().await;
+    signing.a_switch_that_is_refused_leaves_the_session_as_it_is().await;
     signing.failed_sign_ins_are_told_alike().await;
     signing.guessing_is_slowed_down_and_denies_nobody().await;
     signing.access_tokens_are_verified_by_the_published_keys().await;
@@ -356,21 +359,22 @@ impl Signing<'_> {
         assert!(jsonwebtoken::decode::<Value>(&forged, &key, &validation).is_err());
     }
 
+    /// An account right below another one.
+    async fn account_below(&self, parent_id: AccountId) -> AccountId {
+        let parent = self.store().get::<Account>(&self.subject.system, store::key1(parent_id)).await.unwrap().row;
+        let child_id = self.subject.account().account_id();
+        let child = parent.child(child_id, "below".to_owned(), parent.created_at);
+        let write = store::put(&child, Condition::Absent).unwrap();
+        self.store().transact(&self.subject.system, vec![write]).await.unwrap();
+        child_id
+    }
+
     async fn work_in_an_account_needs_a_place_there_or_above(&self) {
         let (email, user_id) = self.person().await;
         let (other_email, other_id) = self.person().await;
         let own = self.memberships(user_id).await[0].account_id;
         let foreign = self.memberships(other_id).await[0].account_id;
-        let parent = self.store().get::<Account>(&self.subject.system, store::key1(own)).await.unwrap().row;
-        let child_id = self.subject.account().account_id();
-        let child = Account {
-            account_id: child_id,
-            parent_id: Some(own),
-            path: format!("{}{child_id}/", parent.path),
-            ..parent.clone()
-        };
-        let write = store::put(&child, Condition::Absent).unwrap();
-        self.store().transact(&self.subject.system, vec![write]).await.unwrap();
+        let child_id = self.account_below(own).await;
         for account_id in [own, child_id] {
             let signed_in = self.identity().sign_in(&email, &secret(PASSWORD), Some(account_id)).await;
             assert!(signed_in.is_ok(), "in {account_id}");

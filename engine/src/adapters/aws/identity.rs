@@ -122,6 +122,23 @@ impl CognitoIdentity {
         Ok(SignedIn { access_token, refresh_token, expires_in, user_id, account_id })
     }
 
+    async fn exchange(&self, refresh_token: &SecretString, account: Option<AccountId>) -> Result<SignedIn> {
+        let token = refresh_token.expose_secret();
+        let get = self.client.get_tokens_from_refresh_token().client_id(&self.client_id).refresh_token(token);
+        match get.send().await {
+            Ok(answer) => {
+                let given = answer.authentication_result.ok_or_else(incomplete)?;
+                self.signed_in(given, Some(refresh_token), account).await
+            }
+            Err(error) => {
+                if answers::is_reuse(&error) {
+                    self.end(refresh_token).await;
+                }
+                Err(answers::of_refresh(error))
+            }
+        }
+    }
+
     /// Ends a session that nobody is to have, as well as that can be done: no token of it is handed out.
     async fn end(&self, refresh_token: &SecretString) {
         if let Err(error) = self.sign_out(refresh_token).await {
@@ -219,20 +236,16 @@ impl Identity for CognitoIdentity {
     }
 
     async fn refresh(&self, refresh_token: &SecretString) -> Result<SignedIn> {
-        let token = refresh_token.expose_secret();
-        let get = self.client.get_tokens_from_refresh_token().client_id(&self.client_id).refresh_token(token);
-        match get.send().await {
-            Ok(answer) => {
-                let given = answer.authentication_result.ok_or_else(incomplete)?;
-                self.signed_in(given, Some(refresh_token), None).await
-            }
-            Err(error) => {
-                if answers::is_reuse(&error) {
-                    self.end(refresh_token).await;
-                }
-                Err(answers::of_refresh(error))
-            }
+        self.exchange(refresh_token, None).await
+    }
+
+    async fn switch(&self, refresh_token: &SecretString, user_id: UserId, account_id: AccountId) -> Result<SignedIn> {
+        let signed_in = self.exchange(refresh_token, Some(account_id)).await?;
+        if signed_in.user_id != user_id {
+            self.end(&signed_in.refresh_token).await;
+            return Err(answers::refused());
         }
+        Ok(signed_in)
     }
 
     async fn sign_out(&self, refresh_token: &SecretString) -> Result<()> {

@@ -112,6 +112,18 @@ impl EmbeddedIdentity {
         }
     }
 
+    async fn exchange(&self, refresh_token: &SecretString, switch: Option<Grant>) -> Result<SignedIn> {
+        let now = self.clock.now();
+        let next = tokens::refresh_token(&*self.random);
+        let (hash, next_hash) = (tokens::hash(refresh_token.expose_secret()), tokens::hash(next.expose_secret()));
+        let grant = self
+            .database
+            .write(move |connection| refresh::rotate(connection, &hash, &next_hash, switch, now))
+            .await?
+            .ok_or_else(|| Error::new(ErrorKind::Denied, "the session has ended; sign in again"))?;
+        self.signed_in(grant, next, now).await
+    }
+
     async fn signed_in(&self, grant: Grant, refresh_token: SecretString, now: Timestamp) -> Result<SignedIn> {
         let access_token = self.signing.access_token(&self.issuer, grant.user_id, grant.account_id, now).await?;
         let Grant { user_id, account_id } = grant;
@@ -221,15 +233,11 @@ impl Identity for EmbeddedIdentity {
     }
 
     async fn refresh(&self, refresh_token: &SecretString) -> Result<SignedIn> {
-        let now = self.clock.now();
-        let next = tokens::refresh_token(&*self.random);
-        let (hash, next_hash) = (tokens::hash(refresh_token.expose_secret()), tokens::hash(next.expose_secret()));
-        let grant = self
-            .database
-            .write(move |connection| refresh::rotate(connection, &hash, &next_hash, now))
-            .await?
-            .ok_or_else(|| Error::new(ErrorKind::Denied, "the session has ended; sign in again"))?;
-        self.signed_in(grant, next, now).await
+        self.exchange(refresh_token, None).await
+    }
+
+    async fn switch(&self, refresh_token: &SecretString, user_id: UserId, account_id: AccountId) -> Result<SignedIn> {
+        self.exchange(refresh_token, Some(Grant { user_id, account_id })).await
     }
 
     async fn sign_out(&self, refresh_token: &SecretString) -> Result<()> {

@@ -31,6 +31,40 @@ impl Signing<'_> {
         assert!(self.denied(&idle.refresh_token).await, "expired");
     }
 
+    pub(super) async fn switching_goes_on_in_an_account_of_the_person_and_in_no_other(&self) {
+        let (email, user_id) = self.person().await;
+        let (_, stranger) = self.person().await;
+        let own = self.memberships(user_id).await[0].account_id;
+        let below = self.account_below(own).await;
+        let mut session = self.sign_in(&email).await;
+        for account_id in [below, own, below] {
+            session = self.identity().switch(&session.refresh_token, user_id, account_id).await.unwrap();
+            assert_eq!((session.user_id, session.account_id), (user_id, account_id));
+        }
+        let foreign = self.memberships(stranger).await[0].account_id;
+        for (user_id, account_id) in [(user_id, foreign), (stranger, foreign), (stranger, own)] {
+            let session = self.sign_in(&email).await;
+            let refused = self.identity().switch(&session.refresh_token, user_id, account_id).await;
+            assert_eq!(refused.err().unwrap().kind(), ErrorKind::Denied);
+        }
+    }
+
+    pub(super) async fn a_switch_that_is_refused_leaves_the_session_as_it_is(&self) {
+        let (email, user_id) = self.person().await;
+        let (_, stranger) = self.person().await;
+        let own = self.memberships(user_id).await[0].account_id;
+        let foreign = self.memberships(stranger).await[0].account_id;
+        let session = self.sign_in(&email).await;
+        for (user_id, account_id) in [(user_id, foreign), (stranger, foreign), (stranger, own)] {
+            let refused = self.identity().switch(&session.refresh_token, user_id, account_id).await;
+            assert_eq!(refused.err().unwrap().kind(), ErrorKind::Denied);
+        }
+        let next = self.identity().switch(&session.refresh_token, user_id, own).await.unwrap();
+        // A token that comes a second time ends the family, by whatever way it comes.
+        assert!(self.identity().switch(&session.refresh_token, user_id, own).await.is_err());
+        assert!(self.denied(&next.refresh_token).await);
+    }
+
     pub(super) async fn denied(&self, refresh_token: &SecretString) -> bool {
         match self.identity().refresh(refresh_token).await {
             Ok(_) => false,

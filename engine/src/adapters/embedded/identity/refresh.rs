@@ -67,28 +67,37 @@ pub(super) fn begin(
     insert(connection, family, token_hash, grant, later(now, IDLE_LIFETIME), later(now, FAMILY_LIFETIME))
 }
 
-/// Exchanges a token for the next; `None` when it is unknown, used, expired, or its person has lost the account. All
-/// but the unknown one also end the family.
+/// Exchanges a token for the next, for work in the same account or in the one of `switch`; `None` when it is unknown, used, expired, or
+/// its person has no place in the account. All but the unknown one also end the family, and a switch that comes to nothing for another
+/// reason than the token itself does not.
 pub(super) fn rotate(
     connection: &Connection,
     token_hash: &str,
     next_hash: &str,
+    switch: Option<Grant>,
     now: Timestamp,
 ) -> Result<Option<Grant>> {
     let Some(token) = find(connection, token_hash)? else { return Ok(None) };
+    if switch.is_some_and(|switch| switch.user_id != token.grant.user_id) {
+        return Ok(None);
+    }
     let now_ms = now.as_millisecond();
-    let Grant { user_id, account_id } = token.grant;
+    let grant = switch.unwrap_or(token.grant);
+    let Grant { user_id, account_id } = grant;
     if token.used {
         tracing::warn!(user = %user_id, "a refresh token came a second time; its session was ended");
     }
     let expired = token.expires_at_ms <= now_ms || token.family_ends_at_ms <= now_ms;
-    if token.used || expired || !people::may_work_in(connection, now.as_second(), user_id, account_id)? {
-        end_family(connection, &token.family)?;
+    let has_ended = token.used || expired;
+    if has_ended || !people::may_work_in(connection, now.as_second(), user_id, account_id)? {
+        if has_ended || switch.is_none() {
+            end_family(connection, &token.family)?;
+        }
         return Ok(None);
     }
     connection.execute("UPDATE refresh_tokens SET used = 1 WHERE token_hash = ?1", [token_hash]).map_err(failed)?;
-    insert(connection, &token.family, next_hash, &token.grant, later(now, IDLE_LIFETIME), token.family_ends_at_ms)?;
-    Ok(Some(token.grant))
+    insert(connection, &token.family, next_hash, &grant, later(now, IDLE_LIFETIME), token.family_ends_at_ms)?;
+    Ok(Some(grant))
 }
 
 /// Ends the family of a token, if there is one.

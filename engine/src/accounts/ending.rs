@@ -1,0 +1,84 @@
+//! The end of an account: announced, called off, or, when its time has come, carried out by [`crate::run::ending`]. Until then all goes
+//! on as before, backups too, so that whoever calls it off has lost nothing.
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::{ATTEMPTS_MAX, Acting, Changed, Office, lost, never_still};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{Account, ActivityKind, Ending},
+    ports::Condition,
+    run::event,
+    store::{key1, put},
+};
+
+/// How long an announced end can be called off.
+pub const GRACE: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// The one partition of the index of accounts that are to be deleted.
+pub const SHARD: &str = "ending";
+
+impl Office<'_> {
+    /// Announces that the account will be deleted: after [`GRACE`] its keys are destroyed, and nothing of it can be read any more.
+    /// Repeated, it changes nothing.
+    ///
+    /// # Errors
+    /// `Conflict` while there are accounts below it: those that are to go with it are deleted first, the others are moved.
+    pub async fn announce_end(&self, acting: Acting<'_>) -> Result<Changed<Account>> {
+        for _ in 0..ATTEMPTS_MAX {
+            let found = self.store.get::<Account>(acting.scope, key1(acting.account_id())).await?;
+            if found.row.ending.is_some() {
+                return Ok(Changed { row: found.row, events: Vec::new() });
+            }
+            check_alone(&found.row)?;
+            let announced_at = self.ports.clock.now();
+            let ends_at = announced_at + GRACE;
+            let ending =
+                Ending { by: acting.actor.to_owned(), announced_at, ends_at, is_held: false, has_begun: false };
+            let (ending_shard, ends_ms) = (Some(SHARD.to_owned()), Some(ends_at.as_millisecond()));
+            let row = Account { ending: Some(ending), ending_shard, ends_ms, ..found.row };
+            let told = acting.told(self.ports, ActivityKind::AccountDeletionAnnounced, [("endsAt", json!(ends_at))]);
+            let writes = vec![put(&row, Condition::Version(found.version))?, event::keep(&told)?];
+            let done = self.store.transact(acting.scope, writes).await;
+            if !lost(&done) {
+                return done.map(|()| Changed { row, events: vec![told] });
+            }
+        }
+        Err(never_still())
+    }
+
+    /// Calls the end of the account off. Where none was announced, there is nothing to do.
+    ///
+    /// # Errors
+    /// `Conflict` when it is being carried out.
+    pub async fn call_end_off(&self, acting: Acting<'_>) -> Result<Changed<Account>> {
+        for _ in 0..ATTEMPTS_MAX {
+            let found = self.store.get::<Account>(acting.scope, key1(acting.account_id())).await?;
+            let Some(ending) = &found.row.ending else {
+                return Ok(Changed { row: found.row, events: Vec::new() });
+            };
+            if ending.has_begun {
+                return Err(Error::new(ErrorKind::Conflict, "the account is being deleted, and nothing stops that"));
+            }
+            let row = Account { ending: None, ending_shard: None, ends_ms: None, ..found.row };
+            let told = acting.told(self.ports, ActivityKind::AccountDeletionCalledOff, []);
+            let writes = vec![put(&row, Condition::Version(found.version))?, event::keep(&told)?];
+            let done = self.store.transact(acting.scope, writes).await;
+            if !lost(&done) {
+                return done.map(|()| Changed { row, events: vec![told] });
+            }
+        }
+        Err(never_still())
+    }
+}
+
+fn check_alone(account: &Account) -> Result<()> {
+    if account.children == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "{} accounts are right below this one: move those that are to stay, and delete the others first",
+        account.children
+    );
+    Err(Error::new(ErrorKind::Conflict, message))
+}
