@@ -116,12 +116,12 @@ async fn after_its_grace_a_deleted_account_is_gone_for_everybody_and_the_one_abo
     let program = ada.caller.with_token(key.expect(201)["secret"].as_str().unwrap().to_owned());
     program.get("/sources").await.expect(200);
     ada.caller.delete(&format!("/accounts/{id}")).await.expect(202);
-    assert_eq!(ending::end_due(&app.ctx()).await.unwrap(), 0, "not yet");
+    assert_eq!(ending::end_due(app.ctx()).await.unwrap(), 0, "not yet");
     program.get("/sources").await.expect(200);
 
     its_grace_is_over(&app, account_id).await;
     for _ in 0..3 {
-        ending::end_due(&app.ctx()).await.unwrap();
+        ending::end_due(app.ctx()).await.unwrap();
     }
     let keys = app.ctx().snapshots.stored_keys(&app.system.account(account_id)).await.unwrap();
     assert!(keys.destruction.is_some() && keys.epochs.is_empty());

@@ -238,10 +238,26 @@ pub enum ActivityKind {
     /// Segments, or packs of attachments, that nothing refers to were deleted.
     #[serde(rename = "storage.collected")]
     StorageCollected,
+    /// A webhook was made: events are sent to another program.
+    #[serde(rename = "webhook.created")]
+    WebhookCreated,
+    /// A webhook's address, kinds, state or secret changed.
+    #[serde(rename = "webhook.updated")]
+    WebhookUpdated,
+    /// A webhook was removed.
+    #[serde(rename = "webhook.deleted")]
+    WebhookDeleted,
+    /// A webhook failed too often, or said that it is gone: nothing is sent to it any more.
+    #[serde(rename = "webhook.disabled")]
+    WebhookDisabled,
+    /// The log of events was exported.
+    #[serde(rename = "activity.exported")]
+    ActivityExported,
 }
 
 impl ActivityKind {
     /// The stable word: noun, point, what happened.
+    #[expect(clippy::too_many_lines, reason = "a table, a line a kind")]
     pub fn code(self) -> &'static str {
         match self {
             Self::AccountCreated => "account.created",
@@ -303,6 +319,11 @@ impl ActivityKind {
             Self::SnapshotForgotten => "snapshot.forgotten",
             Self::SnapshotVerified => "snapshot.verified",
             Self::StorageCollected => "storage.collected",
+            Self::WebhookCreated => "webhook.created",
+            Self::WebhookUpdated => "webhook.updated",
+            Self::WebhookDeleted => "webhook.deleted",
+            Self::WebhookDisabled => "webhook.disabled",
+            Self::ActivityExported => "activity.exported",
         }
     }
 }

@@ -75,6 +75,15 @@ impl App {
 
     /// Serves everything, with the identity that `identity` makes in place of the embedded one.
     pub async fn start_with(identity: impl FnOnce(&Ports) -> Option<Arc<dyn Identity>>) -> Self {
+        Self::begin(identity, AddressGuard::person()).await
+    }
+
+    /// Serves everything, with another guard of addresses.
+    pub async fn start_behind(guard: AddressGuard) -> Self {
+        Self::begin(|_| None, guard).await
+    }
+
+    async fn begin(identity: impl FnOnce(&Ports) -> Option<Arc<dyn Identity>>, guard: AddressGuard) -> Self {
         let directory = TempDir::new().unwrap();
         let stores = EmbeddedStores::open(directory.path().join("data"), OpenMode::Write).unwrap();
         let mut ports = stores.ports();
@@ -82,7 +91,8 @@ impl App {
             ports.identity = identity;
         }
         let system = SystemScope::of_this_process();
-        let ctx = Arc::new(world(&ports, system));
+        let http = HttpClientBuilder::new(guard).build().unwrap();
+        let ctx = Arc::new(RunContext { http, ..world(&ports, system) });
         let (server, downloads) = serve(ctx.clone());
         let store = Store::new(ports.tables.clone());
         let relay = tokio::spawn({
@@ -226,7 +236,8 @@ impl Worker {
     }
 }
 
-fn world(ports: &Ports, system: SystemScope) -> RunContext {
+/// What a process over these ports is handed.
+pub fn world(ports: &Ports, system: SystemScope) -> RunContext {
     RunContext {
         ports: ports.clone(),
         store: Store::new(ports.tables.clone()),
