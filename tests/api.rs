@@ -55,5 +55,7 @@ mod sign_in;
 mod tokens;
 #[path = "api/verify.rs"]
 mod verify;
+#[path = "api/webhooks.rs"]
+mod webhooks;
 #[path = "api/writes.rs"]
 mod writes;

@@ -22,7 +22,7 @@ use listbackup_engine::{
 use program::{Program, binary, run};
 use reqwest::Method;
 use running::{Running, sandbox};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 fn command(program: &Program, key: &Path) -> Command {
@@ -45,10 +45,12 @@ fn beside(program: &Program, name: &str) -> PathBuf {
     program.data_dir().with_file_name(name)
 }
 
-/// Sealed texts of the database: a credential and a key that signs access tokens, at least.
+/// Sealed texts of the database: a credential, a webhook's secret and a key that signs access tokens, at least.
 fn sealed(data_dir: &Path) -> Vec<String> {
     let database = rusqlite::Connection::open(data_dir.join("listbackup.db")).expect("a database");
     let select = "SELECT sealed FROM secrets UNION SELECT json_extract(body, '$.sealed') FROM rows_api_keys \
+                  WHERE json_extract(body, '$.sealed') IS NOT NULL \
+                  UNION SELECT json_extract(body, '$.sealed') FROM rows_webhooks \
                   WHERE json_extract(body, '$.sealed') IS NOT NULL";
     let mut select = database.prepare(select).expect("a statement");
     let found = select.query_map([], |row| row.get(0)).expect("rows").collect::<Result<Vec<String>, _>>();
@@ -61,7 +63,7 @@ fn holds(data_dir: &Path, text: &str) -> bool {
     files.iter().any(|file| file.windows(text.len()).any(|window| window == text.as_bytes()))
 }
 
-/// A directory with a credential, a signing key and a snapshot of the sandbox. Its source, its keys to check tokens.
+/// A directory with a credential, a webhook, a signing key and a snapshot of the sandbox. Its source, its keys to check tokens.
 async fn used(program: &Program, product: &str) -> (String, Value) {
     let up = Running::up(program);
     let source = up.api().connect_sandbox(product).await;
@@ -69,6 +71,8 @@ async fn used(program: &Program, product: &str) -> (String, Value) {
     assert_eq!(up.api().ended(&run).await["status"], "succeeded");
     let jwks = up.api().call(Method::GET, "/.well-known/jwks.json", None).await;
     assert_eq!(jwks["keys"].as_array().map(Vec::len), Some(1));
+    let webhook = json!({ "url": "https://93.184.216.34/", "kinds": ["member.*"] });
+    up.api().call(Method::POST, "/webhooks", Some(&webhook)).await;
     up.kill();
     (source, jwks)
 }
@@ -93,7 +97,7 @@ async fn a_new_master_key_opens_everything_and_the_old_one_nothing() {
     let (source, jwks) = used(&program, &product.url()).await;
     let (master, new) = (data_dir.join("master.key"), beside(&program, "new.key"));
     let (old, before) = (fs::read(&master).expect("a key"), sealed(&data_dir));
-    assert_eq!(before.len(), 2);
+    assert_eq!(before.len(), 3);
 
     let up = Running::up(&program);
     let (refused, said) = code(&mut command(&program, &new)).await;
@@ -105,7 +109,7 @@ async fn a_new_master_key_opens_everything_and_the_old_one_nothing() {
     assert_eq!((&done["is_made"], &done["is_changed"]), (&true.into(), &true.into()), "{done}");
     for told in ["wrapped", "removed"] {
         let of = |what: &str| done[told][what].as_u64();
-        assert_eq!((of("data_keys"), of("credentials"), of("secrets")), (Some(1), Some(1), Some(1)), "{done}");
+        assert_eq!((of("data_keys"), of("credentials"), of("secrets")), (Some(1), Some(2), Some(1)), "{done}");
     }
     assert_eq!(fs::metadata(&new).expect("a key").permissions().mode() & 0o777, 0o600);
     let key = fs::read(&new).expect("a key");

@@ -37,7 +37,8 @@ pub fn answer<T: Serialize, R: Serialize>(
     Ok(answer.content_type("text/csv; charset=utf-8").body(text))
 }
 
-fn is_wanted(request: &HttpRequest) -> bool {
+/// True where the caller asks for CSV.
+pub fn is_wanted(request: &HttpRequest) -> bool {
     let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|kind| {
         let essence = kind.split(';').next().unwrap_or_default().trim();
@@ -64,6 +65,13 @@ fn cell(value: &Value) -> String {
         Value::Array(members) => members.iter().map(cell).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     }
+}
+
+/// One line of cells, its end included.
+pub fn row(cells: &[String]) -> String {
+    let mut text = String::new();
+    line(&mut text, cells.iter().map(String::as_str));
+    text
 }
 
 fn line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {

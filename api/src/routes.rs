@@ -10,11 +10,11 @@ use utoipa_actix_web::OpenApiFactory;
 use crate::{
     caller::Guard::{self, May, Member, Open, Operator, Person, PersonMay},
     services::{
-        accounts, activity, activity_chain, analytics, analytics_sources, auth, billing, billing_changes,
-        billing_contacts, billing_invoices, billing_webhooks, connections, data_keys, dead_letters, diffs, exports,
-        files, health, hierarchy, histories, integrations, invitations, jobs, keys, marks, me, members,
+        accounts, activity, activity_chain, activity_export, analytics, analytics_sources, auth, billing,
+        billing_changes, billing_contacts, billing_invoices, billing_webhooks, connections, data_keys, dead_letters,
+        diffs, exports, files, health, hierarchy, histories, integrations, invitations, jobs, keys, marks, me, members,
         own_integrations, passwords, records, restores, runs, schedules, search, second_factor, sign_ins, snapshots,
-        source_actions, sources, system, usage, verify,
+        source_actions, sources, system, usage, verify, webhook_deliveries, webhooks,
     },
     state::Service,
 };
@@ -51,6 +51,7 @@ pub fn served(services: &BTreeSet<Service>) -> Vec<Route> {
         activity_routes(),
         billing_routes(),
         analytics_routes(),
+        webhook_routes(),
         system_routes(),
     ];
     let is_served = |route: &Route| route.service == Service::System || services.contains(&route.service);
@@ -214,6 +215,7 @@ fn activity_routes() -> Vec<Route> {
         get.at("/activity", May(Read), activity::list, &activity::__path_list),
         get.at("/activity/chain", May(Read), activity_chain::read, &activity_chain::__path_read),
         get.at("/activity/verify", May(Read), activity_chain::verify, &activity_chain::__path_verify),
+        get.at("/activity/export", May(Read), activity_export::export, &activity_export::__path_export),
         get.at("/activity/stream", May(Read), activity::stream, &activity::__path_stream),
     ]
 }
@@ -244,6 +246,25 @@ fn analytics_routes() -> Vec<Route> {
         get.at("/analytics/runs", May(Read), analytics::runs, &analytics::__path_runs),
         get.at("/analytics/storage", May(Read), analytics::storage, &analytics::__path_storage),
         get.at("/analytics/sources", May(Read), analytics_sources::list, &analytics_sources::__path_list),
+    ]
+}
+
+fn webhook_routes() -> Vec<Route> {
+    const REDELIVER: &str = "/webhooks/{id}/deliveries/{delivery}/redeliver";
+    let [get, post, patch, delete] = verbs(Service::Webhooks);
+    vec![
+        get.at("/webhooks", May(Administer), webhooks::list, &webhooks::__path_list),
+        post.at("/webhooks", May(Administer), webhooks::create, &webhooks::__path_create),
+        get.at("/webhooks/{id}", May(Administer), webhooks::read, &webhooks::__path_read),
+        patch.at("/webhooks/{id}", May(Administer), webhooks::update, &webhooks::__path_update),
+        delete.at("/webhooks/{id}", May(Administer), webhooks::delete, &webhooks::__path_delete),
+        get.at(
+            "/webhooks/{id}/deliveries",
+            May(Administer),
+            webhook_deliveries::list,
+            &webhook_deliveries::__path_list,
+        ),
+        post.at(REDELIVER, May(Administer), webhook_deliveries::redeliver, &webhook_deliveries::__path_redeliver),
     ]
 }
 

@@ -45,6 +45,10 @@ pub type KeyId = IdText<kind::Key>;
 pub type FileId = IdText<kind::File>;
 /// A restore's id.
 pub type RestoreId = IdText<kind::Restore>;
+/// A webhook's id.
+pub type WebhookId = IdText<kind::Webhook>;
+/// A delivery's id.
+pub type DeliveryId = IdText<kind::Delivery>;
 /// An export's id.
 pub type ExportId = IdText<kind::Export>;
 
@@ -69,6 +73,8 @@ impl<K: IdKind> ToSchema for IdText<K> {
             "file" => "File",
             "exp" => "Export",
             "rst" => "Restore",
+            "hook" => "Webhook",
+            "dlv" => "Delivery",
             other => other,
         };
         format!("{noun}Id").into()

@@ -10,7 +10,7 @@ use listbackup_engine::{
     store::{key1, put},
     tables::{API_KEYS, BILLING, COUNTERS, INTEGRATIONS, JOBS, RUNS, SOURCES, TableSchema, USERS_ACCOUNTS, WEBHOOKS},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     access::remove,
@@ -176,7 +176,10 @@ async fn stored(app: &App, account_id: AccountId) -> Vec<Value> {
         let (partition, sort) = (account_id.to_string(), SortRange::All);
         let query = Query { table, index, partition, sort, descending: false, limit: 1000, after: None };
         let page = app.store.page(&app.system, query).await.unwrap();
-        rows.extend(page.items.into_iter().map(|item| Value::Object(item.body)));
+        // What is derived of events comes by itself, a little after them.
+        let is_derived = |row: &Map<String, Value>| row.contains_key("deliveryId") || row.contains_key("sequence");
+        let bodies = page.items.into_iter().map(|item| item.body).filter(|row| !is_derived(row));
+        rows.extend(bodies.map(Value::Object));
     }
     rows
 }
@@ -191,7 +194,8 @@ fn in_order() -> Vec<Route> {
 /// True for what is there for sure when it is read.
 fn is_there(route: &Route) -> bool {
     let first = route.path.split('/').nth(1).unwrap_or_default();
-    let is_list_or_thing = !route.path.contains("{") || ["accounts", "sources", "jobs", "runs"].contains(&first);
+    let is_list_or_thing =
+        !route.path.contains("{") || ["accounts", "sources", "jobs", "runs", "webhooks"].contains(&first);
     route.method == "GET" && is_list_or_thing && !NEEDS_MORE.contains(&route.path)
 }
 
@@ -228,7 +232,7 @@ async fn check(kind: Kind, scene: &Scene, route: &Route) {
         Fate::Unknown => assert_eq!((answer.status, &answer.body["code"]), (401, &json!("unauthenticated")), "{what}"),
     }
     if kind.is_elsewhere() && answer.status < 300 {
-        let ids = [&scene.ids.source, &scene.ids.job, &scene.ids.run, &scene.ids.key];
+        let ids = [&scene.ids.source, &scene.ids.job, &scene.ids.run, &scene.ids.key, &scene.ids.webhook];
         assert!(ids.iter().all(|id| !answer.text.contains(*id)), "shows what is another account's: {what}");
     }
 }

@@ -27,6 +27,7 @@ const WITHOUT_BODY: &[&str] = &[
     "GET /accounts/{id}/keys",
     "POST /accounts/{id}/keys/rotate",
     "GET /accounts/{id}/hierarchy",
+    "GET /accounts/{id}/usage",
     "GET /accounts/{id}/members",
     "DELETE /accounts/{id}/members/{user}",
     "GET /accounts/{id}/invitations",
@@ -95,7 +96,17 @@ const WITHOUT_BODY: &[&str] = &[
     "GET /billing/contacts",
     "GET /activity/chain",
     "GET /activity/verify",
+    "GET /activity/export",
     "GET /activity/stream",
+    "GET /webhooks",
+    "GET /webhooks/{id}",
+    "DELETE /webhooks/{id}",
+    "GET /webhooks/{id}/deliveries",
+    "POST /webhooks/{id}/deliveries/{delivery}/redeliver",
+    "GET /analytics/overview",
+    "GET /analytics/runs",
+    "GET /analytics/storage",
+    "GET /analytics/sources",
     "GET /system/health",
     "GET /system/ready",
     "GET /system/status",
@@ -126,6 +137,7 @@ pub struct Ids {
     pub job: String,
     pub run: String,
     pub key: String,
+    pub webhook: String,
     pub file: String,
     pub export: String,
     pub restore: String,
@@ -139,6 +151,8 @@ impl Ids {
         let job = app.job(person, source_id).await;
         let job = job["id"].as_str().unwrap().to_owned();
         let run = person.caller.post(&format!("/jobs/{job}/run"), &json!({})).await;
+        let hook = json!({ "url": "https://93.184.216.34/" });
+        let webhook = person.caller.post("/webhooks", &hook).await;
         let key = person.caller.post("/auth/keys", &json!({ "name": "k", "role": "viewer" })).await;
         let run = run.expect(202)["id"].as_str().unwrap().to_owned();
         Self {
@@ -146,6 +160,7 @@ impl Ids {
             source: source_id.to_string(),
             job,
             key: key.expect(201)["id"].as_str().unwrap().to_owned(),
+            webhook: webhook.expect(201)["id"].as_str().unwrap().to_owned(),
             file: format!("file{}", &run[3..]),
             export: format!("exp{}", &run[3..]),
             restore: format!("rst{}", &run[3..]),
@@ -161,6 +176,7 @@ impl Ids {
             "jobs" => &self.job,
             "runs" => &self.run,
             "auth" => &self.key,
+            "webhooks" => &self.webhook,
             _ if pattern.starts_with("/data/files") => &self.file,
             _ if pattern.starts_with("/data/exports") => &self.export,
             _ if pattern.starts_with("/data/restores") => &self.restore,
@@ -172,6 +188,7 @@ impl Ids {
             .replace("{name}", "sandbox")
             .replace("{user}", "usr_0000000001e40r2081040g2081")
             .replace("{invitation}", "inv_0000000001e40r2081040g2081")
+            .replace("{delivery}", "dlv_0000000001e40r2081040g2081")
             .replace("{stream}", "contacts")
             .replace("{key}", "1")
     }
@@ -204,6 +221,8 @@ fn body_of(route: &Route, ids: &Ids) -> Option<Value> {
         ("POST", "/data/exports") => json!({ "snapshot_id": ids.snapshot }),
         ("POST", "/data/snapshots/{id}/pin" | "/data/snapshots/{id}/hold") => json!({ "reason": "r" }),
         ("POST", "/data/snapshots/{id}/verify") => json!({ "level": "structure" }),
+        ("POST", "/webhooks") => json!({ "url": "https://93.184.216.34/" }),
+        ("PATCH", "/webhooks/{id}") => json!({ "description": "Other" }),
         ("POST", "/accounts") => json!({ "name": "Another" }),
         ("POST", "/accounts/{id}/switch") => json!({ "refresh_token": "lbr_unknown" }),
         ("POST", "/accounts/{id}/children") => json!({ "name": "Below" }),

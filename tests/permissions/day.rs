@@ -307,6 +307,8 @@ impl Day {
         for query in ["", "?integration=sandbox"] {
             self.api.get("/analytics/sources", &[], query).await;
         }
+        self.sends_events().await;
+        self.api.get("/activity/export", &[], "").await;
         let account = self.account.clone();
         self.api.get("/accounts/{id}/usage", &[&account], "?subtree=true").await;
         for route in ["health", "ready", "status", "version", "openapi.json"] {
@@ -314,6 +316,29 @@ impl Day {
         }
         self.api.once("/metrics", "").await;
         self.api.all_ready().await;
+    }
+
+    /// Events go to another program, here the product's, which wants none of them.
+    async fn sends_events(&mut self) {
+        let body = json!({ "url": self.product.url(), "kinds": ["webhook.*"] });
+        let webhook = text(&self.api.call_twice("POST", "/webhooks", &[], body).await["id"]).to_owned();
+        let change = json!({ "description": "Other", "rotate_secret": true });
+        self.api.call("PATCH", "/webhooks/{id}", &[&webhook], change).await;
+        let sent = async {
+            loop {
+                let listed = self.api.get("/webhooks/{id}/deliveries", &[&webhook], "").await;
+                let all = listed["items"].as_array().cloned().unwrap_or_default();
+                if let Some(sent) = all.iter().find(|delivery| delivery["attempts"].as_u64() > Some(0)) {
+                    return text(&sent["id"]).to_owned();
+                }
+            }
+        };
+        let delivery = tokio::time::timeout(SOON, sent).await.expect("an event is sent");
+        let path = "/webhooks/{id}/deliveries/{delivery}/redeliver";
+        self.api.call("POST", path, &[&webhook, &delivery], json!({})).await;
+        self.api.get("/webhooks", &[], "").await;
+        self.api.get("/webhooks/{id}", &[&webhook], "").await;
+        self.api.call("DELETE", "/webhooks/{id}", &[&webhook], Value::Null).await;
     }
 
     /// The end of it all: the account's keys.

@@ -156,7 +156,7 @@ fn add(row: &mut Figures, event: &ActivityEvent) {
 }
 
 /// Ends of runs as they may come: of some sources, on some days, with figures or from a version that told few; and other events.
-async fn keep(ports: &Ports, scope: &AccountScope, random: &mut StdRng, count: usize) {
+pub async fn keep(ports: &Ports, scope: &AccountScope, random: &mut StdRng, count: usize) {
     let sources: Vec<SourceId> = (1..=5).map(|number| SourceId::derived(1, [number; 10])).collect();
     let mut writes = Vec::new();
     for _ in 0..count {

@@ -7,6 +7,7 @@ mod broken_off;
 mod costs;
 mod crash_points;
 mod dead_letters;
+mod deliveries;
 mod desk;
 mod destroyed;
 mod due_times;

@@ -93,10 +93,11 @@ pub struct ActivityParams {
 #[utoipa::path(get, path = "/activity", params(ActivityParams), responses(
     (status = 200, description = "A page of events.", body = Page<EventView>)))]
 pub async fn list(state: Data<AppState>, caller: Caller, params: Params<ActivityParams>) -> Answer<Page<EventView>> {
-    let wanted = params.0;
+    let ActivityParams { limit, cursor, kind, source_id, job_id, run_id, actor, from, to } = params.0;
+    let page = PageParams::of(limit, cursor);
+    let wanted = Wanted { kind, source_id, job_id, run_id, actor, from, to };
     let bound = |instant: Option<Timestamp>| instant.map(|at| first_id_of(at.as_millisecond()).to_string());
     let from = bound(wanted.from).unwrap_or_else(|| first_id_of(0).to_string());
-    let page = PageParams::of(wanted.limit, wanted.cursor.clone());
     let query = Query {
         sort: SortRange::Between(Some(from), bound(wanted.to)),
         descending: true,
@@ -136,14 +137,59 @@ impl EventView {
     }
 }
 
-impl ActivityParams {
-    fn takes(&self, event: &EventView) -> bool {
+/// A filter of events.
+pub struct Wanted {
+    /// A kind, or the word before the dot.
+    pub kind: Option<String>,
+    /// About this source.
+    pub source_id: Option<SourceId>,
+    /// About this job.
+    pub job_id: Option<JobId>,
+    /// About this run.
+    pub run_id: Option<RunId>,
+    /// By this actor.
+    pub actor: Option<String>,
+    /// From then on.
+    pub from: Option<Timestamp>,
+    /// Before then.
+    pub to: Option<Timestamp>,
+}
+
+impl Wanted {
+    /// True for what it takes by anything but time.
+    pub fn takes(&self, event: &EventView) -> bool {
         let kind_fits = |kind: &String| event.kind == *kind || event.kind.split('.').next() == Some(kind);
         self.kind.as_ref().is_none_or(kind_fits)
             && self.source_id.is_none_or(|id| event.source_id == Some(id))
             && self.job_id.is_none_or(|id| event.job_id == Some(id))
             && self.run_id.is_none_or(|id| event.run_id == Some(id))
             && self.actor.as_ref().is_none_or(|actor| event.actor == *actor)
+    }
+
+    /// True for an instant in milliseconds that it takes.
+    pub fn takes_time(&self, ms: i64) -> bool {
+        self.from.is_none_or(|from| ms >= from.as_millisecond()) && self.to.is_none_or(|to| ms < to.as_millisecond())
+    }
+
+    /// True when it takes everything.
+    pub fn is_all(&self) -> bool {
+        self.told().as_object().is_some_and(Map::is_empty)
+    }
+
+    /// For the log.
+    pub fn told(&self) -> Value {
+        let mut told = Map::new();
+        let mut add = |name: &str, value: Option<String>| {
+            told.extend(value.map(|value| (name.to_owned(), Value::String(value))));
+        };
+        add("kind", self.kind.clone());
+        add("sourceId", self.source_id.map(|id| id.to_string()));
+        add("jobId", self.job_id.map(|id| id.to_string()));
+        add("runId", self.run_id.map(|id| id.to_string()));
+        add("actor", self.actor.clone());
+        add("from", self.from.map(|at| at.to_string()));
+        add("to", self.to.map(|at| at.to_string()));
+        Value::Object(told)
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod activity;
 pub mod activity_chain;
+pub mod activity_export;
 pub mod analytics;
 pub mod analytics_sources;
 pub mod auth;
@@ -49,6 +50,8 @@ pub mod subtree;
 pub mod system;
 pub mod usage;
 pub mod verify;
+pub mod webhook_deliveries;
+pub mod webhooks;
 
 use actix_web::web::Json;
 

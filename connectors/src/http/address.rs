@@ -71,6 +71,22 @@ impl AddressGuard {
         self.check(address).map_err(|refused| refused.error().with("url", super::redact_url(url)))
     }
 
+    /// Checks an address as [`AddressGuard::check_url`] does, and what its name stands for now.
+    ///
+    /// # Errors
+    /// Those of [`AddressGuard::check_url`]; `Denied` too for a name of addresses that are all out of reach. A name that stands for none
+    /// may do so later.
+    pub async fn check_reach(&self, url: &Url) -> Result<()> {
+        self.check_url(url)?;
+        let Some(Host::Domain(name)) = url.host() else { return Ok(()) };
+        let name: Name =
+            name.parse().map_err(|_| Error::new(ErrorKind::Invalid, "the host's name cannot be resolved"))?;
+        match self.resolve(name).await {
+            Err(error) => Refused::in_chain(&*error).map_or(Ok(()), |refused| Err(refused.error())),
+            Ok(_) => Ok(()),
+        }
+    }
+
     /// Checks one address; tells why when it is out of reach.
     fn check(&self, address: IpAddr) -> Result<(), Refused> {
         let Reach::Public(allowed) = &self.reach else { return Ok(()) };

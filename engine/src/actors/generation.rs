@@ -9,6 +9,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     activity::Activity,
     child::{Child, End, LastWord, Tie},
+    courier::Courier,
     engine::{Deliver, Engine, Roles},
     indexer::Indexer,
     intake::{Intake, SlotFree},
@@ -65,6 +66,7 @@ impl Generation {
         }
         if plan.roles.work() {
             others.push(parts.start(Upkeep::new, "upkeep"));
+            others.push(parts.start(Courier::new, "courier"));
             let deliver: Recipient<Deliver> = root.clone().recipient();
             let (draining, word) = (plan.draining.subscribe(), parts.word("intake"));
             intake = Some(Child::start(Intake::new(plan.ctx.clone(), deliver, draining, plan.free, word)));

@@ -51,6 +51,7 @@
 mod activity;
 mod child;
 mod connector;
+mod courier;
 mod engine;
 mod generation;
 mod indexer;

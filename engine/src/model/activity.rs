@@ -259,6 +259,21 @@ pub enum ActivityKind {
     /// Others get letters about payments.
     #[serde(rename = "billing.contacts_changed")]
     BillingContactsChanged,
+    /// A webhook was made: events are sent to another program.
+    #[serde(rename = "webhook.created")]
+    WebhookCreated,
+    /// A webhook's address, kinds, state or secret changed.
+    #[serde(rename = "webhook.updated")]
+    WebhookUpdated,
+    /// A webhook was removed.
+    #[serde(rename = "webhook.deleted")]
+    WebhookDeleted,
+    /// A webhook failed too often, or said that it is gone: nothing is sent to it any more.
+    #[serde(rename = "webhook.disabled")]
+    WebhookDisabled,
+    /// The log of events was exported.
+    #[serde(rename = "activity.exported")]
+    ActivityExported,
 }
 
 impl ActivityKind {
@@ -332,6 +347,11 @@ impl ActivityKind {
             Self::BillingPaymentFailed => "billing.payment_failed",
             Self::BillingPaymentMade => "billing.payment_made",
             Self::BillingContactsChanged => "billing.contacts_changed",
+            Self::WebhookCreated => "webhook.created",
+            Self::WebhookUpdated => "webhook.updated",
+            Self::WebhookDeleted => "webhook.deleted",
+            Self::WebhookDisabled => "webhook.disabled",
+            Self::ActivityExported => "activity.exported",
         }
     }
 }

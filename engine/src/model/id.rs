@@ -168,6 +168,10 @@ pub mod kind {
     pub enum Export {}
     /// Kind of [`super::RestoreId`].
     pub enum Restore {}
+    /// Kind of [`super::WebhookId`].
+    pub enum Webhook {}
+    /// Kind of [`super::DeliveryId`].
+    pub enum Delivery {}
     /// Kind of [`super::RequestId`].
     pub enum Request {}
     /// Kind of [`super::WorkerId`].
@@ -209,6 +213,12 @@ pub mod kind {
     impl IdKind for Restore {
         const PREFIX: &'static str = "rst";
     }
+    impl IdKind for Webhook {
+        const PREFIX: &'static str = "hook";
+    }
+    impl IdKind for Delivery {
+        const PREFIX: &'static str = "dlv";
+    }
     impl IdKind for Request {
         const PREFIX: &'static str = "req";
     }
@@ -241,6 +251,10 @@ pub type FileId = Id<kind::File>;
 pub type ExportId = Id<kind::Export>;
 /// A restore that somebody ordered.
 pub type RestoreId = Id<kind::Restore>;
+/// Where events are sent to.
+pub type WebhookId = Id<kind::Webhook>;
+/// One event on its way to one webhook.
+pub type DeliveryId = Id<kind::Delivery>;
 /// One HTTP request to the API.
 pub type RequestId = Id<kind::Request>;
 /// One worker process.

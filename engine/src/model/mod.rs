@@ -20,6 +20,7 @@ pub mod scope;
 pub mod source;
 pub mod user;
 pub mod watch;
+pub mod webhook;
 
 pub use account::{Account, Ending};
 pub use activity::{ActivityEvent, ActivityKind};
@@ -29,8 +30,8 @@ pub use counter::{Counter, Figures};
 pub use file::{AttachmentFile, FileEntry};
 pub use guard::ReadGuard;
 pub use id::{
-    AccountId, EventId, ExportId, FileId, Id, InvitationId, JobId, KeyId, RequestId, RestoreId, RunId, SnapshotId,
-    SourceId, UserId, WorkerId,
+    AccountId, DeliveryId, EventId, ExportId, FileId, Id, InvitationId, JobId, KeyId, RequestId, RestoreId, RunId,
+    SnapshotId, SourceId, UserId, WebhookId, WorkerId,
 };
 pub use integration::{ManifestVersion, OwnIntegration};
 pub use job::{Job, JobState};
@@ -42,3 +43,4 @@ pub use run::{Run, RunStatus};
 pub use source::{Source, SourceState};
 pub use user::{Invitation, Membership, User};
 pub use watch::Watch;
+pub use webhook::{Delivery, Webhook};

@@ -9,6 +9,7 @@
 //! it takes the chain again from the beginning.
 
 mod counters;
+mod deliveries;
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +19,7 @@ use crate::{
     model::{ActivityEvent, scope::AccountScope},
     ports::{Condition, WRITES_MAX, Write},
     store::{Store, key},
-    tables::{COUNTERS, TableSchema},
+    tables::{COUNTERS, TableSchema, WEBHOOKS},
 };
 
 /// Events read at a time.
@@ -41,6 +42,8 @@ pub(super) const DERIVED_MAX: usize = WRITES_MAX - 1;
 pub enum Follower {
     /// Sums of what runs came to, by day.
     Counters,
+    /// One delivery of each event to each webhook that wants it.
+    Deliveries,
 }
 
 /// What a follower makes of a batch of events.
@@ -53,12 +56,13 @@ pub(super) struct Derived {
 
 impl Follower {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Counters];
+    pub const ALL: [Self; 2] = [Self::Counters, Self::Deliveries];
 
     /// Where it keeps what it derives. Partition is the account's id, and its sort key is text.
     fn table(self) -> &'static TableSchema {
         match self {
             Self::Counters => &COUNTERS,
+            Self::Deliveries => &WEBHOOKS,
         }
     }
 
@@ -66,6 +70,7 @@ impl Follower {
     async fn derive(self, store: &Store, scope: &AccountScope, events: &[ActivityEvent]) -> Result<Derived> {
         match self {
             Self::Counters => counters::derive(store, scope, events).await,
+            Self::Deliveries => deliveries::derive(store, scope, events).await,
         }
     }
 }

@@ -6,7 +6,8 @@
 //! into the store, [`checkpoint`]s under the fence) → [`commit`] (one conditional write, after [`absence`] looked for mass
 //! deletions) → [`index`] (rows to browse).
 //!
-//! What happened is told by [`event`]s, which the [`relay`] hands on; [`followers`] of their chain derive sums from them.
+//! What happened is told by [`event`]s, which the [`relay`] hands on; [`followers`] of their chain derive sums from them, and
+//! [`deliveries`] to webhooks.
 //!
 //! A run of another kind writes records of a snapshot back into the product: [`restore`].
 //!
@@ -30,6 +31,7 @@ pub mod context;
 pub mod counted;
 mod credential;
 pub mod deadline;
+pub mod deliveries;
 pub mod delivery;
 pub mod drill;
 pub mod due;

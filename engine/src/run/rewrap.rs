@@ -1,19 +1,20 @@
-//! What an account has under the master key, under another one: data keys and credentials. What they seal stays as it is.
+//! What an account has under the master key, under another one: data keys, credentials and secrets of webhooks. What they seal stays as it is.
 
 use futures::TryStreamExt;
 use serde_json::Map;
 
 use super::{
     RunContext, credential,
+    deliveries::signing,
     event::{self, Subject, event},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{ActivityKind, Credential, scope::AccountScope},
+    model::{ActivityKind, Credential, Webhook, scope::AccountScope, webhook::HOOKS},
     ports::{Condition, Keys, Query, SortRange},
     secret,
-    store::{self, key1},
-    tables::API_KEYS,
+    store::{self, Versioned, key1},
+    tables::{API_KEYS, WEBHOOKS},
 };
 
 /// Rows of one look.
@@ -24,7 +25,7 @@ const PAGE: usize = 200;
 pub struct Rewrapped {
     /// Data keys, or forms of them.
     pub data_keys: usize,
-    /// Credentials of sources.
+    /// Credentials of sources, and webhooks with their secrets.
     pub credentials: usize,
 }
 
@@ -41,6 +42,8 @@ pub async fn wrap_anew(ctx: &RunContext, scope: &AccountScope, new: &dyn Keys) -
         let changed = secret::wrap_anew(old, new, &context, &credential.sealed).await?;
         credentials += usize::from(write(ctx, scope, credential, changed).await?);
     }
+    let anew = async |context: &str, sealed: &str| secret::wrap_anew(&*ctx.ports.keys, new, context, sealed).await;
+    credentials += write_webhooks(ctx, scope, changed_webhooks(ctx, scope, anew).await?).await?;
     Ok(Rewrapped { data_keys, credentials })
 }
 
@@ -55,8 +58,10 @@ pub async fn finish(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result<
         let changed = secret::without_other_forms(&*ctx.ports.keys, &context, &credential.sealed).await?;
         changes.push((credential, changed));
     }
+    let own = async |context: &str, sealed: &str| secret::without_other_forms(&*ctx.ports.keys, context, sealed).await;
+    let webhooks = changed_webhooks(ctx, scope, own).await?;
     let data_keys = ctx.snapshots.remove_other_key_forms(scope).await?;
-    let mut credentials = 0;
+    let mut credentials = write_webhooks(ctx, scope, webhooks).await?;
     for (credential, changed) in changes {
         credentials += usize::from(write(ctx, scope, credential, changed).await?);
     }
@@ -107,4 +112,44 @@ async fn write(
     let row = Credential { sealed, ..now.row };
     ctx.store.transact(scope, vec![store::put(&row, Condition::Version(now.version))?]).await?;
     Ok(true)
+}
+
+/// The account's webhooks whose secrets `change` seals otherwise.
+async fn changed_webhooks(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    change: impl AsyncFn(&str, &str) -> Result<Option<String>>,
+) -> Result<Vec<Versioned<Webhook>>> {
+    let query = Query {
+        table: &WEBHOOKS,
+        index: None,
+        partition: scope.account_id().to_string(),
+        sort: SortRange::Prefix(HOOKS.to_owned()),
+        descending: false,
+        limit: PAGE,
+        after: None,
+    };
+    let mut changed = Vec::new();
+    for mut found in ctx.store.query::<Webhook>(scope, query).await?.rows {
+        let context = signing::context(found.row.account_id, found.row.webhook_id);
+        let before = found.row.clone();
+        let former = found.row.former.iter_mut().map(|former| &mut former.sealed);
+        for sealed in std::iter::once(&mut found.row.sealed).chain(former) {
+            if let Some(other) = change(&context, sealed).await? {
+                *sealed = other;
+            }
+        }
+        if found.row != before {
+            changed.push(found);
+        }
+    }
+    Ok(changed)
+}
+
+/// Returns how many; `Conflict` when one changed meanwhile.
+async fn write_webhooks(ctx: &RunContext, scope: &AccountScope, webhooks: Vec<Versioned<Webhook>>) -> Result<usize> {
+    for Versioned { row, version } in &webhooks {
+        ctx.store.transact(scope, vec![store::put(row, Condition::Version(*version))?]).await?;
+    }
+    Ok(webhooks.len())
 }

@@ -76,16 +76,22 @@ impl App {
 
     /// Serves everything, with the identity that `identity` makes in place of the embedded one.
     pub async fn start_with(identity: impl FnOnce(&Ports) -> Option<Arc<dyn Identity>>) -> Self {
-        Self::begin(identity, Plans::default(), None).await
+        Self::begin(identity, AddressGuard::person(), Plans::default(), None).await
+    }
+
+    /// Serves everything, with another guard of addresses.
+    pub async fn start_behind(guard: AddressGuard) -> Self {
+        Self::begin(|_| None, guard, Plans::default(), None).await
     }
 
     /// Serves everything, under plans, with payments where there is somebody to make them.
     pub async fn start_selling(plans: Plans, stripe: Option<StripeSettings>) -> Self {
-        Self::begin(|_| None, plans, stripe).await
+        Self::begin(|_| None, AddressGuard::person(), plans, stripe).await
     }
 
     async fn begin(
         identity: impl FnOnce(&Ports) -> Option<Arc<dyn Identity>>,
+        guard: AddressGuard,
         plans: Plans,
         stripe: Option<StripeSettings>,
     ) -> Self {
@@ -96,7 +102,9 @@ impl App {
             ports.identity = identity;
         }
         let system = SystemScope::of_this_process();
-        let ctx = Arc::new(world(&ports, system, plans));
+        let http = HttpClientBuilder::new(guard).build().unwrap();
+        let settings = RunSettings { plans, ..RunSettings::default() };
+        let ctx = Arc::new(RunContext { http, settings, ..world(&ports, system) });
         let (server, downloads) = serve(ctx.clone(), stripe);
         let store = Store::new(ports.tables.clone());
         let relay = tokio::spawn({
@@ -273,7 +281,8 @@ impl Worker {
     }
 }
 
-fn world(ports: &Ports, system: SystemScope, plans: Plans) -> RunContext {
+/// What a process over these ports is handed.
+pub fn world(ports: &Ports, system: SystemScope) -> RunContext {
     RunContext {
         ports: ports.clone(),
         store: Store::new(ports.tables.clone()),
@@ -286,7 +295,7 @@ fn world(ports: &Ports, system: SystemScope, plans: Plans) -> RunContext {
             .build()
             .unwrap(),
         loaded: Loaded::default(),
-        settings: RunSettings { plans, ..RunSettings::default() },
+        settings: RunSettings::default(),
         places: Places::of(&RunSettings::default()),
         turns: Turns::default(),
         worker_id: WorkerId::new(&*ports.clock, &*ports.random),

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model::{AccountId, scope::Scope},
     ports::{Clock, Item, ItemPage, Key, Query, Tables, Write},
-    tables::{API_KEYS, OAUTH_STATES, TableSchema},
+    tables::{API_KEYS, OAUTH_STATES, TableSchema, WEBHOOKS},
 };
 
 pub(super) use self::{query::page, schema::set_up, writes::Writes};
@@ -34,10 +34,11 @@ impl EmbeddedTables {
     }
 }
 
-/// The accounts that have credentials or access keys.
+/// The accounts that have credentials, access keys or webhooks.
 pub(super) fn accounts_with_keys(connection: &Connection) -> Result<Vec<AccountId>> {
-    let table = &TableSql::of(&API_KEYS)?.name;
-    let mut select = connection.prepare(&format!("SELECT DISTINCT account_id FROM {table}")).map_err(failed)?;
+    let (keys, webhooks) = (&TableSql::of(&API_KEYS)?.name, &TableSql::of(&WEBHOOKS)?.name);
+    let select = format!("SELECT account_id FROM {keys} UNION SELECT account_id FROM {webhooks}");
+    let mut select = connection.prepare(&select).map_err(failed)?;
     let ids: Vec<String> = select.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(failed)?;
     Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
 }
