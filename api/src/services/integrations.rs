@@ -40,7 +40,7 @@ pub struct IntegrationDetail {
     #[schema(required = false)]
     scopes: Vec<String>,
     /// JSON schema (draft 7) of a source's settings; secret fields carry `airbyte_secret`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = schemas::JsonObject)]
     settings_schema: Value,
 }
 
