@@ -35,7 +35,7 @@ pub fn close_requests(document: &mut OpenApi) {
     let mut names = BTreeSet::new();
     let mut waiting: Vec<Value> = Vec::new();
     for item in document.paths.paths.values() {
-        let operations = [&item.post, &item.patch];
+        let operations = [&item.post, &item.put, &item.patch];
         let bodies = operations.into_iter().flatten().filter_map(|operation| operation.request_body.as_ref());
         waiting.extend(bodies.filter_map(|body| serde_json::to_value(body).ok()));
     }
