@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema, openapi::path::ParameterIn};
 
 use crate::{
     check::Schema,
+    closed::close,
     problem::{FieldProblem, Problem},
 };
 
@@ -117,6 +118,7 @@ fn depth(bytes: &[u8]) -> usize {
 fn schema_of<T: ToSchema>() -> Schema {
     let mut named = Vec::new();
     T::schemas(&mut named);
+    named.iter_mut().for_each(|(_, schema)| close(schema));
     let components = named.into_iter().map(|(name, schema)| (name, to_json(&schema))).collect::<Map<_, _>>();
     Schema::new(to_json(&T::schema()), Value::Object(components))
 }

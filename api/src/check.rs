@@ -3,6 +3,7 @@
 //!
 //! Knows the part of JSON Schema that utoipa writes for request types.
 
+use listbackup_engine::model::user::normal_address;
 use serde_json::Value;
 
 use crate::problem::FieldProblem;
@@ -13,7 +14,8 @@ pub struct Schema {
     components: Value,
 }
 
-const REFERENCE_PREFIX: &str = "#/components/schemas/";
+/// What references to named schemas begin with.
+pub const REFERENCE_PREFIX: &str = "#/components/schemas/";
 
 impl Schema {
     /// From the schema of a type and an object of the named schemas under it.
@@ -81,6 +83,9 @@ impl Schema {
 
     /// A variant whose tag fits is the one that was meant; without one, the first whose type fits.
     fn one_of(&self, variants: &[Value], input: &Value, pointer: &str, found: &mut Found) {
+        if input.is_null() && variants.iter().any(|variant| variant["type"] == "null") {
+            return;
+        }
         let mut tags = Vec::new();
         for variant in variants {
             let variant = self.resolve(variant);
@@ -168,6 +173,7 @@ fn type_words(schema_type: &Value) -> String {
 fn string(schema: &Value, text: &str, pointer: &str, found: &mut Found) {
     bounds(schema, ["minLength", "maxLength"], text.chars().count(), "characters", pointer, found);
     match schema["format"].as_str() {
+        Some("email") if normal_address(text).is_none() => found.add(pointer, "must be an e-mail address"),
         Some("date-time") if text.parse::<jiff::Timestamp>().is_err() => {
             found.add(pointer, "must be an instant with its zone, such as 2030-01-31T08:00:00Z");
         }
@@ -182,6 +188,13 @@ fn string(schema: &Value, text: &str, pointer: &str, found: &mut Found) {
 }
 
 fn number(schema: &Value, input: &Value, pointer: &str, found: &mut Found) {
+    let greatest = match schema["format"].as_str() {
+        Some("int32") => i64::from(i32::MAX),
+        _ => i64::MAX,
+    };
+    if input.as_u64().is_some_and(|value| value > greatest.unsigned_abs()) {
+        return found.add(pointer, format!("must be at most {greatest}"));
+    }
     let Some(value) = input.as_f64() else { return };
     if schema["minimum"].as_f64().is_some_and(|least| value < least) {
         found.add(pointer, format!("must be at least {}", schema["minimum"]));

@@ -168,7 +168,12 @@ pub async fn no_such_route() -> HttpResponse {
     Problem::not_found().error_response()
 }
 
-/// The answer to a path that is in the table, but not with this method.
-pub async fn no_such_method() -> HttpResponse {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has no such method").error_response()
+/// The answer to a path that is in the table, but not with this method: `Allow` says which it has.
+pub async fn no_such_method(allowed: &str) -> HttpResponse {
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has no such method");
+    let mut answer = problem.error_response();
+    if let Ok(methods) = header::HeaderValue::from_str(allowed) {
+        answer.headers_mut().insert(header::ALLOW, methods);
+    }
+    answer
 }

@@ -17,6 +17,14 @@ use listbackup_engine::{
     tables::{OAUTH_STATES, Row, TableSchema},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    IntoParams,
+    openapi::{
+        ObjectBuilder, Required,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+        schema::{SchemaType, Type},
+    },
+};
 
 use crate::{
     caller::{Caller, hex},
@@ -39,11 +47,22 @@ impl FromRequest for IdempotencyKey {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let Some(value) = request.headers().get("idempotency-key") else { return ready(Ok(Self(None))) };
-        let text = value.to_str().ok().filter(|text| (1..=KEY_BYTES_MAX).contains(&text.len()));
+        let is_visible = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        let text = value.to_str().ok().filter(|text| (1..=KEY_BYTES_MAX).contains(&text.len())).filter(is_visible);
         ready(text.map(|text| Self(Some(text.to_owned()))).ok_or_else(|| {
             let detail = format!("the Idempotency-Key must have 1 to {KEY_BYTES_MAX} visible ASCII characters");
             Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
         }))
+    }
+}
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let form = format!("^[!-~]{{1,{KEY_BYTES_MAX}}}$");
+        let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).pattern(Some(form));
+        let key = ParameterBuilder::new().name("Idempotency-Key").parameter_in(ParameterIn::Header);
+        let about = "Stands for this request for a day: sent again with the same body, nothing is made twice.";
+        vec![key.required(Required::False).description(Some(about)).schema(Some(text)).build()]
     }
 }
 

@@ -10,6 +10,7 @@ pub mod caller;
 pub mod changes;
 pub mod check;
 pub mod cli;
+pub mod closed;
 pub mod config;
 pub mod csv;
 pub mod demo;

@@ -9,8 +9,8 @@ use listbackup_engine::model::{
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        Object, ObjectBuilder, RefOr, SchemaFormat,
-        schema::{Schema, SchemaType, Type},
+        KnownFormat, Object, ObjectBuilder, RefOr, SchemaFormat,
+        schema::{AdditionalProperties, Schema, SchemaType, Type},
     },
 };
 
@@ -81,10 +81,47 @@ impl<K: IdKind> ToSchema for IdText<K> {
     }
 }
 
+/// A JSON object with whatever fields; its schema says so, because generators of clients take a bare `object` for an empty one.
+pub struct JsonObject;
+
+impl PartialSchema for JsonObject {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Object));
+        object.additional_properties(Some(AdditionalProperties::FreeForm(true))).into()
+    }
+}
+
+impl ToSchema for JsonObject {}
+
+/// An e-mail address.
+pub struct EmailAddress;
+
+impl PartialSchema for EmailAddress {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).max_length(Some(254));
+        text.format(Some(SchemaFormat::KnownFormat(KnownFormat::Email))).into()
+    }
+}
+
+impl ToSchema for EmailAddress {}
+
+/// Bytes of a file; utoipa would call them a list of numbers.
+pub struct Binary;
+
+impl PartialSchema for Binary {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+        text.format(Some(SchemaFormat::Custom("binary".to_owned()))).into()
+    }
+}
+
+impl ToSchema for Binary {}
+
 fn id(prefix: &str) -> Object {
     ObjectBuilder::new()
         .schema_type(SchemaType::Type(Type::String))
         .format(Some(SchemaFormat::Custom(format!("{prefix}-id"))))
+        .pattern(Some(format!("^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$")))
         .examples([format!("{prefix}_01k9zt4m8x7q3v5n2r6w0y1abc")])
         .build()
 }

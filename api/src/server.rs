@@ -64,7 +64,12 @@ fn mount(config: &mut ServiceConfig, routes: Vec<Route>) {
         }
     }
     for (path, routes) in by_path {
-        let mut resource = web::resource(path).default_service(web::route().to(gate::no_such_method));
+        let allowed = routes.iter().map(|route| route.method.as_str()).collect::<Vec<_>>().join(", ");
+        let refuse = move || {
+            let allowed = allowed.clone();
+            async move { gate::no_such_method(&allowed).await }
+        };
+        let mut resource = web::resource(path).default_service(web::route().to(refuse));
         for route in routes {
             let (guard, scope) = (route.guard, KeyScope::of(route.service, &route.method));
             let admit = from_fn(move |request, next| gate::admit(guard, scope, request, next));

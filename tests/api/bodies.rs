@@ -60,6 +60,32 @@ async fn a_schedule_that_cannot_be_read_is_refused_where_it_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_is_refused_for_a_field_that_its_kind_does_not_have_and_a_policy_may_be_null() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let source = app.source(&ada, "Shop").await;
+    let job = |schedule| json!({ "name": "Shop", "source_id": source, "schedule": schedule, "catch_up": null });
+    let answer = ada.caller.post("/jobs", &job(json!({ "kind": "manual", "every_seconds": 60 }))).await;
+    assert_eq!(answer.pointers(), ["/schedule/every_seconds"], "{}", answer.text);
+    ada.caller.post("/jobs", &job(json!({ "kind": "manual" }))).await.expect(201);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_none_and_a_number_beyond_64_bits_are_refused_where_they_stand() {
+    let app = App::start().await;
+    let nobody = app.nobody();
+    for path in ["/auth/reset", "/auth/verify/resend"] {
+        assert_eq!(nobody.post(path, &json!({ "email": "ada" })).await.pointers(), ["/email"], "{path}");
+    }
+    let ada = app.person("ada").await;
+    assert_eq!(ada.caller.get("/activity/chain?after=9223372036854775808").await.pointers(), ["?after"]);
+    let keyed = ada.caller.with("idempotency-key", "with a space");
+    assert_eq!(keyed.post("/accounts", &json!({ "name": "Mine" })).await.status, 400);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_a_fitting_json_body_is_refused() {
     let app = App::start().await;
     let ada = app.person("ada").await;

@@ -83,7 +83,7 @@ pub async fn list(state: Data<AppState>, caller: Caller, page: Params<PageParams
 }
 
 /// Makes an account that is below none, with the caller as its owner. To work in it, switch to it.
-#[utoipa::path(post, path = "/accounts", request_body = NewAccount, responses(
+#[utoipa::path(post, path = "/accounts", request_body = NewAccount, params(IdempotencyKey), responses(
     (status = 201, description = "Made.", body = AccountView),
     (status = 409, description = "You own too many accounts already.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]

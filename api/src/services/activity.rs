@@ -13,7 +13,13 @@ use listbackup_engine::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{
+        ObjectBuilder, Ref, RefOr,
+        schema::{Schema, SchemaType, Type},
+    },
+};
 
 use super::Answer;
 use crate::{
@@ -24,6 +30,32 @@ use crate::{
     sse::{self, Following, first_id_of},
     state::AppState,
 };
+
+/// An event in a stream of server-sent events, as its lines say it.
+pub struct EventFrame;
+
+impl PartialSchema for EventFrame {
+    fn schema() -> RefOr<Schema> {
+        let text = || ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+        let view = Ref::from_schema_name(EventView::name());
+        let data = text().content_media_type("application/json").content_schema(Some(view));
+        ObjectBuilder::new()
+            .description(Some("A server-sent event."))
+            .property("id", text().description(Some("For `Last-Event-ID`; `run.progress` has none: it is not kept.")))
+            .property("event", text().description(Some("Its kind.")))
+            .property("data", data.description(Some("The event as JSON.")))
+            .required("event")
+            .required("data")
+            .into()
+    }
+}
+
+impl ToSchema for EventFrame {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((EventView::name().into_owned(), EventView::schema()));
+        EventView::schemas(schemas);
+    }
+}
 
 /// One event.
 #[derive(Serialize, ToSchema)]
@@ -112,7 +144,7 @@ pub async fn list(state: Data<AppState>, caller: Caller, params: Params<Activity
 /// With `Last-Event-ID`, what came after that event goes first. `run.progress` events have no id: they are not kept.
 #[utoipa::path(get, path = "/activity/stream",
     params(("Last-Event-ID" = Option<String>, Header, description = "The last event that the reader has.")),
-    responses((status = 200, description = "An endless stream; each event's data is an `EventView`.", body = EventView,
+    responses((status = 200, description = "An endless stream; each event's data is an `EventView`.", body = EventFrame,
         content_type = "text/event-stream")))]
 pub async fn stream(state: Data<AppState>, caller: Caller, request: HttpRequest) -> HttpResponse {
     let following = Following { run_id: None, job_id: None, since_ms: state.now().as_millisecond() };

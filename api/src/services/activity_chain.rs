@@ -55,7 +55,7 @@ pub struct ChainView {
     /// Its end, read before the rows.
     head: ChainHeadView,
     /// Rows in the order of their places, each with all of its attributes: what digests are computed over.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<schemas::JsonObject>)]
     rows: Vec<Map<String, Value>>,
 }
 

@@ -30,8 +30,12 @@ pub struct Registration {
     /// At least ten characters.
     #[schema(value_type = String, format = Password, min_length = 10, max_length = 200)]
     password: SecretString,
-    /// Their name, for people.
-    #[schema(min_length = 1, max_length = 200)]
+    /// Their name, for people: one line.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: String,
 }
 

@@ -70,7 +70,7 @@ fn root() -> String {
 /// Changes to another plan, or resumes a subscription that was cancelled and has not ended.
 ///
 /// Nothing that is there is taken away by a smaller plan: only more of it is refused.
-#[utoipa::path(post, path = "/billing/subscription", request_body = PlanChoice, responses(
+#[utoipa::path(post, path = "/billing/subscription", request_body = PlanChoice, params(IdempotencyKey), responses(
     (status = 200, description = "The subscription as it is now.", body = SubscriptionView),
     (status = 409, description = "There are no payments here (`payments_off`), another account pays (`paid_elsewhere`), or there is no \
         subscription (`no_subscription`).", body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
@@ -93,7 +93,7 @@ pub async fn change(
 }
 
 /// Cancels the subscription: it ends with the period that is paid, and can be resumed until then.
-#[utoipa::path(delete, path = "/billing/subscription", responses(
+#[utoipa::path(delete, path = "/billing/subscription", params(IdempotencyKey), responses(
     (status = 200, description = "The subscription as it is now.", body = SubscriptionView),
     (status = 409, description = "There are no payments here (`payments_off`), another account pays (`paid_elsewhere`), or there is no \
         subscription (`no_subscription`).", body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
@@ -107,7 +107,7 @@ pub async fn cancel(state: Data<AppState>, caller: Caller, idempotency: Idempote
 }
 
 /// Begins a subscription: send the person to the page in the answer. The plan holds once it is paid there.
-#[utoipa::path(post, path = "/billing/checkout", request_body = Checkout, responses(
+#[utoipa::path(post, path = "/billing/checkout", request_body = Checkout, params(IdempotencyKey), responses(
     (status = 200, description = "Where to pay.", body = Visit),
     (status = 409, description = "There are no payments here (`payments_off`), another account pays (`paid_elsewhere`), or there is a \
         subscription already (`already_subscribed`).", body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
@@ -146,7 +146,7 @@ pub async fn check_out(
 }
 
 /// Opens the billing portal: cards, addresses and what is open are changed and paid there.
-#[utoipa::path(post, path = "/billing/portal", request_body = PortalVisit, responses(
+#[utoipa::path(post, path = "/billing/portal", request_body = PortalVisit, params(IdempotencyKey), responses(
     (status = 200, description = "Where to send the person.", body = Visit),
     (status = 409, description = "There are no payments here (`payments_off`), another account pays (`paid_elsewhere`), or nothing was \
         ever paid (`no_subscription`).", body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]

@@ -17,6 +17,7 @@ use crate::{
     caller::Caller,
     changes::{commit, told},
     problem::Problem,
+    schemas,
     state::AppState,
 };
 
@@ -25,7 +26,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct ContactsView {
     /// Their addresses.
-    #[schema(max_items = 10)]
+    #[schema(max_items = 10, value_type = Vec<schemas::EmailAddress>)]
     emails: Vec<String>,
 }
 

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::{Answer, source_views::NewSource, sources};
-use crate::{caller::Caller, problem::Problem, state::AppState};
+use crate::{caller::Caller, problem::Problem, schemas, state::AppState};
 
 /// A product that does not answer a test within this time has failed it.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -61,7 +61,7 @@ pub struct SourceStream {
     /// Path of the field that moves forward when a record changes; empty when there is none.
     cursor_field: Vec<String>,
     /// JSON schema of a record.
-    #[schema(value_type = Object)]
+    #[schema(value_type = schemas::JsonObject)]
     json_schema: Value,
 }
 

@@ -92,7 +92,7 @@ pub async fn list(state: Data<AppState>, caller: Caller, page: Params<PageParams
 }
 
 /// Orders an export. It can be downloaded at once, for 30 days.
-#[utoipa::path(post, path = "/data/exports", request_body = NewExport, responses(
+#[utoipa::path(post, path = "/data/exports", request_body = NewExport, params(IdempotencyKey), responses(
     (status = 201, description = "Ordered.", body = ExportView)))]
 pub async fn create(
     state: Data<AppState>,
@@ -138,7 +138,7 @@ pub async fn read(state: Data<AppState>, caller: Caller, id: Path<ExportId>) -> 
     params(("id" = String, Path, description = "The export's id.")),
     responses((status = 200, description = "The file, as an attachment.", content(
         (String = "application/jsonl"), (String = "text/csv"),
-        (Vec<u8> = "application/vnd.apache.parquet"), (Vec<u8> = "application/zip"))),
+        (crate::schemas::Binary = "application/vnd.apache.parquet"), (crate::schemas::Binary = "application/zip"))),
     (status = 429, description = "The account has as many downloads under way as it may; `Retry-After` says when to try again.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 503, description = "The server has; likewise.",

@@ -130,10 +130,10 @@ pub struct DownloadParams {
 #[utoipa::path(get, path = "/data/files/{id}/download",
     params(("id" = String, Path, description = "The file's id."), DownloadParams),
     responses((status = 200, description = "The records, or the bytes of the attachment.", content(
-        (String = "application/jsonl"), (String = "text/csv"), (Vec<u8> = "application/vnd.apache.parquet"),
-        (Vec<u8> = "application/octet-stream"))),
+        (String = "application/jsonl"), (String = "text/csv"), (crate::schemas::Binary = "application/vnd.apache.parquet"),
+        (crate::schemas::Binary = "application/octet-stream"), (crate::schemas::Binary = "*/*"))),
     (status = 206, description = "The part of the attachment that `Range` asks for.",
-        content((Vec<u8> = "application/octet-stream"))),
+        content((crate::schemas::Binary = "application/octet-stream"), (crate::schemas::Binary = "*/*"))),
     (status = 304, description = "The attachment has the `ETag` of `If-None-Match`."),
     (status = 429, description = "The account has as many downloads under way as it may; `Retry-After` says when to try again.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),

@@ -58,7 +58,7 @@ pub async fn list(
 
 /// Makes an account right below this one. Roles here hold there too.
 #[utoipa::path(post, path = "/accounts/{id}/children", request_body = NewAccount,
-    params(("id" = String, Path, description = "The account's id.")), responses(
+    params(IdempotencyKey, ("id" = String, Path, description = "The account's id.")), responses(
     (status = 201, description = "Made.", body = AccountView)))]
 pub async fn create(
     state: Data<AppState>,

@@ -46,7 +46,7 @@ pub struct VersionView {
 #[into_params(parameter_in = Query)]
 pub struct HistoryParams {
     /// Its source.
-    #[param(schema_with = schemas::source_id)]
+    #[param(value_type = String, format = "src-id", pattern = "^src_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     source_id: SourceId,
     /// Its stream.
     stream: String,
@@ -62,7 +62,9 @@ pub struct HistoryParams {
 /// The versions of a record, newest first. A page looks through so many snapshots as `limit` says and may hold no version, and
 /// still have a next page.
 #[utoipa::path(get, path = "/data/records/history", params(HistoryParams), responses(
-    (status = 200, description = "A page of versions.", body = Page<VersionView>)))]
+    (status = 200, description = "A page of versions.", body = Page<VersionView>),
+    (status = 404, description = "There is no such thing in this account.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn list(state: Data<AppState>, caller: Caller, params: Params<HistoryParams>) -> Answer<Page<VersionView>> {
     let HistoryParams { source_id, stream, key, limit, cursor } = params.0;
     let page = PageParams::of(limit, cursor);

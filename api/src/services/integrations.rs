@@ -50,7 +50,7 @@ pub struct IntegrationDetail {
     /// Names of its streams, as far as they are known without settings.
     streams: Vec<String>,
     /// JSON schema (draft 7) of a source's settings; secret fields carry `airbyte_secret`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = schemas::JsonObject)]
     settings_schema: Value,
 }
 

@@ -83,7 +83,7 @@ pub async fn list(
 
 /// Invites an address: a code goes to it, good once, within seven days.
 #[utoipa::path(post, path = "/accounts/{id}/invitations", request_body = NewInvitation,
-    params(("id" = String, Path, description = "The account's id.")), responses(
+    params(IdempotencyKey, ("id" = String, Path, description = "The account's id.")), responses(
     (status = 201, description = "Invited.", body = InvitationView),
     (status = 402, description = "The plan of who pays allows no more members (`plan_limit`).",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),

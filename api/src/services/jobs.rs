@@ -53,7 +53,7 @@ pub async fn list(state: Data<AppState>, caller: Caller, params: Params<JobParam
 }
 
 /// Makes a job.
-#[utoipa::path(post, path = "/jobs", request_body = NewJob, responses(
+#[utoipa::path(post, path = "/jobs", request_body = NewJob, params(IdempotencyKey), responses(
     (status = 201, description = "Made.", body = JobView)))]
 pub async fn create(
     state: Data<AppState>,

@@ -90,7 +90,7 @@ pub async fn list(state: Data<AppState>, caller: Caller, page: Params<PageParams
 }
 
 /// Makes an access key. Its secret is in this answer and nowhere else.
-#[utoipa::path(post, path = "/auth/keys", request_body = NewKey, responses(
+#[utoipa::path(post, path = "/auth/keys", request_body = NewKey, params(IdempotencyKey), responses(
     (status = 201, description = "Made. Keep the secret: it is not shown again.", body = KeyView)))]
 pub async fn create(
     state: Data<AppState>,

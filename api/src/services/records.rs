@@ -21,6 +21,7 @@ use crate::{
     changes::{commit, told},
     paging::{Page, PageParams},
     problem::Problem,
+    schemas,
     state::AppState,
 };
 
@@ -30,7 +31,7 @@ pub struct RecordView {
     /// Its key as text: a single number or string as it is, several values as a JSON array.
     key: String,
     /// The record as it was received: numbers keep their digits.
-    #[schema(value_type = Object)]
+    #[schema(value_type = schemas::JsonObject)]
     record: Box<RawValue>,
 }
 

@@ -164,7 +164,7 @@ pub struct RestoredRecord {
 /// Records that are gone are made again, under keys that the product chooses; references to them follow. Records that
 /// differ are changed back. Nothing is deleted. With an `Idempotency-Key`, a repeat answers with the first restore.
 #[utoipa::path(post, path = "/data/snapshots/{id}/restore",
-    params(("id" = String, Path, description = "The snapshot's id.")), request_body = NewRestore,
+    params(IdempotencyKey, ("id" = String, Path, description = "The snapshot's id.")), request_body = NewRestore,
     responses((status = 202, description = "Ordered; follow its run at `/runs/{id}/events`.", body = RestoreView),
     (status = 409, description = "The source is paused or waits for a sign-in, or its product cannot be written to.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]

@@ -22,7 +22,7 @@ use listbackup_engine::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Answer, activity::EventView, jobs, sources};
+use super::{Answer, activity::EventFrame, jobs, sources};
 use crate::{
     body::Params,
     caller::Caller,
@@ -189,7 +189,7 @@ pub async fn list(
 }
 
 /// Runs a job now. With an `Idempotency-Key`, a repeat answers with the run that the first request made.
-#[utoipa::path(post, path = "/jobs/{id}/run", params(("id" = String, Path, description = "The job's id.")),
+#[utoipa::path(post, path = "/jobs/{id}/run", params(IdempotencyKey, ("id" = String, Path, description = "The job's id.")),
     responses((status = 202, description = "Ordered; follow it at `/runs/{id}/events`.", body = RunView),
     (status = 402, description = "The plan of who pays allows no more runs (`plan_limit`), or a payment is missing (`payment_overdue`).",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
@@ -218,7 +218,7 @@ pub async fn read(state: Data<AppState>, caller: Caller, id: Path<RunId>) -> Ans
 #[utoipa::path(get, path = "/runs/{id}/events", params(("id" = String, Path, description = "The run's id."),
     ("Last-Event-ID" = Option<String>, Header, description = "The last event that the reader has.")),
     responses((status = 200, description = "A stream that ends with the run; each event's data is an `EventView`.",
-        body = EventView, content_type = "text/event-stream")))]
+        body = EventFrame, content_type = "text/event-stream")))]
 pub async fn events(
     state: Data<AppState>,
     caller: Caller,

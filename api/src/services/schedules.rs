@@ -37,7 +37,7 @@ pub enum ScheduleText {
     /// Every so many seconds, counted from the job's creation: no drift.
     Interval {
         /// At least a minute.
-        #[schema(minimum = 60)]
+        #[schema(minimum = 60, maximum = 316_224_000)]
         every_seconds: u64,
     },
 }

@@ -72,7 +72,9 @@ pub struct SearchParams {
 /// Finds files by their path, or records by a text in one of their values. A page looks at a bounded number of them: it may hold
 /// fewer than asked for, even none, and still have a next page.
 #[utoipa::path(get, path = "/data/search", params(SearchParams), responses(
-    (status = 200, description = "A page of what was found.", body = Page<FoundView>)))]
+    (status = 200, description = "A page of what was found.", body = Page<FoundView>),
+    (status = 404, description = "There is no such thing in this account.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn search(state: Data<AppState>, caller: Caller, params: Params<SearchParams>) -> Answer<Page<FoundView>> {
     let SearchParams { text, snapshot_id, stream, limit, cursor } = params.0;
     if text.is_empty() {

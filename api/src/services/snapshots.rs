@@ -113,7 +113,7 @@ pub struct SnapshotStream {
     /// Paths of the fields that make a record's key; empty when the record's digest is the key.
     primary_key: Vec<Vec<String>>,
     /// JSON schema of a record.
-    #[schema(value_type = Object)]
+    #[schema(value_type = schemas::JsonObject)]
     json_schema: Value,
 }
 

@@ -20,7 +20,7 @@ use crate::{caller::Caller, etag::IfMatch, idempotency::IdempotencyKey, problem:
 /// Runs a source now: by its first job, or by one that is made for it.
 ///
 /// With an `Idempotency-Key`, a repeat answers with the run that the first request made.
-#[utoipa::path(post, path = "/sources/{id}/sync", params(("id" = String, Path, description = "The source's id.")),
+#[utoipa::path(post, path = "/sources/{id}/sync", params(IdempotencyKey, ("id" = String, Path, description = "The source's id.")),
     responses((status = 202, description = "Ordered; follow it at `/runs/{id}/events`.", body = runs::RunView),
     (status = 402, description = "The plan of who pays allows no more runs (`plan_limit`), or a payment is missing (`payment_overdue`).",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),

@@ -20,7 +20,7 @@ pub struct SourceView {
     /// Name of the integration.
     integration: String,
     /// Settings without secrets.
-    #[schema(value_type = Object)]
+    #[schema(value_type = schemas::JsonObject)]
     settings: Value,
     /// Streams to read; all when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ pub struct NewSource {
     #[schema(max_length = 100)]
     pub integration: String,
     /// Settings by the integration's schema, secrets included; secrets are sealed and never shown again.
-    #[schema(value_type = Object)]
+    #[schema(value_type = schemas::JsonObject)]
     pub settings: Value,
     /// Streams to read; all when absent.
     #[schema(min_items = 1, max_items = 1000)]
@@ -108,7 +108,7 @@ pub struct SourceChanges {
     #[schema(min_length = 1, max_length = 200)]
     pub name: Option<String>,
     /// All settings anew; a secret that is left out keeps its value.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<schemas::JsonObject>)]
     pub settings: Option<Value>,
     /// Streams to read; `null` for all.
     #[serde(default, deserialize_with = "crate::body::given")]

@@ -70,7 +70,7 @@ pub async fn list(state: Data<AppState>, caller: Caller, params: Params<SourcePa
 }
 
 /// Connects a product. One that signs in by OAuth waits for `POST /integrations/{name}/oauth/start`.
-#[utoipa::path(post, path = "/sources", request_body = NewSource, responses(
+#[utoipa::path(post, path = "/sources", request_body = NewSource, params(IdempotencyKey), responses(
     (status = 201, description = "Made.", body = SourceView),
     (status = 402, description = "The plan of who pays allows no more sources, or no such retention (`plan_limit`).",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]

@@ -98,7 +98,7 @@ pub async fn version() -> Json<Version> {
 
 /// This document.
 #[utoipa::path(get, path = "/system/openapi.json", responses(
-    (status = 200, description = "The OpenAPI document.", body = Object)))]
+    (status = 200, description = "The OpenAPI document.", body = crate::schemas::JsonObject)))]
 pub async fn openapi(document: Data<OpenApiJson>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(document.0.clone())
 }
@@ -116,7 +116,7 @@ pub async fn metrics(state: Data<AppState>) -> HttpResponse {
 
 /// The public keys that access tokens are checked with (JWKS, RFC 7517).
 #[utoipa::path(get, path = "/.well-known/jwks.json", responses(
-    (status = 200, description = "The keys.", body = Object)))]
+    (status = 200, description = "The keys.", body = crate::schemas::JsonObject)))]
 pub async fn jwks(state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let document = state.ports.identity.jwks().await?;
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "public, max-age=300")).json(document))

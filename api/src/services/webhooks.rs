@@ -137,7 +137,7 @@ pub async fn list(state: Data<AppState>, caller: Caller, page: Params<PageParams
 }
 
 /// Makes a webhook. What happens from now on is sent to it, signed as [Standard Webhooks](https://www.standardwebhooks.com) says.
-#[utoipa::path(post, path = "/webhooks", request_body = NewWebhook, responses(
+#[utoipa::path(post, path = "/webhooks", request_body = NewWebhook, params(IdempotencyKey), responses(
     (status = 201, description = "Made. Keep the secret: it is not shown again.", body = WebhookView),
     (status = 409, description = "The account has as many webhooks as it may.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]

@@ -26,8 +26,9 @@ pub(super) fn check(email: &str, password: &SecretString, name: &str) -> Result<
     for message in weaknesses(password) {
         problem("/password", message);
     }
+    let has_control = name.chars().any(char::is_control);
     let name = name.trim();
-    if name.is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+    if name.is_empty() || name.chars().count() > MAX_NAME_CHARS || has_control {
         problem("/name", format!("must be one line of 1 to {MAX_NAME_CHARS} characters"));
     }
     match address {

@@ -18,7 +18,7 @@ mod moto;
 pub mod oidc_provider;
 pub mod process;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
 use serde_json::Value;
 
@@ -44,6 +44,21 @@ pub fn tool(name: &str) -> Result<PathBuf, String> {
     let tool = python()?.with_file_name(name);
     if tool.exists() { Ok(tool) } else { Err(format!("{name} is missing: run tests/run")) }
 }
+
+/// Where the packages of `tests/support/servers/package.json` are.
+pub fn node_packages() -> Result<PathBuf, String> {
+    let has_node = Command::new("node").arg("--version").output().is_ok_and(|output| output.status.success());
+    let packages = cache()?.join("node/node_modules");
+    if has_node && packages.exists() { Ok(packages) } else { Err(NO_NODE.into()) }
+}
+
+/// A program that comes with those packages.
+pub fn node_tool(name: &str) -> Result<PathBuf, String> {
+    let tool = node_packages()?.join(".bin").join(name);
+    if tool.exists() { Ok(tool) } else { Err(NO_NODE.into()) }
+}
+
+const NO_NODE: &str = "Node.js or the packages of tests/support/servers/package.json are missing: run tests/run";
 
 /// An empty account of AWS, served by ministack, with nothing made in it.
 ///

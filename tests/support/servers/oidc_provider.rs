@@ -1,6 +1,6 @@
 //! oidc-provider, a certified OAuth 2 server, with a small product beside it that takes its tokens.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::{
     StatusCode, Url,
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{Records, by_key, cache, process::Server};
+use super::{NO_NODE, Records, by_key, node_packages, process::Server};
 
 /// Longest wait for what must come.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -62,16 +62,7 @@ pub enum Browser {
 
 /// Says what is missing, if anything is.
 pub fn installed() -> Result<(), String> {
-    let has_node = Command::new("node").arg("--version").output().is_ok_and(|output| output.status.success());
-    if has_node && packages()?.join("oidc-provider").exists() {
-        Ok(())
-    } else {
-        Err("Node.js or the packages of tests/support/servers/package.json are missing: run tests/run".into())
-    }
-}
-
-fn packages() -> Result<PathBuf, String> {
-    Ok(cache()?.join("node/node_modules"))
+    if node_packages()?.join("oidc-provider").exists() { Ok(()) } else { Err(NO_NODE.into()) }
 }
 
 impl OidcProvider {
@@ -79,7 +70,7 @@ impl OidcProvider {
     #[expect(clippy::disallowed_methods, reason = "a test's own browser follows redirects by itself")]
     pub fn start(redirect_uris: &[&str]) -> Self {
         let script = "tests/support/servers/serve_oidc_provider.mjs";
-        let packages = packages().expect("`installed` was asked before");
+        let packages = node_packages().expect("`installed` was asked before");
         let environment =
             [("NODE_PACKAGES", packages.into_os_string()), ("REDIRECT_URIS", redirect_uris.join(" ").into())];
         let server = Server::start(&["node", script], &environment);
