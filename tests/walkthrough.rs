@@ -32,6 +32,20 @@ async fn until(customer: &Customer, path: &str, wanted: impl Fn(&Value) -> bool)
     tokio::time::timeout(kit::PATIENCE, asks).await.expect("it comes soon")
 }
 
+/// The plan's limit, a subscription, and a larger one.
+async fn pays(place: &Place, ada: &Customer) {
+    let refused = ada.caller.post("/sources", &place.by_key("More")).await;
+    assert_eq!(refused.expect(402)["code"], "plan_limit");
+    ada.subscribe(place, "team").await;
+    until(ada, "/billing/subscription", |shown| shown["plan"]["name"] == "team").await;
+    ada.post("/sources", &place.by_key("More"), 201).await;
+    ada.caller.post("/sources", &place.by_key("Even more")).await.expect(402);
+    ada.post("/billing/subscription", &json!({ "plan": "firm" }), 200).await;
+    until(ada, "/billing/subscription", |shown| shown["plan"]["name"] == "firm").await;
+    ada.post("/sources", &place.by_key("Even more"), 201).await;
+    assert_eq!(ada.get("/billing/invoices").await["items"][0]["status"], "paid");
+}
+
 #[tokio::test]
 async fn a_new_customer_registers_backs_up_pays_looks_back_and_leaves() {
     if let Err(reason) = servers::localstripe::installed() {
@@ -73,17 +87,7 @@ async fn a_new_customer_registers_backs_up_pays_looks_back_and_leaves() {
     let file = ada.export(&second, "contacts").await;
     assert_eq!(file, place.truth("contacts").await);
 
-    // The plan's limit, a subscription, and a larger one.
-    let refused = ada.caller.post("/sources", &place.by_key("More")).await;
-    assert_eq!(refused.expect(402)["code"], "plan_limit");
-    ada.subscribe(&place, "team").await;
-    until(&ada, "/billing/subscription", |shown| shown["plan"]["name"] == "team").await;
-    ada.post("/sources", &place.by_key("More"), 201).await;
-    ada.caller.post("/sources", &place.by_key("Even more")).await.expect(402);
-    ada.post("/billing/subscription", &json!({ "plan": "firm" }), 200).await;
-    until(&ada, "/billing/subscription", |shown| shown["plan"]["name"] == "firm").await;
-    ada.post("/sources", &place.by_key("Even more"), 201).await;
-    assert_eq!(ada.get("/billing/invoices").await["items"][0]["status"], "paid");
+    pays(&place, &ada).await;
 
     // What it came to.
     let overview = until(&ada, "/analytics/overview", |shown| shown["runs"]["succeeded"] == 2).await;
