@@ -52,8 +52,7 @@ async fn who_pays_at_the_checkout_has_the_plan_and_sees_what_was_paid() {
     let again = ada.caller.post("/billing/checkout", &json!({ "plan": "firm" })).await;
     assert_eq!(again.expect(409)["code"], "already_subscribed");
     assert_eq!(kinds(&ada).await, ["billing.subscription_changed"]);
-    let letters = shop.app.letters_to(&ada.email);
-    assert!(letters.iter().any(|letter| letter.contains("From now on the plan team holds.")), "{letters:?}");
+    shop.letter(&ada.email, "From now on the plan team holds.").await;
     shop.app.stop().await;
 }
 
@@ -127,8 +126,7 @@ async fn an_unpaid_account_keeps_its_data_and_backups_stop_after_a_week_until_it
     shop.stripe.door(&format!("subscriptions/{id}/renew"), &[]).await;
     let unpaid = until(&ada.caller, "/billing/subscription", |shown| shown["status"] == "past_due").await;
     assert!(unpaid["runs_stop_at"].is_string() && unpaid["plan"]["name"] == "team", "{unpaid}");
-    let letters = shop.app.letters_to(&ada.email);
-    assert!(letters.iter().any(|letter| letter.contains("A payment for ListBackup failed")), "{letters:?}");
+    shop.letter(&ada.email, "A payment for ListBackup failed").await;
     ada.caller.post(&format!("{job}/run"), &json!({})).await.expect(202);
 
     shop.unpaid_for(ada.account_id, SignedDuration::from_hours(7 * 24 + 1)).await;

@@ -77,6 +77,16 @@ impl Shop {
         id
     }
 
+    /// Waits for a letter that says this: letters go out after what they tell is written.
+    pub async fn letter(&self, email: &str, words: &str) {
+        let asks = async {
+            while !self.app.letters_to(email).iter().any(|letter| letter.contains(words)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(asks).await;
+    }
+
     /// The row of an account's standing.
     pub async fn standing(&self, account_id: AccountId) -> Versioned<PayingAccount> {
         self.app.store.get(&self.app.system, key(account_id, PayingAccount::KEY)).await.unwrap()

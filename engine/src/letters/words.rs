@@ -84,7 +84,9 @@ mod tests {
         assert_eq!(name(" Müller\r\n & \u{202e}Söhne\u{2028}GmbH "), "Müller & Söhne GmbH");
         assert_eq!(name("\u{200b}\n"), "(no name)");
         assert_eq!(name(&"x".repeat(60)), "x".repeat(60));
-        assert_eq!(name(&"ä b ".repeat(10_000)).chars().count(), 61);
+        // A space that nothing follows is not kept: 59 letters and the mark that it goes on.
+        assert_eq!(name(&"ä b ".repeat(10_000)).chars().count(), 60);
+        assert_eq!(name(&"ä".repeat(10_000)).chars().count(), 61);
     }
 
     #[test]
