@@ -7,7 +7,7 @@ use futures::future::join_all;
 use listbackup_connectors::{
     Connector, Integration, Link, ReadRequest, Settings,
     http::{
-        AddressGuard, HttpClientBuilder, Wire,
+        AddressGuard, HttpClientBuilder, Request, Wire,
         injector::{Injector, Seen},
         tape::{Replay, Secrets},
     },
@@ -176,4 +176,16 @@ async fn a_pause_that_the_product_asks_for_is_no_attempt_and_a_failure_is_one() 
     assert_eq!(read_after(&[(503, ""), (503, ""), (200, "")]).await, Err("retry"), "and no third one");
     assert_eq!(read_after(&[(429, ""), (429, ""), (200, "")]).await, Err("rate_limited"), "nobody said how long");
     assert_eq!(read_after(&[(429, "0")]).await, Err("rate_limited"), "a pause of nothing, for ever, has an end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_rate_is_told_once_by_whoever_reads() {
+    let http = HttpClientBuilder::new(AddressGuard::person()).build().unwrap();
+    let (mine, other) = (http.for_credential("theirs", 1.0).unwrap(), http.for_credential("theirs", 1.0).unwrap());
+    mine.budget().unwrap().pause(Duration::from_secs(30));
+    let nowhere = Request::get("http://127.0.0.1:1/".parse().unwrap());
+    mine.clone().send_once(nowhere).await.unwrap_err();
+    let told = mine.take_waited_ms();
+    assert!((30_000..31_000).contains(&told), "{told}");
+    assert_eq!((mine.take_waited_ms(), other.take_waited_ms()), (0, 0));
 }

@@ -187,9 +187,9 @@ impl HttpClient {
     }
 
     /// Milliseconds in which requests of this client and its clones waited for the product's limits, those that waited at the same
-    /// time each.
-    pub fn waited_ms(&self) -> u64 {
-        self.waited_ms.load(Ordering::Relaxed)
+    /// time each, since somebody last took them.
+    pub fn take_waited_ms(&self) -> u64 {
+        self.waited_ms.swap(0, Ordering::Relaxed)
     }
 
     /// Counts a wait for the product's limits.

@@ -75,8 +75,6 @@ pub(crate) struct Run {
     failed: Vec<FailedItem>,
     /// Slices read, and slices known.
     slices: (u32, u32),
-    requests_told: u64,
-    waited_told_ms: u64,
     pages_since_position: usize,
 }
 
@@ -100,7 +98,6 @@ impl Run {
         let planner = stream.progress(&session, state.as_ref(), end)?;
         let end = planner.as_ref().map(|planner| planner.cursor().end);
         let recorder = stream.progress(&session, state.as_ref(), end)?;
-        let (requests_told, waited_told_ms) = (session.requests(), session.http.waited_ms());
         let mut run = Self {
             stream,
             session,
@@ -115,8 +112,6 @@ impl Run {
             next_id: 0,
             failed: Vec::new(),
             slices: (0, 0),
-            requests_told,
-            waited_told_ms,
             pages_since_position: usize::MAX,
         };
         if let Some(position) = position {
@@ -285,10 +280,6 @@ impl Run {
     }
 
     fn page(&mut self, batch: Batch) -> Page {
-        let requests = self.session.requests();
-        let told = requests.saturating_sub(std::mem::replace(&mut self.requests_told, requests));
-        let waited_ms = self.session.http.waited_ms();
-        let waited_ms = waited_ms.saturating_sub(std::mem::replace(&mut self.waited_told_ms, waited_ms));
         self.pages_since_position = self.pages_since_position.saturating_add(1);
         let is_due = self.pages_since_position > self.done.len() / ENTRIES_PER_PAGE;
         let position = is_due.then(|| self.position());
@@ -302,8 +293,9 @@ impl Run {
             position,
             progress: PageProgress {
                 bytes_received: batch.received,
-                requests: u32::try_from(told).unwrap_or(u32::MAX),
-                waited_ms,
+                // Of all streams that are read at the same time: whoever has a page next tells for all.
+                requests: u32::try_from(self.session.take_requests()).unwrap_or(u32::MAX),
+                waited_ms: self.session.http.take_waited_ms(),
                 slices_done: self.slices.0,
                 slices_known: self.slices.1,
             },

@@ -54,6 +54,8 @@ pub(crate) struct Session {
     /// What must not stand in an error.
     secrets: Arc<Secrets>,
     requests: Arc<AtomicU64>,
+    /// Those of them that no page told yet.
+    untold: Arc<AtomicU64>,
     /// Owners of tokens by what they sign in to, so that streams share them.
     tokens: Arc<Mutex<HashMap<String, TokenSource>>>,
     /// Reports that the product may be making at once.
@@ -83,6 +85,7 @@ impl Session {
             homes: Arc::default(),
             secrets: Arc::default(),
             requests: Arc::default(),
+            untold: Arc::default(),
             tokens: Arc::default(),
             logins: Arc::default(),
             pools: Arc::default(),
@@ -201,7 +204,7 @@ impl Session {
     /// As for [`HttpClient::send_once`].
     pub(crate) async fn send(&self, request: Request) -> Result<Response> {
         self.turn(&request).await?;
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.count_request();
         let response = self.http.send_once(request.clone()).await?;
         self.observe(&request, &response);
         Ok(response)
@@ -213,7 +216,7 @@ impl Session {
     /// As for [`HttpClient::open_once`].
     pub(crate) async fn open(&self, request: Request) -> Result<Opened> {
         self.turn(&request).await?;
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.count_request();
         let opened = self.http.open_once(request.clone()).await?;
         self.observe(&request, &opened.head);
         Ok(opened)
@@ -235,6 +238,16 @@ impl Session {
         if response.status.as_u16() >= 400 {
             self.secrets.learn_headers(&request.headers);
         }
+    }
+
+    fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.untold.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests sent since somebody last took them, for whichever stream.
+    pub(crate) fn take_requests(&self) -> u64 {
+        self.untold.swap(0, Ordering::Relaxed)
     }
 
     /// Requests sent so far.
