@@ -57,6 +57,24 @@ pub fn only_events() -> SortRange {
     SortRange::Prefix("evt_".to_owned())
 }
 
+/// What stands before the point in kinds of events.
+pub const FAMILIES: [&str; 14] = [
+    "account",
+    "member",
+    "user",
+    "key",
+    "integration",
+    "source",
+    "job",
+    "run",
+    "data",
+    "snapshot",
+    "storage",
+    "billing",
+    "webhook",
+    "activity",
+];
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ActivityKind {
@@ -358,4 +376,19 @@ impl ActivityKind {
 
 impl Row for ActivityEvent {
     const TABLE: &'static TableSchema = &ACTIVITY;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::FAMILIES;
+
+    #[test]
+    fn the_families_are_those_of_all_kinds() {
+        let renamed =
+            include_str!("activity.rs").lines().filter_map(|line| line.trim().strip_prefix("#[serde(rename = \""));
+        let kinds = renamed.filter_map(|line| line.split_once('.').map(|(family, _)| family));
+        assert_eq!(kinds.collect::<BTreeSet<_>>(), FAMILIES.into());
+    }
 }

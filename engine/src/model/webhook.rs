@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, ActivityEvent, ActivityKind, DeliveryId, EventId, WebhookId};
+use super::{AccountId, ActivityEvent, ActivityKind, DeliveryId, EventId, WebhookId, activity::FAMILIES};
 use crate::tables::{Row, TableSchema, WEBHOOKS};
 
 /// The one partition of the due index.
@@ -13,9 +13,6 @@ pub const DUE_SHARD: &str = "due";
 pub const HOOKS: &str = "hook#";
 /// So long a delivery is kept, in milliseconds.
 const KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
-/// What stands before the point in kinds of events.
-const FAMILIES: [&str; 12] =
-    ["account", "member", "user", "key", "source", "job", "run", "data", "snapshot", "storage", "webhook", "activity"];
 
 /// A webhook.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
