@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use listbackup_engine::{
     letters::{
-        AccessKeyExpiring, AccountDeletion, Alert, AlertKind, DeletionStage, FactorChange, InvitationFacts, Payment,
-        WebhookDisabled, access_key_expiring, account_deletion, alert, already_registered, invitation, no_account,
-        password_changed, payment, reset_code, second_factor_changed, verification, webhook_disabled,
+        AccountDeletion, Alert, AlertKind, DeletionStage, FactorChange, InvitationFacts, Payment, WebhookDisabled,
+        account_deletion, alert, already_registered, invitation, no_account, password_changed, payment, reset_code,
+        second_factor_changed, verification, webhook_disabled,
     },
     ports::Letter,
 };
@@ -30,7 +30,6 @@ fn all(words: &str) -> Vec<Letter> {
         second_factor_changed(TO, words, FactorChange::Off, at),
         invitation(TO, &InvitationFacts { account: words, code: CODE, expires_at: at, link }),
         webhook_disabled(TO, &WebhookDisabled { account: words, url: &url, failing_since: at, reason: words, link }),
-        access_key_expiring(TO, &AccessKeyExpiring { account: words, key: words, expires_at: at, link }),
     ];
     for stage in [DeletionStage::Announced { due_at: at }, DeletionStage::Recalled, DeletionStage::Done { at }] {
         all.push(account_deletion(TO, &AccountDeletion { account: words, by: words, stage, link }));

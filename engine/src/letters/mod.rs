@@ -8,17 +8,17 @@ mod alerts;
 mod billing;
 mod draft;
 mod families;
-mod keys;
 mod page;
 mod sign_in;
+mod webhooks;
 mod words;
 
 pub use self::{
     alerts::{Alert, AlertKind, alert},
     billing::{Payment, payment},
     families::{AccountDeletion, DeletionStage, InvitationFacts, account_deletion, invitation},
-    keys::{AccessKeyExpiring, WebhookDisabled, access_key_expiring, webhook_disabled},
     sign_in::{
         FactorChange, already_registered, no_account, password_changed, reset_code, second_factor_changed, verification,
     },
+    webhooks::{WebhookDisabled, webhook_disabled},
 };

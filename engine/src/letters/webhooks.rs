@@ -1,4 +1,4 @@
-//! Letters about what other programs use: webhooks and access keys.
+//! Letters about webhooks.
 
 use jiff::Timestamp;
 use url::Url;
@@ -21,19 +21,6 @@ pub struct WebhookDisabled<'a> {
     pub link: Option<&'a Url>,
 }
 
-/// An access key that ends soon.
-#[derive(Clone, Copy, Debug)]
-pub struct AccessKeyExpiring<'a> {
-    /// Name of the account.
-    pub account: &'a str,
-    /// Name of the key.
-    pub key: &'a str,
-    /// When it ends.
-    pub expires_at: Timestamp,
-    /// Where another one is made.
-    pub link: Option<&'a Url>,
-}
-
 /// To who looks after the account.
 pub fn webhook_disabled(to: &str, facts: &WebhookDisabled<'_>) -> Letter {
     let account = words::name(facts.account);
@@ -47,16 +34,5 @@ pub fn webhook_disabled(to: &str, facts: &WebhookDisabled<'_>) -> Letter {
         ])
         .say("Turn it on again when the other side takes messages; what was missed can be sent again.")
         .link("Look at the webhook", facts.link)
-        .write()
-}
-
-/// To who made the key.
-pub fn access_key_expiring(to: &str, facts: &AccessKeyExpiring<'_>) -> Letter {
-    let key = words::name(facts.key);
-    Draft::new(to, &format!("The access key {key} ends on {}", words::day(facts.expires_at)))
-        .say("An access key that you made ends soon. Whatever uses it is refused from then on.")
-        .facts([("Account", words::name(facts.account)), ("Access key", key), ("Ends", words::time(facts.expires_at))])
-        .say("If it is still used, make another one, put it in its place, and delete this one.")
-        .link("Make another key", facts.link)
         .write()
 }
