@@ -29,7 +29,7 @@ use crate::{
     crash_points::rows,
     followers,
     meddled::Fate,
-    mortal::{Life, Side},
+    mortal::{Life, Side, at_each_effect},
     scripted::Product,
     simulation::hour::Skewed,
     world::World,
@@ -256,15 +256,7 @@ async fn relay_and_die(ends_at: (u64, Side)) -> bool {
 
 #[tokio::test]
 async fn wherever_a_relay_dies_the_next_one_leaves_no_event_out_and_none_out_of_order() {
-    let mut points = 0;
-    for side in [Side::Before, Side::After] {
-        for number in 1.. {
-            if relay_and_die((number, side)).await {
-                break;
-            }
-            points += 1;
-        }
-    }
+    let points = at_each_effect(relay_and_die).await;
     println!("relay: {points} crash points");
     assert!(points >= 24, "a relay has more effects than that: {points}");
 }

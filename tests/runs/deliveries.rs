@@ -21,7 +21,7 @@ use crate::{
     activity::{head, linked, world},
     followers::keep,
     meddled::Fate,
-    mortal::{Life, Side},
+    mortal::{Life, Side, at_each_effect},
     world::World,
 };
 
@@ -116,15 +116,7 @@ async fn derive_and_die(ends_at: (u64, Side)) -> bool {
 
 #[tokio::test]
 async fn wherever_a_relay_dies_each_event_has_one_delivery_to_each_webhook_that_wants_it() {
-    let mut points = 0;
-    for side in [Side::Before, Side::After] {
-        for number in 1.. {
-            if derive_and_die((number, side)).await {
-                break;
-            }
-            points += 1;
-        }
-    }
+    let points = at_each_effect(derive_and_die).await;
     println!("deliveries: {points} crash points");
     assert!(points >= 20, "linking, telling and deriving have more effects than that: {points}");
 }

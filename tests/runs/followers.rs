@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     activity::{head, linked, world},
     meddled::Fate,
-    mortal::{Life, Side},
+    mortal::{Life, Side, at_each_effect},
     world::World,
 };
 
@@ -268,15 +268,7 @@ async fn count_and_die(ends_at: (u64, Side)) -> bool {
 
 #[tokio::test]
 async fn wherever_a_relay_dies_each_run_counts_once() {
-    let mut points = 0;
-    for side in [Side::Before, Side::After] {
-        for number in 1.. {
-            if count_and_die((number, side)).await {
-                break;
-            }
-            points += 1;
-        }
-    }
+    let points = at_each_effect(count_and_die).await;
     println!("followers: {points} crash points");
     assert!(points >= 20, "linking, telling and counting have more effects than that: {points}");
 }

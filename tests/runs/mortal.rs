@@ -89,3 +89,18 @@ impl Life {
         if self.has_ended() { pending().await } else { answer }
     }
 }
+
+/// Has something done by workers of which one dies just before each of its effects and one just after, until one survives since it has no
+/// further effect. Returns how many died.
+pub async fn at_each_effect(mut survives: impl AsyncFnMut((u64, Side)) -> bool) -> u64 {
+    let mut deaths = 0;
+    for side in [Side::Before, Side::After] {
+        for number in 1.. {
+            if survives((number, side)).await {
+                break;
+            }
+            deaths += 1;
+        }
+    }
+    deaths
+}
