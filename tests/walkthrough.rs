@@ -108,10 +108,13 @@ async fn a_new_customer_registers_backs_up_pays_looks_back_and_leaves() {
     assert_eq!(there.get(&format!("/data/snapshots/{second}")).await.status, 200);
     there.post("/sources", &place.by_key("Not theirs")).await.expect(403);
 
-    // And leaves.
-    let child = child["id"].as_str().expect("an id");
-    ada.caller.delete(&format!("/accounts/{account}")).await.expect(409);
-    ada.caller.post(&format!("/accounts/{child}/move"), &json!({ "parent_id": child })).await.expect(422);
-    let ended = ada.caller.delete(&format!("/accounts/{child}")).await;
+    // And leaves: nothing that was not named goes, and nobody pays for what is gone.
+    let path = format!("/accounts/{account}");
+    ada.caller.delete(&path).await.expect(409);
+    ada.caller.delete(&format!("/accounts/{}", child["id"].as_str().expect("an id"))).await.expect(202);
+    ada.caller.delete(&path).await.expect(409);
+    ada.caller.delete("/billing/subscription").await.expect(200);
+    let ended = ada.caller.delete(&path).await;
     assert!(ended.expect(202)["deletion"]["ends_at"].is_string());
+    ada.caller.post("/billing/subscription", &json!({ "plan": "team" })).await.expect(409);
 }

@@ -96,11 +96,13 @@ async fn a_deletion_is_announced_by_an_owner_and_can_be_called_off() {
     let kept = ada.caller.delete(&format!("{path}/deletion")).await;
     assert_eq!(kept.expect(200)["deletion"], Value::Null);
     ada.caller.delete(&format!("{path}/deletion")).await.expect(200);
-    ada.caller.post(&format!("{path}/children"), &json!({ "name": "In time" })).await.expect(201);
+    let below = ada.caller.post(&format!("{path}/children"), &json!({ "name": "In time" })).await;
     ada.caller.delete(&path).await.expect(409);
-    for kind in ["account.deletion_announced", "account.deletion_called_off"] {
+    ada.caller.delete(&format!("/accounts/{}", below.expect(201)["id"].as_str().unwrap())).await.expect(202);
+    ada.caller.delete(&path).await.expect(202);
+    for (kind, count) in [("account.deletion_announced", 2), ("account.deletion_called_off", 1)] {
         let told = ada.caller.get(&format!("/activity?kind={kind}")).await;
-        assert_eq!(told.expect(200)["items"].as_array().unwrap().len(), 1, "{kind}");
+        assert_eq!(told.expect(200)["items"].as_array().unwrap().len(), count, "{kind}");
     }
     app.stop().await;
 }

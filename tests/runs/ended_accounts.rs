@@ -5,7 +5,7 @@ use std::time::Duration;
 use listbackup_engine::{
     accounts::{Acting, Office},
     model::{Account, AccountId, ActivityEvent, ActivityKind, RunStatus},
-    ports::{Condition, Query, SortRange},
+    ports::{Clock, Condition, Query, SortRange},
     run::{RunContext, account_end, retention},
     snapshot::{paths, retain::MarkKind},
     store::{self, Store, key1},
@@ -15,7 +15,7 @@ use listbackup_engine::{
 use crate::{
     crash_points::rows,
     meddled::Fate,
-    mortal::{Life, Side},
+    mortal::{Life, at_each_effect},
     rules::{STREAM, finished, indexed, product},
     world::World,
 };
@@ -133,6 +133,31 @@ async fn after_its_grace_nothing_is_left_of_an_account_but_its_log_and_the_mark_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_account_goes_after_those_below_it_whichever_time_has_come_first() {
+    let ending = Ending::new(85).await;
+    let worker = ending.world.worker();
+    let scope = ending.world.system.account(ending.above);
+    let above = Acting { scope: &scope, ..ending.acting() };
+    ending.office(&worker).announce_end(above).await.expect("all below it are to go");
+    // The one below is put off for a day.
+    let snapshot_id = ending.world.source().await.head.expect("a snapshot").snapshot_id;
+    let (place, until) = ((ending.world.source_id, snapshot_id), ending.world.clock.now() + 30 * DAY + DAY / 2);
+    let hold = MarkKind::Hold { until: Some(until) };
+    retention::mark(&worker, &ending.world.scope, place, hold, "court", "a case").await.expect("a hold");
+    ending.world.clock.advance(30 * DAY);
+    for _ in 0..3 {
+        assert_eq!(account_end::end_due(&worker).await.expect("a look"), 0);
+    }
+    assert!(ending.account(ending.above).await.is_some());
+    ending.world.clock.advance(DAY);
+    let mut gone = 0;
+    for _ in 0..10 {
+        gone += account_end::end_due(&worker).await.expect("a look");
+    }
+    assert_eq!((gone, ending.account(ending.above).await), (2, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_calls_the_end_off_in_time_keeps_everything() {
     let ending = Ending::new(82).await;
     let worker = ending.world.worker();
@@ -170,28 +195,23 @@ async fn a_held_snapshot_puts_the_end_off_and_that_is_told_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_cut_off_at_any_step_of_an_end_is_followed_by_another_who_finishes_it() {
-    let mut points = 0;
-    for side in [Side::Before, Side::After] {
-        for number in 1.. {
-            let ending = Ending::new(84).await;
-            ending.world.clock.advance(30 * DAY);
-            let life = Life::new(Some((number, side)));
-            let mortal = ending.world.worker_with(Fate::Mortal(life.clone()).ports(&ending.world.ports));
-            let survived = tokio::select! {
-                biased;
-                () = carried_out(&mortal) => true,
-                _ = life.end() => false,
-            };
-            // The last step may have been the one that was cut off, so nothing may be left to do.
-            for _ in 0..5 {
-                account_end::end_due(&ending.world.worker()).await.expect("a look");
-            }
-            ending.assert_gone().await;
-            if survived {
-                break;
-            }
-            points += 1;
+    let points = at_each_effect(async |ends_at| {
+        let ending = Ending::new(84).await;
+        ending.world.clock.advance(30 * DAY);
+        let life = Life::new(Some(ends_at));
+        let mortal = ending.world.worker_with(Fate::Mortal(life.clone()).ports(&ending.world.ports));
+        let survived = tokio::select! {
+            biased;
+            () = carried_out(&mortal) => true,
+            _ = life.end() => false,
+        };
+        // The last step may have been the one that was cut off, so nothing may be left to do.
+        for _ in 0..5 {
+            account_end::end_due(&ending.world.worker()).await.expect("a look");
         }
-    }
+        ending.assert_gone().await;
+        survived
+    })
+    .await;
     assert!(points > 20, "an end has many steps: {points}");
 }

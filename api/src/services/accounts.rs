@@ -142,10 +142,11 @@ pub async fn update(
 /// Announces that an account will be deleted: 30 days later its data keys are destroyed, and nothing of it can be read any more.
 ///
 /// Until then all goes on as before, backups too, and an owner can call it off. Only an owner may, in person. Accounts below it are
-/// deleted or moved first. Snapshots under a legal hold or a lock put the end off until they are free.
+/// moved, or announced to be deleted too, first, and its own subscription is cancelled. Snapshots under a legal hold or a lock put the end
+/// off until they are free.
 #[utoipa::path(delete, path = "/accounts/{id}", params(("id" = String, Path, description = "The account's id.")), responses(
     (status = 202, description = "Announced, now or before.", body = AccountView),
-    (status = 409, description = "There are accounts below it.",
+    (status = 409, description = "There are accounts below it that are to stay, or its subscription goes on.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn delete(state: Data<AppState>, caller: Caller, id: Path<AccountId>) -> Result<HttpResponse, Problem> {
     let there = enter(&state, &caller, *id, Action::Own).await?;

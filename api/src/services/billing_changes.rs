@@ -6,7 +6,7 @@ use actix_web::{
 };
 use listbackup_engine::{
     billing::{Payer, Plan, standing::Books},
-    model::{User, billing::Subscription},
+    model::{Account, User, billing::Subscription},
     store::key1,
     token,
 };
@@ -83,6 +83,7 @@ pub async fn change(
     let books = books(&state)?;
     let price_id = price_of(&state, &body.value.plan)?;
     let subscription = own_subscription(&state, &caller).await?;
+    stays(&state, &caller).await?;
     let mut form = vec![("cancel_at_period_end", "false".to_owned())];
     if subscription.price_id != price_id {
         form.extend([("items[0][id]", subscription.item_id), ("items[0][price]", price_id)]);
@@ -129,6 +130,7 @@ pub async fn check_out(
         let detail = "this account has a subscription; change its plan by POST /billing/subscription";
         return Err(Problem::new(StatusCode::CONFLICT, "already_subscribed", detail));
     }
+    stays(&state, &caller).await?;
     let user = state.store.get::<User>(&state.system, key1(caller.user_id)).await?.row;
     let customer = books.customer(account_id, &user.name, &user.email).await?;
     let form = [
@@ -182,6 +184,15 @@ fn paid_here(caller: &Caller, payer: &Payer) -> Result<(), Problem> {
     let (name, id) = (&payer.account.name, payer.account.account_id);
     let detail = format!("the account \"{name}\" ({id}) pays for this one; change it there");
     Err(Problem::new(StatusCode::CONFLICT, "paid_elsewhere", detail))
+}
+
+/// An account that is to be deleted pays for nothing new.
+async fn stays(state: &AppState, caller: &Caller) -> Result<(), Problem> {
+    let account = state.store.get::<Account>(caller.scope(), key1(caller.account_id())).await?.row;
+    match account.ending {
+        Some(_) => Err(Problem::conflict("this account is to be deleted; call that off first")),
+        None => Ok(()),
+    }
 }
 
 fn no_subscription() -> Problem {

@@ -7,30 +7,34 @@ use serde_json::json;
 use super::{ATTEMPTS_MAX, Acting, Changed, Office, lost, never_still};
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Account, ActivityKind, Ending},
-    ports::Condition,
+    model::{Account, ActivityKind, Ending, billing::PayingAccount},
+    ports::{Condition, Query, SortRange},
     run::event,
-    store::{key1, put},
+    store::{key, key1, put},
+    tables::ACCOUNTS,
 };
 
 /// How long an announced end can be called off.
 pub const GRACE: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// The one partition of the index of accounts that are to be deleted.
 pub const SHARD: &str = "ending";
+/// Accounts that are read at a time.
+const PAGE: usize = 200;
 
 impl Office<'_> {
     /// Announces that the account will be deleted: after [`GRACE`] its keys are destroyed, and nothing of it can be read any more.
     /// Repeated, it changes nothing.
     ///
     /// # Errors
-    /// `Conflict` while there are accounts below it: those that are to go with it are deleted first, the others are moved.
+    /// `Conflict` while there are accounts below it that are to stay, and while it has a subscription that goes on.
     pub async fn announce_end(&self, acting: Acting<'_>) -> Result<Changed<Account>> {
         for _ in 0..ATTEMPTS_MAX {
             let found = self.store.get::<Account>(acting.scope, key1(acting.account_id())).await?;
             if found.row.ending.is_some() {
                 return Ok(Changed { row: found.row, events: Vec::new() });
             }
-            check_alone(&found.row)?;
+            self.check_below(acting, &found.row).await?;
+            self.check_subscription(acting).await?;
             let announced_at = self.ports.clock.now();
             let ends_at = announced_at + GRACE;
             let ending =
@@ -45,6 +49,45 @@ impl Office<'_> {
             }
         }
         Err(never_still())
+    }
+
+    /// All right below it are to be deleted as well: nobody deletes what they did not name. Its own end comes after theirs.
+    async fn check_below(&self, acting: Acting<'_>, account: &Account) -> Result<()> {
+        if account.children == 0 {
+            return Ok(());
+        }
+        let query = Query {
+            table: &ACCOUNTS,
+            index: Some("by-parent"),
+            partition: acting.account_id().to_string(),
+            sort: SortRange::All,
+            descending: false,
+            limit: PAGE,
+            after: None,
+        };
+        let below: Vec<Account> = self.store.all(self.system, query).await?;
+        let ending = below.iter().filter(|account| account.ending.is_some()).count();
+        let staying = (account.children as usize).saturating_sub(ending);
+        if staying == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "{staying} accounts right below this one are to stay: move those, and delete the ones that are to go with it first"
+        );
+        Err(Error::new(ErrorKind::Conflict, message))
+    }
+
+    /// Nobody pays for an account that is gone.
+    async fn check_subscription(&self, acting: Acting<'_>) -> Result<()> {
+        let place = key(acting.account_id(), PayingAccount::KEY);
+        let standing = self.store.find::<PayingAccount>(acting.scope, place).await?;
+        match standing.as_ref().and_then(|standing| standing.row.current()).filter(|current| !current.cancels) {
+            Some(_) => Err(Error::new(
+                ErrorKind::Conflict,
+                "its subscription goes on: cancel it first (DELETE /billing/subscription)",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Calls the end of the account off. Where none was announced, there is nothing to do.
@@ -70,15 +113,4 @@ impl Office<'_> {
         }
         Err(never_still())
     }
-}
-
-fn check_alone(account: &Account) -> Result<()> {
-    if account.children == 0 {
-        return Ok(());
-    }
-    let message = format!(
-        "{} accounts are right below this one: move those that are to stay, and delete the others first",
-        account.children
-    );
-    Err(Error::new(ErrorKind::Conflict, message))
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     accounts::{ending::SHARD, tree::counted},
     error::{ErrorKind, Result},
-    model::{Account, AccountId, ActivityEvent, ActivityKind, scope::AccountScope},
+    model::{Account, AccountId, ActivityEvent, ActivityKind, Ending, scope::AccountScope},
     ports::{Condition, Query, SortRange, WRITES_MAX, Write},
     store::{Versioned, key_of, key1},
     tables::{
@@ -113,7 +113,9 @@ async fn go_on(ctx: &RunContext, scope: &AccountScope) -> Result<bool> {
 async fn begin(ctx: &RunContext, scope: &AccountScope) -> Result<bool> {
     let now = ctx.ports.clock.now();
     update(&ctx.store, scope, key1(scope.account_id()), |mut account: Account| {
-        let Some(ending) = account.ending.as_mut().filter(|ending| ending.ends_at <= now) else {
+        // Those below go first: each has an end of its own.
+        let is_time = |ending: &&mut Ending| ending.ends_at <= now;
+        let Some(ending) = account.ending.as_mut().filter(is_time).filter(|_| account.children == 0) else {
             return Ok(Decision::Keep(false));
         };
         if ending.has_begun {
