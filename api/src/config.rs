@@ -38,6 +38,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// Lets a collector read the metrics from afar.
     pub metrics_token: Option<SecretString>,
+    /// Networks of proxies before the API.
+    pub proxies: Vec<Network>,
     /// Private networks that connectors may reach.
     pub networks: Vec<Network>,
     /// Downloads at a time.
@@ -86,6 +88,7 @@ impl Config {
             metrics_token: from
                 .parsed_if(&table::METRICS_TOKEN, |token: &String| token.len() >= TOKEN_BYTES_MIN)
                 .map(SecretString::from),
+            proxies: from.list(&table::TRUSTED_PROXIES),
             networks: from.list(&table::ALLOW_NETWORKS),
             downloads: DownloadLimits {
                 total: from.parsed(&table::DOWNLOADS_MAX).unwrap_or(DownloadLimits::DEFAULT.total),
@@ -242,6 +245,7 @@ mod tests {
             ("LISTBACKUP_PUBLIC_URL", "https://backup.example"),
             ("LISTBACKUP_SERVICES", "auth, jobs"),
             ("LISTBACKUP_METRICS_TOKEN", "0123456789abcdef"),
+            ("LISTBACKUP_TRUSTED_PROXIES", "10.2.0.0/16"),
             ("LISTBACKUP_ALLOW_NETWORKS", "10.1.0.0/16,fd00::/8"),
             ("LISTBACKUP_DOWNLOADS_MAX", "2"),
             ("LISTBACKUP_DOWNLOADS_PER_ACCOUNT", "1"),
@@ -260,6 +264,7 @@ mod tests {
             (config.networks.len(), config.downloads.total.get(), config.downloads.per_account.get()),
             (2, 2, 1)
         );
+        assert_eq!(config.proxies, ["10.2.0.0/16".parse().unwrap()]);
         let run = config.worker().run;
         assert_eq!((run.slots, run.slots_per_account, run.slots_per_integration), (10, Some(3), Some(5)));
         assert_eq!(run.drain_deadline, Duration::from_secs(100));

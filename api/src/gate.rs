@@ -83,10 +83,7 @@ fn is_this_machine(address: IpAddr) -> bool {
 }
 
 fn state_of(request: &ServiceRequest) -> Result<&AppState, Problem> {
-    request
-        .app_data::<Data<AppState>>()
-        .map(|state| &***state)
-        .ok_or_else(|| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bug", "the server was built without its state"))
+    request.app_data::<Data<AppState>>().map(|state| &***state).ok_or_else(Problem::without_state)
 }
 
 /// Gives the request its id, writes the document of a problem, sets the headers that every answer has, and counts.

@@ -39,4 +39,5 @@ pub mod services;
 pub mod signal;
 pub mod sse;
 pub mod state;
+pub mod strangers;
 pub mod worker;

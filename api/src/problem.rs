@@ -80,6 +80,11 @@ impl Problem {
         FieldProblem { pointer: pointer.into(), detail: detail.into() }
     }
 
+    /// 500 for a mistake of ours in building the server.
+    pub fn without_state() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "bug", "the server was built without its state")
+    }
+
     /// No such thing in this account (404). Says nothing of other accounts.
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such thing here")

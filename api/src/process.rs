@@ -52,6 +52,7 @@ impl Process {
                 .map_err(|error| Error::new(ErrorKind::Invalid, format!("the public address is no URL: {error}")))?,
             services,
             metrics_token: config.metrics_token.clone(),
+            proxies: config.proxies.clone(),
             stripe: config.stripe.clone(),
         };
         let state = AppState::new(ctx.clone(), settings, metrics).limiting_downloads(config.downloads);

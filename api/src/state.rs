@@ -10,6 +10,7 @@ use listbackup_engine::{
         Allowance, Plans,
         stripe::{Stripe, StripeSettings},
     },
+    connectors::http::Network,
     model::{ActivityEvent, Id, id::IdKind, scope::SystemScope},
     ports::Ports,
     run::{RunContext, event},
@@ -23,6 +24,7 @@ use url::Url;
 use crate::{
     downloads::{DownloadLimits, Downloads},
     jwt::Verifier,
+    strangers::Strangers,
 };
 
 /// Shared by all workers of the server; cheap to clone.
@@ -46,6 +48,8 @@ pub struct AppState {
     pub started_at: Timestamp,
     /// Downloads under way.
     pub downloads: Arc<Downloads>,
+    /// What those may do who are nobody yet.
+    pub strangers: Arc<Strangers>,
     /// Where payments are made; none where there are no payments.
     pub stripe: Option<Stripe>,
     /// The process is to end: it is not ready for further requests, though it answers them.
@@ -67,6 +71,7 @@ impl AppState {
             metrics,
             started_at: ctx.ports.clock.now(),
             downloads: Downloads::new(DownloadLimits::DEFAULT),
+            strangers: Arc::default(),
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
             ctx,
@@ -122,6 +127,8 @@ pub struct ApiSettings {
     pub services: BTreeSet<Service>,
     /// Lets a collector read `GET /metrics` from afar (`Authorization: Bearer …`); without it, only this machine may.
     pub metrics_token: Option<SecretString>,
+    /// Networks of proxies before this server, whose word counts of where a request came from; those on this machine do anyway.
+    pub proxies: Vec<Network>,
     /// How Stripe is reached; without it there are no payments.
     pub stripe: Option<StripeSettings>,
 }

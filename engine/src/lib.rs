@@ -10,6 +10,7 @@
 pub mod accounts;
 pub mod actors;
 pub mod adapters;
+pub mod attempts;
 pub mod billing;
 pub mod error;
 pub mod export;

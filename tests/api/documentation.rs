@@ -118,6 +118,7 @@ fn a_process_serves_only_the_services_it_is_told_to() {
         public_url: "https://backup.example.com".parse().unwrap(),
         services: BTreeSet::from([Service::Auth]),
         metrics_token: None,
+        proxies: Vec::new(),
         stripe: None,
     };
     let document = serde_json::to_value(listbackup::openapi::document(&routes, &settings)).unwrap();

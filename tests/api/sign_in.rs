@@ -48,6 +48,30 @@ async fn registering_a_known_address_answers_as_for_an_unknown_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_tries_without_end_is_slowed_down_and_no_other_one_and_nobody_who_is_signed_in() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    // A proxy on this machine, which is believed, says where a request came from.
+    let thief = app.nobody().with("X-Forwarded-For", "203.0.113.9");
+    let tries = (0..150).map(|n| {
+        let guess = json!({ "email": format!("person-{n}@example.com"), "code": "wrong" });
+        let thief = &thief;
+        async move { thief.post("/auth/verify", &guess).await }
+    });
+    let answers = futures::future::join_all(tries).await;
+    let tried = answers.iter().filter(|answer| answer.status == 401).count();
+    assert!((100..150).contains(&tried), "{tried} were looked at: a hundred at once, and two more each second");
+    let refused = answers.iter().find(|answer| answer.status == 429).expect("too many");
+    assert_eq!(refused.body["code"], "rate_limited");
+    assert!((1..=60).contains(&refused.header("retry-after").parse::<u64>().unwrap()));
+    let login = json!({ "email": ada.email, "password": PASSWORD });
+    thief.post("/auth/login", &login).await.expect(429);
+    app.nobody().with("X-Forwarded-For", "203.0.113.10").post("/auth/login", &login).await.expect(200);
+    ada.caller.with("X-Forwarded-For", "203.0.113.9").get("/auth/me").await.expect(200);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_token_works_once_and_its_reuse_ends_the_session() {
     let app = App::start().await;
     let ada = app.person("ada").await;

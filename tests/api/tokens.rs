@@ -1,6 +1,6 @@
 //! Access tokens that are not exactly right are refused.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -36,7 +36,7 @@ impl Identity for Elsewhere {
     async fn resend(&self, _: &str) -> Result<()> {
         Err(elsewhere())
     }
-    async fn sign_in(&self, _: &str, _: &SecretString, _: Option<AccountId>) -> Result<SignIn> {
+    async fn sign_in(&self, _: &str, _: &SecretString, _: Option<AccountId>, _: IpAddr) -> Result<SignIn> {
         Err(elsewhere())
     }
     async fn answer(&self, _: &SecretString, _: &SecretString) -> Result<SignedIn> {
@@ -57,7 +57,7 @@ impl Identity for Elsewhere {
     async fn request_reset(&self, _: &str) -> Result<()> {
         Err(elsewhere())
     }
-    async fn reset(&self, _: &str, _: &SecretString, _: &SecretString) -> Result<UserId> {
+    async fn reset(&self, _: &str, _: &SecretString, _: &SecretString, _: IpAddr) -> Result<UserId> {
         Err(elsewhere())
     }
     async fn change_password(&self, _: Person<'_>, _: &SecretString, _: &SecretString) -> Result<()> {

@@ -11,6 +11,7 @@ use wiremock::{MockServer, Request, ResponseTemplate};
 
 use crate::{
     identity::{answer, identity, on, refusal, secret, tokens, user},
+    suites::identity::HERE,
     support::Embedded,
 };
 
@@ -21,7 +22,7 @@ async fn question(pool: &MockServer, identity: &dyn Identity, account: Option<Ac
     let challenge = json!({ "ChallengeName": "SOFTWARE_TOKEN_MFA", "Session": "the session",
         "ChallengeParameters": { "USER_ID_FOR_SRP": "ada-in-the-pool" } });
     on("InitiateAuth").respond_with(answer(challenge)).mount(pool).await;
-    match identity.sign_in(EMAIL, &secret("correct horse"), account).await? {
+    match identity.sign_in(EMAIL, &secret("correct horse"), account, HERE).await? {
         SignIn::SecondFactor(challenge) => Ok(challenge),
         SignIn::Done(_) => panic!("nobody was asked"),
     }
@@ -77,7 +78,7 @@ async fn who_is_to_give_something_else_is_refused_with_a_reason() {
         let challenge = json!({ "ChallengeName": name, "Session": "s", "ChallengeParameters": {} });
         on("InitiateAuth").respond_with(answer(challenge)).mount(&pool).await;
         let identity = identity(&pool, &Embedded::new()).await;
-        let error = identity.sign_in(EMAIL, &secret("correct horse"), None).await.err().unwrap();
+        let error = identity.sign_in(EMAIL, &secret("correct horse"), None, HERE).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Denied);
         assert!(error.to_string().contains(reason), "{error}");
     }
@@ -160,7 +161,7 @@ async fn a_new_password_ends_every_sign_in_in_the_pool() {
     on("AdminGetUser").respond_with(user("true")).mount(&pool).await;
     let (token, password) = (secret("access"), secret("another horse"));
     let ada = ada(&*identity, &token);
-    assert_eq!(identity.reset(EMAIL, &secret("123 456"), &password).await.unwrap(), ada.user_id);
+    assert_eq!(identity.reset(EMAIL, &secret("123 456"), &password, HERE).await.unwrap(), ada.user_id);
     identity.change_password(ada, &secret("correct horse"), &password).await.unwrap();
     let sent = &asked(&pool, "ConfirmForgotPassword").await[0];
     assert_eq!((&sent["Username"], &sent["ConfirmationCode"]), (&json!(EMAIL), &json!("123456")));
@@ -172,7 +173,7 @@ async fn a_new_password_ends_every_sign_in_in_the_pool() {
     on("AdminUserGlobalSignOut").respond_with(refused.clone()).mount(&pool).await;
     on("GlobalSignOut").respond_with(refused).mount(&pool).await;
     let errors = [
-        identity.reset(EMAIL, &secret("123456"), &password).await.unwrap_err(),
+        identity.reset(EMAIL, &secret("123456"), &password, HERE).await.unwrap_err(),
         identity.change_password(ada, &secret("correct horse"), &password).await.unwrap_err(),
     ];
     for error in errors {
@@ -198,7 +199,7 @@ async fn refusals_of_a_new_password_say_what_was_wrong() {
             on(operation).respond_with(refusal(code, "no")).mount(&pool).await;
         }
         let (token, password) = (secret("access"), secret("another horse"));
-        let reset = identity.reset(EMAIL, &secret("123456"), &password).await.unwrap_err();
+        let reset = identity.reset(EMAIL, &secret("123456"), &password, HERE).await.unwrap_err();
         let change = identity.change_password(ada(&*identity, &token), &password, &password).await.unwrap_err();
         assert_eq!(reset.kind(), of_reset, "{code}");
         assert!(of_change.is_none_or(|kind| change.kind() == kind), "{code}: {change}");

@@ -22,7 +22,7 @@ use wiremock::{Mock, MockBuilder, MockServer, ResponseTemplate, matchers};
 use crate::{
     aws,
     servers::aws::{StandIn, options, settings},
-    suites::identity::{Known, Signing, keeps_those_of_a_pool},
+    suites::identity::{HERE, Known, Signing, keeps_those_of_a_pool},
     support::{Embedded, Subject},
 };
 
@@ -78,7 +78,7 @@ async fn access_tokens_are_verified_by_the_published_keys(
     let (email, password) = ("grace@example.com", secret("correct horse battery"));
     identity.register(email, &password, "Grace").await.unwrap();
     let user_id = identity.verify(email, &secret("123456")).await.unwrap();
-    let SignIn::Done(signed_in) = identity.sign_in(email, &password, None).await.unwrap() else {
+    let SignIn::Done(signed_in) = identity.sign_in(email, &password, None, HERE).await.unwrap() else {
         panic!("nobody was to be asked");
     };
     let token = signed_in.access_token;
@@ -239,7 +239,7 @@ pub async fn identity(pool: &MockServer, embedded: &Embedded) -> Arc<dyn Identit
 }
 
 async fn sign_in(identity: &dyn Identity) -> Result<SignedIn, Error> {
-    match identity.sign_in("ada@example.com", &secret("correct horse"), None).await? {
+    match identity.sign_in("ada@example.com", &secret("correct horse"), None, HERE).await? {
         SignIn::Done(signed_in) => Ok(signed_in),
         SignIn::SecondFactor(_) => panic!("nobody was to be asked"),
     }

@@ -38,6 +38,9 @@ pub struct Args {
     /// Services to serve [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     services: Vec<Service>,
+    /// Network of a proxy before the API, such as 10.2.0.0/16: its X-Forwarded-For says where a sign-in came from; repeat for more
+    #[arg(long, value_name = "CIDR", env = "LISTBACKUP_TRUSTED_PROXIES", value_delimiter = ',')]
+    trust_proxy: Vec<Network>,
     /// Private network that connectors may reach, such as 10.1.0.0/16; repeat for more
     #[arg(long, value_name = "CIDR", env = "LISTBACKUP_ALLOW_NETWORKS", value_delimiter = ',')]
     allow_network: Vec<Network>,
@@ -113,6 +116,7 @@ fn config(args: &Args) -> Result<Config> {
     let mut config = Config::read(&payments.chain(of_mail).collect::<BTreeMap<_, _>>())?;
     config.listen = args.listen;
     config.public_url.clone_from(&args.public_url);
+    config.proxies.clone_from(&args.trust_proxy);
     config.networks.clone_from(&args.allow_network);
     if args.sandbox {
         config.networks.push("127.0.0.1/32".parse()?);

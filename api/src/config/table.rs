@@ -107,6 +107,12 @@ pub(super) const METRICS_TOKEN: Setting = setting(
     "none",
     "lets whoever sends it as a bearer token read /metrics; without it only this machine may",
 );
+pub(super) const TRUSTED_PROXIES: Setting = setting(
+    "LISTBACKUP_TRUSTED_PROXIES",
+    "networks between commas, such as 10.2.0.0/16",
+    "this machine",
+    "proxies before the API: their X-Forwarded-For says where a sign-in came from, which attempts are counted by",
+);
 pub(super) const ALLOW_NETWORKS: Setting = setting(
     "LISTBACKUP_ALLOW_NETWORKS",
     "networks between commas, such as 10.1.0.0/16",
@@ -168,7 +174,7 @@ pub(super) const LOG: Setting = setting(
 pub const PAYMENTS: [&Setting; 4] = [&PLANS, &STRIPE_KEY, &STRIPE_WEBHOOK_SECRET, &STRIPE_API_URL];
 
 /// All of them, in the order of the documentation.
-pub const ALL: [&Setting; 31] = [
+pub const ALL: [&Setting; 32] = [
     &STORES,
     &DATA_DIR,
     &STAGE,
@@ -188,6 +194,7 @@ pub const ALL: [&Setting; 31] = [
     &PUBLIC_URL,
     &SERVICES,
     &METRICS_TOKEN,
+    &TRUSTED_PROXIES,
     &ALLOW_NETWORKS,
     &DOWNLOADS_MAX,
     &DOWNLOADS_PER_ACCOUNT,

@@ -18,7 +18,9 @@ use serde_json::Map;
 use utoipa::ToSchema;
 
 use super::Answer;
-use crate::{body::Body, caller::Caller, changes::commit, problem::Problem, schemas, state::AppState};
+use crate::{
+    body::Body, caller::Caller, changes::commit, problem::Problem, schemas, state::AppState, strangers::Stranger,
+};
 
 /// A new person.
 #[derive(Deserialize, ToSchema)]
@@ -137,8 +139,10 @@ pub struct Taken {
 ///
 /// The answer is the same whether or not the address is known already.
 #[utoipa::path(post, path = "/auth/register", request_body = Registration, responses(
-    (status = 202, description = "If the address is new, a code is on its way.", body = Taken)))]
-pub async fn register(state: Data<AppState>, body: Body<Registration>) -> Result<HttpResponse, Problem> {
+    (status = 202, description = "If the address is new, a code is on its way.", body = Taken),
+    (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn register(state: Data<AppState>, _: Stranger, body: Body<Registration>) -> Result<HttpResponse, Problem> {
     let Registration { email, password, name } = body.value;
     state.ports.identity.register(&email, &password, &name).await?;
     Ok(taken())
@@ -148,8 +152,10 @@ pub async fn register(state: Data<AppState>, body: Body<Registration>) -> Result
 #[utoipa::path(post, path = "/auth/verify", request_body = Verification, responses(
     (status = 200, description = "The person can sign in now.", body = VerifiedUser),
     (status = 401, description = "The code is wrong, used or expired.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
+    (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
-pub async fn verify(state: Data<AppState>, body: Body<Verification>) -> Answer<VerifiedUser> {
+pub async fn verify(state: Data<AppState>, _: Stranger, body: Body<Verification>) -> Answer<VerifiedUser> {
     let Verification { email, code } = body.value;
     let user_id = state.ports.identity.verify(&email, &code).await.map_err(refused)?;
     Ok(Json(VerifiedUser { user_id }))
@@ -157,8 +163,10 @@ pub async fn verify(state: Data<AppState>, body: Body<Verification>) -> Answer<V
 
 /// Mails a new code, if the address waits for one.
 #[utoipa::path(post, path = "/auth/verify/resend", request_body = Address, responses(
-    (status = 202, description = "If the address waits for a code, one is on its way.", body = Taken)))]
-pub async fn resend(state: Data<AppState>, body: Body<Address>) -> Result<HttpResponse, Problem> {
+    (status = 202, description = "If the address waits for a code, one is on its way.", body = Taken),
+    (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
+pub async fn resend(state: Data<AppState>, _: Stranger, body: Body<Address>) -> Result<HttpResponse, Problem> {
     state.ports.identity.resend(&body.value.email).await?;
     Ok(taken())
 }
@@ -171,10 +179,10 @@ pub async fn resend(state: Data<AppState>, body: Body<Address>) -> Result<HttpRe
         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
-pub async fn login(state: Data<AppState>, body: Body<Login>) -> Answer<TokenPair> {
+pub async fn login(state: Data<AppState>, stranger: Stranger, body: Body<Login>) -> Answer<TokenPair> {
     let Login { email, password, code, account_id } = body.value;
     let identity = &state.ports.identity;
-    let signed_in = match identity.sign_in(&email, &password, account_id).await.map_err(refused)? {
+    let signed_in = match identity.sign_in(&email, &password, account_id, stranger.from).await.map_err(refused)? {
         SignIn::Done(signed_in) => signed_in,
         SignIn::SecondFactor(challenge) => {
             let code = code.ok_or_else(second_factor_required)?;

@@ -20,6 +20,7 @@ use crate::{
     changes::{commit, told},
     problem::Problem,
     state::AppState,
+    strangers::Stranger,
 };
 
 /// A new password for an address.
@@ -56,7 +57,7 @@ pub struct PasswordChange {
     (status = 202, description = "If the address is known, a code is on its way.", body = Taken),
     (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
-pub async fn request_reset(state: Data<AppState>, body: Body<Address>) -> Result<HttpResponse, Problem> {
+pub async fn request_reset(state: Data<AppState>, _: Stranger, body: Body<Address>) -> Result<HttpResponse, Problem> {
     state.ports.identity.request_reset(&body.value.email).await?;
     Ok(taken())
 }
@@ -68,9 +69,9 @@ pub async fn request_reset(state: Data<AppState>, body: Body<Address>) -> Result
         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
-pub async fn reset(state: Data<AppState>, body: Body<Reset>) -> Result<HttpResponse, Problem> {
+pub async fn reset(state: Data<AppState>, stranger: Stranger, body: Body<Reset>) -> Result<HttpResponse, Problem> {
     let Reset { email, code, password } = body.value;
-    let user_id = state.ports.identity.reset(&email, &code, &password).await.map_err(refused)?;
+    let user_id = state.ports.identity.reset(&email, &code, &password, stranger.from).await.map_err(refused)?;
     record_reset(&state, user_id).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -1,6 +1,6 @@
 //! The port for signing people in.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -81,11 +81,17 @@ pub trait Identity: Send + Sync {
     async fn resend(&self, email: &str) -> Result<()>;
 
     /// Signs in for work in `account` (or the person's first account), as far as the password goes: who has a second factor gets a
-    /// question for it.
+    /// question for it. Attempts are counted by `from`, the network address of whoever asks, too: a stranger's do not use up the owner's.
     ///
     /// # Errors
     /// `Denied`, with equal words and work for an unknown address and a wrong password; `RateLimited` after too many.
-    async fn sign_in(&self, email: &str, password: &SecretString, account: Option<AccountId>) -> Result<SignIn>;
+    async fn sign_in(
+        &self,
+        email: &str,
+        password: &SecretString,
+        account: Option<AccountId>,
+        from: IpAddr,
+    ) -> Result<SignIn>;
 
     /// Answers a question of [`Self::sign_in`] by a code of the authenticator app, or by a recovery code. A wrong code may be followed by
     /// another one while the question lives; a right one ends it.
@@ -125,7 +131,7 @@ pub trait Identity: Send + Sync {
     /// # Errors
     /// `Denied` for a wrong, used or expired code; `RateLimited` after too many of them; `Invalid` for a weak password, with `/password`
     /// as its place: the code is not used up then.
-    async fn reset(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<UserId>;
+    async fn reset(&self, email: &str, code: &SecretString, password: &SecretString, from: IpAddr) -> Result<UserId>;
 
     /// Sets a new password by the old one, and ends every sign-in of the person, this one too: its access token lives on for its 15
     /// minutes.

@@ -307,6 +307,7 @@ fn serve(ctx: Arc<RunContext>, stripe: Option<StripeSettings>) -> (RunningServer
         public_url: "http://127.0.0.1".parse().unwrap(),
         services: Service::ALL.into_iter().collect(),
         metrics_token: None,
+        proxies: Vec::new(),
         stripe,
     };
     let metrics = PrometheusBuilder::new().build_recorder().handle();

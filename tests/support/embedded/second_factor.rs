@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     authenticator::code_of,
     letters_to,
+    suites::identity::HERE,
     support::{Embedded, pass},
 };
 
@@ -21,7 +22,7 @@ fn secret(text: &str) -> SecretString {
 }
 
 async fn sign_in(identity: &dyn Identity) -> SignIn {
-    identity.sign_in(EMAIL, &secret("correct horse battery"), None).await.unwrap()
+    identity.sign_in(EMAIL, &secret("correct horse battery"), None, HERE).await.unwrap()
 }
 
 /// Somebody with an authenticator app: its secret, and a recovery code.

@@ -4,7 +4,10 @@ mod passwords;
 mod second_factor;
 mod sessions;
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use listbackup_engine::{
@@ -20,6 +23,8 @@ use serde_json::Value;
 use crate::support::{Subject, pass};
 
 const PASSWORD: &str = "correct horse battery";
+/// Where people are, unless a test says so.
+pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The ports, and a way to read the letters that an address got, oldest first.
 pub struct Signing<'a> {
@@ -81,6 +86,7 @@ pub async fn keeps_all(signing: &Signing<'_>) {
     signing.a_switch_that_is_refused_leaves_the_session_as_it_is().await;
     signing.failed_sign_ins_are_told_alike().await;
     signing.guessing_is_slowed_down_and_denies_nobody().await;
+    signing.many_who_guess_together_keep_the_owner_out_of_no_place_that_is_theirs().await;
     signing.access_tokens_are_verified_by_the_published_keys().await;
     signing.work_in_an_account_needs_a_place_there_or_above().await;
     let known = Known::default();
@@ -140,21 +146,21 @@ impl Signing<'_> {
     }
 
     async fn sign_in_with(&self, email: &str, password: &str) -> SignedIn {
-        match self.identity().sign_in(email, &secret(password), None).await.unwrap() {
+        match self.identity().sign_in(email, &secret(password), None, HERE).await.unwrap() {
             SignIn::Done(signed_in) => signed_in,
             SignIn::SecondFactor(_) => panic!("{email} was asked for a second factor"),
         }
     }
 
     async fn question(&self, email: &str, password: &str) -> Challenge {
-        match self.identity().sign_in(email, &secret(password), None).await.unwrap() {
+        match self.identity().sign_in(email, &secret(password), None, HERE).await.unwrap() {
             SignIn::Done(_) => panic!("{email} was not asked for a second factor"),
             SignIn::SecondFactor(challenge) => challenge,
         }
     }
 
     async fn refused(&self, email: &str, password: &str) -> (ErrorKind, String) {
-        match self.identity().sign_in(email, &secret(password), None).await {
+        match self.identity().sign_in(email, &secret(password), None, HERE).await {
             Ok(_) => panic!("{email} was let in"),
             Err(error) => (error.kind(), error.to_string()),
         }
@@ -309,12 +315,9 @@ impl Signing<'_> {
     async fn guessing_is_slowed_down_and_denies_nobody(&self) {
         let (known, _) = self.person().await;
         let session = self.sign_in(&known).await;
+        let thief: IpAddr = "198.51.100.7".parse().unwrap();
         for email in [known.clone(), self.address()] {
-            let guesses = (0..100).map(|n| {
-                let (email, guess) = (email.clone(), format!("guess number {n}"));
-                async move { self.identity().sign_in(&email, &secret(&guess), None).await.err().unwrap() }
-            });
-            let errors = futures::future::join_all(guesses).await;
+            let errors = self.guesses(&email, &[thief; 100]).await;
             let tried = errors.iter().filter(|error| error.kind() == ErrorKind::Denied).count();
             assert_eq!(tried, 10, "so many guesses were looked at");
             let waits: Vec<_> = errors.iter().filter_map(listbackup_engine::Error::retry_after).collect();
@@ -323,11 +326,39 @@ impl Signing<'_> {
         }
         let again = self.identity().refresh(&session.refresh_token).await;
         assert!(again.is_ok(), "who is signed in is not touched");
-        let (kind, _) = self.refused(&known, PASSWORD).await;
-        assert_eq!(kind, ErrorKind::RateLimited);
-        pass(Duration::from_secs(30)).await;
         self.sign_in(&known).await;
-        assert_eq!(self.refused(&known, "one more guess").await.0, ErrorKind::Denied, "a success forgives");
+        let there = self.identity().sign_in(&known, &secret(PASSWORD), None, thief).await;
+        assert_eq!(there.err().unwrap().kind(), ErrorKind::RateLimited, "also with the right one");
+        pass(Duration::from_secs(30)).await;
+        assert!(self.identity().sign_in(&known, &secret(PASSWORD), None, thief).await.is_ok());
+        assert_eq!(self.guesses(&known, &[thief; 20]).await[9].kind(), ErrorKind::Denied, "a success forgives");
+    }
+
+    async fn many_who_guess_together_keep_the_owner_out_of_no_place_that_is_theirs(&self) {
+        let (known, _) = self.person().await;
+        self.sign_in(&known).await;
+        let thieves: Vec<IpAddr> = (0..100).map(|n| IpAddr::V4(Ipv4Addr::new(198, 51, 100, n))).collect();
+        let errors = self.guesses(&known, &thieves).await;
+        let tried = errors.iter().filter(|error| error.kind() == ErrorKind::Denied).count();
+        assert_eq!(tried, 50, "so many guesses were looked at");
+        self.sign_in(&known).await;
+        let elsewhere: IpAddr = "2001:db8::1".parse().unwrap();
+        let refused = self.identity().sign_in(&known, &secret(PASSWORD), None, elsewhere).await;
+        assert_eq!(refused.err().unwrap().kind(), ErrorKind::RateLimited, "a new place waits with the others");
+        // A letter proves the owner anywhere.
+        self.identity().request_reset(&known).await.unwrap();
+        self.identity().reset(&known, &self.code(&known), &secret(PASSWORD), elsewhere).await.unwrap();
+        let neighbour: IpAddr = "2001:db8::2".parse().unwrap();
+        assert!(self.identity().sign_in(&known, &secret(PASSWORD), None, neighbour).await.is_ok(), "the same network");
+    }
+
+    /// What became of a wrong password from each of these places, all at once.
+    async fn guesses(&self, email: &str, from: &[IpAddr]) -> Vec<listbackup_engine::Error> {
+        let guesses = from.iter().enumerate().map(|(n, from)| {
+            let guess = secret(&format!("guess number {n}"));
+            async move { self.identity().sign_in(email, &guess, None, *from).await.err().unwrap() }
+        });
+        futures::future::join_all(guesses).await
     }
 
     async fn access_tokens_are_verified_by_the_published_keys(&self) {
@@ -366,12 +397,13 @@ impl Signing<'_> {
         let foreign = self.memberships(other_id).await[0].account_id;
         let child_id = self.account_below(own).await;
         for account_id in [own, child_id] {
-            let signed_in = self.identity().sign_in(&email, &secret(PASSWORD), Some(account_id)).await;
+            let signed_in = self.identity().sign_in(&email, &secret(PASSWORD), Some(account_id), HERE).await;
             assert!(signed_in.is_ok(), "in {account_id}");
         }
-        let refused = self.identity().sign_in(&email, &secret(PASSWORD), Some(foreign)).await.err().unwrap();
+        let refused = self.identity().sign_in(&email, &secret(PASSWORD), Some(foreign), HERE).await.err().unwrap();
         assert_eq!(refused.kind(), ErrorKind::Denied);
-        let refused = self.identity().sign_in(&other_email, &secret(PASSWORD), Some(child_id)).await.err().unwrap();
+        let refused =
+            self.identity().sign_in(&other_email, &secret(PASSWORD), Some(child_id), HERE).await.err().unwrap();
         assert_eq!(refused.kind(), ErrorKind::Denied);
     }
 }

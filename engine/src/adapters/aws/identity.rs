@@ -21,7 +21,7 @@ mod people;
 mod public_keys;
 mod second_factor;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_cognitoidentityprovider::{
@@ -215,7 +215,13 @@ impl Identity for CognitoIdentity {
         }
     }
 
-    async fn sign_in(&self, email: &str, password: &SecretString, account: Option<AccountId>) -> Result<SignIn> {
+    async fn sign_in(
+        &self,
+        email: &str,
+        password: &SecretString,
+        account: Option<AccountId>,
+        _: IpAddr,
+    ) -> Result<SignIn> {
         let email = normal_address(email).unwrap_or_else(|| NOBODY.to_owned());
         let sign_in = self
             .client
@@ -265,7 +271,7 @@ impl Identity for CognitoIdentity {
         self.mail_reset_code(email).await
     }
 
-    async fn reset(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<UserId> {
+    async fn reset(&self, email: &str, code: &SecretString, password: &SecretString, _: IpAddr) -> Result<UserId> {
         self.reset_password(email, code, password).await
     }
 

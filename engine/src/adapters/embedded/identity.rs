@@ -5,17 +5,17 @@
 //! hashes that the `users` table has no index for, change at every sign-in without being news about the person, and
 //! end by themselves. All are in one database, so that a step of a flow is one transaction.
 //!
-//! **Guessing**: wrong passwords for an address are slowed down, not locked out: ten at once, then one each half minute.
-//! A refused attempt costs nothing and puts nothing off, so that a person under attack waits for the next free slot
-//! at the longest; whoever is signed in is not touched. Unknown addresses are limited, answered and worked on in the
-//! same way. Codes are counted apart (`passwords_anew.rs`, `second_factor.rs`). Limits by client are the API's.
+//! **Guessing**: wrong passwords for an address are slowed down, not locked out, and those of strangers apart from the owner's
+//! (`guesses.rs`). A refused attempt costs nothing and puts nothing off; whoever is signed in is not touched. Unknown addresses are limited,
+//! answered and worked on in the same way. Codes are counted apart (`passwords_anew.rs`, `second_factor.rs`). What one network may do to
+//! all addresses is the API's.
 //!
 //! **Secrets**: passwords are kept by a slow hash; tokens and codes, which nobody guesses, by a quick one; the secret of an authenticator
 //! app sealed, since codes are made of it.
 
-mod attempts;
 mod challenges;
 mod factors;
+mod guesses;
 mod letters;
 mod limits;
 mod passwords;
@@ -30,7 +30,7 @@ mod signing;
 mod tokens;
 mod totp;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -102,16 +102,21 @@ impl EmbeddedIdentity {
 
     /// Checks the password and says who it is, with the hash that it was checked against; the answer and the work are the same for all
     /// who fail.
-    async fn authenticate(&self, email: &str, password: &SecretString) -> Result<(UserId, Option<String>)> {
+    async fn authenticate(
+        &self,
+        email: &str,
+        password: &SecretString,
+        from: IpAddr,
+    ) -> Result<(UserId, Option<String>)> {
         let now = self.clock.now();
-        self.limits.sign_ins.take(email, now)?;
+        self.limits.sign_ins.take(email, from, now)?;
         let (address, now_s) = (email.to_owned(), now.as_second());
         let user = self.database.read(move |connection| people::by_email(connection, now_s, &address)).await?;
         let hash = user.as_ref().and_then(|user| user.row.password_hash()).map(str::to_owned);
         let right = self.passwords.verify(password, hash.as_deref()).await?;
         match user {
             Some(user) if right && user.row.verified_at.is_some() => {
-                self.limits.sign_ins.forgive(email);
+                self.limits.sign_ins.succeeded(email, from);
                 Ok((user.row.user_id, hash))
             }
             _ => Err(refused()),
@@ -202,10 +207,16 @@ impl Identity for EmbeddedIdentity {
         }
     }
 
-    async fn sign_in(&self, email: &str, password: &SecretString, account: Option<AccountId>) -> Result<SignIn> {
+    async fn sign_in(
+        &self,
+        email: &str,
+        password: &SecretString,
+        account: Option<AccountId>,
+        from: IpAddr,
+    ) -> Result<SignIn> {
         // A malformed address is one more unknown one.
         let email = normal_address(email).unwrap_or_default();
-        let (user_id, checked) = self.authenticate(&email, password).await?;
+        let (user_id, checked) = self.authenticate(&email, password, from).await?;
         let now = self.clock.now();
         let (token, family) = (tokens::refresh_token(&*self.random), tokens::family(&*self.random));
         let question = tokens::challenge(&*self.random);
@@ -259,8 +270,8 @@ impl Identity for EmbeddedIdentity {
         self.mail_reset_code(email).await
     }
 
-    async fn reset(&self, email: &str, code: &SecretString, password: &SecretString) -> Result<UserId> {
-        self.reset_password(email, code, password).await
+    async fn reset(&self, email: &str, code: &SecretString, password: &SecretString, from: IpAddr) -> Result<UserId> {
+        self.reset_password(email, code, password, from).await
     }
 
     async fn change_password(&self, person: Person<'_>, old: &SecretString, new: &SecretString) -> Result<()> {

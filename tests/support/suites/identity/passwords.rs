@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use listbackup_engine::{Error, ErrorKind};
 
-use super::{Known, PASSWORD, Signing, person, secret};
+use super::{HERE, Known, PASSWORD, Signing, person, secret};
 use crate::support::pass;
 
 const OTHER: &str = "another horse battery";
@@ -15,25 +15,25 @@ impl Signing<'_> {
         let (here, there) = (self.sign_in(&email).await, self.sign_in(&email).await);
         self.identity().request_reset(&email.to_uppercase()).await.unwrap();
         let code = self.code(&email);
-        let weak = self.identity().reset(&email, &code, &secret("short")).await.unwrap_err();
+        let weak = self.identity().reset(&email, &code, &secret("short"), HERE).await.unwrap_err();
         assert_eq!((weak.kind(), &*weak.problems()[0].place), (ErrorKind::Invalid, "/password"));
         if !known.takes_any_letter {
             for (address, wrong) in
                 [(&email, "aaaa-bbbb-cccc-dddd"), (&email, ""), (&self.address(), "1"), (&email, "no")]
             {
-                let outcome = self.identity().reset(address, &secret(wrong), &secret(OTHER)).await;
+                let outcome = self.identity().reset(address, &secret(wrong), &secret(OTHER), HERE).await;
                 assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Denied, "{wrong:?}");
             }
             let other = self.person().await.0;
-            let outcome = self.identity().reset(&other, &code, &secret(OTHER)).await;
+            let outcome = self.identity().reset(&other, &code, &secret(OTHER), HERE).await;
             assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Denied, "of another address");
         }
-        self.identity().reset(&email, &code, &secret(OTHER)).await.unwrap();
+        self.identity().reset(&email, &code, &secret(OTHER), HERE).await.unwrap();
         self.sign_in_with(&email, OTHER).await;
         assert_eq!(self.refused(&email, PASSWORD).await.0, ErrorKind::Denied);
         self.ended(&[here, there], known).await;
         if !known.takes_any_letter {
-            let again = self.identity().reset(&email, &code, &secret(PASSWORD)).await;
+            let again = self.identity().reset(&email, &code, &secret(PASSWORD), HERE).await;
             assert_eq!(again.unwrap_err().kind(), ErrorKind::Denied, "used");
         }
     }
@@ -62,14 +62,14 @@ impl Signing<'_> {
         let letters = (self.letters)(&known).len();
         assert!(letters <= 6, "{letters} letters: an address is not flooded");
         let last = self.code(&known);
-        self.identity().reset(&known, &first, &secret(OTHER)).await.unwrap();
-        let outcome = self.identity().reset(&known, &last, &secret(PASSWORD)).await;
+        self.identity().reset(&known, &first, &secret(OTHER), HERE).await.unwrap();
+        let outcome = self.identity().reset(&known, &last, &secret(PASSWORD), HERE).await;
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Denied, "the first that is used ends all of them");
         pass(Duration::from_secs(3600)).await;
         self.identity().request_reset(&known).await.unwrap();
         let late = self.code(&known);
         pass(Duration::from_secs(3601)).await;
-        let outcome = self.identity().reset(&known, &late, &secret(PASSWORD)).await;
+        let outcome = self.identity().reset(&known, &late, &secret(PASSWORD), HERE).await;
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Denied, "expired");
     }
 
@@ -79,7 +79,7 @@ impl Signing<'_> {
         let code = self.code(&known);
         for email in [&known, &unknown] {
             let guesses = (0..100).map(|n| async move {
-                self.identity().reset(email, &secret(&format!("guess-{n}")), &secret(OTHER)).await.unwrap_err()
+                self.identity().reset(email, &secret(&format!("guess-{n}")), &secret(OTHER), HERE).await.unwrap_err()
             });
             let errors = futures::future::join_all(guesses).await;
             assert_eq!(errors.iter().filter(|error| error.kind() == ErrorKind::Denied).count(), 10);
@@ -90,7 +90,7 @@ impl Signing<'_> {
             self.refused(&known, &format!("guess number {n}")).await;
         }
         assert_eq!(self.refused(&known, PASSWORD).await.0, ErrorKind::RateLimited);
-        self.identity().reset(&known, &code, &secret(OTHER)).await.unwrap();
+        self.identity().reset(&known, &code, &secret(OTHER), HERE).await.unwrap();
         self.sign_in_with(&known, OTHER).await;
     }
 

@@ -9,7 +9,7 @@ use listbackup_engine::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Known, PASSWORD, Signing, person, secret};
+use super::{HERE, Known, PASSWORD, Signing, person, secret};
 use crate::{authenticator::code_of, support::pass};
 
 const OTHER: &str = "another horse battery";
@@ -127,7 +127,7 @@ impl Signing<'_> {
         self.next_code(&owner.recovery).await;
         let before = self.question(&owner.email, PASSWORD).await;
         self.identity().request_reset(&owner.email).await.unwrap();
-        self.identity().reset(&owner.email, &self.code(&owner.email), &secret(OTHER)).await.unwrap();
+        self.identity().reset(&owner.email, &self.code(&owner.email), &secret(OTHER), HERE).await.unwrap();
         let question = self.question(&owner.email, OTHER).await;
         let code = code_of(&owner.app, self.now());
         if !owner.recovery.is_empty() {

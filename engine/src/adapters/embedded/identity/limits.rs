@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::attempts::Attempts;
+use super::guesses::Guesses;
+use crate::attempts::Attempts;
 
-/// Wrong passwords at once, wrong codes of a letter, and one more of each after the pace.
+/// Wrong old passwords at once, wrong codes of a letter, and one more of each after the pace.
 const GUESS_BURST: u32 = 10;
 const GUESS_PACE: Duration = Duration::from_secs(30);
 /// Letters that an address may get at once, and one more after the pace.
@@ -18,8 +19,8 @@ const FACTOR_PACE: Duration = Duration::from_secs(2 * 60);
 /// The counts. What one person or address uses up is no other's; and what is done without a password uses up nothing of what is done
 /// with one, so that no stranger keeps the owner out.
 pub(super) struct Limits {
-    /// Passwords, by address.
-    pub(super) sign_ins: Attempts,
+    /// Passwords.
+    pub(super) sign_ins: Guesses,
     /// Old passwords of people who are signed in, by person.
     pub(super) old_passwords: Attempts,
     /// Letters that prove an address, by address.
@@ -35,7 +36,7 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn new() -> Self {
         Self {
-            sign_ins: Attempts::new(GUESS_BURST, GUESS_PACE),
+            sign_ins: Guesses::new(),
             old_passwords: Attempts::new(GUESS_BURST, GUESS_PACE),
             letters: Attempts::new(LETTER_BURST, LETTER_PACE),
             reset_letters: Attempts::new(LETTER_BURST, LETTER_PACE),

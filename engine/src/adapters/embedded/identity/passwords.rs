@@ -1,6 +1,7 @@
-//! Passwords: argon2id, off the async threads, a few at a time.
+//! Passwords: argon2id, off the async threads, a few at a time and below everything else: whoever tries many of them takes the time that
+//! nobody else wants.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread, time::Duration};
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,8 +17,15 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 const SALT_BYTES: usize = 16;
-/// Hashes computed at once; each takes 19 MiB and a core for some 20 ms.
-const MAX_CONCURRENT: usize = 4;
+/// As `nice(2)` counts: a fiftieth of the time of a thread that wants the same core.
+#[cfg(target_os = "linux")]
+const LOWEST_PRIORITY: i32 = 19;
+/// Hashes computed at once, at most, and on half of the cores; each takes 19 MiB and a core for some 20 ms.
+const AT_ONCE_MAX: usize = 4;
+/// Those that wait, some seconds at the longest.
+const WAITING_MAX: usize = 128;
+/// When to come back where more would have to wait.
+const PAUSE: Duration = Duration::from_secs(5);
 /// Compared with when there is nothing to compare with, so that an unknown address costs the same. No password has it.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -25,12 +33,14 @@ const NOBODY: &str =
 /// Hashes passwords.
 pub(super) struct Passwords {
     random: Arc<dyn Random>,
+    waiting: Semaphore,
     working: Semaphore,
 }
 
 impl Passwords {
     pub(super) fn new(random: Arc<dyn Random>) -> Self {
-        Self { random, working: Semaphore::new(MAX_CONCURRENT) }
+        let half = thread::available_parallelism().map_or(1, |cores| cores.get() / 2);
+        Self { random, waiting: Semaphore::new(WAITING_MAX), working: Semaphore::new(half.clamp(1, AT_ONCE_MAX)) }
     }
 
     /// The hash of a password, in PHC form with its salt and parameters.
@@ -59,9 +69,26 @@ impl Passwords {
 
     async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         let stopped = || Error::new(ErrorKind::Retry, "the check of the password was interrupted");
+        let crowded = |_| {
+            Error::new(ErrorKind::RateLimited, "too many people sign in at the moment; wait and try again").after(PAUSE)
+        };
+        let _place = self.waiting.try_acquire().map_err(crowded)?;
         let _permit = self.working.acquire().await.map_err(|_| stopped())?;
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(stopped()))
+        tokio::task::spawn_blocking(move || below_all_else(work)).await.ok().flatten().unwrap_or_else(|| Err(stopped()))
     }
+}
+
+/// Works on a thread of its own, since a thread that has given up its priority cannot get it back. `None` when there is no such thread.
+fn below_all_else<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let beside = thread::Builder::new().name("password".to_owned()).spawn(move || {
+        // Elsewhere this would be the priority of the whole process.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::process::nice(LOWEST_PRIORITY) {
+            tracing::warn!(%error, "passwords are checked at the priority of everything else");
+        }
+        work()
+    });
+    beside.ok()?.join().ok()
 }
 
 fn argon2() -> Result<Argon2<'static>> {

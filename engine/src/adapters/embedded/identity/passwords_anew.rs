@@ -4,6 +4,8 @@
 //! are answered `RateLimited`; but the right one counts at any time, so that no stranger who keeps guessing keeps the owner from a new
 //! password. It forgives wrong passwords: its bearer gets in at once, also while somebody guesses.
 
+use std::net::IpAddr;
+
 use rusqlite::Connection;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -44,6 +46,7 @@ impl EmbeddedIdentity {
         email: &str,
         code: &SecretString,
         password: &SecretString,
+        from: IpAddr,
     ) -> Result<UserId> {
         registrant::check_password(password)?;
         let now = self.clock.now();
@@ -72,7 +75,7 @@ impl EmbeddedIdentity {
             })
             .await?;
         self.limits.reset_codes.forgive(&email);
-        self.limits.sign_ins.forgive(&email);
+        self.limits.sign_ins.succeeded(&email, from);
         Ok(user_id)
     }
 
