@@ -32,6 +32,8 @@ mod events;
 mod exports;
 #[path = "api/families.rs"]
 mod families;
+#[path = "api/invitations.rs"]
+mod invitations;
 #[path = "api/key_scopes.rs"]
 mod key_scopes;
 #[path = "support/api/mod.rs"]

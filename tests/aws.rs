@@ -14,6 +14,8 @@ mod keys;
 mod mail;
 #[path = "aws/objects.rs"]
 mod objects;
+#[path = "aws/pool_keys.rs"]
+mod pool_keys;
 #[path = "aws/queue.rs"]
 mod queue;
 #[path = "aws/row_indexes.rs"]

@@ -15,5 +15,7 @@ mod servers;
 mod shop;
 #[path = "billing/trees.rs"]
 mod trees;
+#[path = "billing/twice.rs"]
+mod twice;
 #[path = "billing/webhooks.rs"]
 mod webhooks;

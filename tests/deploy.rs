@@ -15,7 +15,10 @@ use std::{
 };
 
 use listbackup::{caller::Guard, routes::served, state::Service};
-use listbackup_engine::tables::{self, Attribute, AttributeType, TableSchema};
+use listbackup_engine::{
+    model::activity::FAMILIES,
+    tables::{self, Attribute, AttributeType, TableSchema},
+};
 use serde_json::{Value, json};
 use template::{Template, rights, rights_of, roles, text_of};
 
@@ -293,7 +296,17 @@ fn dashboards_show_metrics_that_there_are() {
         assert!(!metrics.is_empty(), "{path}");
         for metric in metrics {
             let name = metric.trim_end_matches("_sum").trim_end_matches("_count");
-            assert!(code.contains(&format!("!(\"{name}\"")), "{path}: {metric}");
+            // What ends so is the start of names, in the agent's settings.
+            let told = if name.ends_with('_') { format!("(\"{name}") } else { format!("(\"{name}\"") };
+            assert!(code.contains(&told), "{path}: {metric}");
+        }
+        // Kinds of events as they stand in queries.
+        let kinds = text.split(['"', '\\']).filter(|word| {
+            let has_form = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            word.split_once('.').is_some_and(|(family, kind)| FAMILIES.contains(&family) && has_form(kind))
+        });
+        for kind in kinds {
+            assert!(code.contains(&format!("=> \"{kind}\",")), "{path}: {kind}");
         }
     }
 }

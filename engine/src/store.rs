@@ -123,6 +123,16 @@ impl Store {
         self.0.index_delay()
     }
 
+    /// The write of a row that is the same each time, at the version that it has now: whoever counts after this and writes it with what
+    /// was counted for loses against everybody who did so in between.
+    ///
+    /// # Errors
+    /// Those of [`Store::find`].
+    pub async fn gate<R: Row>(&self, scope: impl Into<Scope<'_>> + Send, key: Key, row: R) -> Result<Write> {
+        let found = self.find::<R>(scope, key).await?;
+        put(&row, found.map_or(Condition::Absent, |found| Condition::Version(found.version)))
+    }
+
     /// A page of rows.
     ///
     /// # Errors

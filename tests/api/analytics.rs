@@ -235,3 +235,68 @@ async fn sources_come_page_by_page_with_how_they_stand() {
     assert_eq!(stands, ["not_expected", "none"]);
     app.stop().await;
 }
+
+/// Ids of all sources, page by page, with their accounts'.
+async fn listed(of: &Caller, query: &str) -> Vec<(String, String)> {
+    let (mut found, mut next) = (Vec::new(), format!("/analytics/sources?{query}"));
+    loop {
+        let page = of.get(&next).await.expect(200).clone();
+        let text = |item: &Value, name: &str| item[name].as_str().unwrap().to_owned();
+        found
+            .extend(page["items"].as_array().unwrap().iter().map(|it| (text(it, "account_id"), text(it, "source_id"))));
+        let Some(cursor) = page["next_cursor"].as_str() else { return found };
+        next = format!("/analytics/sources?{query}&cursor={cursor}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sources_below_come_with_their_accounts_to_whoever_may_read_there() {
+    let app = App::start().await;
+    let (ada, eve) = (app.person("ada").await, app.person("eve").await);
+    app.source(&eve, "Hers").await;
+    let mut expected = vec![(ada.account_id.to_string(), app.source(&ada, "Mine").await.to_string())];
+    let mut children = Vec::new();
+    for name in ["First", "Empty", "Last"] {
+        children.push(Person { account_id: below(&ada, name).await, ..ada.clone() });
+    }
+    children.sort_by_key(|child| child.account_id.to_string());
+    for there in [&children[0], &children[2]] {
+        for name in ["a", "b", "c"] {
+            expected.push((there.account_id.to_string(), app.source(there, name).await.to_string()));
+        }
+    }
+    at_work(&app, &children[0]).await;
+    assert_eq!(listed(&ada.caller, "limit=2").await, expected[..1], "its own alone, unless it is asked for more");
+    let all = listed(&ada.caller, "subtree=true").await;
+    assert_eq!(all.len(), 8);
+    for limit in 1..=9 {
+        assert_eq!(listed(&ada.caller, &format!("subtree=true&limit={limit}")).await, all, "{limit}");
+    }
+    let accounts: Vec<_> = all.iter().map(|(account, _)| account.as_str()).collect();
+    let ids: Vec<_> = std::iter::once(ada.account_id).chain(children.iter().map(|child| child.account_id)).collect();
+    let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+    assert_eq!(accounts, [&ids[0], &ids[1], &ids[1], &ids[1], &ids[1], &ids[3], &ids[3], &ids[3]]);
+    assert!(expected.iter().all(|source| all.contains(source)));
+    assert_eq!(listed(&ada.caller, "subtree=true&integration=none&limit=3").await.len(), 8);
+    assert_eq!(listed(&ada.caller, "subtree=true&integration=other").await, []);
+    assert_eq!(listed(&eve.caller, "subtree=true").await.len(), 1);
+
+    let csv = ada.caller.with("accept", "text/csv").get("/analytics/sources?subtree=true&limit=5").await;
+    assert_eq!((csv.status, csv.text.lines().count()), (200, 6), "{}", csv.text);
+    assert!(csv.text.lines().next().unwrap().contains(",account_id,") && csv.text.contains(",Shop,"), "{}", csv.text);
+    let next = format!("/analytics/sources?subtree=true&cursor={}", csv.header("listbackup-next-cursor"));
+    assert_eq!(ada.caller.get(&next).await.expect(200)["items"].as_array().unwrap().len(), 3);
+    eve.caller.get(&next).await.expect(422);
+    for cursor in ["nonsense", ".", &format!("{}.nonsense", ada.account_id)] {
+        ada.caller.get(&format!("/analytics/sources?subtree=true&cursor={cursor}")).await.expect(422);
+    }
+
+    // Somebody whose role was lowered in an account below sees none of its sources.
+    let viewer = app.member("vera", &ada, Role::Viewer).await;
+    assert_eq!(listed(&viewer.caller, "subtree=true").await, all);
+    let path = format!("/accounts/{}/members/{}", children[0].account_id, viewer.user_id);
+    ada.caller.patch(&path, &json!({ "role": "billing" })).await.expect(200);
+    let left = all.iter().filter(|(account, _)| *account != ids[1]).cloned().collect::<Vec<_>>();
+    assert_eq!(listed(&viewer.caller, "subtree=true&limit=2").await, left);
+    app.stop().await;
+}

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use futures::future::join_all;
 use listbackup_engine::{
-    model::Role,
+    model::{Role, integration::IntegrationGate},
     ports::{Query, SortRange},
     run::own_integrations::{OWN_MAX, VERSIONS_KEPT},
     tables::INTEGRATIONS,
@@ -186,6 +186,7 @@ async fn one_that_a_source_uses_is_not_removed_and_one_that_is_removed_begins_an
     app.stop().await;
 }
 
+/// Rows of integrations and their versions.
 async fn rows(app: &App, of: &Person) -> usize {
     let query = Query {
         table: &INTEGRATIONS,
@@ -196,7 +197,8 @@ async fn rows(app: &App, of: &Person) -> usize {
         limit: 1000,
         after: None,
     };
-    app.store.page(&app.system, query).await.unwrap().items.len()
+    let items = app.store.page(&app.system, query).await.unwrap().items;
+    items.iter().filter(|item| item.body["integrationKey"] != IntegrationGate::KEY).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,6 +244,15 @@ async fn an_account_has_so_many_and_of_each_the_newest_versions() {
     assert_eq!(upload(&ada.caller, "more", &text(1)).await.pointers(), ["/manifest"]);
     ada.caller.delete("/integrations/shop").await.expect(204);
     upload(&ada.caller, "more", &text(1)).await.expect(201);
+
+    // However many come at once for the last places, and each of another name.
+    for n in 0..4 {
+        ada.caller.delete(&format!("/integrations/shop{}", n + 1)).await.expect(204);
+    }
+    let (text, names) = (text(1), (0..12).map(|n| format!("late{n}")).collect::<Vec<_>>());
+    let answers = join_all(names.iter().map(|name| upload(&ada.caller, name, &text))).await;
+    let count = |status| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((count(201), count(422)), (4, 8), "{answers:?}");
     app.stop().await;
 }
 

@@ -15,7 +15,7 @@ use listbackup_engine::{
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::kit::App;
+use crate::kit::{App, token};
 
 const ISSUER: &str = "urn:test:issuer";
 const KEY_ID: &str = "k1";
@@ -236,6 +236,25 @@ async fn only_a_token_that_is_exactly_right_is_let_in() {
     }
     let basic = nobody.with("authorization", "Basic YWRhOnBhc3N3b3Jk").get("/system/status").await;
     basic.expect(401);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_signed_in_stays_so_when_the_key_is_replaced_and_the_key_stays_published() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let published = async || {
+        let document = app.nobody().get("/.well-known/jwks.json").await.expect(200).clone();
+        document["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect::<Vec<_>>()
+    };
+    let before = published().await;
+    app.rotate_signing_key().await;
+    let after = published().await;
+    assert_eq!((before.len(), after.len(), &after[1..]), (1, 2, &before[..]));
+    ada.caller.get("/auth/me").await.expect(200);
+    let again = token(app.login(&ada.email, None).await.expect(200));
+    assert_eq!(jsonwebtoken::decode_header(&again).unwrap().kid.map(Value::from).as_ref(), Some(&after[0]));
+    app.nobody().with_token(again).get("/auth/me").await.expect(200);
     app.stop().await;
 }
 

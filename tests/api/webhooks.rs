@@ -12,6 +12,7 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use listbackup_connectors::http::{AddressGuard, HttpClientBuilder};
 use listbackup_engine::{
@@ -327,6 +328,29 @@ async fn addresses_of_private_networks_are_refused_when_a_webhook_is_made_and_wh
         webhook(&ada, "https://93.184.216.34/", &[]).await;
     }
     ada.caller.post("/webhooks", &json!({ "url": "https://93.184.216.34/" })).await.expect(409);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_has_twenty_webhooks_however_many_are_made_at_one_time() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    for _ in 0..15 {
+        webhook(&ada, "http://127.0.0.1:9/", &["run.failed"]).await;
+    }
+    let body = json!({ "url": "http://127.0.0.1:9/", "kinds": ["run.failed"] });
+    let answers = join_all((0..20).map(|_| ada.caller.post("/webhooks", &body))).await;
+    let count = |status| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((count(201), count(409)), (5, 15), "{answers:?}");
+    let listed = ada.caller.get("/webhooks?limit=100").await.expect(200)["items"].as_array().unwrap().clone();
+    assert_eq!(listed.len(), 20);
+
+    // Repeats under one key at one time are one webhook, and one of the answers has its secret.
+    ada.caller.delete(&format!("/webhooks/{}", listed[0]["id"].as_str().unwrap())).await.expect(204);
+    let same = ada.caller.with("idempotency-key", "1");
+    let answers = join_all((0..10).map(|_| same.post("/webhooks", &body))).await;
+    assert!(answers.iter().all(|answer| answer.expect(201)["id"] == answers[0].body["id"]), "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| answer.body["secret"].is_string()).count(), 1);
     app.stop().await;
 }
 

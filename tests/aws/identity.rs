@@ -95,7 +95,7 @@ async fn access_tokens_are_verified_by_the_published_keys(
     (token, user_id)
 }
 
-const SUB: &str = "f4c8d2a0-1b2c-4d3e-8f90-a1b2c3d4e5f6";
+pub const SUB: &str = "f4c8d2a0-1b2c-4d3e-8f90-a1b2c3d4e5f6";
 
 #[tokio::test]
 async fn refusals_of_the_pool_tell_no_more_than_our_own() {
@@ -228,6 +228,10 @@ fn subject(mut ports: Ports, clients: &AwsClients, settings: &AwsSettings) -> Su
 }
 
 pub async fn identity(pool: &MockServer, embedded: &Embedded) -> Arc<dyn Identity> {
+    identity_over(pool, embedded.stores.ports()).await
+}
+
+pub async fn identity_over(pool: &MockServer, ports: Ports) -> Arc<dyn Identity> {
     let settings = AwsSettings::new(AwsOptions {
         user_pool_id: Some("us-east-1_Pool1".to_owned()),
         user_pool_client_id: Some("client".to_owned()),
@@ -235,7 +239,7 @@ pub async fn identity(pool: &MockServer, embedded: &Embedded) -> Arc<dyn Identit
         ..options(pool.uri())
     });
     let settings = settings.unwrap();
-    subject(embedded.stores.ports(), &AwsClients::new(&settings).await, &settings).ports.identity
+    subject(ports, &AwsClients::new(&settings).await, &settings).ports.identity
 }
 
 async fn sign_in(identity: &dyn Identity) -> Result<SignedIn, Error> {

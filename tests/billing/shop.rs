@@ -63,10 +63,20 @@ impl Shop {
 
     /// Subscribes as people do: a checkout, and a card on its page. Returns the subscription's id at Stripe.
     pub async fn subscribe(&self, caller: &Caller, plan: &str) -> String {
+        let checkout = self.checkout(caller, plan).await;
+        self.finish(&checkout).await
+    }
+
+    /// Begins a checkout. Returns its id at Stripe.
+    pub async fn checkout(&self, caller: &Caller, plan: &str) -> String {
         let begun = caller.post("/billing/checkout", &json!({ "plan": plan, "own": true })).await;
-        let url = begun.expect(200)["url"].as_str().unwrap().to_owned();
-        let session = url.rsplit('/').next().unwrap();
-        let paid = self.stripe.door(&format!("checkouts/{session}/pay"), &[("card", "pm_card_visa")]).await;
+        let url = begun.expect(200)["url"].as_str().unwrap();
+        url.rsplit('/').next().unwrap().to_owned()
+    }
+
+    /// Enters a card on the page of a checkout. Returns the subscription's id at Stripe.
+    pub async fn finish(&self, checkout: &str) -> String {
+        let paid = self.stripe.door(&format!("checkouts/{checkout}/pay"), &[("card", "pm_card_visa")]).await;
         paid["id"].as_str().unwrap().to_owned()
     }
 

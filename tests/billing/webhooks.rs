@@ -33,7 +33,8 @@ impl Shop {
         send(request.body(body.to_owned())).await
     }
 
-    async fn told(&self, event: &Value) -> Answer {
+    /// Tells the program an event as Stripe does.
+    pub async fn told(&self, event: &Value) -> Answer {
         let body = event.to_string();
         self.deliver(signed(SECRET, self.now(), &body), &body).await
     }
@@ -52,7 +53,7 @@ impl Shop {
     }
 }
 
-fn event(id: &str, kind: &str, customer: &str) -> Value {
+pub fn event(id: &str, kind: &str, customer: &str) -> Value {
     json!({ "id": id, "object": "event", "type": kind, "data": { "object": { "object": "thing", "customer": customer } } })
 }
 

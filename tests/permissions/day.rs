@@ -304,7 +304,7 @@ impl Day {
         for route in ["/analytics/overview", "/analytics/runs", "/analytics/storage"] {
             self.api.get(route, &[], "?subtree=true").await;
         }
-        for query in ["", "?integration=sandbox"] {
+        for query in ["", "?integration=sandbox", "?subtree=true"] {
             self.api.get("/analytics/sources", &[], query).await;
         }
         self.sends_events().await;

@@ -8,7 +8,7 @@ use actix_web::{
 use jiff::{Timestamp, civil::Date};
 use listbackup_engine::{
     Result as EngineResult,
-    model::{Source, SourceId, SourceState, counter::Of},
+    model::{AccountId, Source, SourceId, SourceState, counter::Of, scope::AccountScope},
     run::{
         counted::Counted,
         freshness::{self, Gaps, Lack, State},
@@ -19,7 +19,10 @@ use listbackup_engine::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::analytics::{FiguresView, growth, range};
+use super::{
+    analytics::{FiguresView, growth, range},
+    subtree,
+};
 use crate::{
     body::Params,
     caller::Caller,
@@ -51,6 +54,9 @@ pub struct SourcesParams {
     to: Option<Date>,
     /// Only of this integration.
     integration: Option<String>,
+    /// Those of the account, then those of each account below it in which the caller may read.
+    #[param(required = false)]
+    subtree: Option<bool>,
 }
 
 /// What a source's runs came to, and how its backups stand.
@@ -59,6 +65,9 @@ pub struct SourceFigures {
     /// The source.
     #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
+    /// The account that it is of.
+    #[schema(value_type = schemas::AccountId)]
+    account_id: AccountId,
     /// Its name.
     name: String,
     /// The integration that reads it.
@@ -106,17 +115,23 @@ pub async fn list(
     let asked = params.0;
     let days = range(&state, asked.from, asked.to)?;
     let page = PageParams::of(asked.limit, asked.cursor);
-    let query = match asked.integration {
-        Some(integration) => page.query(&SOURCES, Some("by-integration"), &integration),
-        None => page.query(&SOURCES, None, &caller.account_id()),
+    let query = |scope: &AccountScope, page: &PageParams| match &asked.integration {
+        Some(integration) => page.query(&SOURCES, Some("by-integration"), integration),
+        None => page.query(&SOURCES, None, &scope.account_id()),
     };
-    let found = state.store.query::<Source>(caller.scope(), query).await?;
+    let (rows, next_cursor) = match asked.subtree {
+        Some(true) => subtree::readable(&state, &caller).await?.page(&state, &page, query).await?,
+        _ => {
+            let found = state.store.query::<Source>(caller.scope(), query(caller.scope(), &page)).await?;
+            (found.rows.into_iter().map(|found| (*caller.scope(), found.row)).collect(), found.next)
+        }
+    };
     let mut gaps = Gaps::default();
-    let mut items = Vec::with_capacity(found.rows.len());
-    for source in &found.rows {
-        items.push(figures(&state, &caller, &source.row, &mut gaps, days).await?);
+    let mut items = Vec::with_capacity(rows.len());
+    for (scope, source) in &rows {
+        items.push(figures(&state, scope, source, &mut gaps, days).await?);
     }
-    let page = Page { items, next_cursor: found.next };
+    let page = Page { items, next_cursor };
     let mut answer = csv::answer(&request, &page, &page.items)?;
     if let Some(cursor) = page.next_cursor.as_deref().and_then(|cursor| HeaderValue::from_str(cursor).ok()) {
         answer.headers_mut().insert(NEXT_CURSOR, cursor);
@@ -126,14 +141,14 @@ pub async fn list(
 
 async fn figures(
     state: &AppState,
-    caller: &Caller,
+    scope: &AccountScope,
     source: &Source,
     gaps: &mut Gaps,
     (first, last): (Date, Date),
 ) -> EngineResult<SourceFigures> {
-    let counted = Counted::read(&state.store, caller.scope(), Of::Source(source.source_id), first, last).await?;
+    let counted = Counted::read(&state.store, scope, Of::Source(source.source_id), first, last).await?;
     let total = counted.total();
-    let jobs = watch::jobs_of(&state.store, caller.scope(), source.source_id).await?;
+    let jobs = watch::jobs_of(&state.store, scope, source.source_id).await?;
     let now = state.now();
     let age = freshness::max_age(source, &jobs, gaps, now);
     let fresh = freshness::freshness(source, age, now);
@@ -146,6 +161,7 @@ async fn figures(
     };
     Ok(SourceFigures {
         source_id: source.source_id,
+        account_id: source.account_id,
         name: source.name.clone(),
         integration: source.integration.clone(),
         state: source.state,

@@ -88,6 +88,8 @@ pub async fn list(
     (status = 402, description = "The plan of who pays allows no more members (`plan_limit`).",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
     (status = 409, description = "The address is invited or a member's already.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
+    (status = 429, description = "The account has sent too many invitations today; `Retry-After` says when to come back.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn create(
     state: Data<AppState>,
@@ -107,7 +109,9 @@ pub async fn create(
 /// Sends an invitation again, with another code; the earlier one is good no more.
 #[utoipa::path(post, path = "/accounts/{id}/invitations/{invitation}/resend", params(
     ("id" = String, Path, description = "The account's id."), ("invitation" = String, Path, description = "The invitation's id.")),
-    responses((status = 200, description = "Sent.", body = InvitationView)))]
+    responses((status = 200, description = "Sent.", body = InvitationView),
+    (status = 429, description = "It was sent five times within an hour, or the account has sent too many today; `Retry-After` says when \
+        to come back.", body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn resend(
     state: Data<AppState>,
     caller: Caller,

@@ -30,6 +30,8 @@ use crate::{
     state::AppState,
 };
 
+/// Uploads of other names that are first so often in a row are not racing, something is wrong.
+const ATTEMPTS_MAX: u32 = 32;
 /// Findings that one answer tells; more would be no help.
 const FINDINGS_MAX: usize = 200;
 /// Characters of a manifest's own words that are kept beside it.
@@ -111,14 +113,7 @@ pub async fn create(
         name,
         text: manifest,
     };
-    let next = next_version(&state.store, &state.system, caller.account_id(), upload, state.now()).await;
-    let NewVersion { own, writes } = next.map_err(|error| Problem::from(error).under("/manifest"))?;
-    let status = if writes.is_empty() { StatusCode::OK } else { StatusCode::CREATED };
-    if !writes.is_empty() {
-        let kind = if own.version == 1 { ActivityKind::IntegrationAdded } else { ActivityKind::IntegrationUpdated };
-        let told = told(&state, &caller, kind, Subject::default(), details(&own));
-        commit(&state, caller.scope(), writes, told).await.map_err(met)?;
-    }
+    let (own, status) = keep(&state, &caller, upload).await?;
     let warnings = report.findings.into_iter().take(FINDINGS_MAX).map(ManifestWarning::of).collect();
     Ok(HttpResponse::build(status).json(UploadedIntegration {
         name: own.name,
@@ -126,6 +121,29 @@ pub async fn create(
         streams,
         warnings,
     }))
+}
+
+/// Writes the next version of an integration, or its first one.
+async fn keep(state: &AppState, caller: &Caller, upload: Upload) -> Result<(OwnIntegration, StatusCode), Problem> {
+    for _ in 0..ATTEMPTS_MAX {
+        let next = next_version(&state.store, &state.system, caller.account_id(), upload.clone(), state.now()).await;
+        let NewVersion { own, writes } = next.map_err(|error| Problem::from(error).under("/manifest"))?;
+        if writes.is_empty() {
+            return Ok((own, StatusCode::OK));
+        }
+        let kind = if own.version == 1 { ActivityKind::IntegrationAdded } else { ActivityKind::IntegrationUpdated };
+        let told = told(state, caller, kind, Subject::default(), details(&own));
+        let done = commit(state, caller.scope(), writes, told).await;
+        let place = key(caller.account_id(), OwnIntegration::sort_key(&own.name));
+        let has_lost = done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict);
+        // An integration of another name was first: there may be place for this one too.
+        let is_free =
+            has_lost && own.version == 1 && state.store.find::<OwnIntegration>(caller.scope(), place).await?.is_none();
+        if !is_free {
+            return done.map(|()| (own, StatusCode::CREATED)).map_err(met);
+        }
+    }
+    Err(Error::new(ErrorKind::Retry, "others upload integrations all the time; try again").into())
 }
 
 /// Removes an integration of the account's own, with all its versions. Snapshots stay.

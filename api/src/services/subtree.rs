@@ -6,15 +6,17 @@ use listbackup_engine::{
     model::{Account, role::Action, scope::AccountScope},
     ports::{Query, SortRange},
     store::key1,
-    tables::ACCOUNTS,
+    tables::{ACCOUNTS, Row},
 };
 
-use crate::{caller::Caller, problem::Problem, state::AppState};
+use crate::{caller::Caller, paging::PageParams, problem::Problem, state::AppState};
 
 /// Accounts of one read.
 const PAGE: usize = 500;
 /// Most accounts of one sum.
 const ACCOUNTS_MAX: usize = 2_000;
+/// Accounts that are looked into to fill one page; then the page goes out as it is, with a cursor to go on.
+const LOOKED_INTO: usize = 200;
 
 /// Accounts whose figures somebody may see.
 pub struct Readable {
@@ -54,4 +56,51 @@ pub async fn readable(state: &AppState, there: &Caller) -> Result<Readable, Prob
         scopes.push(state.system.account(account.account_id));
     }
     Ok(Readable { scopes })
+}
+
+/// Rows with the accounts that they are of, and the cursor that goes on after them.
+pub type PageOfMany<R> = (Vec<(AccountScope, R)>, Option<String>);
+
+impl Readable {
+    /// A page of the rows that `query` finds in each of the accounts, one account after another.
+    ///
+    /// # Errors
+    /// 422 for a cursor that is not of this list, or of an account that is not among these any more.
+    pub async fn page<R: Row>(
+        &self,
+        state: &AppState,
+        asked: &PageParams,
+        query: impl Fn(&AccountScope, &PageParams) -> Query,
+    ) -> Result<PageOfMany<R>, Problem> {
+        let (first, mut after) = self.begin(asked.cursor.as_deref())?;
+        let mut rows = Vec::new();
+        for (looked_into, scope) in self.scopes.iter().skip(first).enumerate() {
+            let room = asked.limit() - rows.len();
+            if room == 0 || looked_into == LOOKED_INTO {
+                return Ok((rows, Some(cursor(scope, ""))));
+            }
+            let page = PageParams::of(Some(room), after.take());
+            let found = state.store.query::<R>(scope, query(scope, &page)).await?;
+            rows.extend(found.rows.into_iter().take(room).map(|found| (*scope, found.row)));
+            if let Some(next) = found.next {
+                return Ok((rows, Some(cursor(scope, &next))));
+            }
+        }
+        Ok((rows, None))
+    }
+
+    /// The account that a page begins in, and after which of its rows.
+    fn begin(&self, cursor: Option<&str>) -> Result<(usize, Option<String>), Problem> {
+        let Some(cursor) = cursor else { return Ok((0, None)) };
+        let begin = cursor.split_once('.').and_then(|(account_id, after)| {
+            let account_id = account_id.parse().ok()?;
+            let number = self.scopes.iter().position(|scope| scope.account_id() == account_id)?;
+            Some((number, Some(after.to_owned()).filter(|after| !after.is_empty())))
+        });
+        begin.ok_or_else(|| Problem::invalid_field("?cursor", "is not a cursor of this list"))
+    }
+}
+
+fn cursor(scope: &AccountScope, after: &str) -> String {
+    format!("{}.{after}", scope.account_id())
 }

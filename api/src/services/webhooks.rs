@@ -7,10 +7,10 @@ use actix_web::{
 };
 use jiff::{SignedDuration, Timestamp};
 use listbackup_engine::{
-    ErrorKind,
+    Error, ErrorKind,
     model::{
         ActivityEvent, ActivityKind, Webhook, WebhookId,
-        webhook::{FormerSecret, HOOKS, WebhookState, is_kind},
+        webhook::{FormerSecret, HOOKS, WebhookGate, WebhookState, is_kind},
     },
     ports::{Condition, Key, Query, SortRange, Write},
     run::{
@@ -42,6 +42,8 @@ use crate::{
 
 /// Webhooks of an account.
 const WEBHOOKS_MAX: usize = 20;
+/// Webhooks that others make first so often in a row are not racing, something is wrong.
+const ATTEMPTS_MAX: u32 = 32;
 /// So long a secret that was replaced signs too.
 const FORMER_SIGNS: SignedDuration = SignedDuration::from_hours(24);
 
@@ -152,13 +154,6 @@ pub async fn create(
     check_kinds(&kinds)?;
     let webhook_id: WebhookId = idempotency.id(&state, &caller, &body.digest).await?;
     let now = state.now();
-    if let Some(earlier) = state.store.find::<Webhook>(caller.scope(), place(&caller, webhook_id)).await? {
-        return Ok(answer(StatusCode::CREATED, earlier.row, now, None));
-    }
-    let all = PageParams::of(Some(WEBHOOKS_MAX), None);
-    if state.store.query::<Webhook>(caller.scope(), hooks(&caller, &all)).await?.rows.len() >= WEBHOOKS_MAX {
-        return Err(Problem::conflict(format!("an account has at most {WEBHOOKS_MAX} webhooks; remove one first")));
-    }
     let (keys, random) = (&*state.ports.keys, &*state.ports.random);
     let (sealed, secret) = signing::new_secret(keys, random, caller.account_id(), webhook_id).await?;
     let webhook = Webhook {
@@ -176,15 +171,33 @@ pub async fn create(
         created_at: now,
         updated_at: now,
     };
-    let told = event_of(&state, &caller, ActivityKind::WebhookCreated, &webhook);
-    match commit(&state, caller.scope(), vec![put(&webhook, Condition::Absent)?], told).await {
-        Ok(()) => Ok(answer(StatusCode::CREATED, webhook, now, Some(&secret))),
-        // A request with the same key at the same time was first, and its answer has the secret.
-        Err(error) if error.kind() == ErrorKind::Conflict => {
-            Ok(answer(StatusCode::CREATED, find(&state, &caller, webhook_id).await?, now, None))
+    let (webhook, is_new) = keep_new(&state, &caller, webhook).await?;
+    Ok(answer(StatusCode::CREATED, webhook, now, is_new.then_some(&secret)))
+}
+
+/// Writes a new webhook, if there is place for one more. False with the one that another request of the same key has made, whose answer
+/// has the secret.
+async fn keep_new(state: &AppState, caller: &Caller, webhook: Webhook) -> Result<(Webhook, bool), Problem> {
+    let (account_id, place) = (caller.account_id(), place(caller, webhook.webhook_id));
+    for _ in 0..ATTEMPTS_MAX {
+        let (gate, at) = (WebhookGate::new(account_id), key(account_id, WebhookGate::KEY));
+        let gate = state.store.gate(caller.scope(), at, gate).await?;
+        let all = PageParams::of(Some(WEBHOOKS_MAX), None);
+        let there = state.store.query::<Webhook>(caller.scope(), hooks(caller, &all)).await?.rows.len();
+        // Counted before: where it is among those, it is found.
+        if let Some(earlier) = state.store.find::<Webhook>(caller.scope(), place.clone()).await? {
+            return Ok((earlier.row, false));
         }
-        Err(error) => Err(error.into()),
+        if there >= WEBHOOKS_MAX {
+            return Err(Problem::conflict(format!("an account has at most {WEBHOOKS_MAX} webhooks; remove one first")));
+        }
+        let told = event_of(state, caller, ActivityKind::WebhookCreated, &webhook);
+        match commit(state, caller.scope(), vec![put(&webhook, Condition::Absent)?, gate], told).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            done => return Ok(done.map(|()| (webhook, true))?),
+        }
     }
+    Err(Error::new(ErrorKind::Retry, "others make webhooks all the time; try again").into())
 }
 
 /// One webhook.

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::{ATTEMPTS_MAX, Acting, Changed, Office, lost, members::allow_ownership, never_still};
+use super::{ATTEMPTS_MAX, Acting, Changed, Office, letters_sent, lost, members::allow_ownership, never_still};
 use crate::{
     error::{Error, ErrorKind, Problem, Result},
     letters::{self, InvitationFacts},
@@ -33,7 +33,8 @@ impl Office<'_> {
     /// Invites an address. With an id that is there already, its letter is sent again.
     ///
     /// # Errors
-    /// `Invalid` for what is no address; `OverLimit` when the plan has no place for one more; `Denied` when ownership is given by somebody who may not; `Conflict` when the address is invited or a member already, or too many
+    /// `Invalid` for what is no address; `OverLimit` when the plan has no place for one more; `RateLimited` when the account has sent
+    /// too many letters; `Denied` when ownership is given by somebody who may not; `Conflict` when the address is invited or a member already, or too many
     /// invitations are open; those of sending the letter, after which it can be sent again.
     pub async fn invite(
         &self,
@@ -60,6 +61,7 @@ impl Office<'_> {
             invitation_expires_at: now + LIFE,
             invited_by: acting.actor.to_owned(),
             created_at: now,
+            sent_again_at: Vec::new(),
         };
         let details = [("email", json!(invitation.email)), ("role", json!(role))];
         let told = acting.told(self.ports, ActivityKind::MemberInvited, details);
@@ -69,15 +71,17 @@ impl Office<'_> {
         Ok(Changed { row: invitation, events: vec![told] })
     }
 
-    /// Writes a new invitation, as far as the plan of who pays allows one more.
+    /// Writes a new invitation, as far as the plan of who pays allows one more and the account may send one more letter.
     async fn keep_new(&self, acting: Acting<'_>, invitation_id: InvitationId, writes: Vec<Write>) -> Result<()> {
         let account_id = acting.account_id();
         for _ in 0..ATTEMPTS_MAX {
+            let account = self.store.get::<Account>(acting.scope, key1(account_id)).await?;
             let gate = self.allowance().member(account_id, &invitation_id.to_string()).await?;
-            let is_gated = !gate.is_empty();
-            let done = self.transact(acting, writes.clone(), gate).await;
+            let mut writes = writes.clone();
+            writes.push(letters_sent::one_more(account, self.ports.clock.now())?);
+            let done = self.transact(acting, writes, gate).await;
             let place = key(invitation_id, account_id);
-            if !is_gated || !lost(&done) || self.store.find::<Invitation>(acting.scope, place).await?.is_some() {
+            if !lost(&done) || self.store.find::<Invitation>(acting.scope, place).await?.is_some() {
                 return done;
             }
         }
@@ -87,18 +91,26 @@ impl Office<'_> {
     /// Sends an invitation again: with another token, good as long as a new one. The earlier token is good no more.
     ///
     /// # Errors
-    /// `NotFound`; those of sending the letter.
+    /// `NotFound`; `RateLimited` when it, or the account, has sent too many letters; those of sending the letter.
     pub async fn invite_again(&self, acting: Acting<'_>, invitation_id: InvitationId) -> Result<Changed<Invitation>> {
         let place = key(invitation_id, acting.account_id());
-        let found = self.store.get::<Invitation>(acting.scope, place).await?;
-        let code = token::new("", &*self.ports.random);
-        let invitation_expires_at = self.ports.clock.now() + LIFE;
-        let invitation =
-            Invitation { invitation_hash: token::hash(code.expose_secret()), invitation_expires_at, ..found.row };
-        let write = put(&invitation, Condition::Version(found.version))?;
-        self.store.transact(acting.scope, vec![write]).await?;
-        self.send(acting.scope, &invitation, &code).await?;
-        Ok(Changed { row: invitation, events: Vec::new() })
+        for _ in 0..ATTEMPTS_MAX {
+            let mut found = self.store.get::<Invitation>(acting.scope, place.clone()).await?;
+            let account = self.store.get::<Account>(acting.scope, key1(acting.account_id())).await?;
+            let (code, now) = (token::new("", &*self.ports.random), self.ports.clock.now());
+            letters_sent::note_again(&mut found.row, now)?;
+            found.row.invitation_hash = token::hash(code.expose_secret());
+            found.row.invitation_expires_at = now + LIFE;
+            let write = put(&found.row, Condition::Version(found.version))?;
+            let writes = vec![write, letters_sent::one_more(account, now)?];
+            let done = self.store.transact(acting.scope, writes).await;
+            if !lost(&done) {
+                done?;
+                self.send(acting.scope, &found.row, &code).await?;
+                return Ok(Changed { row: found.row, events: Vec::new() });
+            }
+        }
+        Err(never_still())
     }
 
     /// Takes an invitation back.

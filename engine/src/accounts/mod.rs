@@ -5,6 +5,7 @@
 
 pub mod ending;
 pub mod invitations;
+pub mod letters_sent;
 pub mod members;
 pub mod roles;
 pub mod roots;

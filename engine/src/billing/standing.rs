@@ -4,7 +4,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{letters, plans::Plans, stripe::Stripe};
+use super::{
+    letters,
+    plans::Plans,
+    stripe::{Stripe, Subscriptions},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     letters::Payment,
@@ -100,14 +104,19 @@ impl Books<'_> {
             }
             let now = self.ports.clock.now();
             let (row, earlier) = (&before.row, before.row.subscription.as_ref());
-            let told = self.stripe.subscription(&row.customer_id, earlier, now).await?;
+            let is_plan = |price: &str| self.plans.priced(price).is_some();
+            let told = self.stripe.subscriptions(&row.customer_id, earlier, is_plan, now).await?;
+            let Subscriptions { present, others } = told;
+            if !self.end_surplus(&before, present.as_ref(), others).await? {
+                continue;
+            }
             // One that Stripe knows no more is over.
             let gone = earlier.map(|gone| Subscription {
                 status: SubscriptionStatus::Canceled,
                 unpaid_since: None,
                 ..gone.clone()
             });
-            let after = PayingAccount { subscription: told.or(gone), ..row.clone() };
+            let after = PayingAccount { subscription: present.or(gone), surplus: Vec::new(), ..row.clone() };
             let changes = self.changes(row, &after, actor);
             let mut writes = written(&before, &after)?;
             if let Some(event_id) = notice {
@@ -126,6 +135,47 @@ impl Books<'_> {
             }
         }
         Err(Error::new(ErrorKind::Retry, "the account changed under every attempt to write it; try again"))
+    }
+
+    /// Ends the subscriptions beside the present one. They are noted and told first, and ended when they have been: so each is told once,
+    /// and whoever comes after a crash ends it. False when the row has to be read again.
+    async fn end_surplus(
+        &self,
+        before: &Versioned<PayingAccount>,
+        present: Option<&Subscription>,
+        others: Vec<Subscription>,
+    ) -> Result<bool> {
+        let Versioned { row, version } = before;
+        let (noted, new): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|one| row.surplus.contains(&one.subscription_id));
+        if new.is_empty() {
+            for one in noted {
+                self.stripe.end(&one.subscription_id).await?;
+            }
+            return Ok(true);
+        }
+        let (kind, ids) =
+            (ActivityKind::BillingSecondSubscriptionCancelled, |one: &Subscription| one.subscription_id.clone());
+        let told = new.iter().map(|one| {
+            let mut details: Map<String, Value> = self.details(one).into_iter().collect();
+            details.insert("subscriptionId".to_owned(), json!(one.subscription_id));
+            details.insert("keptSubscriptionId".to_owned(), json!(present.map(ids)));
+            event::event(self.ports, row.account_id, kind, event::SYSTEM, Subject::default(), details)
+        });
+        let told: Vec<_> = told.collect();
+        let after = PayingAccount { surplus: noted.iter().chain(&new).map(ids).collect(), ..row.clone() };
+        let mut writes = vec![put(&after, Condition::Version(*version))?];
+        for event in &told {
+            writes.push(event::keep(event)?);
+        }
+        match self.store.transact(self.system, writes).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            done => {
+                done?;
+                event::publish(self.ports, &self.system.account(row.account_id), &told);
+            }
+        }
+        Ok(false)
     }
 
     async fn tell(&self, account_id: AccountId, changes: Vec<(ActivityEvent, Payment)>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Accounts: the tenants, in a hierarchy.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::AccountId;
@@ -35,6 +35,19 @@ pub struct Account {
     /// When its end is to be looked after, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_ms: Option<i64>,
+    /// Letters of invitation that it sent on the last day on which it sent any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invited: Option<InvitedOn>,
+}
+
+/// Letters of a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvitedOn {
+    /// The day, in UTC.
+    pub day: Date,
+    /// How many.
+    pub letters: u32,
 }
 
 /// The end of an account, which can be called off until it has come.
@@ -70,6 +83,7 @@ impl Account {
             ending: None,
             ending_shard: None,
             ends_ms: None,
+            invited: None,
         }
     }
 

@@ -268,6 +268,9 @@ pub enum ActivityKind {
     /// An account has another plan, or its subscription was cancelled, resumed or is over.
     #[serde(rename = "billing.subscription_changed")]
     BillingSubscriptionChanged,
+    /// A second subscription for the same account is cancelled: two checkouts were finished at the same time.
+    #[serde(rename = "billing.second_subscription_cancelled")]
+    BillingSecondSubscriptionCancelled,
     /// A payment failed; backups go on for a while.
     #[serde(rename = "billing.payment_failed")]
     BillingPaymentFailed,
@@ -362,6 +365,7 @@ impl ActivityKind {
             Self::SnapshotVerified => "snapshot.verified",
             Self::StorageCollected => "storage.collected",
             Self::BillingSubscriptionChanged => "billing.subscription_changed",
+            Self::BillingSecondSubscriptionCancelled => "billing.second_subscription_cancelled",
             Self::BillingPaymentFailed => "billing.payment_failed",
             Self::BillingPaymentMade => "billing.payment_made",
             Self::BillingContactsChanged => "billing.contacts_changed",

@@ -22,9 +22,12 @@ pub struct PayingAccount {
     pub billing_key: String,
     /// Its customer at Stripe.
     pub customer_id: String,
-    /// The newest subscription; none before the first.
+    /// The subscription that counts, else the newest; none before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscription: Option<Subscription>,
+    /// Ids of others that came to count beside it, and are being cancelled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub surplus: Vec<String>,
 }
 
 impl PayingAccount {
@@ -33,7 +36,7 @@ impl PayingAccount {
 
     /// An account that is known to Stripe and has no subscription yet.
     pub fn new(account_id: AccountId, customer_id: String) -> Self {
-        Self { account_id, billing_key: Self::KEY.to_owned(), customer_id, subscription: None }
+        Self { account_id, billing_key: Self::KEY.to_owned(), customer_id, subscription: None, surplus: Vec::new() }
     }
 
     /// The subscription that the account has now.

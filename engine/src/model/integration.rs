@@ -51,6 +51,26 @@ pub struct ManifestVersion {
     pub created_at: Timestamp,
 }
 
+/// What all write who add an integration: of two at a time, one finds it changed and counts again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IntegrationGate {
+    /// Whose.
+    pub account_id: AccountId,
+    /// [`IntegrationGate::KEY`].
+    pub integration_key: String,
+}
+
+impl IntegrationGate {
+    /// The key of the row in its account.
+    pub const KEY: &'static str = "gate";
+
+    /// The gate of an account.
+    pub fn new(account_id: AccountId) -> Self {
+        Self { account_id, integration_key: Self::KEY.to_owned() }
+    }
+}
+
 impl OwnIntegration {
     /// The sort key of the integration of that name.
     pub fn sort_key(name: &str) -> String {
@@ -70,5 +90,9 @@ impl Row for OwnIntegration {
 }
 
 impl Row for ManifestVersion {
+    const TABLE: &'static TableSchema = &INTEGRATIONS;
+}
+
+impl Row for IntegrationGate {
     const TABLE: &'static TableSchema = &INTEGRATIONS;
 }

@@ -73,6 +73,9 @@ pub struct Invitation {
     pub invited_by: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When it was sent again, as far as that still counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent_again_at: Vec<Timestamp>,
 }
 
 /// Whether a membership counts.

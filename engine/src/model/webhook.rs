@@ -87,6 +87,30 @@ impl Row for Webhook {
     const TABLE: &'static TableSchema = &WEBHOOKS;
 }
 
+/// What all write who make a webhook: of two at a time, one finds it changed and counts again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookGate {
+    /// Whose.
+    pub account_id: AccountId,
+    /// [`WebhookGate::KEY`].
+    pub webhook_key: String,
+}
+
+impl Row for WebhookGate {
+    const TABLE: &'static TableSchema = &WEBHOOKS;
+}
+
+impl WebhookGate {
+    /// The key of the row in its account.
+    pub const KEY: &'static str = "gate";
+
+    /// The gate of an account.
+    pub fn new(account_id: AccountId) -> Self {
+        Self { account_id, webhook_key: Self::KEY.to_owned() }
+    }
+}
+
 impl Webhook {
     /// The sort key of the webhook with that id.
     pub fn sort_key(webhook_id: WebhookId) -> String {

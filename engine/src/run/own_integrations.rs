@@ -17,7 +17,11 @@ use listbackup_connectors::{self as connectors, Integration, manifest::ManifestI
 use super::RunContext;
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Account, AccountId, ManifestVersion, OwnIntegration, Source, integration::CURRENT, scope::SystemScope},
+    model::{
+        Account, AccountId, ManifestVersion, OwnIntegration, Source,
+        integration::{CURRENT, IntegrationGate},
+        scope::SystemScope,
+    },
     offload::offload,
     ports::{Condition, Query, SortRange, Write},
     store::{self, Store, Versioned, key, key1},
@@ -151,6 +155,7 @@ pub async fn load(ctx: &RunContext, own: &OwnIntegration) -> Result<Arc<dyn Inte
 }
 
 /// A manifest that somebody uploads, after it was checked.
+#[derive(Clone)]
 pub struct Upload {
     /// The integration's name.
     pub name: String,
@@ -192,9 +197,9 @@ pub async fn next_version(
         Some(found) => (Some(found.row), Condition::Version(found.version)),
         None => (None, Condition::Absent),
     };
-    if before.is_none() && of_account(store, system, account_id).await?.len() >= OWN_MAX {
-        let message = format!("an account may have {OWN_MAX} integrations of its own; remove one that nothing uses");
-        return Err(Error::new(ErrorKind::Invalid, message));
+    let mut writes = Vec::with_capacity(4);
+    if before.is_none() {
+        writes.push(place_for_one_more(store, system, account_id).await?);
     }
     let version = before.as_ref().map_or(1, |before| before.version.saturating_add(1));
     let created_at = before.map_or(now, |before| before.created_at);
@@ -206,7 +211,6 @@ pub async fn next_version(
         packed: offload("packing a manifest", move || pack(&text)).await??,
         created_at: now,
     };
-    let mut writes = Vec::with_capacity(3);
     writes.push(store::put(&stored, Condition::Any)?);
     if let Some(oldest) = version.checked_sub(VERSIONS_KEPT).filter(|oldest| *oldest > 0) {
         writes.push(forget(account_id, &name, oldest));
@@ -225,6 +229,18 @@ pub async fn next_version(
     };
     writes.push(store::put(&own, condition)?);
     Ok(NewVersion { own, writes })
+}
+
+/// The gate through which one more integration of an account comes.
+async fn place_for_one_more(store: &Store, system: &SystemScope, account_id: AccountId) -> Result<Write> {
+    let scope = system.account(account_id);
+    let gate = IntegrationGate::new(account_id);
+    let gate = store.gate(&scope, key(account_id, IntegrationGate::KEY), gate).await?;
+    if of_account(store, system, account_id).await?.len() < OWN_MAX {
+        return Ok(gate);
+    }
+    let message = format!("an account may have {OWN_MAX} integrations of its own; remove one that nothing uses");
+    Err(Error::new(ErrorKind::Invalid, message))
 }
 
 /// What removes an own integration with all its versions.

@@ -114,6 +114,11 @@ impl App {
         Self { store, ports, system, downloads, ctx, stores, server, relay, _directory: directory }
     }
 
+    /// Puts another key in the place of the one that signs access tokens.
+    pub async fn rotate_signing_key(&self) {
+        self.stores.rotate_signing_key().await.unwrap();
+    }
+
     /// A caller without credentials.
     pub fn nobody(&self) -> Caller {
         Caller::new(self.url())

@@ -31,6 +31,15 @@ pub struct Invoice {
     pub pdf_url: Option<String>,
 }
 
+/// The subscriptions of a customer.
+#[derive(Clone, Debug, Default)]
+pub struct Subscriptions {
+    /// The one that the account has, or had last.
+    pub present: Option<Subscription>,
+    /// Others of plans that count at the same time.
+    pub others: Vec<Subscription>,
+}
+
 /// A card.
 #[derive(Clone, Debug)]
 pub struct PaymentMethod {
@@ -59,23 +68,30 @@ pub(super) fn list<T>(list: &Value, item: impl Fn(&Value) -> Result<T>) -> Resul
     Ok((items.iter().map(item).collect::<Result<_>>()?, has_more))
 }
 
-/// Of a list of subscriptions the one that counts, else the newest.
-pub(super) fn subscription(
+/// Of a list of subscriptions the one of a plan that is known, if it counts, else the one that does so longest, else the newest; and all
+/// others of plans that count. What an operator sells beside plans comes after these.
+pub(super) fn subscriptions(
     list: &Value,
     before: Option<&Subscription>,
+    is_plan: impl Fn(&str) -> bool,
     now: Timestamp,
-) -> Result<Option<Subscription>> {
+) -> Result<Subscriptions> {
     let items = list["data"].as_array().ok_or_else(|| lacks("data"))?;
     let mut found = Vec::new();
     for item in items {
         let created = item["created"].as_i64().unwrap_or(0);
         found.push((created, one(item, before, now)?));
     }
-    let newest = found.into_iter().max_by(|(earlier, one), (later, other)| {
-        let rank = |created: &i64, one: &Subscription| (one.status.counts(), *created, one.subscription_id.clone());
-        rank(earlier, one).cmp(&rank(later, other))
+    found.sort_by_cached_key(|(created, one)| {
+        let counts = one.status.counts();
+        let is_known = before.is_some_and(|before| before.subscription_id == one.subscription_id);
+        let age = if counts { *created } else { created.saturating_neg() };
+        (!counts, !is_plan(&one.price_id), !(counts && is_known), age, one.subscription_id.clone())
     });
-    Ok(newest.map(|(_, subscription)| subscription))
+    let mut found = found.into_iter().map(|(_, one)| one);
+    let present = found.next();
+    let others = found.filter(|one| one.status.counts() && is_plan(&one.price_id)).collect();
+    Ok(Subscriptions { present, others })
 }
 
 fn one(item: &Value, before: Option<&Subscription>, now: Timestamp) -> Result<Subscription> {

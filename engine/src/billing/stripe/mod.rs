@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
-pub use self::answers::{Invoice, PaymentMethod};
+pub use self::answers::{Invoice, PaymentMethod, Subscriptions};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::billing::Subscription,
@@ -64,16 +64,18 @@ impl Stripe {
         answers::text(&self.post("customers", form, idempotency).await?, "id")
     }
 
-    /// The subscription of a customer that counts, else the newest one, as it is now. `before` is what was known of it.
+    /// The subscriptions of a customer as they are now. `before` is the one that was known, and `is_plan` says whether a
+    /// price is a plan's.
     ///
     /// # Errors
     /// As [`Stripe::make_customer`].
-    pub async fn subscription(
+    pub async fn subscriptions(
         &self,
         customer_id: &str,
         before: Option<&Subscription>,
+        is_plan: impl Fn(&str) -> bool + Send,
         now: Timestamp,
-    ) -> Result<Option<Subscription>> {
+    ) -> Result<Subscriptions> {
         let query = [
             ("customer", customer_id.to_owned()),
             ("status", "all".to_owned()),
@@ -81,9 +83,9 @@ impl Stripe {
             ("expand[]", "data.latest_invoice".to_owned()),
         ];
         match self.get("subscriptions", &query).await {
-            Ok(list) => answers::subscription(&list, before, now),
+            Ok(list) => answers::subscriptions(&list, before, is_plan, now),
             // A customer who was deleted there has none.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Subscriptions::default()),
             Err(error) => Err(error),
         }
     }
@@ -94,6 +96,20 @@ impl Stripe {
     /// As [`Stripe::make_customer`].
     pub async fn change(&self, subscription_id: &str, form: &Form<'_>, idempotency: &str) -> Result<()> {
         self.post(&format!("subscriptions/{subscription_id}"), form, idempotency).await.map(drop)
+    }
+
+    /// Ends a subscription at once; what was paid for the time that is left counts towards the customer's next invoice. One that is over
+    /// already stays so.
+    ///
+    /// # Errors
+    /// As [`Stripe::make_customer`].
+    pub async fn end(&self, subscription_id: &str) -> Result<()> {
+        let mut url = self.url(&format!("subscriptions/{subscription_id}"))?;
+        url.query_pairs_mut().extend_pairs([("prorate", "true"), ("invoice_now", "true")]);
+        match self.send(Request { method: Method::DELETE, ..Request::get(url) }).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Begins a checkout or a visit of the portal: where to send the person.

@@ -164,11 +164,13 @@ impl SigningKeys {
         Ok(SigningRotation { key_id, retired: before.present.map(|key| key.id), published_until })
     }
 
-    /// The keys, the present one made or replaced when it is time.
+    /// The keys, the present one made or replaced when it is time. Whoever else works with this database may have replaced it: its
+    /// private part is gone then, and nothing is signed by it any more.
     async fn ring(&self, now: Timestamp) -> Result<Arc<Ring>> {
         let mut cached = self.ring.lock().await;
         if let Some(ring) = &*cached
             && ring.is_fresh(now)
+            && ring.signs_by(self.database.glance(newest)?.map(|(name, ..)| name).as_deref())
         {
             return Ok(ring.clone());
         }
@@ -226,6 +228,10 @@ impl Ring {
     fn is_fresh(&self, now: Timestamp) -> bool {
         let lifetime_ms = i64::try_from(KEY_LIFETIME.as_millis()).unwrap_or(i64::MAX);
         self.present.as_ref().is_some_and(|key| now.as_millisecond() - key.created_at_ms < lifetime_ms)
+    }
+
+    fn signs_by(&self, newest: Option<&str>) -> bool {
+        newest == self.present.as_ref().map(|key| name_of(&key.id)).as_deref()
     }
 
     fn jwks(&self, now: Timestamp) -> Value {
@@ -292,3 +298,6 @@ pub(super) fn context(name: &str) -> String {
 fn unusable() -> Error {
     Error::new(ErrorKind::Bug, "there is no usable key to sign access tokens")
 }
+
+#[cfg(test)]
+mod tests;
