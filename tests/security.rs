@@ -1,5 +1,8 @@
 //! Promises about outgoing requests: which addresses are reached, what goes where, and what a hostile server can cost.
 
+#[path = "security/guarded.rs"]
+mod guarded;
+
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
