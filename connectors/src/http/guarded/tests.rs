@@ -1,11 +1,10 @@
 //! What is found of a secret, and where.
 
-use std::time::Instant;
-
 use base64::engine::general_purpose;
 use proptest::prelude::*;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde_json::json;
+use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::*;
