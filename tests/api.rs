@@ -43,6 +43,8 @@ mod kit;
 mod lists;
 #[path = "api/matrix.rs"]
 mod matrix;
+#[path = "api/oauth_apps.rs"]
+mod oauth_apps;
 #[path = "api/own_integrations.rs"]
 mod own_integrations;
 #[path = "api/retention.rs"]

@@ -45,12 +45,14 @@ fn beside(program: &Program, name: &str) -> PathBuf {
     program.data_dir().with_file_name(name)
 }
 
-/// Sealed texts of the database: a credential, a webhook's secret and a key that signs access tokens, at least.
+/// Sealed texts of the database: a credential, the secrets of a webhook and an OAuth app, and a key that signs access tokens, at least.
 fn sealed(data_dir: &Path) -> Vec<String> {
     let database = rusqlite::Connection::open(data_dir.join("listbackup.db")).expect("a database");
     let select = "SELECT sealed FROM secrets UNION SELECT json_extract(body, '$.sealed') FROM rows_api_keys \
                   WHERE json_extract(body, '$.sealed') IS NOT NULL \
                   UNION SELECT json_extract(body, '$.sealed') FROM rows_webhooks \
+                  WHERE json_extract(body, '$.sealed') IS NOT NULL \
+                  UNION SELECT json_extract(body, '$.sealed') FROM rows_integrations \
                   WHERE json_extract(body, '$.sealed') IS NOT NULL";
     let mut select = database.prepare(select).expect("a statement");
     let found = select.query_map([], |row| row.get(0)).expect("rows").collect::<Result<Vec<String>, _>>();
@@ -73,6 +75,8 @@ async fn used(program: &Program, product: &str) -> (String, Value) {
     assert_eq!(jwks["keys"].as_array().map(Vec::len), Some(1));
     let webhook = json!({ "url": "https://93.184.216.34/", "kinds": ["member.*"] });
     up.api().call(Method::POST, "/webhooks", Some(&webhook)).await;
+    let app = json!({ "client_id": "id", "client_secret": "long enough", "hosts": ["a.example"] });
+    up.api().call(Method::PUT, "/integrations/hubspot/oauth/app", Some(&app)).await;
     up.kill();
     (source, jwks)
 }
@@ -97,7 +101,7 @@ async fn a_new_master_key_opens_everything_and_the_old_one_nothing() {
     let (source, jwks) = used(&program, &product.url()).await;
     let (master, new) = (data_dir.join("master.key"), beside(&program, "new.key"));
     let (old, before) = (fs::read(&master).expect("a key"), sealed(&data_dir));
-    assert_eq!(before.len(), 3);
+    assert_eq!(before.len(), 4);
 
     let up = Running::up(&program);
     let (refused, said) = code(&mut command(&program, &new)).await;
@@ -109,7 +113,7 @@ async fn a_new_master_key_opens_everything_and_the_old_one_nothing() {
     assert_eq!((&done["is_made"], &done["is_changed"]), (&true.into(), &true.into()), "{done}");
     for told in ["wrapped", "removed"] {
         let of = |what: &str| done[told][what].as_u64();
-        assert_eq!((of("data_keys"), of("credentials"), of("secrets")), (Some(1), Some(2), Some(1)), "{done}");
+        assert_eq!((of("data_keys"), of("credentials"), of("secrets")), (Some(1), Some(3), Some(1)), "{done}");
     }
     assert_eq!(fs::metadata(&new).expect("a key").permissions().mode() & 0o777, 0o600);
     let key = fs::read(&new).expect("a key");

@@ -16,6 +16,9 @@ mod secrets;
 #[path = "support/servers/mod.rs"]
 mod servers;
 
+#[path = "security/guarded.rs"]
+mod guarded;
+
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},

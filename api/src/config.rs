@@ -1,5 +1,6 @@
 //! The settings of a process that runs for long, from its environment: read once, checked whole, and passed down.
 
+mod apps;
 mod payments;
 mod reader;
 pub mod table;
@@ -11,6 +12,7 @@ use listbackup_engine::{
     adapters::smtp::SmtpSettings,
     billing::{Plans, stripe::StripeSettings},
     connectors::{Problem, http::Network},
+    run::oauth_apps::PlatformApps,
 };
 use secrecy::SecretString;
 use url::Url;
@@ -56,6 +58,8 @@ pub struct Config {
     pub plans: Plans,
     /// How Stripe is reached, where there are payments.
     pub stripe: Option<StripeSettings>,
+    /// OAuth apps for all accounts.
+    pub oauth_apps: PlatformApps,
 }
 
 /// Where everything is kept.
@@ -102,6 +106,7 @@ impl Config {
                 .map_or(Duration::from_secs(25), Duration::from_secs),
             plans: payments::plans(&mut from),
             stripe: payments::stripe(&mut from),
+            oauth_apps: apps::oauth_apps(&mut from),
             smtp: smtp(&mut from),
             stores: stores.unwrap_or(StoresConfig::Embedded(None)),
         };
@@ -118,6 +123,7 @@ impl Config {
         settings.run.slots_per_integration = self.slots_per_integration.map(NonZeroUsize::get);
         settings.run.drain_deadline = self.drain;
         settings.run.plans = self.plans.clone();
+        settings.run.oauth_apps = self.oauth_apps.clone();
         settings.smtp = self.smtp.clone().map(Arc::new);
         settings.run.is_sole_worker = matches!(self.stores, StoresConfig::Embedded(_));
         settings

@@ -13,8 +13,8 @@ use crate::{
         accounts, activity, activity_chain, activity_export, analytics, analytics_sources, auth, billing,
         billing_changes, billing_contacts, billing_invoices, billing_webhooks, connections, data_keys, dead_letters,
         diffs, exports, files, health, hierarchy, histories, integrations, invitations, jobs, keys, marks, me, members,
-        own_integrations, passwords, records, restores, runs, schedules, search, second_factor, sign_ins, snapshots,
-        source_actions, sources, system, usage, verify, webhook_deliveries, webhooks,
+        oauth_apps, own_integrations, passwords, records, restores, runs, schedules, search, second_factor, sign_ins,
+        snapshots, source_actions, sources, system, usage, verify, webhook_deliveries, webhooks,
     },
     state::Service,
 };
@@ -123,6 +123,7 @@ fn account_routes() -> Vec<Route> {
 
 fn integration_routes() -> Vec<Route> {
     let [get, post, _, delete] = verbs(Service::Integrations);
+    let put = Verb(Service::Integrations, Method::PUT);
     vec![
         get.at("/integrations", May(Read), integrations::list, &integrations::__path_list),
         post.at("/integrations", May(Administer), own_integrations::create, &own_integrations::__path_create),
@@ -130,6 +131,9 @@ fn integration_routes() -> Vec<Route> {
         get.at("/integrations/{name}", May(Read), integrations::read, &integrations::__path_read),
         delete.at("/integrations/{name}", May(Administer), own_integrations::delete, &own_integrations::__path_delete),
         post.at("/integrations/{name}/oauth/start", May(Operate), sign_ins::start, &sign_ins::__path_start),
+        get.at("/integrations/{name}/oauth/app", May(Administer), oauth_apps::read, &oauth_apps::__path_read),
+        put.at("/integrations/{name}/oauth/app", May(Administer), oauth_apps::replace, &oauth_apps::__path_replace),
+        delete.at("/integrations/{name}/oauth/app", May(Administer), oauth_apps::delete, &oauth_apps::__path_delete),
     ]
 }
 

@@ -269,6 +269,17 @@ impl PartialSchema for IntegrationOrigin {
 
 impl ToSchema for IntegrationOrigin {}
 
+/// Where an OAuth app comes from.
+pub struct OAuthAppOrigin;
+
+impl PartialSchema for OAuthAppOrigin {
+    fn schema() -> RefOr<Schema> {
+        word(&["account", "above", "platform"])
+    }
+}
+
+impl ToSchema for OAuthAppOrigin {}
+
 /// What an access key is for.
 pub struct KeyScope;
 

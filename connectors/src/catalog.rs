@@ -66,6 +66,17 @@ impl OAuth2SignIn {
         self.is_chosen(settings) && self.tokens_in(settings) == [None, None]
     }
 
+    /// True when settings name no OAuth client, and do not say that they want another way to sign in.
+    pub fn lacks_client(&self, settings: &Value) -> bool {
+        let is_wanted = self.chosen_by.as_ref().is_none_or(|(path, value)| text_at(settings, path) == Some(value));
+        is_wanted && self.client_id_in(settings).is_none()
+    }
+
+    /// The id of the OAuth client that settings name.
+    pub fn client_id_in<'a>(&self, settings: &'a Value) -> Option<&'a str> {
+        text_at(settings, &self.client_id_path)
+    }
+
     /// The refresh token and the access token that settings hold.
     pub fn tokens_in<'a>(&self, settings: &'a Value) -> [Option<&'a str>; 2] {
         [&self.refresh_token_path, &self.access_token_path].map(|path| text_at(settings, path))

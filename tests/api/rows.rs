@@ -37,6 +37,8 @@ const WITHOUT_BODY: &[&str] = &[
     "GET /integrations/oauth/callback",
     "GET /integrations/{name}",
     "DELETE /integrations/{name}",
+    "GET /integrations/{name}/oauth/app",
+    "DELETE /integrations/{name}/oauth/app",
     "GET /sources",
     "GET /sources/health",
     "GET /sources/{id}",
@@ -237,6 +239,9 @@ fn body_of(route: &Route, ids: &Ids) -> Option<Value> {
         ("PUT", "/billing/contacts") => json!({ "emails": ["money@example.com"] }),
         ("POST", "/billing/webhooks") => json!({ "id": "evt_1" }),
         ("POST", "/integrations") => json!({ "name": "own", "manifest": "{}" }),
+        ("PUT", "/integrations/{name}/oauth/app") => {
+            json!({ "client_id": "id", "client_secret": "long enough", "hosts": ["a.example"] })
+        }
         ("POST", "/integrations/{name}/oauth/start") => json!({ "source_id": ids.source }),
         (method, path) => panic!("{method} {path} is a new route: add a row for it"),
     })

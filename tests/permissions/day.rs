@@ -140,8 +140,11 @@ impl Day {
         for route in ["/sources/{id}/test", "/sources/{id}/pause", "/sources/{id}/resume"] {
             api.call("POST", route, &[&source], json!({})).await;
         }
-        let settings = json!({ "base_url": self.product.url(), "credentials": { "auth_type": "oauth",
-            "client_id": "sandbox-client", "client_secret": "sandbox-secret" } });
+        let host = self.product.url().trim_start_matches("http://").to_owned();
+        let app = json!({ "client_id": "sandbox-client", "client_secret": "sandbox-secret", "hosts": [host] });
+        api.call("PUT", "/integrations/{name}/oauth/app", &["sandbox"], app).await;
+        api.get("/integrations/{name}/oauth/app", &["sandbox"], "").await;
+        let settings = json!({ "base_url": self.product.url(), "credentials": { "auth_type": "oauth" } });
         let other = json!({ "name": "Signed in", "integration": "sandbox", "settings": settings });
         let other = text(&api.call_twice("POST", "/sources", &[], other).await["id"]).to_owned();
         api.call("POST", "/integrations/{name}/oauth/start", &["sandbox"], json!({ "source_id": other })).await;
@@ -154,6 +157,7 @@ impl Day {
         let run = api.call_twice("POST", "/sources/{id}/sync", &[&other], json!({})).await;
         self.ended(text(&run["id"])).await;
         self.api.call("DELETE", "/sources/{id}", &[&other], Value::Null).await;
+        self.api.call("DELETE", "/integrations/{name}/oauth/app", &["sandbox"], Value::Null).await;
     }
 
     /// An integration of the account's own: uploaded, backed up with, removed.

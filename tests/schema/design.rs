@@ -13,11 +13,14 @@ const BESIDE_THE_TABLE: [(&str, &str); 1] =
     [("GET /system/docs", "the page to try it is a folder of files, not a handler")];
 
 /// Beyond the design, and why.
-const BEYOND: [(&str, &str); 16] = [
+const BEYOND: [(&str, &str); 19] = [
     ("DELETE /accounts/{}/deletion", "calls off an end that was announced"),
     ("GET /accounts/{}/keys", "shows which key what is stored is sealed with"),
     ("POST /accounts/{}/keys/rotate", "a new key for what is stored from now on"),
     ("POST /accounts/{}/keys/destroy", "makes everything stored unreadable for good"),
+    ("GET /integrations/{}/oauth/app", "the OAuth app that counts"),
+    ("PUT /integrations/{}/oauth/app", "an OAuth client once, and not in each source"),
+    ("DELETE /integrations/{}/oauth/app", "undoes it"),
     ("GET /sources/health", "which sources are stale, over all of them"),
     ("GET /sources/{}/health", "how fresh each stream of a source is"),
     ("DELETE /data/snapshots/{}/pin", "undoes a pin"),

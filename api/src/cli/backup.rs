@@ -12,9 +12,12 @@ use listbackup_engine::{
     },
     ports::{Condition, Query, SortRange},
     run::{
-        RunContext, connect,
+        RunContext,
+        connect::{self, Found},
         event::{self, Subject},
         first_job,
+        full_settings::full_settings,
+        oauth_apps::Reach,
         order::{self, RunOrder},
         sources,
     },
@@ -139,10 +142,15 @@ async fn source(ctx: &RunContext, scope: &AccountScope, chosen: Chosen, options:
         streams: options.streams.clone(),
         rate_share_percent: options.rate_share_percent,
     };
-    let spec = chosen.integration.spec();
+    let integration = Found {
+        integration: chosen.integration,
+        http: ctx.http.clone(),
+        digest: wanted.manifest_digest.clone(),
+        reach: Reach::UpTo(scope.account_id()),
+    };
     match sources::named(&ctx.store, scope, &wanted.name).await? {
-        Some(found) => wanted.bring_up_to_date(ctx, scope, spec, found, chosen.settings).await,
-        None => wanted.make(ctx, scope, spec, chosen.settings).await,
+        Some(found) => wanted.bring_up_to_date(ctx, scope, &integration, found, chosen.settings).await,
+        None => wanted.make(ctx, scope, integration.integration.spec(), chosen.settings).await,
     }
 }
 
@@ -196,7 +204,7 @@ impl Wanted {
         self,
         ctx: &RunContext,
         scope: &AccountScope,
-        spec: &Spec,
+        integration: &Found,
         found: Versioned<Source>,
         settings: Value,
     ) -> Result<Source> {
@@ -208,8 +216,9 @@ impl Wanted {
                 .with("source", &source.name)
                 .with("integration", &source.integration));
         }
-        let full = connect::full_settings(&ctx.ports, scope, spec, &source, settings.clone()).await?;
-        source.state = state_with(spec, full.expose());
+        let spec = integration.integration.spec();
+        let full = full_settings(ctx, scope, integration, &source, settings.clone()).await?;
+        source.state = state_with(spec, full.settings.expose());
         let mut writes = Vec::new();
         source.settings = match source.credential_id {
             Some(key_id) => {

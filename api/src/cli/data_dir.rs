@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use etcetera::{BaseStrategy, choose_base_strategy};
-use listbackup_engine::{Error, ErrorKind, Result, adapters::embedded::OpenMode};
+use listbackup_engine::{Error, ErrorKind, Result, adapters::embedded::OpenMode, run::oauth_apps::PlatformApps};
 
+use super::roles::environment;
 use crate::{
     bucket::{self, AwsDefaults, Bucket},
+    config::{Config, table},
     worker::{Worker, WorkerSettings},
 };
 
@@ -105,7 +107,11 @@ impl DataPlace {
     /// Those of [`DataPlace::open_to_read`], [`DataDir::open_to_write`] and [`DataDir::open_to_note`].
     pub async fn open(&self, mode: OpenMode) -> Result<Worker> {
         match mode {
-            OpenMode::Write => self.dir()?.open_to_write(WorkerSettings::of_a_person()),
+            OpenMode::Write => {
+                let mut settings = WorkerSettings::of_a_person();
+                settings.run.oauth_apps = oauth_apps()?;
+                self.dir()?.open_to_write(settings)
+            }
             OpenMode::Read => self.open_to_read().await,
             OpenMode::ReadAndNote => self.dir()?.open_to_note(),
         }
@@ -121,4 +127,10 @@ impl DataPlace {
         }
         Ok(dir)
     }
+}
+
+/// Those of the operator: a source that was signed in by one is connected by it here too.
+fn oauth_apps() -> Result<PlatformApps> {
+    let ours = environment().into_iter().filter(|(name, _)| name == table::OAUTH_APPS.name);
+    Ok(Config::read(&ours.collect())?.oauth_apps)
 }

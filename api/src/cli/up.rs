@@ -106,14 +106,14 @@ pub async fn run(args: Args) -> Outcome {
     if has_given_up { Err(gave_up()) } else { Ok(Done::Whole) }
 }
 
-/// The arguments, plans and payments from the environment, and for all else what holds without settings.
+/// The arguments, plans, payments and OAuth apps from the environment, and for all else what holds without settings.
 fn config(args: &Args) -> Result<Config> {
-    let is_one = |name: &String| table::PAYMENTS.iter().any(|setting| setting.name == name);
-    let payments = environment().into_iter().filter(|(name, _)| is_one(name));
+    let is_one = |name: &String| table::FOR_ALL.iter().any(|setting| setting.name == name);
+    let for_all = environment().into_iter().filter(|(name, _)| is_one(name));
     let url = args.smtp_url.as_ref().map(|url| url.expose_secret().to_owned());
     let of_mail = [("LISTBACKUP_SMTP_URL", url), ("LISTBACKUP_MAIL_FROM", args.mail_from.clone())];
     let of_mail = of_mail.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    let mut config = Config::read(&payments.chain(of_mail).collect::<BTreeMap<_, _>>())?;
+    let mut config = Config::read(&for_all.chain(of_mail).collect::<BTreeMap<_, _>>())?;
     config.listen = args.listen;
     config.public_url.clone_from(&args.public_url);
     config.proxies.clone_from(&args.trust_proxy);

@@ -1,13 +1,8 @@
 //! Plans and payments, from the environment.
 
-use std::borrow::Cow;
-
-use listbackup_engine::{
-    billing::{
-        Plans,
-        stripe::{API_URL, StripeSettings},
-    },
-    connectors::Problem,
+use listbackup_engine::billing::{
+    Plans,
+    stripe::{API_URL, StripeSettings},
 };
 use secrecy::SecretString;
 use url::Url;
@@ -17,24 +12,7 @@ use super::{reader::Reader, table};
 /// The plans of the file, or of the variable itself where it is JSON: a container may have no file of its own.
 pub(super) fn plans(from: &mut Reader<'_>) -> Plans {
     let Some(given) = from.text(&table::PLANS) else { return Plans::default() };
-    let text = match given.starts_with('{') {
-        true => Ok(Cow::Borrowed(given)),
-        false => std::fs::read_to_string(given).map(Cow::Owned),
-    };
-    let mut tell = |message: String| from.add(Problem { place: table::PLANS.name.to_owned(), message });
-    let text = match text {
-        Ok(text) => text,
-        Err(error) => {
-            tell(format!("must be a file that can be read: {error}"));
-            return Plans::default();
-        }
-    };
-    Plans::read(&text).unwrap_or_else(|error| {
-        for problem in error.problems() {
-            tell(format!("at `{}`: {}", problem.place, problem.message));
-        }
-        Plans::default()
-    })
+    from.file(&table::PLANS, given, Plans::read).unwrap_or_default()
 }
 
 /// How Stripe is reached; `None` without a key.

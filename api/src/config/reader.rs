@@ -1,6 +1,6 @@
 //! Reads values from an environment and gathers what is wrong with them.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, str::FromStr};
 
 use listbackup_engine::connectors::Problem;
 
@@ -54,6 +54,30 @@ impl<'a> Reader<'a> {
             self.refuse(setting);
             Vec::new()
         })
+    }
+
+    /// What `read` makes of the file that the value names, or of the value itself where it is JSON: a container may have no file of its
+    /// own. `None` with problems told.
+    pub(super) fn file<T>(
+        &mut self,
+        setting: &Setting,
+        given: &str,
+        read: impl FnOnce(&str) -> listbackup_engine::Result<T>,
+    ) -> Option<T> {
+        let mut tell = |message: String| self.add(Problem { place: setting.name.to_owned(), message });
+        let text = match given.starts_with('{') {
+            true => Ok(Cow::Borrowed(given)),
+            false => std::fs::read_to_string(given).map(Cow::Owned),
+        };
+        let text = text.map_err(|error| tell(format!("must be a file that can be read: {error}"))).ok()?;
+        let problems = match read(&text) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        for problem in problems.problems() {
+            tell(format!("at `{}`: {}", problem.place, problem.message));
+        }
+        None
     }
 
     /// The value has another form. It may be a secret, so it is not repeated.

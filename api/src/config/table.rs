@@ -170,8 +170,16 @@ pub(super) const LOG: Setting = setting(
     "what goes to standard error",
 );
 
-/// Those that `up` takes from the environment alone: plans are no affair of a command line, and secrets are none.
-pub const PAYMENTS: [&Setting; 4] = [&PLANS, &STRIPE_KEY, &STRIPE_WEBHOOK_SECRET, &STRIPE_API_URL];
+/// OAuth apps, which commands that write into a product need too.
+pub const OAUTH_APPS: Setting = setting(
+    "LISTBACKUP_OAUTH_APPS",
+    "a file of OAuth apps, or its JSON itself",
+    "none",
+    "OAuth clients of integrations for all accounts; README.md has an example",
+);
+
+/// Those that `up` takes from the environment alone: plans and OAuth apps are no affair of a command line, and secrets are none.
+pub const FOR_ALL: [&Setting; 5] = [&PLANS, &STRIPE_KEY, &STRIPE_WEBHOOK_SECRET, &STRIPE_API_URL, &OAUTH_APPS];
 
 /// All of them, in the order of the documentation.
 pub const ALL: [&Setting; 32] = [
@@ -206,6 +214,7 @@ pub const ALL: [&Setting; 32] = [
     &STRIPE_KEY,
     &STRIPE_WEBHOOK_SECRET,
     &STRIPE_API_URL,
+    &OAUTH_APPS,
     &LOG,
 ];
 

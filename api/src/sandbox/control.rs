@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream;
 use serde::{Deserialize, Serialize};
 
-use super::{Shared, fault::FaultOrder, gate::refusal, held, record::Stream, world::Mutation};
+use super::{Shared, fault::FaultOrder, gate::refusal, held, oauth::OAuthClient, record::Stream, world::Mutation};
 
 /// What the sandbox has seen since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,12 @@ pub async fn revoke_grants(shared: Data<Shared>) -> HttpResponse {
 /// `DELETE /_sandbox/access_tokens`: every access token ends; refresh tokens go on.
 pub async fn expire_access_tokens(shared: Data<Shared>) -> HttpResponse {
     shared.oauth().expire_access_tokens();
+    HttpResponse::NoContent().finish()
+}
+
+/// `PUT /_sandbox/client`: the OAuth client has another secret from now on, or is another one.
+pub async fn set_client(shared: Data<Shared>, client: Json<OAuthClient>) -> HttpResponse {
+    *held(&shared.client) = client.into_inner();
     HttpResponse::NoContent().finish()
 }
 

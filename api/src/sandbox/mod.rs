@@ -33,7 +33,12 @@ pub use self::{
     fault::{Fault, FaultOrder},
     world::{Moved, MovedIds, Mutation},
 };
-use self::{fault::Faults, limit::RateLimit, oauth::OAuthServer, world::World};
+use self::{
+    fault::Faults,
+    limit::RateLimit,
+    oauth::{OAuthClient, OAuthServer},
+    world::World,
+};
 
 /// What a sandbox is like.
 #[derive(Clone, Debug)]
@@ -89,6 +94,7 @@ struct Shared {
     limit: Mutex<RateLimit>,
     faults: Mutex<Faults>,
     stats: Mutex<Stats>,
+    client: Mutex<OAuthClient>,
 }
 
 impl Shared {
@@ -99,6 +105,10 @@ impl Shared {
             limit: Mutex::new(RateLimit::new(settings.rate_limit_per_second)),
             faults: Mutex::default(),
             stats: Mutex::default(),
+            client: Mutex::new(OAuthClient {
+                client_id: settings.client_id.clone(),
+                client_secret: settings.client_secret.clone(),
+            }),
             settings,
         }
     }

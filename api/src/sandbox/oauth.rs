@@ -21,6 +21,15 @@ pub struct OAuthServer {
     grants: Vec<Grant>,
 }
 
+/// The one OAuth client.
+#[derive(Deserialize)]
+pub struct OAuthClient {
+    /// Its id.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+}
+
 struct Code {
     challenge: String,
     redirect_uri: String,

@@ -34,6 +34,7 @@ pub fn all(app: &mut ServiceConfig) {
                 .route("/faults", web::delete().to(control::clear_faults))
                 .route("/grants", web::delete().to(control::revoke_grants))
                 .route("/access_tokens", web::delete().to(control::expire_access_tokens))
+                .route("/client", web::put().to(control::set_client))
                 .route("/stats", web::get().to(control::stats)),
         )
         .service(

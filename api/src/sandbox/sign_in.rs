@@ -12,6 +12,7 @@ use url::{Url, form_urlencoded};
 use super::{
     Shared,
     gate::refusal,
+    held,
     oauth::{AuthorizeQuery, TokenForm},
 };
 
@@ -20,7 +21,7 @@ pub async fn authorize(shared: Data<Shared>, query: Query<AuthorizeQuery>) -> Ht
     let Ok(mut back) = Url::parse(&query.redirect_uri) else {
         return refusal(400, "redirect_uri is no URL");
     };
-    if query.client_id != shared.settings.client_id {
+    if query.client_id != held(&shared.client).client_id {
         return refusal(400, "client_id is not known");
     }
     match shared.oauth().authorize(&query) {
@@ -67,7 +68,8 @@ fn is_our_client(shared: &Shared, request: &HttpRequest, form: &TokenForm) -> bo
         (None, Some(id), Some(secret)) => (id.clone(), secret.clone()),
         _ => return false,
     };
-    id == shared.settings.client_id && secret == shared.settings.client_secret
+    let ours = held(&shared.client);
+    id == ours.client_id && secret == ours.client_secret
 }
 
 fn basic_pair(header: &str) -> Option<(String, String)> {

@@ -11,8 +11,9 @@ use listbackup_engine::{
     },
     model::{Credential, KeyId, Source, SourceId, SourceState},
     ports::{Condition, Write},
-    run::connect::{
-        Found, connect_source, full_settings, integration_named, integration_of, reseal_settings, seal_settings,
+    run::{
+        connect::{connect_source, integration_named, integration_of, reseal_settings, seal_settings},
+        full_settings::{Full, first_settings, full_settings},
     },
     store::put,
 };
@@ -129,21 +130,23 @@ pub async fn accept(
     wanted: &NewSource,
 ) -> Result<(Value, Option<Credential>, SourceState), Problem> {
     let found = integration_named(&state.ctx, caller.scope(), &wanted.integration).await?;
-    let Found { integration, http, .. } = found.ok_or_else(|| {
+    let found = found.ok_or_else(|| {
         Problem::invalid_field("/integration", "there is no such integration; GET /integrations lists them")
     })?;
-    let connector = connect(http, &*integration, Settings::new(wanted.settings.clone()))?;
+    let Full { settings: full, http, .. } =
+        first_settings(&state.ctx, caller.scope(), &found, wanted.settings.clone()).await?;
+    let connector = connect(http, &*found.integration, full.clone())?;
     if let (Some(streams), Some(connector)) = (&wanted.streams, &connector) {
         // A product that must be asked, and cannot be yet, is taken at the person's word; the run tells.
         if let Ok(catalog) = connector.discover().await {
             known_streams(&catalog, streams)?;
         }
     }
-    let spec = integration.spec();
+    let spec = found.integration.spec();
     let given = wanted.settings.clone();
     let (settings, credential) = seal_settings(&state.ports, caller.scope(), spec, source_id, given).await?;
     // Settings that hold all that a connection takes (a key instead of a sign-in, say) are ready as they are.
-    let is_ready = connector.is_some() && !waits_for_sign_in(&spec.sign_in, &wanted.settings);
+    let is_ready = connector.is_some() && !waits_for_sign_in(&spec.sign_in, full.expose());
     let first_state = if is_ready { SourceState::Active } else { SourceState::NeedsAuthorisation };
     Ok((settings, credential, first_state))
 }
@@ -166,11 +169,13 @@ pub struct Resettled {
 /// 422 with every wrong setting.
 pub async fn resettle(state: &AppState, caller: &Caller, source: &Source, given: Value) -> Result<Resettled, Problem> {
     let scope = caller.scope();
-    let Found { integration, http, .. } = integration_of(&state.ctx, scope, source).await?;
-    let spec = integration.spec();
-    let full = full_settings(&state.ports, scope, spec, source, given.clone()).await?;
-    let new_state = state_after(source.state, &spec.sign_in, full.expose(), &given);
-    connect(http, &*integration, full)?;
+    let found = integration_of(&state.ctx, scope, source).await?;
+    let spec = found.integration.spec();
+    let Full { settings: full, http, .. } = full_settings(&state.ctx, scope, &found, source, given.clone()).await?;
+    // As if the person had named the app's client, where they named none.
+    let named = first_settings(&state.ctx, scope, &found, given.clone()).await?.settings;
+    let new_state = state_after(source.state, &spec.sign_in, full.expose(), named.expose());
+    connect(http, &*found.integration, full)?;
     let (settings, credential_id, write) = match source.credential_id {
         Some(key_id) => {
             let (settings, write) = reseal_settings(&state.ports, scope, spec, key_id, given).await?;

@@ -4,7 +4,10 @@ use actix_web::web::{Data, Json, Path};
 use listbackup_engine::{
     connectors::{Integration, SignIn, Spec},
     model::{AccountId, OwnIntegration},
-    run::own_integrations,
+    run::{
+        oauth_apps::{AtHand, Reach, nearest},
+        own_integrations,
+    },
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -25,6 +28,9 @@ pub struct IntegrationView {
     /// How a person signs in.
     #[schema(value_type = schemas::SignIn)]
     sign_in: String,
+    /// Of `oauth2` only: whether an OAuth app is at hand, so that settings need not name an OAuth client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_oauth_app: Option<bool>,
     #[serde(flatten)]
     origin: Origin,
 }
@@ -41,6 +47,9 @@ pub struct IntegrationDetail {
     /// How a person signs in: `oauth2` begins at `POST /integrations/{name}/oauth/start`.
     #[schema(value_type = schemas::SignIn)]
     sign_in: String,
+    /// Of `oauth2` only: whether an OAuth app is at hand, so that settings need not name an OAuth client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_oauth_app: Option<bool>,
     #[serde(flatten)]
     origin: Origin,
     /// Scopes that an OAuth sign-in asks for.
@@ -76,9 +85,13 @@ pub struct Origin {
 pub async fn list(state: Data<AppState>, caller: Caller) -> Answer<Page<IntegrationView>> {
     let builtin = state.ctx.registry.list();
     let own = own_integrations::all(&state.store, &state.system, caller.account_id()).await?;
+    let apps = AtHand::of(&state.ctx, caller.account_id()).await?;
     // One of ours goes before one of the same name, as when a source is connected.
-    let own = own.into_iter().filter(|own| state.ctx.registry.get(&own.name).is_none()).map(IntegrationView::of_own);
-    let mut all: Vec<_> = builtin.iter().map(|integration| IntegrationView::of(integration.spec())).collect();
+    let own = own
+        .into_iter()
+        .filter(|own| state.ctx.registry.get(&own.name).is_none())
+        .map(|own| IntegrationView::of_own(own, &apps));
+    let mut all: Vec<_> = builtin.iter().map(|integration| IntegrationView::of(integration.spec(), &apps)).collect();
     all.extend(own);
     all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Json(Page::whole(all)))
@@ -89,17 +102,21 @@ pub async fn list(state: Data<AppState>, caller: Caller) -> Answer<Page<Integrat
     responses((status = 200, description = "The integration.", body = IntegrationDetail)))]
 pub async fn read(state: Data<AppState>, caller: Caller, name: Path<String>) -> Answer<IntegrationDetail> {
     if let Some(integration) = state.ctx.registry.get(&name) {
-        return Ok(Json(IntegrationDetail::of(&*integration, Origin::builtin())));
+        let app = nearest(&state.ctx, caller.account_id(), &name, Reach::All).await?;
+        return Ok(Json(IntegrationDetail::of(&*integration, Origin::builtin(), app.is_some())));
     }
     let found = own_integrations::find(&state.store, &state.system, caller.account_id(), &name).await?;
     let own = found.ok_or_else(Problem::not_found)?.row;
     let integration = own_integrations::load(&state.ctx, &own).await?;
-    Ok(Json(IntegrationDetail::of(&*integration, Origin::of(&own))))
+    let app = nearest(&state.ctx, caller.account_id(), &name, Reach::UpTo(own.account_id)).await?;
+    Ok(Json(IntegrationDetail::of(&*integration, Origin::of(&own), app.is_some())))
 }
 
 impl IntegrationView {
-    fn of(spec: &Spec) -> Self {
+    fn of(spec: &Spec, apps: &AtHand) -> Self {
+        let is_oauth = matches!(spec.sign_in, SignIn::OAuth2(_));
         Self {
+            has_oauth_app: is_oauth.then(|| apps.have(&spec.name, Reach::All)),
             name: spec.name.clone(),
             title: spec.title.clone(),
             description: spec.description.clone(),
@@ -108,15 +125,16 @@ impl IntegrationView {
         }
     }
 
-    fn of_own(own: OwnIntegration) -> Self {
+    fn of_own(own: OwnIntegration, apps: &AtHand) -> Self {
         let origin = Origin::of(&own);
-        let OwnIntegration { name, title, description, sign_in, .. } = own;
-        Self { name, title, description, sign_in, origin }
+        let OwnIntegration { account_id, name, title, description, sign_in, .. } = own;
+        let has_oauth_app = (sign_in == "oauth2").then(|| apps.have(&name, Reach::UpTo(account_id)));
+        Self { name, title, description, sign_in, has_oauth_app, origin }
     }
 }
 
 impl IntegrationDetail {
-    fn of(integration: &dyn Integration, origin: Origin) -> Self {
+    fn of(integration: &dyn Integration, origin: Origin, has_app: bool) -> Self {
         let spec = integration.spec();
         let scopes = match &spec.sign_in {
             SignIn::OAuth2(sign_in) => sign_in.scopes.clone(),
@@ -127,6 +145,7 @@ impl IntegrationDetail {
             title: spec.title.clone(),
             description: spec.description.clone(),
             sign_in: sign_in_word(&spec.sign_in).to_owned(),
+            has_oauth_app: matches!(spec.sign_in, SignIn::OAuth2(_)).then_some(has_app),
             origin,
             scopes,
             streams: integration.streams(),

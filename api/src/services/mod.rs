@@ -31,6 +31,7 @@ pub mod keys;
 pub mod marks;
 pub mod me;
 pub mod members;
+pub mod oauth_apps;
 pub mod own_integrations;
 pub mod passwords;
 pub mod policies;

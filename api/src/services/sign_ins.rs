@@ -17,8 +17,9 @@ use listbackup_engine::{
     model::{ActivityKind, OAuthState, Source, SourceId, role::Action},
     ports::{Condition, Write},
     run::{
-        connect::{Found, full_settings, integration_of, keep_tokens},
+        connect::{integration_of, keep_tokens},
         event::Subject,
+        full_settings::{Full, full_settings},
     },
     secret,
     store::{Versioned, key1, put},
@@ -49,7 +50,7 @@ const CALLBACK: &str = "integrations/oauth/callback";
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignInStart {
-    /// A source of this integration, with the OAuth client's id and secret in its settings.
+    /// A source of this integration, with the OAuth client's id and secret in its settings unless an OAuth app is at hand.
     #[schema(value_type = schemas::SourceId)]
     source_id: SourceId,
 }
@@ -134,16 +135,16 @@ pub async fn callback(state: Data<AppState>, request: HttpRequest) -> Result<Htt
         return Err(Problem::new(StatusCode::BAD_REQUEST, "sign_in_refused", detail));
     };
     let source = sources::find(&state, &caller, begun.source_id).await?;
-    let tokens = exchange(&state, &caller, &source, &begun, &code).await?;
+    let (tokens, app) = exchange(&state, &caller, &source, &begun, &code).await?;
     let subject = Subject::source(source.source_id);
     let told = told(&state, &caller, ActivityKind::SourceAuthorised, subject, [("name", json!(source.name))]);
-    let source = keep_tokens(&state.ports, caller.scope(), &source, &tokens, &told).await?;
+    let source = keep_tokens(&state.ports, caller.scope(), &source, (&tokens, app.as_deref()), &told).await?;
     Ok(done(&request, source))
 }
 
 async fn begin(state: &AppState, caller: &Caller, source: &Source) -> Result<SignInUnderWay, Problem> {
     let redirect_uri = redirect_uri(state);
-    let flow = flow(state, caller, source).await?;
+    let (flow, _) = flow(state, caller, source).await?;
     let secret = token::new("", &*state.ports.random);
     let (authorize_url, verifier) = flow.start(&redirect_uri, secret.expose_secret()).map_err(Error::from)?;
     let state_hash = token::hash(secret.expose_secret());
@@ -164,12 +165,17 @@ async fn begin(state: &AppState, caller: &Caller, source: &Source) -> Result<Sig
     Ok(SignInUnderWay { authorize_url: authorize_url.into(), redirect_uri, expires_at })
 }
 
-async fn flow(state: &AppState, caller: &Caller, source: &Source) -> Result<AuthorizationFlow, Problem> {
-    let Found { integration, http, .. } = integration_of(&state.ctx, caller.scope(), source).await?;
-    let sign_in = oauth(&integration.spec().sign_in)?;
-    let settings =
-        full_settings(&state.ports, caller.scope(), integration.spec(), source, source.settings.clone()).await?;
-    Ok(AuthorizationFlow::new(sign_in, &settings, http).map_err(Error::from)?)
+/// The flow of a source's sign-in, and the id of the OAuth app's client that it is with, where it is not the settings' own.
+async fn flow(
+    state: &AppState,
+    caller: &Caller,
+    source: &Source,
+) -> Result<(AuthorizationFlow, Option<String>), Problem> {
+    let found = integration_of(&state.ctx, caller.scope(), source).await?;
+    let sign_in = oauth(&found.integration.spec().sign_in)?;
+    let full = full_settings(&state.ctx, caller.scope(), &found, source, source.settings.clone()).await?;
+    let Full { settings, http, app_client_id, .. } = full;
+    Ok((AuthorizationFlow::new(sign_in, &settings, http).map_err(Error::from)?, app_client_id))
 }
 
 fn oauth(sign_in: &SignIn) -> Result<&OAuth2SignIn, Problem> {
@@ -216,13 +222,13 @@ async fn exchange(
     source: &Source,
     begun: &OAuthState,
     code: &str,
-) -> Result<Tokens, Problem> {
+) -> Result<(Tokens, Option<String>), Problem> {
     let context = context(&begun.state_hash);
     let verifier = secret::open(&*state.ports.keys, &context, &begun.verifier).await?;
     let verifier = std::str::from_utf8(&verifier).map_err(|_| lost())?;
-    let flow = flow(state, caller, source).await?;
+    let (flow, app_client_id) = flow(state, caller, source).await?;
     let exchanged = flow.exchange(code, SecretString::from(verifier), &begun.redirect_uri).await;
-    Ok(exchanged.map_err(Error::from)?)
+    Ok((exchanged.map_err(Error::from)?, app_client_id))
 }
 
 fn context(state_hash: &str) -> String {

@@ -18,6 +18,7 @@ use super::{
     address::{AddressGuard, Refused},
     body,
     budget::{QuotaHeaders, RateBudget},
+    guarded::GuardedSecret,
     redact_url, redirect,
     tape::Secrets,
     wire::Wire,
@@ -104,6 +105,7 @@ impl HttpClientBuilder {
             budget,
             waited_ms: Arc::default(),
             secrets: None,
+            guarded: None,
         })
     }
 }
@@ -116,6 +118,7 @@ pub struct HttpClient {
     /// How long requests of this connection waited for the product's limits.
     waited_ms: Arc<AtomicU64>,
     secrets: Option<Arc<Secrets>>,
+    guarded: Option<Arc<GuardedSecret>>,
 }
 
 struct Inner {
@@ -155,6 +158,18 @@ impl HttpClient {
     pub(crate) fn hiding(mut self, secrets: Arc<Secrets>) -> Self {
         self.secrets = Some(secrets);
         self
+    }
+
+    /// The same client, refusing to send `secret` to other hosts than it names.
+    #[must_use]
+    pub fn guarding(mut self, secret: GuardedSecret) -> Self {
+        self.guarded = Some(Arc::new(secret));
+        self
+    }
+
+    /// The secret of which that was said.
+    pub(crate) fn guarded(&self) -> Option<&GuardedSecret> {
+        self.guarded.as_deref()
     }
 
     /// An address fit for logs.
@@ -231,6 +246,7 @@ impl HttpClient {
     /// Checks where a request goes, and waits for its turn.
     pub(super) async fn before(&self, request: &Request) -> Result<()> {
         self.inner.guard.check_url(&request.url)?;
+        self.guarded().map_or(Ok(()), |secret| secret.check(request))?;
         match &self.budget {
             Some(budget) => {
                 let asked_at = tokio::time::Instant::now();

@@ -1,12 +1,14 @@
 //! The one HTTP client: every request of every connector goes through it.
 //!
 //! `send_once` is one attempt with all guards (addresses, redirects, caps, rate budget); [`retry`] holds the rules of
-//! trying again, [`budget`] those of waiting one's turn.
+//! trying again, [`budget`] those of waiting one's turn, [`guarded`] where a secret may go.
 
 pub mod address;
 mod body;
 pub mod budget;
 pub mod client;
+pub mod guarded;
+pub mod hosts;
 pub mod injector;
 pub mod network;
 pub mod open;
@@ -28,6 +30,8 @@ pub use self::{
     address::AddressGuard,
     budget::{QuotaHeaders, Rate, RateBudget},
     client::{HttpClient, HttpClientBuilder, Limits},
+    guarded::GuardedSecret,
+    hosts::Hosts,
     network::Network,
     open::Opened,
     retry::{RetryPolicy, classify, failure, retry_after},

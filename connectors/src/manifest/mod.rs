@@ -141,7 +141,7 @@ impl Integration for ManifestIntegration {
     }
 
     fn connect(&self, link: Link) -> Result<Arc<dyn Connector>> {
-        let secrets = Secrets::of_settings(&self.spec.settings_schema, link.settings.expose());
+        let secrets = Secrets::of_connection(&self.spec.settings_schema, link.settings.expose(), &link.http);
         self.bind(link).map_err(|error| error.reworded(|text| secrets.hide(text)))
     }
 }

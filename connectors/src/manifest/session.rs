@@ -154,7 +154,7 @@ impl Session {
 
     /// Keeps what `schema` calls secret out of errors and logs.
     pub(crate) fn hide(&mut self, schema: &serde_json::Value) {
-        self.secrets = Arc::new(Secrets::of_settings(schema, &self.settings));
+        self.secrets = Arc::new(Secrets::of_connection(schema, &self.settings, &self.http));
         self.http = self.http.clone().hiding(Arc::clone(&self.secrets));
     }
 

@@ -123,6 +123,11 @@ impl AuthorizationFlow {
         let named: Vec<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
         let missing = parameters.iter().filter(|(name, value)| !value.is_empty() && !named.iter().any(|n| n == name));
         url.query_pairs_mut().extend_pairs(missing);
+        // A browser shows its address.
+        if self.http.guarded().is_some_and(|secret| secret.is_in_url(&url)) {
+            let message = "the address of the sign-in would show the secret of the OAuth app: correct `consent_url` in the manifest";
+            return Err(Error::new(ErrorKind::Denied, message));
+        }
         Ok((url, SecretString::from(verifier.into_secret())))
     }
 

@@ -159,6 +159,12 @@ pub enum ActivityKind {
     /// An integration of the account's own was removed.
     #[serde(rename = "integration.removed")]
     IntegrationRemoved,
+    /// An OAuth app of the account's own was given for an integration, or another one, or its secret or hosts changed.
+    #[serde(rename = "integration.app_set")]
+    IntegrationAppSet,
+    /// The account's OAuth app for an integration was removed.
+    #[serde(rename = "integration.app_removed")]
+    IntegrationAppRemoved,
     /// A source was made.
     #[serde(rename = "source.created")]
     SourceCreated,
@@ -329,6 +335,8 @@ impl ActivityKind {
             Self::IntegrationAdded => "integration.added",
             Self::IntegrationUpdated => "integration.updated",
             Self::IntegrationRemoved => "integration.removed",
+            Self::IntegrationAppSet => "integration.app_set",
+            Self::IntegrationAppRemoved => "integration.app_removed",
             Self::SourceCreated => "source.created",
             Self::SourceRebuilt => "source.rebuilt",
             Self::SourceUpdated => "source.updated",

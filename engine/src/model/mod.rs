@@ -11,6 +11,7 @@ pub mod guard;
 pub mod id;
 pub mod integration;
 pub mod job;
+pub mod oauth_app;
 pub mod oauth_state;
 pub mod restore;
 pub mod retention;
@@ -35,6 +36,7 @@ pub use id::{
 };
 pub use integration::{ManifestVersion, OwnIntegration};
 pub use job::{Job, JobState};
+pub use oauth_app::OAuthApp;
 pub use oauth_state::OAuthState;
 pub use restore::{RestoreFigures, RunRestore};
 pub use retention::KeepRules;

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use listbackup_connectors::{
-    self as connectors, Connector, Integration, Link, Settings, Spec, Tokens, http::HttpClient,
-};
+use listbackup_connectors::{self as connectors, Connector, Integration, Link, Spec, Tokens, http::HttpClient};
 use serde_json::{Map, Value};
 
 use super::{
     RunContext,
     credential::{Secrets, StoredTokens, open, read_credential, seal},
-    event, own_integrations,
+    event,
+    full_settings::{Full, full_settings},
+    oauth_apps::Reach,
+    own_integrations,
     own_integrations::digest_of,
     source_tokens::SourceTokens,
     update::ATTEMPTS_MAX,
@@ -31,6 +32,8 @@ pub struct Found {
     pub http: HttpClient,
     /// BLAKE3 of its manifest in hex, where that is not one of ours.
     pub digest: Option<String>,
+    /// Whose OAuth apps it may be connected with.
+    pub reach: Reach,
 }
 
 /// The integration of a source: one of ours, an own one of its account or of one above, or the manifest that a person's command kept.
@@ -44,7 +47,8 @@ pub async fn integration_of(ctx: &RunContext, scope: &AccountScope, source: &Sou
         });
     };
     let integration = kept_manifest(&ctx.ports, scope, &source.integration, digest).await?;
-    Ok(Found { integration, http: ctx.http.clone(), digest: Some(digest.clone()) })
+    let reach = Reach::UpTo(scope.account_id());
+    Ok(Found { integration, http: ctx.http.clone(), digest: Some(digest.clone()), reach })
 }
 
 /// The integration of that name in an account: one of ours, else an own one of the account or of the nearest above that has it.
@@ -53,13 +57,14 @@ pub async fn integration_of(ctx: &RunContext, scope: &AccountScope, source: &Sou
 /// `Corrupt` when the stored manifest was altered; those of the store.
 pub async fn integration_named(ctx: &RunContext, scope: &AccountScope, name: &str) -> Result<Option<Found>> {
     if let Some(integration) = ctx.registry.get(name) {
-        return Ok(Some(Found { integration, http: ctx.http.clone(), digest: None }));
+        return Ok(Some(Found { integration, http: ctx.http.clone(), digest: None, reach: Reach::All }));
     }
     // Rarely needed, and large: not a part of the future of everything that connects.
     let found = Box::pin(own_integrations::find(&ctx.store, &ctx.system, scope.account_id(), name)).await?;
     let Some(Versioned { row: own, .. }) = found else { return Ok(None) };
     let integration = Box::pin(own_integrations::load(ctx, &own)).await?;
-    Ok(Some(Found { integration, http: ctx.http_for_own.clone(), digest: Some(own.digest) }))
+    let reach = Reach::UpTo(own.account_id);
+    Ok(Some(Found { integration, http: ctx.http_for_own.clone(), digest: Some(own.digest), reach }))
 }
 
 /// The manifest that [`keep_manifest`] kept under that digest.
@@ -94,7 +99,8 @@ pub async fn keep_manifest(ports: &Ports, scope: &AccountScope, text: &str) -> R
 /// Connects a source's product.
 ///
 /// # Errors
-/// As [`integration_of`]; `Invalid` with every wrong setting; `Corrupt` when the credential cannot be opened.
+/// As [`integration_of`]; `Invalid` with every wrong setting; `Corrupt` when the credential cannot be opened; `Reauthorise` when the
+/// OAuth app that it was signed in by is another one now, or gone.
 pub async fn connect_source(ctx: &RunContext, scope: &AccountScope, source: &Source) -> Result<Arc<dyn Connector>> {
     connect_with(ctx, scope, source).await.map(|(connector, _)| connector)
 }
@@ -108,49 +114,19 @@ pub async fn connect_with(
     scope: &AccountScope,
     source: &Source,
 ) -> Result<(Arc<dyn Connector>, Option<String>)> {
-    let Found { integration, http, digest } = integration_of(ctx, scope, source).await?;
+    let found = integration_of(ctx, scope, source).await?;
     let credentials = SourceTokens::new(ctx, scope, source.credential_id);
-    let spec = integration.spec();
-    let settings = full_settings(&ctx.ports, scope, spec, source, source.settings.clone()).await?;
+    let full = full_settings(ctx, scope, &found, source, source.settings.clone()).await?;
+    if full.is_signed_in_by_another {
+        let message = "the OAuth app that the source was signed in by was replaced or removed: sign in again";
+        return Err(Error::new(ErrorKind::Reauthorise, message).with("source", source.source_id));
+    }
+    let Full { settings, http, .. } = full;
     // One budget for all that share the credential, whatever connects: streams, a restore, a person who checks.
     let credential = source.credential_id.map_or_else(|| source.source_id.to_string(), |key_id| key_id.to_string());
     let http = http.for_credential(&format!("{} {credential}", source.integration), source.rate_share())?;
-    Ok((integration.connect(Link { settings, http, credentials: Arc::new(credentials) })?, digest))
-}
-
-/// Settings of a source with its secrets inside; what `given` says of a secret goes before what is stored.
-///
-/// # Errors
-/// `Corrupt` when the credential cannot be opened; `Retry` from the stores.
-pub async fn full_settings(
-    ports: &Ports,
-    scope: &AccountScope,
-    spec: &Spec,
-    source: &Source,
-    given: Value,
-) -> Result<Settings> {
-    let secrets = match source.credential_id {
-        Some(key_id) => open(ports, scope.account_id(), &read_credential(ports, scope, key_id).await?.row).await?,
-        None => Secrets::default(),
-    };
-    let mut full = secrets.settings;
-    merge(&mut full, given);
-    if let (connectors::SignIn::OAuth2(sign_in), Some(tokens)) = (&spec.sign_in, &secrets.tokens) {
-        fill_in(&mut full, &sign_in.access_token_path, Some(&tokens.access_token));
-        fill_in(&mut full, &sign_in.refresh_token_path, tokens.refresh_token.as_ref());
-        fill_in(&mut full, &sign_in.expires_at_path, tokens.expires_at.map(|at| at.to_string()).as_ref());
-    }
-    Ok(Settings::new(full))
-}
-
-/// Sets what a sign-in brought at its place in the settings, where the connector looks for it.
-fn fill_in(settings: &mut Value, path: &[String], text: Option<&String>) {
-    let (Some(text), false) = (text, path.is_empty()) else { return };
-    let mut value = Value::String(text.clone());
-    for name in path.iter().rev() {
-        value = Value::Object(Map::from_iter([(name.clone(), value)]));
-    }
-    merge(settings, value);
+    let link = Link { settings, http, credentials: Arc::new(credentials) };
+    Ok((found.integration.connect(link)?, found.digest))
 }
 
 /// Takes the secrets out of a person's settings: what may be shown, and the credential that holds the rest sealed
@@ -202,6 +178,7 @@ pub async fn reseal_settings(
     if let Some(given) = take_secrets(&spec.settings_schema, &mut settings) {
         if brings_another_grant(&spec.sign_in, &given, &secrets.settings) {
             (secrets.tokens, row.token_version, row.expires_at) = (None, 0, None);
+            secrets.app_client_id = None;
         }
         merge(&mut secrets.settings, given);
     }
@@ -219,7 +196,7 @@ fn brings_another_grant(sign_in: &connectors::SignIn, given: &Value, before: &Va
     given.iter().zip(&before).any(|(given, before)| given.is_some() && given != before)
 }
 
-/// Keeps the tokens of a new OAuth sign-in, with the event that tells it. A source that waited for it is ready; one that a person paused stays so.
+/// Keeps the tokens of a new OAuth sign-in, by an app's client or (`None`) by the settings' own, with the event that tells it. A source that waited for it is ready; one that a person paused stays so.
 ///
 /// # Errors
 /// `Invalid` for a source without OAuth; `Retry` from the stores.
@@ -227,7 +204,7 @@ pub async fn keep_tokens(
     ports: &Ports,
     scope: &AccountScope,
     source: &Source,
-    tokens: &Tokens,
+    (tokens, app_client_id): (&Tokens, Option<&str>),
     told: &ActivityEvent,
 ) -> Result<Source> {
     let key_id = source.credential_id.ok_or_else(|| {
@@ -240,6 +217,7 @@ pub async fn keep_tokens(
         let Versioned { mut row, version } = read_credential(ports, scope, key_id).await?;
         let mut secrets = open(ports, scope.account_id(), &row).await?;
         secrets.tokens = Some(StoredTokens::of(tokens));
+        secrets.app_client_id = app_client_id.map(str::to_owned);
         row.sealed = seal(ports, &row, &secrets).await?;
         row.token_version += 1;
         row.expires_at = tokens.expires_at;
@@ -266,7 +244,7 @@ pub async fn keep_tokens(
 }
 
 /// Moves every field that the schema calls secret out of `settings`.
-fn take_secrets(schema: &Value, settings: &mut Value) -> Option<Value> {
+pub(super) fn take_secrets(schema: &Value, settings: &mut Value) -> Option<Value> {
     let settings = settings.as_object_mut()?;
     let mut taken = Map::new();
     for variant in variants(schema) {
@@ -290,7 +268,7 @@ fn variants(schema: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// Lays `over` upon `base`, field by field.
-fn merge(base: &mut Value, over: Value) {
+pub(super) fn merge(base: &mut Value, over: Value) {
     match (base, over) {
         (_, Value::Null) => {}
         (Value::Object(base), Value::Object(over)) => {

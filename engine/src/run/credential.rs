@@ -25,6 +25,9 @@ pub(super) struct Secrets {
     /// Tokens of the OAuth grant. Their version is in the credential's row.
     #[serde(default)]
     pub tokens: Option<StoredTokens>,
+    /// The id of the OAuth app's client that the sign-in in the browser was with; none where it was with the settings' own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_client_id: Option<String>,
     /// Tokens of further sign-ins, by the name of their place.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub places: BTreeMap<String, PlacedTokens>,

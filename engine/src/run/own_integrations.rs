@@ -68,7 +68,7 @@ impl Loaded {
 }
 
 /// The account and all above it, nearest first; none for an account that there is not.
-async fn way_up(store: &Store, system: &SystemScope, account_id: AccountId) -> Result<Vec<AccountId>> {
+pub(super) async fn way_up(store: &Store, system: &SystemScope, account_id: AccountId) -> Result<Vec<AccountId>> {
     let Some(account) = store.find::<Account>(system, key1(account_id)).await? else { return Ok(Vec::new()) };
     let way = account.row.path.split('/').rev().filter(|segment| !segment.is_empty());
     way.map(|segment| {

@@ -1,4 +1,4 @@
-//! What an account has under the master key, under another one: data keys, credentials and secrets of webhooks. What they seal stays as it is.
+//! What an account has under the master key, under another one: data keys, credentials, secrets of webhooks and of OAuth apps. What they seal stays as it is.
 
 use futures::TryStreamExt;
 use serde_json::Map;
@@ -7,14 +7,15 @@ use super::{
     RunContext, credential,
     deliveries::signing,
     event::{self, Subject, event},
+    oauth_apps,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{ActivityKind, Credential, Webhook, scope::AccountScope, webhook::HOOKS},
+    model::{ActivityKind, Credential, OAuthApp, Webhook, scope::AccountScope, webhook::HOOKS},
     ports::{Condition, Keys, Query, SortRange},
     secret,
     store::{self, Versioned, key1},
-    tables::{API_KEYS, WEBHOOKS},
+    tables::{API_KEYS, Row, WEBHOOKS},
 };
 
 /// Rows of one look.
@@ -25,7 +26,7 @@ const PAGE: usize = 200;
 pub struct Rewrapped {
     /// Data keys, or forms of them.
     pub data_keys: usize,
-    /// Credentials of sources, and webhooks with their secrets.
+    /// Credentials of sources, webhooks with their secrets, and OAuth apps.
     pub credentials: usize,
 }
 
@@ -43,7 +44,8 @@ pub async fn wrap_anew(ctx: &RunContext, scope: &AccountScope, new: &dyn Keys) -
         credentials += usize::from(write(ctx, scope, credential, changed).await?);
     }
     let anew = async |context: &str, sealed: &str| secret::wrap_anew(&*ctx.ports.keys, new, context, sealed).await;
-    credentials += write_webhooks(ctx, scope, changed_webhooks(ctx, scope, anew).await?).await?;
+    credentials += write_all(ctx, scope, changed_webhooks(ctx, scope, anew).await?).await?;
+    credentials += write_all(ctx, scope, changed_apps(ctx, scope, anew).await?).await?;
     Ok(Rewrapped { data_keys, credentials })
 }
 
@@ -60,8 +62,9 @@ pub async fn finish(ctx: &RunContext, scope: &AccountScope, by: &str) -> Result<
     }
     let own = async |context: &str, sealed: &str| secret::without_other_forms(&*ctx.ports.keys, context, sealed).await;
     let webhooks = changed_webhooks(ctx, scope, own).await?;
+    let apps = changed_apps(ctx, scope, own).await?;
     let data_keys = ctx.snapshots.remove_other_key_forms(scope).await?;
-    let mut credentials = write_webhooks(ctx, scope, webhooks).await?;
+    let mut credentials = write_all(ctx, scope, webhooks).await? + write_all(ctx, scope, apps).await?;
     for (credential, changed) in changes {
         credentials += usize::from(write(ctx, scope, credential, changed).await?);
     }
@@ -146,10 +149,27 @@ async fn changed_webhooks(
     Ok(changed)
 }
 
+/// The account's OAuth apps whose secrets `change` seals otherwise.
+async fn changed_apps(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    change: impl AsyncFn(&str, &str) -> Result<Option<String>>,
+) -> Result<Vec<Versioned<OAuthApp>>> {
+    let mut changed = Vec::new();
+    for mut found in oauth_apps::of_account(&ctx.store, &ctx.system, scope.account_id()).await? {
+        let context = oauth_apps::context(found.row.account_id, &found.row.integration);
+        if let Some(sealed) = change(&context, &found.row.sealed).await? {
+            found.row.sealed = sealed;
+            changed.push(found);
+        }
+    }
+    Ok(changed)
+}
+
 /// Returns how many; `Conflict` when one changed meanwhile.
-async fn write_webhooks(ctx: &RunContext, scope: &AccountScope, webhooks: Vec<Versioned<Webhook>>) -> Result<usize> {
-    for Versioned { row, version } in &webhooks {
+async fn write_all<R: Row>(ctx: &RunContext, scope: &AccountScope, rows: Vec<Versioned<R>>) -> Result<usize> {
+    for Versioned { row, version } in &rows {
         ctx.store.transact(scope, vec![store::put(row, Condition::Version(*version))?]).await?;
     }
-    Ok(webhooks.len())
+    Ok(rows.len())
 }

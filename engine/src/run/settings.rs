@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::oauth_apps::PlatformApps;
 use crate::billing::Plans;
 
 /// Limits of runs on one worker.
@@ -68,6 +69,8 @@ pub struct RunSettings {
     pub is_sole_worker: bool,
     /// What accounts may use.
     pub plans: Plans,
+    /// OAuth apps for all accounts.
+    pub oauth_apps: PlatformApps,
 }
 
 impl Default for RunSettings {
@@ -103,6 +106,7 @@ impl Default for RunSettings {
             drain_deadline: Duration::from_secs(25),
             is_sole_worker: false,
             plans: Plans::default(),
+            oauth_apps: PlatformApps::default(),
         }
     }
 }

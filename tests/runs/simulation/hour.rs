@@ -285,6 +285,6 @@ pub async fn keep(world: &World, tenant: &Tenant, tokens: &Tokens) {
     let source = tenant.source().await;
     let (kind, subject) = (ActivityKind::SourceAuthorised, Subject::source(source.source_id));
     let told = event::event(&world.ports, source.account_id, kind, "test", subject, Map::new());
-    let kept = connect::keep_tokens(&world.ports, &tenant.scope, &source, tokens, &told).await;
+    let kept = connect::keep_tokens(&world.ports, &tenant.scope, &source, (tokens, None), &told).await;
     kept.expect("tokens are kept");
 }

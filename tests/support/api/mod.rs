@@ -24,7 +24,10 @@ use listbackup_engine::{
         source::Lease, user::MembershipStatus,
     },
     ports::{Condition, Identity, Ports},
-    run::{RunContext, RunSettings, Turns, own_integrations::Loaded, places::Places, relay::Relay},
+    run::{
+        RunContext, RunSettings, Turns, oauth_apps::PlatformApps, own_integrations::Loaded, places::Places,
+        relay::Relay,
+    },
     snapshot::{SnapshotStore, StoreSettings},
     store::{Store, put},
 };
@@ -76,23 +79,30 @@ impl App {
 
     /// Serves everything, with the identity that `identity` makes in place of the embedded one.
     pub async fn start_with(identity: impl FnOnce(&Ports) -> Option<Arc<dyn Identity>>) -> Self {
-        Self::begin(identity, AddressGuard::person(), Plans::default(), None).await
+        Self::begin(identity, AddressGuard::person(), RunSettings::default(), None).await
     }
 
     /// Serves everything, with another guard of addresses.
     pub async fn start_behind(guard: AddressGuard) -> Self {
-        Self::begin(|_| None, guard, Plans::default(), None).await
+        Self::begin(|_| None, guard, RunSettings::default(), None).await
     }
 
     /// Serves everything, under plans, with payments where there is somebody to make them.
     pub async fn start_selling(plans: Plans, stripe: Option<StripeSettings>) -> Self {
-        Self::begin(|_| None, AddressGuard::person(), plans, stripe).await
+        let settings = RunSettings { plans, ..RunSettings::default() };
+        Self::begin(|_| None, AddressGuard::person(), settings, stripe).await
+    }
+
+    /// Serves everything, with OAuth apps for all accounts.
+    pub async fn start_with_apps(oauth_apps: PlatformApps) -> Self {
+        let settings = RunSettings { oauth_apps, ..RunSettings::default() };
+        Self::begin(|_| None, AddressGuard::person(), settings, None).await
     }
 
     async fn begin(
         identity: impl FnOnce(&Ports) -> Option<Arc<dyn Identity>>,
         guard: AddressGuard,
-        plans: Plans,
+        settings: RunSettings,
         stripe: Option<StripeSettings>,
     ) -> Self {
         let directory = TempDir::new().unwrap();
@@ -103,7 +113,6 @@ impl App {
         }
         let system = SystemScope::of_this_process();
         let http = HttpClientBuilder::new(guard).build().unwrap();
-        let settings = RunSettings { plans, ..RunSettings::default() };
         let ctx = Arc::new(RunContext { http, settings, ..world(&ports, system) });
         let (server, downloads) = serve(ctx.clone(), stripe);
         let store = Store::new(ports.tables.clone());

@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
+use crate::http::HttpClient;
+
 /// A shorter secret is replaced only where it stands alone: `x` is in many words.
 const INSIDE_MIN_BYTES: usize = 6;
 /// A text of a sign-in's answer that is at least this long and has no space looks like a token.
@@ -46,6 +48,15 @@ impl Secrets {
         let secrets = Self(Mutex::default());
         for (name, value) in found {
             secrets.add(&format!("SECRET-{name}"), &value);
+        }
+        secrets
+    }
+
+    /// The same, with the secret that `http` guards, whatever the schema says of it.
+    pub(crate) fn of_connection(schema: &Value, settings: &Value, http: &HttpClient) -> Self {
+        let secrets = Self::of_settings(schema, settings);
+        if let Some(guarded) = http.guarded() {
+            secrets.add("SECRET-oauth-app", guarded.expose());
         }
         secrets
     }

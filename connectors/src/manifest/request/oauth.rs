@@ -299,6 +299,8 @@ impl Exchange {
             Request::post(self.url.clone(), "application/x-www-form-urlencoded", encode(&fields))
         };
         request.headers.extend(self.headers.clone());
+        // The product has refused nothing then: to sign in again would be of no use.
+        http.guarded().map_or(Ok(()), |secret| secret.check(&request))?;
         let response = http.send(request, &RetryPolicy::default()).await.map_err(refused)?;
         let text = std::str::from_utf8(&response.body).unwrap_or("");
         let answer = Slice::parse(text)
