@@ -6,6 +6,7 @@
 pub mod ending;
 pub mod invitations;
 pub mod members;
+pub mod recipients;
 pub mod roles;
 pub mod roots;
 pub mod tree;
