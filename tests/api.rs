@@ -41,6 +41,8 @@ mod key_scopes;
 #[path = "support/api/mod.rs"]
 #[allow(dead_code, reason = "each test binary uses a part of the kit")]
 mod kit;
+#[path = "api/letters.rs"]
+mod letters;
 #[path = "api/lists.rs"]
 mod lists;
 #[path = "api/matrix.rs"]

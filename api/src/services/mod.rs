@@ -32,6 +32,7 @@ pub mod marks;
 pub mod me;
 pub mod members;
 pub mod own_integrations;
+mod own_letters;
 pub mod passwords;
 pub mod policies;
 pub mod records;

@@ -5,6 +5,7 @@
 
 pub mod ending;
 pub mod invitations;
+pub mod letters;
 pub mod members;
 pub mod recipients;
 pub mod roles;
