@@ -191,16 +191,6 @@ async fn a_letter_that_cannot_be_sent_is_tried_for_a_day_and_only_for_those_who_
 }
 
 #[tokio::test]
-async fn an_address_that_is_refused_keeps_nobody_else_from_the_letter_and_is_not_tried_again() {
-    let world = failed(13).await;
-    derived(&world).await;
-    let post = Post { refuses: Some(("ada@example.com", ErrorKind::Invalid)), ..Post::new() };
-    let sent = post.sent.clone();
-    assert!(look(&world, post).await.again.is_empty());
-    assert_eq!(by_address(&sent), [("bob@example.com".to_owned(), 1)].into());
-}
-
-#[tokio::test]
 async fn what_happened_longer_ago_than_a_day_is_no_news() {
     let world = failed(14).await;
     derived(&world).await;

@@ -87,14 +87,14 @@ impl Alert {
         }
     }
 
-    /// A further event of the same: counted, or told by another letter when the last one is an hour old. That one, if it was not sent yet,
-    /// is not sent any more, and counts as well.
+    /// A further event of the same: counted, or told by another letter when the last one is an hour old. That one, if nobody has it
+    /// yet, is not sent any more, and counts as well.
     pub fn take(&mut self, event: &ActivityEvent) {
         if event.timestamp < self.event_ms.saturating_add(LETTER_EVERY_MS) {
             self.withheld = self.withheld.saturating_add(1);
             return;
         }
-        let unsent = if self.is_due() { self.earlier.saturating_add(1) } else { 0 };
+        let unsent = if self.is_due() && self.told.is_empty() { self.earlier.saturating_add(1) } else { 0 };
         let earlier = self.withheld.saturating_add(unsent);
         *self = Self { earlier, ..Self::of(event, std::mem::take(&mut self.webhook_key)) };
     }

@@ -141,18 +141,13 @@ async fn tell_all(ctx: &RunContext, account: &Account, facts: &Facts, alert: &mu
     for user in waiting {
         let letter = facts.letter(&user.email, account, alert, ctx.settings.public_url.as_ref());
         match ctx.ports.mail.send(&letter).await {
-            Ok(()) => {}
-            // An address that is refused is refused again.
-            Err(error) if error.kind() == ErrorKind::Invalid => {
-                tracing::error!(%error, user = %user.user_id, "an alert was refused, and is not sent to this person");
-            }
+            Ok(()) => alert.told.push(user.user_id),
+            // Also what is refused: the sender may not be verified yet.
             Err(error) => {
                 tracing::warn!(%error, user = %user.user_id, "an alert was not sent; trying again");
                 told = Told::NotAll;
-                continue;
             }
         }
-        alert.told.push(user.user_id);
     }
     Ok(told)
 }
