@@ -4,6 +4,8 @@
 mod access;
 #[path = "api/activity.rs"]
 mod activity;
+#[path = "api/alerts.rs"]
+mod alerts;
 #[path = "api/analytics.rs"]
 mod analytics;
 #[path = "api/attachments.rs"]
@@ -16,6 +18,8 @@ mod bodies;
 mod comparing;
 #[path = "api/connecting.rs"]
 mod connecting;
+#[path = "api/courier.rs"]
+mod courier;
 #[path = "api/credentials.rs"]
 mod credentials;
 #[path = "api/data.rs"]
@@ -39,6 +43,8 @@ mod key_scopes;
 #[path = "support/api/mod.rs"]
 #[allow(dead_code, reason = "each test binary uses a part of the kit")]
 mod kit;
+#[path = "api/letters.rs"]
+mod letters;
 #[path = "api/lists.rs"]
 mod lists;
 #[path = "api/matrix.rs"]

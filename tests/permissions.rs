@@ -1,6 +1,8 @@
 //! `deploy.sh` makes everything from nothing, a fleet works a day on exactly that, and each process asks AWS for what its role
 //! allows: for nothing else, and for all of it.
 
+#[path = "permissions/alerts.rs"]
+mod alerts;
 #[path = "support/authenticator.rs"]
 mod authenticator;
 #[path = "permissions/billing.rs"]
@@ -69,6 +71,7 @@ async fn a_fleet_that_deploy_sh_made_from_nothing_works_with_the_rights_of_its_r
     let marks = day.back_up().await;
     day.people().await;
     day.family().await;
+    day.alerts().await;
     day.sources().await;
     day.integration().await;
     stored::used(&mut day).await;

@@ -124,6 +124,7 @@ impl Config {
         settings.run.drain_deadline = self.drain;
         settings.run.plans = self.plans.clone();
         settings.run.oauth_apps = self.oauth_apps.clone();
+        settings.run.public_url.clone_from(&self.public_url);
         settings.smtp = self.smtp.clone().map(Arc::new);
         settings.run.is_sole_worker = matches!(self.stores, StoresConfig::Embedded(_));
         settings

@@ -117,6 +117,7 @@ fn owner(ports: &Ports) -> User {
         email: OWNER.to_owned(),
         name: "Owner".to_owned(),
         verified_at: Some(now),
+        alerts_off: false,
         created_at: now,
         sign_in: None,
     }

@@ -117,6 +117,7 @@ pub fn context(ports: Ports, scratch_dir: &Path, settings: WorkerSettings) -> Re
         loaded: Loaded::default(),
         places: Places::of(&settings.run),
         turns: Turns::default(),
+        bell: Default::default(),
         settings: settings.run,
         worker_id: WorkerId::new(&*ports.clock, &*ports.random),
         ports,

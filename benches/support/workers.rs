@@ -65,6 +65,7 @@ impl World {
             loaded: Default::default(),
             places: Places::of(&settings),
             turns: Turns::default(),
+            bell: Default::default(),
             settings,
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
             ports,

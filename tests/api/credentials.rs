@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::authenticator;
 use crate::kit::{App, PASSWORD, Person, client::Caller};
 
-const NEW_PASSWORD: &str = "another long password";
+pub const NEW_PASSWORD: &str = "another long password";
 
 /// Asks for a code and sets the new password by it.
-async fn reset(app: &App, person: &Person) {
+pub async fn reset(app: &App, person: &Person) {
     let nobody = app.nobody();
     nobody.post("/auth/reset", &json!({ "email": person.email })).await.expect(202);
     let code = app.code_for(&person.email);
@@ -44,7 +44,7 @@ fn code_of(secret: &str, steps: i64) -> String {
 }
 
 /// Turns the second factor on; the secret and the recovery codes.
-async fn with_factor(caller: &Caller) -> (String, Vec<String>) {
+pub async fn with_factor(caller: &Caller) -> (String, Vec<String>) {
     let made = caller.post("/auth/mfa/setup", &Value::Null).await;
     let secret = made.expect(200)["secret"].as_str().unwrap().to_owned();
     assert!(made.body["uri"].as_str().unwrap().starts_with("otpauth://totp/"));

@@ -125,6 +125,9 @@ async fn after_its_grace_a_deleted_account_is_gone_for_everybody_and_the_one_abo
     for _ in 0..3 {
         account_end::end_due(app.ctx()).await.unwrap();
     }
+    let letters = app.letters_to(&ada.email);
+    let told = letters.iter().filter(|letter| letter.contains("Subject: The account Shop was deleted"));
+    assert_eq!(told.count(), 1, "its owner, by the account above");
     let keys = app.ctx().snapshots.stored_keys(&app.system.account(account_id)).await.unwrap();
     assert!(keys.destruction.is_some() && keys.epochs.is_empty());
     let ada = ada.caller.with_token(token(app.login(&ada.email, None).await.expect(200)));

@@ -1,6 +1,6 @@
 //! Events sent to other programs.
 
-mod receiver;
+pub mod receiver;
 
 use std::{
     net::SocketAddr,
@@ -30,7 +30,7 @@ use self::receiver::{Received, Receiver};
 use crate::kit::{self, App, Person};
 
 /// Waits until what happened so far is linked, and its deliveries are there.
-async fn settled(app: &App, person: &Person) {
+pub async fn settled(app: &App, person: &Person) {
     let scope = app.system.account(person.account_id);
     loop {
         Relay::default().look(&app.ports, &app.system).await.unwrap();
@@ -43,16 +43,16 @@ async fn settled(app: &App, person: &Person) {
 }
 
 /// Sends what is due, until nothing is.
-async fn send(ctx: &RunContext) {
+pub async fn send(ctx: &RunContext) {
     let courier = Courier::new(ctx).unwrap();
     while courier.look(ctx).await.unwrap().attempts > 0 {}
 }
 
-async fn webhook(person: &Person, url: &str, kinds: &[&str]) -> Value {
+pub async fn webhook(person: &Person, url: &str, kinds: &[&str]) -> Value {
     person.caller.post("/webhooks", &json!({ "url": url, "kinds": kinds })).await.expect(201).clone()
 }
 
-async fn deliveries(person: &Person, webhook: &Value) -> Vec<Value> {
+pub async fn deliveries(person: &Person, webhook: &Value) -> Vec<Value> {
     let path = format!("/webhooks/{}/deliveries", webhook["id"].as_str().unwrap());
     person.caller.get(&path).await.expect(200)["items"].as_array().unwrap().clone()
 }

@@ -41,7 +41,8 @@ fn all(words: &str) -> Vec<Letter> {
         AlertKind::SourceStale,
         AlertKind::AuthorisationLost,
     ] {
-        let facts = Alert { kind, account: words, source: words, job: Some(words), at, reason: words, link };
+        let facts =
+            Alert { kind, account: words, source: words, job: Some(words), at, reason: words, earlier: 3, link };
         all.push(alert(TO, &facts));
     }
     let plan = words.to_owned();

@@ -22,7 +22,7 @@ use crate::{
 /// Who makes the account.
 pub const EMAIL: &str = "owner@example.com";
 /// How long people wait for what comes by itself soon.
-const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(150);
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse battery staple";
 

@@ -218,7 +218,7 @@ async fn a_relay_links_many_events_with_one_transaction() {
     assert_eq!(Relay::default().look(&ports, &world.system).await.expect("stores that work"), 500);
     let effects = life.effects();
     let transactions = effects.iter().filter(|effect| effect.starts_with("put")).count();
-    assert_eq!(transactions, 9, "six batches, the places of two followers, and the head at the end: {effects:?}");
+    assert_eq!(transactions, 10, "six batches, the places of three followers, and the head at the end: {effects:?}");
 }
 
 /// Two relays, the first of which dies at that effect; true when it survived because it has no such effect.

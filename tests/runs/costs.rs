@@ -58,3 +58,20 @@ fn a_run_asks_for_no_more_requests_than_architecture_lists_whatever_the_number_o
         }
     }
 }
+
+#[test]
+fn a_worker_with_nothing_to_do_asks_twice_a_minute_what_is_to_be_sent() {
+    let (minutes, workers) = (PERIOD.as_secs() / 60, 10);
+    let idle = simulate(async {
+        let mut fleet = Fleet::new(product());
+        fleet.start(workers).await;
+        sleep(PERIOD).await;
+        fleet.meter.take()
+    });
+    let lines = idle.lines();
+    let of_webhooks: Vec<_> = lines.iter().filter(|line| line.contains(" webhooks")).collect();
+    let asked: usize =
+        of_webhooks.iter().filter_map(|line| line.split_whitespace().nth(1)?.parse::<usize>().ok()).sum();
+    let most = 2 * usize::try_from(minutes).expect("few") * workers;
+    assert!(asked > most / 2 && asked <= most, "{asked} of {most}: {of_webhooks:#?}");
+}

@@ -1,11 +1,11 @@
-//! Each event that a webhook wants has one delivery, whoever relays and wherever they die.
+//! Each event that a webhook wants has one delivery, and each that people are alerted of counts once, whoever relays and wherever they die.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use listbackup_engine::{
     model::{
-        AccountId, ActivityEvent, Delivery, Webhook, WebhookId,
+        AccountId, ActivityEvent, Alert, Delivery, Webhook, WebhookId,
         scope::AccountScope,
         webhook::{DUE_SHARD, WebhookState},
     },
@@ -53,19 +53,22 @@ async fn webhooks(world: &World, scope: &AccountScope) -> Vec<Webhook> {
     all
 }
 
-/// The deliveries that there are, and those that the chain asks for: webhook, event.
-async fn both(world: &World, scope: &AccountScope, hooks: &[Webhook]) -> [BTreeSet<(String, String)>; 2] {
-    let store = Store::new(world.ports.tables.clone());
-    let query = Query {
+fn rows_that_begin(scope: &AccountScope, prefix: &str) -> Query {
+    Query {
         table: &WEBHOOKS,
         index: None,
         partition: scope.account_id().to_string(),
-        sort: SortRange::Prefix("delivery#".to_owned()),
+        sort: SortRange::Prefix(prefix.to_owned()),
         descending: false,
         limit: 1000,
         after: None,
-    };
-    let rows = store.all::<Delivery>(scope, query).await.expect("rows");
+    }
+}
+
+/// The deliveries that there are, and those that the chain asks for: webhook, event.
+async fn both(world: &World, scope: &AccountScope, hooks: &[Webhook]) -> [BTreeSet<(String, String)>; 2] {
+    let store = Store::new(world.ports.tables.clone());
+    let rows = store.all::<Delivery>(scope, rows_that_begin(scope, "delivery#")).await.expect("rows");
     assert!(rows.iter().all(|row| row.due_shard.as_deref() == Some(DUE_SHARD) && row.next_attempt_ms.is_some()));
     let count = rows.len();
     let there: BTreeSet<_> =
@@ -81,6 +84,22 @@ async fn both(world: &World, scope: &AccountScope, hooks: &[Webhook]) -> [BTreeS
             if hook.state == WebhookState::Active && (hook.kinds.is_empty() || hook.kinds.iter().any(takes)) {
                 wanted.insert((hook.webhook_id.to_string(), event.event_id.to_string()));
             }
+        }
+    }
+    [there, wanted]
+}
+
+/// The alerts that there are, and those that the chain asks for.
+async fn alerts(world: &World, scope: &AccountScope) -> [BTreeMap<String, Alert>; 2] {
+    let store = Store::new(world.ports.tables.clone());
+    let rows = store.all::<Alert>(scope, rows_that_begin(scope, "alert#")).await.expect("rows");
+    let there = rows.into_iter().map(|row| (row.webhook_key.clone(), row)).collect();
+    let mut wanted = BTreeMap::<String, Alert>::new();
+    for row in linked(&world.ports, scope).await {
+        let event: ActivityEvent = serde_json::from_value(Value::Object(row)).expect("an event");
+        if let Some(key) = Alert::sort_key(&event) {
+            let first = || Alert::of(&event, key.clone());
+            wanted.entry(key.clone()).and_modify(|alert| alert.take(&event)).or_insert_with(first);
         }
     }
     [there, wanted]
@@ -108,6 +127,9 @@ async fn derive_and_die(ends_at: (u64, Side)) -> bool {
     for (scope, hooks) in [&world.scope, &other].into_iter().zip(&hooks) {
         let [there, wanted] = both(&world, scope, hooks).await;
         assert_eq!(there, wanted, "dead {:?} effect {} of {:?}", ends_at.1, ends_at.0, life.effects());
+        let [there, asked] = alerts(&world, scope).await;
+        assert_eq!(there, asked, "dead {:?} effect {} of {:?}", ends_at.1, ends_at.0, life.effects());
+        assert!(there.values().any(|alert| alert.withheld > 0) && there.len() > 5, "{there:?}");
         assert!(wanted.len() > 120, "{}", wanted.len());
         assert_eq!(head(&world.ports, scope).await.outbox_shard, None);
     }
@@ -115,7 +137,7 @@ async fn derive_and_die(ends_at: (u64, Side)) -> bool {
 }
 
 #[tokio::test]
-async fn wherever_a_relay_dies_each_event_has_one_delivery_to_each_webhook_that_wants_it() {
+async fn wherever_a_relay_dies_each_event_has_one_delivery_to_each_webhook_and_counts_once_in_an_alert() {
     let points = at_each_effect(derive_and_die).await;
     println!("deliveries: {points} crash points");
     assert!(points >= 20, "linking, telling and deriving have more effects than that: {points}");

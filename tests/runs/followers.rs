@@ -87,6 +87,11 @@ async fn by_hand(ports: &Ports, scope: &AccountScope) -> BTreeMap<String, Figure
         let event: ActivityEvent = serde_json::from_value(Value::Object(row)).expect("an event");
         let Some(source_id) = event.source_id else { continue };
         let is_end = ENDS.contains(&event.kind);
+        if event.kind == ActivityKind::SourceStale
+            && let Some(named) = event.details.get("integration").and_then(Value::as_str)
+        {
+            integrations.insert(source_id, named.to_owned());
+        }
         if !is_end && event.kind != ActivityKind::SourceDeleted {
             continue;
         }

@@ -1,6 +1,7 @@
 //! What runs promise, whatever happens to their workers.
 
 mod activity;
+mod alerts;
 mod attachments;
 mod behind;
 mod broken_off;

@@ -177,6 +177,7 @@ impl World {
             loaded: Default::default(),
             places: Places::of(&self.settings),
             turns: Turns::default(),
+            bell: Default::default(),
             settings: self.settings.clone(),
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
             ports,

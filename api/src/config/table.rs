@@ -182,7 +182,7 @@ pub const OAUTH_APPS: Setting = setting(
 pub const FOR_ALL: [&Setting; 5] = [&PLANS, &STRIPE_KEY, &STRIPE_WEBHOOK_SECRET, &STRIPE_API_URL, &OAUTH_APPS];
 
 /// All of them, in the order of the documentation.
-pub const ALL: [&Setting; 32] = [
+pub const ALL: [&Setting; 33] = [
     &STORES,
     &DATA_DIR,
     &STAGE,

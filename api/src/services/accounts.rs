@@ -7,6 +7,8 @@ use actix_web::{
 };
 use jiff::Timestamp;
 use listbackup_engine::{
+    accounts::letters::tell_owners,
+    letters::DeletionStage,
     model::{Account, AccountId, ActivityKind, Ending, role::Action},
     run::{
         event::{self, Subject},
@@ -153,6 +155,9 @@ pub async fn delete(state: Data<AppState>, caller: Caller, id: Path<AccountId>) 
     let actor = there.actor();
     let changed = state.office().announce_end(there.acting(&actor)).await?;
     state.publish(&changed.events);
+    if let Some(ending) = changed.row.ending.as_ref().filter(|_| !changed.events.is_empty()) {
+        tell(&state, &changed.row, &actor, DeletionStage::Announced { due_at: ending.ends_at }).await;
+    }
     Ok(HttpResponse::Accepted().json(AccountView::of(changed.row)))
 }
 
@@ -166,7 +171,15 @@ pub async fn keep(state: Data<AppState>, caller: Caller, id: Path<AccountId>) ->
     let actor = there.actor();
     let changed = state.office().call_end_off(there.acting(&actor)).await?;
     state.publish(&changed.events);
+    if !changed.events.is_empty() {
+        tell(&state, &changed.row, &actor, DeletionStage::Recalled).await;
+    }
     Ok(Json(AccountView::of(changed.row)))
+}
+
+async fn tell(state: &AppState, account: &Account, by: &str, stage: DeletionStage) {
+    let link = state.ctx.settings.public_url.as_ref();
+    tell_owners(&state.ports, &state.system, account, by, stage, link).await;
 }
 
 impl AccountView {

@@ -45,6 +45,8 @@ pub struct Me {
     /// Whether signing in asks them for a second factor; absent for an access key.
     #[serde(skip_serializing_if = "Option::is_none")]
     second_factor: Option<bool>,
+    /// Whether they get letters about what is not as it should be, in accounts that they own or administer.
+    alerts: bool,
     /// When they registered.
     created_at: Timestamp,
 }
@@ -56,6 +58,8 @@ pub struct MeChanges {
     /// A new name.
     #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
+    /// Whether to get letters about failed, partial and suspicious backups, stale sources, lost sign-ins and disabled webhooks.
+    alerts: Option<bool>,
 }
 
 /// An account that the caller is a member of.
@@ -97,6 +101,9 @@ pub async fn update(
     if let Some(name) = body.value.name {
         user.row.name = name;
     }
+    if let Some(alerts) = body.value.alerts {
+        user.row.alerts_off = !alerts;
+    }
     state.store.transact(&state.system, vec![put(&user.row, Condition::Version(user.version))?]).await?;
     user.version += 1;
     Ok(tag(&user).answer(StatusCode::OK, &Me::of(user.row, &caller, second_factor)))
@@ -135,6 +142,7 @@ impl Me {
             account_id: caller.account_id(),
             role: caller.role,
             second_factor,
+            alerts: !user.alerts_off,
             created_at: user.created_at,
         }
     }
@@ -153,5 +161,5 @@ async fn find(state: &AppState, caller: &Caller) -> Result<Versioned<User>, Prob
 
 /// Sign-ins write the row too, so the tag comes from what the profile shows.
 fn tag(user: &Versioned<User>) -> ETag {
-    ETag::of(format!("{}\n{}", user.row.email, user.row.name))
+    ETag::of(format!("{}\n{}\n{}", user.row.email, user.row.name, user.row.alerts_off))
 }

@@ -33,6 +33,7 @@ pub mod me;
 pub mod members;
 pub mod oauth_apps;
 pub mod own_integrations;
+mod own_letters;
 pub mod passwords;
 pub mod policies;
 pub mod records;

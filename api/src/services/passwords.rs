@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web::Data};
 use listbackup_engine::{
-    ErrorKind,
+    ErrorKind, letters,
     model::{ActivityKind, Membership, UserId},
     ports::{Query, SortRange},
     run::event::{self, Subject},
@@ -13,7 +13,10 @@ use serde::Deserialize;
 use serde_json::Map;
 use utoipa::ToSchema;
 
-use super::auth::{Address, Taken, refused, taken};
+use super::{
+    auth::{Address, Taken, refused, taken},
+    own_letters::tell,
+};
 use crate::{
     body::Body,
     caller::{AccessToken, Caller},
@@ -73,6 +76,7 @@ pub async fn reset(state: Data<AppState>, stranger: Stranger, body: Body<Reset>)
     let Reset { email, code, password } = body.value;
     let user_id = state.ports.identity.reset(&email, &code, &password, stranger.from).await.map_err(refused)?;
     record_reset(&state, user_id).await?;
+    tell(&state, user_id, |user, at| letters::password_changed(&user.email, &user.name, at)).await;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -99,6 +103,7 @@ pub async fn change(
     })?;
     let told = told(&state, &caller, ActivityKind::UserPasswordChanged, Subject::default(), []);
     commit(&state, caller.scope(), Vec::new(), told).await?;
+    tell(&state, caller.user_id, |user, at| letters::password_changed(&user.email, &user.name, at)).await;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -4,12 +4,17 @@ use actix_web::{
     HttpResponse,
     web::{Data, Json},
 };
-use listbackup_engine::{Error, ErrorKind, model::ActivityKind, run::event::Subject};
+use listbackup_engine::{
+    Error, ErrorKind,
+    letters::{FactorChange, second_factor_changed},
+    model::ActivityKind,
+    run::event::Subject,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Answer;
+use super::{Answer, own_letters::tell};
 use crate::{
     body::Body,
     caller::{AccessToken, Caller},
@@ -66,7 +71,7 @@ pub async fn enable(
     body: Body<FactorCode>,
 ) -> Answer<RecoveryCodes> {
     let codes = state.ports.identity.enable_factor(token.of(&caller), &body.value.code).await.map_err(wrong_code)?;
-    record(&state, &caller, ActivityKind::UserSecondFactorEnabled).await?;
+    record(&state, &caller, FactorChange::On).await?;
     let recovery_codes = codes.iter().map(|code| code.expose_secret().to_owned()).collect();
     Ok(Json(RecoveryCodes { recovery_codes }))
 }
@@ -83,7 +88,7 @@ pub async fn disable(
     body: Body<FactorCode>,
 ) -> Result<HttpResponse, Problem> {
     state.ports.identity.disable_factor(token.of(&caller), &body.value.code).await.map_err(wrong_code)?;
-    record(&state, &caller, ActivityKind::UserSecondFactorDisabled).await?;
+    record(&state, &caller, FactorChange::Off).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -94,7 +99,13 @@ fn wrong_code(error: Error) -> Problem {
     }
 }
 
-async fn record(state: &AppState, caller: &Caller, kind: ActivityKind) -> Result<(), Problem> {
+async fn record(state: &AppState, caller: &Caller, change: FactorChange) -> Result<(), Problem> {
+    let kind = match change {
+        FactorChange::On => ActivityKind::UserSecondFactorEnabled,
+        FactorChange::Off => ActivityKind::UserSecondFactorDisabled,
+    };
     let told = told(state, caller, kind, Subject::default(), []);
-    Ok(commit(state, caller.scope(), Vec::new(), told).await?)
+    commit(state, caller.scope(), Vec::new(), told).await?;
+    tell(state, caller.user_id, |user, at| second_factor_changed(&user.email, &user.name, change, at)).await;
+    Ok(())
 }

@@ -99,7 +99,9 @@ pub async fn redeliver(
         delivery.due_at(now);
         Ok(Decision::Write(delivery.clone(), Vec::new(), delivery))
     });
-    Ok(Json(DeliveryView::of(ordered.await?)))
+    let ordered = ordered.await?;
+    state.ctx.bell.ring();
+    Ok(Json(DeliveryView::of(ordered)))
 }
 
 impl DeliveryView {

@@ -37,8 +37,8 @@ impl Office<'_> {
             self.check_subscription(acting).await?;
             let announced_at = self.ports.clock.now();
             let ends_at = announced_at + GRACE;
-            let ending =
-                Ending { by: acting.actor.to_owned(), announced_at, ends_at, is_held: false, has_begun: false };
+            let by = acting.actor.to_owned();
+            let ending = Ending { by, announced_at, ends_at, is_held: false, has_begun: false, is_told: false };
             let (ending_shard, ends_ms) = (Some(SHARD.to_owned()), Some(ends_at.as_millisecond()));
             let row = Account { ending: Some(ending), ending_shard, ends_ms, ..found.row };
             let told = acting.told(self.ports, ActivityKind::AccountDeletionAnnounced, [("endsAt", json!(ends_at))]);

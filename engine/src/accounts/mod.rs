@@ -6,7 +6,9 @@
 pub mod ending;
 pub mod invitations;
 pub mod letters_sent;
+pub mod letters;
 pub mod members;
+pub mod recipients;
 pub mod roles;
 pub mod roots;
 pub mod tree;

@@ -28,7 +28,7 @@ impl Activity {
     fn relay(&mut self, ctx: &mut Context<Self>) {
         let run_ctx = self.ctx.clone();
         let work = async move {
-            Relay::default().run(&run_ctx.ports, &run_ctx.system).await;
+            Relay::ringing(run_ctx.bell.clone()).run(&run_ctx.ports, &run_ctx.system).await;
             Ok(())
         };
         self.work = Some(Task::start(work, ctx.address().recipient(), BrokeOff));

@@ -37,7 +37,7 @@
 //!
 //! | gone | who | does |
 //! |---|---|---|
-//! | Scheduler, Intake, Indexer, Upkeep, Watch, Activity | Engine | ends the whole generation, waits 1, 2, 4 … 60 s, builds the next; after twelve in a row it gives up, and the process ends with an error |
+//! | Scheduler, Intake, Indexer, Upkeep, Courier, Watch, Activity | Engine | ends the whole generation, waits 1, 2, 4 … 60 s, builds the next; after twelve in a row it gives up, and the process ends with an error |
 //! | Source | Engine | frees the slots; messages come back by themselves, and the sweeper sends those of runs whose lease has ended |
 //! | Job | Source | waits in the same way, builds another one under the same lease, which it keeps alive meanwhile |
 //! | Run | Job | another attempt, from the checkpoints, as after any error that may pass |
@@ -45,8 +45,8 @@
 //!
 //! A generation takes nothing over from the one before: all that it needs is stored.
 //!
-//! In a fleet a process has some of the parts ([`Roles`]): a worker Intake and Upkeep, a scheduler Scheduler, Watch and Activity, an
-//! indexer the Indexer.
+//! In a fleet a process has some of the parts ([`Roles`]): a worker Intake, Upkeep and Courier, a scheduler Scheduler, Watch and Activity,
+//! an indexer the Indexer.
 
 mod activity;
 mod child;

@@ -189,6 +189,10 @@ impl Mail for SmtpMail {
             Err(_) => Err(Error::new(ErrorKind::Retry, "the mail server takes too long")),
         }
     }
+
+    fn is_set_up(&self) -> bool {
+        true
+    }
 }
 
 fn tls(settings: &SmtpSettings) -> Result<TlsParameters> {

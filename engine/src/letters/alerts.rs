@@ -36,6 +36,8 @@ pub struct Alert<'a> {
     pub at: Timestamp,
     /// Why, as far as it is known.
     pub reason: &'a str,
+    /// As many came before of which no letter told.
+    pub earlier: u32,
     /// Where to look.
     pub link: Option<&'a Url>,
 }
@@ -52,10 +54,16 @@ pub fn alert(to: &str, facts: &Alert<'_>) -> Letter {
             ("Job", facts.job.map(words::name).unwrap_or_default()),
             ("Time", words::time(facts.at)),
             ("Reason", words::reason(facts.reason)),
+            ("More of these since the last letter", more(facts.earlier)),
         ])
         .say(remedy)
         .link(label, facts.link)
+        .say("Owners and administrators of the account get these letters; each can turn them off in their own profile.")
         .write()
+}
+
+fn more(earlier: u32) -> String {
+    if earlier == 0 { String::new() } else { earlier.to_string() }
 }
 
 /// Subject, what happened, what to do, and what its link is called.

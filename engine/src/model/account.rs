@@ -66,6 +66,9 @@ pub struct Ending {
     /// It is being carried out: nobody calls it off any more.
     #[serde(default)]
     pub has_begun: bool,
+    /// Its owners were told that it is gone.
+    #[serde(default)]
+    pub is_told: bool,
 }
 
 impl Account {

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod activity;
+pub mod alert;
 pub mod api_key;
 pub mod billing;
 pub mod chain;
@@ -25,6 +26,7 @@ pub mod webhook;
 
 pub use account::{Account, Ending};
 pub use activity::{ActivityEvent, ActivityKind};
+pub use alert::Alert;
 pub use api_key::{AccessKey, Credential};
 pub use chain::ChainHead;
 pub use counter::{Counter, Figures};

@@ -23,6 +23,9 @@ pub struct User {
     /// When the address was proved; nobody signs in before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified_at: Option<Timestamp>,
+    /// They turned off the letters about what is not as it should be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alerts_off: bool,
     /// When the person registered.
     pub created_at: Timestamp,
     /// What the embedded identity keeps; absent with an external one.

@@ -22,4 +22,7 @@ pub struct Letter {
 pub trait Mail: Send + Sync {
     /// Hands a letter over for delivery.
     async fn send(&self, letter: &Letter) -> Result<()>;
+
+    /// False where no letter can be sent, since nobody said how.
+    fn is_set_up(&self) -> bool;
 }

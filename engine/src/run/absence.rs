@@ -51,7 +51,7 @@ pub(super) async fn pin_last_good(session: &Session, snapshot: &Manifest) -> Res
         return Ok(None);
     }
     let (ctx, scope) = (&session.ctx, &session.claim.scope);
-    let reason = format!("snapshot {} lacks {}", snapshot.snapshot_id, told(snapshot));
+    let reason = format!("snapshot {} lacks {}", snapshot.snapshot_id, told(&snapshot.suspicious_streams));
     let mut next = snapshot.parent.as_ref().map(|parent| parent.snapshot_id);
     while let Some(snapshot_id) = next {
         let link = session.source_store.link(snapshot_id).await?;
@@ -91,10 +91,10 @@ pub(super) fn alert(
 }
 
 /// `300 of 1000 records of contacts, 20 of 50 attachments of contacts, …`.
-fn told(snapshot: &Manifest) -> String {
+pub(super) fn told(lacks: &BTreeMap<String, MassAbsence>) -> String {
     let one = |(name, MassAbsence { removed, before }): (&String, &MassAbsence)| match owner_of(name) {
         Some(owner) => format!("{removed} of {before} attachments of {owner}"),
         None => format!("{removed} of {before} records of {name}"),
     };
-    snapshot.suspicious_streams.iter().map(one).collect::<Vec<_>>().join(", ")
+    lacks.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,8 @@
 //! The end of an account whose time has come ([`crate::accounts::ending`] announces it), in steps of which each can be the last one
 //! before a crash:
 //!
-//! 1. Its data keys are destroyed: nothing stored of it can be read any more, its jobs are paused and its live runs cancelled. Snapshots
+//! 1. Its data keys are destroyed: nothing stored of it can be read any more, its jobs are paused and its live runs cancelled; its owners
+//!    have a letter. Snapshots
 //!    that are held or locked stand against that: then it waits, a day at a time, and that is told once.
 //! 2. Its rows and objects go, a bounded number a look, until one look finds none: by then an index that is behind shows them all.
 //! 3. The account itself goes, in one transaction with the events that tell it, in its own log and in that of the account above.
@@ -21,8 +22,9 @@ use super::{
     upkeep::ACTOR,
 };
 use crate::{
-    accounts::{ending::SHARD, tree::counted},
+    accounts::{ending::SHARD, letters::tell_owners, tree::counted},
     error::{ErrorKind, Result},
+    letters::DeletionStage,
     model::{Account, AccountId, ActivityEvent, ActivityKind, Ending, scope::AccountScope},
     ports::{Condition, Query, SortRange, WRITES_MAX, Write},
     store::{Versioned, key_of, key1},
@@ -100,6 +102,7 @@ async fn go_on(ctx: &RunContext, scope: &AccountScope) -> Result<bool> {
     if !live_runs_of(&ctx.store, scope).await?.is_empty() {
         return Ok(false);
     }
+    tell(ctx, scope).await?;
     let rows = remove_rows(ctx, scope).await?;
     let objects = ctx.snapshots.erase(scope, REMOVED_MAX).await?;
     if rows + objects > 0 {
@@ -140,6 +143,22 @@ async fn wait(ctx: &RunContext, scope: &AccountScope) -> Result<()> {
     .await?;
     event::publish(&ctx.ports, scope, told.as_slice());
     Ok(())
+}
+
+/// Tells the owners, while it is known who they are, and that they were told.
+async fn tell(ctx: &RunContext, scope: &AccountScope) -> Result<()> {
+    let place = key1(scope.account_id());
+    let account = ctx.store.get::<Account>(scope, place.clone()).await?.row;
+    let Some(ending) = account.ending.as_ref().filter(|ending| !ending.is_told) else { return Ok(()) };
+    let stage = DeletionStage::Done { at: ctx.ports.clock.now() };
+    tell_owners(&ctx.ports, &ctx.system, &account, &ending.by, stage, None).await;
+    update(&ctx.store, scope, place, |mut account: Account| {
+        if let Some(ending) = &mut account.ending {
+            ending.is_told = true;
+        }
+        Ok(Decision::Write(account, vec![], ()))
+    })
+    .await
 }
 
 /// Removes rows of the account, a bounded number; how many.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use listbackup_connectors::{http::HttpClient, registry::Registry};
 
-use super::{own_integrations::Loaded, places::Places, settings::RunSettings, source_tokens::Turns};
+use super::{bell::Bell, own_integrations::Loaded, places::Places, settings::RunSettings, source_tokens::Turns};
 use crate::{
     model::{WorkerId, scope::SystemScope},
     ports::Ports,
@@ -36,6 +36,8 @@ pub struct RunContext {
     pub places: Places,
     /// Who refreshes which tokens.
     pub turns: Turns,
+    /// Rung when something is to be sent.
+    pub bell: Bell,
     /// This worker.
     pub worker_id: WorkerId,
 }

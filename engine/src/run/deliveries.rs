@@ -1,17 +1,21 @@
 //! Sends due deliveries of events to webhooks. Rows in the `due` index say what is to be sent and when ([`super::followers`] writes
-//! them); a conditional write takes one up for a minute, so that of many processes one sends it, and another one when that dies.
-//! So a receiver gets each delivery at least once, with the same id each time, and in no certain order.
+//! them, and the relay rings the [`bell`](super::bell)); a conditional write takes one up for a minute, so that of many processes one
+//! sends it, and another one when that dies. So a receiver gets each delivery at least once, with the same id each time, and in no
+//! certain order.
 //!
 //! A slow receiver holds up nobody else: its deliveries are a few at a time, and a look that waits for it leaves it out of others
 //! ([`Courier`]).
 
 pub mod rules;
 pub mod signing;
-mod written;
+pub(super) mod written;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,7 +31,7 @@ use zeroize::Zeroizing;
 
 use self::{
     rules::{Attempt, Verdict, judge},
-    written::{claim, disable, drop_all, give_up_all, note, write},
+    written::{CLAIM, claim, disable, drop_all, give_up_all, note, write},
 };
 use super::RunContext;
 use crate::{
@@ -57,35 +61,53 @@ const AT_ONCE: usize = 64;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest answer that is read.
 const ANSWER_MAX_BYTES: u64 = 256 * 1024;
+/// What could not be sent for want of the store is looked at again so much later.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Letters of an error that are kept.
 const ERROR_MAX: usize = 200;
 
 /// What one look came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Deliveries that were taken up.
+    /// How much was taken up.
     pub attempts: usize,
-    /// True when more are due.
+    /// True when more is due.
     pub has_more: bool,
+    /// After so long some of it is due again.
+    pub again: Vec<Duration>,
+}
+
+impl Sent {
+    /// This and that.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.attempts += other.attempts;
+        self.has_more |= other.has_more;
+        self.again.extend(other.again);
+        self
+    }
 }
 
 /// Sends for one process.
 pub struct Courier {
     http: HttpClient,
     slots: Semaphore,
-    /// Webhooks that a look is sending to.
-    busy: Mutex<BTreeSet<WebhookId>>,
+    /// Webhooks that a look is sending to; true where another look left something to that one.
+    busy: Mutex<BTreeMap<WebhookId, bool>>,
 }
 
 /// Webhooks of one look, busy until it ends, however it does.
 struct Held<'a> {
     courier: &'a Courier,
     webhook_id: WebhookId,
+    /// Set at the end where another look left something.
+    has_left: &'a AtomicBool,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.courier.busy().remove(&self.webhook_id);
+        let has_left = self.courier.busy().remove(&self.webhook_id).unwrap_or_default();
+        self.has_left.fetch_or(has_left, Ordering::Relaxed);
     }
 }
 
@@ -119,18 +141,20 @@ impl Courier {
     /// `Retry` when the store cannot be reached; the next look goes on.
     pub async fn look(&self, ctx: &RunContext) -> Result<Sent> {
         let (due, has_more) = self.due(ctx).await?;
-        let attempts = stream::iter(due)
+        let has_left = &AtomicBool::new(false);
+        let sent = stream::iter(due)
             .map(|((account_id, webhook_id), deliveries)| async move {
-                let _held = Held { courier: self, webhook_id };
-                self.send_to(ctx, &ctx.system.account(account_id), webhook_id, deliveries).await.unwrap_or_else(|error| {
+                let _held = Held { courier: self, webhook_id, has_left };
+                let sent = self.send_to(ctx, &ctx.system.account(account_id), webhook_id, deliveries).await;
+                sent.unwrap_or_else(|error| {
                     tracing::warn!(%error, account = %account_id, webhook = %webhook_id, "events were not sent; again later");
-                    0
+                    Sent { again: vec![AGAIN_AFTER], ..Sent::default() }
                 })
             })
             .buffer_unordered(AT_ONCE)
-            .fold(0, |sum, attempts| async move { sum + attempts })
+            .fold(Sent::default(), |all, sent| async move { all.and(sent) })
             .await;
-        Ok(Sent { attempts, has_more: has_more && attempts > 0 })
+        Ok(Sent { has_more: has_left.load(Ordering::Relaxed) || has_more && sent.attempts > 0, ..sent })
     }
 
     /// What is due, by webhook, without those that another look sends to; they are busy from here on.
@@ -165,7 +189,16 @@ impl Courier {
         }
         has_more |= query.after.is_some();
         let mut busy = self.busy();
-        due.retain(|(_, webhook_id), _| busy.insert(*webhook_id));
+        due.retain(|(_, webhook_id), _| match busy.entry(*webhook_id) {
+            Entry::Vacant(free) => {
+                free.insert(false);
+                true
+            }
+            Entry::Occupied(mut held) => {
+                held.insert(true);
+                false
+            }
+        });
         Ok((due, has_more))
     }
 
@@ -175,40 +208,41 @@ impl Courier {
         scope: &AccountScope,
         webhook_id: WebhookId,
         due: Vec<Versioned<Delivery>>,
-    ) -> Result<usize> {
+    ) -> Result<Sent> {
         let place = key(scope.account_id(), Webhook::sort_key(webhook_id));
         let Some(webhook) = ctx.store.find::<Webhook>(scope, place).await?.map(|found| found.row) else {
-            return drop_all(ctx, scope, due).await;
+            return Ok(over(drop_all(ctx, scope, due).await?));
         };
         if webhook.state != WebhookState::Active {
-            return give_up_all(ctx, scope, due, webhook.state).await;
+            return Ok(over(give_up_all(ctx, scope, due, webhook.state).await?));
         }
         let receiver = &Receiver::open(ctx, webhook).await?;
         let each = |delivery| async move {
             self.attempt(ctx, scope, receiver, delivery).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, webhook = %webhook_id, "what became of a delivery was not written; it is sent again");
-            });
+                Some(CLAIM.unsigned_abs())
+            })
         };
-        let count = due.len();
-        stream::iter(due).for_each_concurrent(AT_ONCE_EACH, each).await;
-        Ok(count)
+        let attempts = due.len();
+        let waits: Vec<_> = stream::iter(due).map(each).buffer_unordered(AT_ONCE_EACH).collect().await;
+        Ok(Sent { attempts, has_more: false, again: waits.into_iter().flatten().collect() })
     }
 
-    /// One attempt, if nobody else was first.
+    /// One attempt, if nobody else was first; after how long it is due again.
     async fn attempt(
         &self,
         ctx: &RunContext,
         scope: &AccountScope,
         receiver: &Receiver,
         found: Versioned<Delivery>,
-    ) -> Result<()> {
-        let Ok(_slot) = self.slots.acquire().await else { return Ok(()) };
-        let Some(Versioned { row: mut delivery, version }) = claim(ctx, scope, found).await? else { return Ok(()) };
+    ) -> Result<Option<Duration>> {
+        let Ok(_slot) = self.slots.acquire().await else { return Ok(None) };
+        let Some(Versioned { row: mut delivery, version }) = claim(ctx, scope, found).await? else { return Ok(None) };
         let event = ctx.store.find::<ActivityEvent>(scope, key(delivery.event_id, delivery.event_ms)).await?;
         let Some(event) = event.map(|found| found.row) else {
             delivery.last_error = Some("the event is not in the log any more".to_owned());
             delivery.end(DeliveryState::Failed);
-            return write(ctx, scope, &delivery, version).await;
+            return write(ctx, scope, &delivery, version).await.map(|()| None);
         };
         let attempt = self.post(ctx, receiver, &delivery, &event).await?;
         let mut byte = [0];
@@ -226,7 +260,11 @@ impl Courier {
                 delivery.end(DeliveryState::Failed);
             }
         }
-        write(ctx, scope, &delivery, version).await
+        write(ctx, scope, &delivery, version).await?;
+        Ok(match verdict {
+            Verdict::Again(wait) => Some(wait),
+            _ => None,
+        })
     }
 
     async fn post(
@@ -250,9 +288,14 @@ impl Courier {
         })
     }
 
-    fn busy(&self) -> std::sync::MutexGuard<'_, BTreeSet<WebhookId>> {
+    fn busy(&self) -> std::sync::MutexGuard<'_, BTreeMap<WebhookId, bool>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// So many that are not sent again.
+fn over(attempts: usize) -> Sent {
+    Sent { attempts, ..Sent::default() }
 }
 
 impl Receiver {

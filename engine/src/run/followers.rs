@@ -8,12 +8,16 @@
 //! A further follower is a variant of [`Follower`], with its table and with a function from events to writes. When its table is lost,
 //! it takes the chain again from the beginning.
 
+mod alerts;
 mod counters;
 mod deliveries;
 
 use serde_json::{Map, Value, json};
 
-use super::linked::{self, Stretch};
+use super::{
+    bell::Bell,
+    linked::{self, Stretch},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{ActivityEvent, scope::AccountScope},
@@ -30,8 +34,6 @@ const BATCHES_MAX: usize = 50;
 const RECENT_MAX: usize = 500;
 /// Events that come to nothing, of which a cursor does not say that they were taken.
 const UNWRITTEN_MAX: u64 = 500;
-/// The sort key of a cursor in the follower's table.
-const CURSOR: &str = "cursor";
 /// Its attribute with the place.
 const SEQUENCE: &str = "sequence";
 /// Writes that a follower may make of a batch: the cursor is one more.
@@ -44,6 +46,8 @@ pub enum Follower {
     Counters,
     /// One delivery of each event to each webhook that wants it.
     Deliveries,
+    /// Letters about what is not as it should be.
+    Alerts,
 }
 
 /// What a follower makes of a batch of events.
@@ -52,17 +56,27 @@ pub(super) struct Derived {
     taken: usize,
     /// At most [`DERIVED_MAX`], none of the cursor.
     writes: Vec<Write>,
+    /// Something of it is to be sent.
+    is_due: bool,
 }
 
 impl Follower {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Counters, Self::Deliveries];
+    pub const ALL: [Self; 3] = [Self::Counters, Self::Deliveries, Self::Alerts];
 
     /// Where it keeps what it derives. Partition is the account's id, and its sort key is text.
     fn table(self) -> &'static TableSchema {
         match self {
             Self::Counters => &COUNTERS,
-            Self::Deliveries => &WEBHOOKS,
+            Self::Deliveries | Self::Alerts => &WEBHOOKS,
+        }
+    }
+
+    /// The sort key of its cursor there. The first one of a table has the shorter word: it was there alone.
+    fn cursor(self) -> &'static str {
+        match self {
+            Self::Counters | Self::Deliveries => "cursor",
+            Self::Alerts => "cursor#alerts",
         }
     }
 
@@ -71,6 +85,7 @@ impl Follower {
         match self {
             Self::Counters => counters::derive(store, scope, events).await,
             Self::Deliveries => deliveries::derive(store, scope, events).await,
+            Self::Alerts => alerts::derive(store, scope, events).await,
         }
     }
 }
@@ -106,10 +121,16 @@ impl Known {
     ///
     /// # Errors
     /// What keeps one of them, which the log tells; the others went on.
-    pub(super) async fn catch_up(&mut self, store: &Store, scope: &AccountScope, end: u64) -> Result<bool> {
+    pub(super) async fn catch_up(
+        &mut self,
+        store: &Store,
+        scope: &AccountScope,
+        end: u64,
+        bell: &Bell,
+    ) -> Result<bool> {
         let mut done = Ok(true);
         for (follower, cursor) in Follower::ALL.into_iter().zip(&mut self.cursors) {
-            let following = Following { follower, store, scope, recent: &self.recent };
+            let following = Following { follower, store, scope, bell, recent: &self.recent };
             match following.catch_up(cursor, end).await {
                 Ok(is_there) => done = done.map(|others| others && is_there),
                 Err(error) => {
@@ -132,6 +153,7 @@ struct Following<'a> {
     follower: Follower,
     store: &'a Store,
     scope: &'a AccountScope,
+    bell: &'a Bell,
     recent: &'a [ActivityEvent],
 }
 
@@ -159,7 +181,7 @@ impl Following<'_> {
     /// One transaction. Of events that come to nothing there is none: whoever does not know of them reads them again.
     async fn advance(&self, cursor: Cursor, end: u64) -> Result<Cursor> {
         let Stretch { events, end } = self.stretch(cursor.sequence + 1, end).await?;
-        let Derived { taken, mut writes } = self.follower.derive(self.store, self.scope, &events).await?;
+        let Derived { taken, mut writes, is_due } = self.follower.derive(self.store, self.scope, &events).await?;
         let untaken = events.get(taken).and_then(|event| event.sequence);
         let sequence = untaken.map_or(end, |sequence| sequence - 1);
         if writes.is_empty() && sequence - cursor.written < UNWRITTEN_MAX {
@@ -167,6 +189,9 @@ impl Following<'_> {
         }
         writes.push(self.put(sequence, cursor.version)?);
         self.store.transact(self.scope, writes).await?;
+        if is_due {
+            self.bell.ring();
+        }
         Ok(Cursor { sequence, written: sequence, version: cursor.version + 1 })
     }
 
@@ -183,7 +208,7 @@ impl Following<'_> {
     }
 
     async fn cursor(&self) -> Result<Cursor> {
-        let place = key(self.scope.account_id(), CURSOR);
+        let place = key(self.scope.account_id(), self.follower.cursor());
         let Some(found) = self.store.item(self.scope, self.follower.table(), &place).await? else {
             return Ok(Cursor::default());
         };
@@ -198,7 +223,7 @@ impl Following<'_> {
         let sort = table.sort.ok_or_else(|| Error::new(ErrorKind::Bug, "a follower's table has no sort key"))?;
         let body = Map::from_iter([
             (table.partition.name.to_owned(), json!(self.scope.account_id())),
-            (sort.name.to_owned(), json!(CURSOR)),
+            (sort.name.to_owned(), json!(self.follower.cursor())),
             (SEQUENCE.to_owned(), json!(sequence)),
         ]);
         let condition = if version == 0 { Condition::Absent } else { Condition::Version(version) };

@@ -6,8 +6,8 @@
 //! into the store, [`checkpoint`]s under the fence) → [`commit`] (one conditional write, after [`absence`] looked for mass
 //! deletions) → [`index`] (rows to browse).
 //!
-//! What happened is told by [`event`]s, which the [`relay`] hands on; [`followers`] of their chain derive sums from them, and
-//! [`deliveries`] to webhooks.
+//! What happened is told by [`event`]s, which the [`relay`] hands on; [`followers`] of their chain derive sums from them,
+//! [`deliveries`] to webhooks and [`alerts`] by mail; a [`bell`] tells who sends those.
 //!
 //! A run of another kind writes records of a snapshot back into the product: [`restore`].
 //!
@@ -18,8 +18,10 @@
 
 pub mod absence;
 pub mod account_end;
+pub mod alerts;
 pub mod allowed;
 pub mod attachments;
+pub mod bell;
 pub mod chain_check;
 pub mod checkpoint;
 pub mod claim;

@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::{select, time::Instant};
 
 use self::unsettled::Unsettled;
-use super::{followers, linked};
+use super::{bell::Bell, followers, linked};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
@@ -58,6 +58,8 @@ const LOST_MAX: usize = 16;
 pub struct Relay {
     heads: BTreeMap<AccountId, Known>,
     unsettled: Unsettled,
+    /// Rung when a follower wrote what is to be sent.
+    bell: Bell,
 }
 
 /// A head as this relay read or wrote it.
@@ -69,6 +71,11 @@ struct Known {
 }
 
 impl Relay {
+    /// One that rings when something is to be sent.
+    pub fn ringing(bell: Bell) -> Self {
+        Self { bell, ..Self::default() }
+    }
+
     /// Relays for ever: at once when this process keeps an event, and every five seconds what others left; where indexes are behind, events
     /// each second.
     pub async fn run(mut self, ports: &Ports, system: &SystemScope) {
@@ -185,7 +192,7 @@ impl Relay {
             let mut known = Known { head, published, followers };
             let end = known.head.row.head_sequence;
             known.publish_up_to(ports, &scope, end).await?;
-            let followed = known.followers.catch_up(&store, &scope, end).await;
+            let followed = known.followers.catch_up(&store, &scope, end, &self.bell).await;
             if !matches!(followed, Ok(true)) {
                 // The head keeps its mark, and the other ones have their turn.
                 held_up = held_up.or(followed.err());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use url::Url;
+
 use super::oauth_apps::PlatformApps;
 use crate::billing::Plans;
 
@@ -67,6 +69,8 @@ pub struct RunSettings {
     pub drain_deadline: Duration,
     /// True when no other worker can be alive (this process holds the data directory's lock): leases of others are dead.
     pub is_sole_worker: bool,
+    /// Where people reach the API, if it is known: what letters lead to.
+    pub public_url: Option<Url>,
     /// What accounts may use.
     pub plans: Plans,
     /// OAuth apps for all accounts.
@@ -105,6 +109,7 @@ impl Default for RunSettings {
             collect_grace: Duration::from_secs(24 * 60 * 60),
             drain_deadline: Duration::from_secs(25),
             is_sole_worker: false,
+            public_url: None,
             plans: Plans::default(),
             oauth_apps: PlatformApps::default(),
         }

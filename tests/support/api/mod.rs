@@ -117,8 +117,8 @@ impl App {
         let (server, downloads) = serve(ctx.clone(), stripe);
         let store = Store::new(ports.tables.clone());
         let relay = tokio::spawn({
-            let ports = ports.clone();
-            async move { Relay::default().run(&ports, &system).await }
+            let (ports, bell) = (ports.clone(), ctx.bell.clone());
+            async move { Relay::ringing(bell).run(&ports, &system).await }
         });
         Self { store, ports, system, downloads, ctx, stores, server, relay, _directory: directory }
     }
@@ -312,6 +312,7 @@ pub fn world(ports: &Ports, system: SystemScope) -> RunContext {
         settings: RunSettings::default(),
         places: Places::of(&RunSettings::default()),
         turns: Turns::default(),
+        bell: Default::default(),
         worker_id: WorkerId::new(&*ports.clock, &*ports.random),
     }
 }

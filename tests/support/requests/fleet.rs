@@ -171,6 +171,7 @@ impl Fleet {
             loaded: Default::default(),
             places: Places::of(&settings),
             turns: Turns::default(),
+            bell: Default::default(),
             settings,
             worker_id: WorkerId::new(&*ports.clock, &*ports.random),
             ports,

@@ -45,6 +45,10 @@ impl Mail for SesMail {
             .content(EmailContent::builder().simple(message).build());
         request.send().await.map(drop).map_err(|error| failed(SERVICE, error))
     }
+
+    fn is_set_up(&self) -> bool {
+        self.from.is_some()
+    }
 }
 
 fn text(text: &str) -> Result<Content> {

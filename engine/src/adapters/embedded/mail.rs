@@ -74,4 +74,8 @@ impl Mail for MailFolder {
         .await
         .unwrap_or_else(|error| Err(Error::new(ErrorKind::Retry, "the letter was interrupted").caused_by(error)))
     }
+
+    fn is_set_up(&self) -> bool {
+        true
+    }
 }

@@ -17,11 +17,11 @@ use crate::{
         update::{Decision, update},
     },
     store::{self, Versioned, key},
-    tables::WEBHOOKS,
+    tables::{Row, WEBHOOKS},
 };
 
 /// Who takes a delivery up has it for so long.
-const CLAIM: SignedDuration = SignedDuration::from_secs(60);
+pub(super) const CLAIM: SignedDuration = SignedDuration::from_secs(60);
 
 /// Takes a delivery up; `None` when another process did.
 pub(super) async fn claim(
@@ -34,16 +34,26 @@ pub(super) async fn claim(
     delivery.attempts = delivery.attempts.saturating_add(1);
     delivery.attempted_at = Some(now);
     delivery.due_at(now + CLAIM);
-    match ctx.store.transact(scope, vec![store::put(&delivery, Condition::Version(version))?]).await {
-        Ok(()) => Ok(Some(Versioned { row: delivery, version: version + 1 })),
+    taken(ctx, scope, delivery, version).await
+}
+
+/// Writes the row of something that was taken up; `None` when another process took it up, or it changed.
+pub(in crate::run) async fn taken<R: Row>(
+    ctx: &RunContext,
+    scope: &AccountScope,
+    row: R,
+    version: u64,
+) -> Result<Option<Versioned<R>>> {
+    match ctx.store.transact(scope, vec![store::put(&row, Condition::Version(version))?]).await {
+        Ok(()) => Ok(Some(Versioned { row, version: version + 1 })),
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Writes what became of a delivery, unless somebody ordered it anew meanwhile.
-pub(super) async fn write(ctx: &RunContext, scope: &AccountScope, delivery: &Delivery, version: u64) -> Result<()> {
-    match ctx.store.transact(scope, vec![store::put(delivery, Condition::Version(version))?]).await {
+/// Writes what became of it, unless somebody ordered it anew meanwhile.
+pub(in crate::run) async fn write<R: Row>(ctx: &RunContext, scope: &AccountScope, row: &R, version: u64) -> Result<()> {
+    match ctx.store.transact(scope, vec![store::put(row, Condition::Version(version))?]).await {
         Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
         _ => Ok(()),
     }

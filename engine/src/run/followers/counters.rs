@@ -36,7 +36,7 @@ pub(super) async fn derive(store: &Store, scope: &AccountScope, events: &[Activi
         }
         taken += 1;
     }
-    Ok(Derived { taken, writes: sums.writes()? })
+    Ok(Derived { taken, writes: sums.writes()?, is_due: false })
 }
 
 /// Whether an event changes any row.

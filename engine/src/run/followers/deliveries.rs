@@ -28,7 +28,8 @@ pub(super) async fn derive(store: &Store, scope: &AccountScope, events: &[Activi
         }
         taken += 1;
     }
-    Ok(Derived { taken, writes })
+    let is_due = !writes.is_empty();
+    Ok(Derived { taken, writes, is_due })
 }
 
 /// Webhooks that events are sent to; no more than one event can be sent to in one transaction.

@@ -62,6 +62,7 @@ impl People {
             email: person.email.clone(),
             name: person.name.clone(),
             verified_at: Some(now),
+            alerts_off: false,
             created_at: now,
             sign_in: None,
         };

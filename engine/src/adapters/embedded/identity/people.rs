@@ -77,6 +77,7 @@ pub(super) fn find_or_add(
         email: email.to_owned(),
         name: name.to_owned(),
         verified_at: None,
+        alerts_off: false,
         created_at: now,
         sign_in: None,
     };
