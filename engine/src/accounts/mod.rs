@@ -5,8 +5,8 @@
 
 pub mod ending;
 pub mod invitations;
-pub mod letters_sent;
 pub mod letters;
+pub mod letters_sent;
 pub mod members;
 pub mod recipients;
 pub mod roles;

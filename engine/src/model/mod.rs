@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod activity;
+pub mod activity_kind;
 pub mod alert;
 pub mod api_key;
 pub mod billing;
@@ -25,7 +26,8 @@ pub mod watch;
 pub mod webhook;
 
 pub use account::{Account, Ending};
-pub use activity::{ActivityEvent, ActivityKind};
+pub use activity::ActivityEvent;
+pub use activity_kind::ActivityKind;
 pub use alert::Alert;
 pub use api_key::{AccessKey, Credential};
 pub use chain::ChainHead;

@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, ActivityEvent, ActivityKind, DeliveryId, EventId, WebhookId, activity::FAMILIES};
+use super::{AccountId, ActivityEvent, ActivityKind, DeliveryId, EventId, WebhookId, activity_kind::FAMILIES};
 use crate::tables::{Row, TableSchema, WEBHOOKS};
 
 /// The one partition of the due index.

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::{
     letters_to,
+    suites::identity::HERE,
     support::{Embedded, pass},
 };
 
@@ -42,7 +43,7 @@ async fn register(embedded: &Embedded) {
 
 /// An access token, and the id of the key that signed it.
 async fn token(embedded: &Embedded) -> (SecretString, String) {
-    let signed_in = embedded.stores.ports().identity.sign_in(EMAIL, &secret("correct horse battery"), None).await;
+    let signed_in = embedded.stores.ports().identity.sign_in(EMAIL, &secret("correct horse battery"), None, HERE).await;
     let SignIn::Done(signed_in) = signed_in.unwrap() else { panic!("nobody was to be asked") };
     let header = jsonwebtoken::decode_header(signed_in.access_token.expose_secret()).unwrap();
     (signed_in.access_token, header.kid.unwrap())
