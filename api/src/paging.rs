@@ -20,6 +20,10 @@ const LIMIT_DEFAULT: usize = 50;
 pub const LIMIT_MAX: usize = 200;
 /// Rows read to fill one page of a filtered list; then the page goes out as it is, with a cursor to go on.
 const SCAN_MAX: usize = 2_000;
+/// Most of them at a time.
+const SCAN_PAGE: usize = 500;
+/// Of so many rows one is kept, or fewer: then more are read at a time.
+const SPARSE: usize = 4;
 
 /// Which page of a list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -96,7 +100,8 @@ impl<T> Page<T> {
     }
 }
 
-/// A page of the rows that `keep` turns into something, reading on over those that it drops.
+/// A page of the rows that `keep` turns into something, reading on over those that it drops: more at a time where it drops most of them.
+/// It may be asked for a row twice.
 ///
 /// # Errors
 /// Those of the store, and of `keep`.
@@ -104,22 +109,31 @@ pub async fn filtered<T>(
     state: &AppState,
     scope: impl Into<Scope<'_>>,
     mut query: Query,
-    mut keep: impl FnMut(Item) -> EngineResult<Option<T>>,
+    keep: impl Fn(Item) -> EngineResult<Option<T>>,
 ) -> EngineResult<Page<T>> {
     let scope = scope.into();
     let wanted = query.limit;
     let mut items = Vec::new();
     let mut scanned = 0;
     loop {
-        query.limit = wanted - items.len();
         let page = state.ports.tables.query(scope, query.clone()).await?;
-        scanned += page.items.len();
-        for item in page.items {
-            items.extend(keep(item)?);
+        let read = page.items.len();
+        let kept: Vec<T> =
+            page.items.into_iter().filter_map(|item| keep(item).transpose()).collect::<Result<_, _>>()?;
+        let missing = wanted - items.len();
+        if kept.len() > missing {
+            // A cursor stands at the end of what was read: so this much is read, and no more.
+            query.limit = missing;
+            continue;
         }
-        query.after = page.next;
-        if query.after.is_none() || items.len() == wanted || scanned >= SCAN_MAX {
-            return Ok(Page { items, next_cursor: query.after });
+        let is_sparse = kept.len() < read / SPARSE;
+        items.extend(kept);
+        scanned += read;
+        if page.next.is_none() || items.len() == wanted || scanned >= SCAN_MAX {
+            return Ok(Page { items, next_cursor: page.next });
         }
+        let limit =
+            if is_sparse { (query.limit * 2).clamp(missing, SCAN_PAGE.max(missing)) } else { wanted - items.len() };
+        query = Query { after: page.next, limit, ..query };
     }
 }

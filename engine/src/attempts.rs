@@ -55,6 +55,14 @@ impl Attempts {
             .after(Duration::from_millis(wait_ms.unsigned_abs())))
     }
 
+    /// Takes back one attempt that proved to be none.
+    pub fn give_back(&self, whom: &str) {
+        let mut paid_off_ms = self.paid_off_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until_ms) = paid_off_ms.get_mut(&digest(whom)) {
+            *until_ms -= self.pace_ms;
+        }
+    }
+
     /// Forgets the attempts, after one that succeeded.
     pub fn forgive(&self, whom: &str) {
         self.paid_off_ms.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest(whom));

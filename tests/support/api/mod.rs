@@ -143,10 +143,13 @@ impl App {
         &self.ctx.settings.plans
     }
 
-    /// All letters to an address.
+    /// All letters to an address, oldest first.
     pub fn letters_to(&self, email: &str) -> Vec<String> {
-        let letters = std::fs::read_dir(self.stores.mail_dir()).unwrap().map(|entry| entry.unwrap().path());
-        let texts = letters.map(|path| std::fs::read_to_string(path).unwrap());
+        let all = std::fs::read_dir(self.stores.mail_dir()).unwrap().map(|entry| entry.unwrap().path());
+        // What is not named so yet is being written.
+        let mut paths: Vec<_> = all.filter(|path| path.extension().is_some_and(|is| is == "eml")).collect();
+        paths.sort();
+        let texts = paths.iter().map(|path| std::fs::read_to_string(path).unwrap());
         texts.filter(|text| text.contains(&format!("To: {email}"))).collect()
     }
 
@@ -174,11 +177,7 @@ impl App {
 
     /// The code of the newest letter to an address.
     pub fn code_for(&self, email: &str) -> String {
-        let mut letters: Vec<_> =
-            std::fs::read_dir(self.stores.mail_dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        letters.sort();
-        let texts = letters.iter().rev().map(|path| std::fs::read_to_string(path).unwrap());
-        let letter = texts.into_iter().find(|text| text.contains(&format!("To: {email}"))).unwrap();
+        let letter = self.letters_to(email).pop().unwrap();
         letter.lines().find_map(|line| line.strip_prefix("Code: ")).unwrap().to_owned()
     }
 

@@ -60,7 +60,9 @@ impl Guesses {
         if known.len() >= KNOWN_MAX {
             known.clear();
         }
-        known.insert(digest(&here));
+        if known.insert(digest(&here)) {
+            self.of_strangers.give_back(email);
+        }
     }
 }
 
