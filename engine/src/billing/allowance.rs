@@ -92,7 +92,7 @@ impl Allowance<'_> {
         }
         let plan = payer.plan(self.plans);
         if let Some(allowed) = plan.limits.storage_bytes {
-            let used = self.family(&payer).await?.storage_bytes().await?;
+            let (_, used) = self.family(&payer).await?.stored().await?;
             if used >= allowed {
                 return Err(payer.over(plan, Limit::StorageBytes, used, allowed));
             }
@@ -131,9 +131,10 @@ impl Allowance<'_> {
     pub async fn used(&self, payer: &Payer) -> Result<Used> {
         let gate = self.gate(payer).await?.row;
         let family = self.family(payer).await?;
+        let (sources, storage_bytes) = family.stored().await?;
         Ok(Used {
-            sources: family.sources(u64::MAX).await?,
-            storage_bytes: family.storage_bytes().await?,
+            sources,
+            storage_bytes,
             members: family.members(&gate.lately).await?.len() as u64,
             runs_this_month: self.plans.any_limits(Limit::RunsAMonth).then(|| gate.runs_in(&self.month())),
         })

@@ -80,20 +80,21 @@ impl<'a> Family<'a> {
         Ok(found)
     }
 
-    /// Bytes that the newest snapshots of all sources take.
+    /// Sources, and the bytes that their newest snapshots take.
     ///
     /// # Errors
-    /// `Retry` when the store cannot be reached.
-    pub async fn storage_bytes(&self) -> Result<u64> {
-        let mut bytes: u64 = 0;
+    /// `Retry` when the store cannot be reached; `Corrupt` for a source that is none.
+    pub async fn stored(&self) -> Result<(u64, u64)> {
+        let (mut sources, mut bytes) = (0, 0_u64);
         for account_id in &self.accounts {
             let query = rows(&SOURCES, None, account_id, SortRange::All);
-            let mut sources = std::pin::pin!(self.store.sound_rows::<Source>(self.system, query));
-            while let Some(source) = sources.next().await {
+            let mut found = std::pin::pin!(self.store.sound_rows::<Source>(self.system, query));
+            while let Some(source) = found.next().await {
+                sources += 1;
                 bytes = bytes.saturating_add(source?.head.and_then(|head| head.stored_bytes).unwrap_or(0));
             }
         }
-        Ok(bytes)
+        Ok((sources, bytes))
     }
 
     /// People who are members of any of the accounts, and open invitations, each once. `lately` are looked for one by one where the
