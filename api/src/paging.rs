@@ -132,8 +132,7 @@ pub async fn filtered<T>(
         if page.next.is_none() || items.len() == wanted || scanned >= SCAN_MAX {
             return Ok(Page { items, next_cursor: page.next });
         }
-        let limit =
-            if is_sparse { (query.limit * 2).clamp(missing, SCAN_PAGE.max(missing)) } else { wanted - items.len() };
+        let limit = if is_sparse { (query.limit * 2).min(SCAN_PAGE) } else { wanted - items.len() };
         query = Query { after: page.next, limit, ..query };
     }
 }

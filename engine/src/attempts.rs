@@ -78,7 +78,8 @@ pub fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-fn digest(whom: &str) -> [u8; 16] {
+/// Sixteen bytes of what is remembered of a name.
+pub(crate) fn digest(whom: &str) -> [u8; 16] {
     let mut digest = [0; 16];
     digest.copy_from_slice(&blake3::hash(whom.as_bytes()).as_bytes()[..16]);
     digest

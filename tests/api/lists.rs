@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use listbackup_engine::{
+    model::{ActivityKind, EventId},
+    run::event::{self, Subject},
+};
+use serde_json::{Map, json};
 
 use crate::kit::App;
 
@@ -37,6 +41,32 @@ async fn a_filtered_list_reads_on_over_what_it_drops() {
     }
     assert_eq!(walk(&app, &ada.caller, "/activity?limit=2&kind=job.updated").await.len(), 5);
     assert_eq!(walk(&app, &ada.caller, "/activity?limit=2&kind=job").await.len(), 6);
+    app.stop().await;
+}
+
+/// More are read at a time where little is kept: what is then read beyond the page must come with the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filtered_list_has_every_item_once_where_many_follow_few() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let source = app.source(&ada, "Shop").await;
+    let scope = app.system.account(ada.account_id);
+    let mut kept = Vec::new();
+    // Newest first, as they are listed: few among many, many, none, and many.
+    let stretches = [(300, 60), (250, 1), (150, 1000), (250, 1)];
+    let numbers = stretches.into_iter().flat_map(|(count, each)| (0..count).map(move |number| number % each == 0));
+    for (age, is_wanted) in (0..).zip(numbers) {
+        let kind = if is_wanted { ActivityKind::SourceStale } else { ActivityKind::SourceFresh };
+        let mut told =
+            event::event(&app.ports, ada.account_id, kind, event::SYSTEM, Subject::source(source), Map::new());
+        told.event_id = EventId::derived(1_000_000 - age, [0; 10]);
+        kept.extend(is_wanted.then(|| told.event_id.to_string()));
+        app.store.transact(&scope, vec![event::keep(&told).unwrap()]).await.unwrap();
+    }
+    for limit in [1, 7, 50, 200] {
+        let path = format!("/activity?limit={limit}&kind=source.stale");
+        assert_eq!(walk(&app, &ada.caller, &path).await, kept, "{limit} a page");
+    }
     app.stop().await;
 }
 

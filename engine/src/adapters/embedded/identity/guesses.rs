@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    attempts::{Attempts, network_of},
+    attempts::{Attempts, digest, network_of},
     error::Result,
 };
 
@@ -68,10 +68,4 @@ impl Guesses {
 
 fn here(email: &str, from: IpAddr) -> String {
     format!("{} {email}", network_of(from))
-}
-
-fn digest(text: &str) -> [u8; 16] {
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
-    digest
 }
