@@ -7,13 +7,10 @@ use listbackup::local;
 use listbackup_engine::{
     adapters::embedded::{EmbeddedStores, OpenMode},
     model::{
-        AccountId, ActivityKind, EventId, Id, Job, JobId, JobState, Run, RunId, RunStatus, Source, SourceId,
-        SourceState,
+        ActivityKind, EventId, Id, Job, Run, RunId, RunStatus, Source, Watch,
         id::IdKind,
-        job::Schedule,
         run::{Progress, Trigger},
         scope::{AccountScope, SystemScope},
-        source::Lease,
     },
     ports::{Condition, Ports, Write},
     run::{
@@ -152,8 +149,12 @@ impl Making {
     async fn source(&mut self, number: usize) -> Job {
         let (at, account_id) = (self.began, self.scope.account_id());
         let (source_id, job_id) = (self.id(at), self.id(at));
-        let source = source(account_id, source_id, number, at);
-        let job = job(account_id, job_id, source_id, at);
+        let source = Source {
+            settings: json!({ "base_url": "https://example.com" }),
+            watch: Watch::default(),
+            ..Source::new(account_id, source_id, "sandbox", format!("Source {number}"), at)
+        };
+        let job = Job::new(account_id, source_id, job_id, "Nightly", at);
         self.write(store::put(&source, Condition::Absent).expect("a row")).await;
         self.write(store::put(&job, Condition::Absent).expect("a row")).await;
         job
@@ -184,50 +185,6 @@ fn happened(number: usize, of: usize) -> (ActivityKind, Map<String, serde_json::
         1 => (ActivityKind::RunStarted, Map::new()),
         _ if number + 1 == of => (ActivityKind::RunSucceeded, figures.as_object().cloned().unwrap_or_default()),
         _ => (ActivityKind::DataRead, Map::new()),
-    }
-}
-
-fn source(account_id: AccountId, source_id: SourceId, number: usize, at: Timestamp) -> Source {
-    Source {
-        account_id,
-        source_id,
-        name: format!("Source {number}"),
-        integration: "sandbox".to_owned(),
-        manifest_digest: None,
-        settings: json!({ "base_url": "https://example.com" }),
-        credential_id: None,
-        streams: None,
-        state: SourceState::Active,
-        head: None,
-        lease: Lease::default(),
-        retention: None,
-        lock_days: 0,
-        guard: Default::default(),
-        rate_share_percent: None,
-        upkeep_shard: None,
-        upkeep_due_ms: None,
-        watch: Default::default(),
-        created_at: at,
-        updated_at: at,
-    }
-}
-
-fn job(account_id: AccountId, job_id: JobId, source_id: SourceId, at: Timestamp) -> Job {
-    Job {
-        account_id,
-        job_id,
-        source_id,
-        name: "Nightly".to_owned(),
-        schedule: Schedule::Manual,
-        policies: Default::default(),
-        state: JobState::Active,
-        due_shard: None,
-        next_due_ms: None,
-        due_at_ms: None,
-        open_runs: Vec::new(),
-        missed: None,
-        created_at: at,
-        updated_at: at,
     }
 }
 

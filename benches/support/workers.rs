@@ -15,10 +15,9 @@ use listbackup_connectors::{
 use listbackup_engine::{
     adapters::embedded::{EmbeddedStores, OpenMode},
     model::{
-        AccountId, Job, JobId, JobState, Run, RunStatus, Source, SourceId, SourceState, WorkerId,
+        AccountId, Job, JobId, Run, RunStatus, Source, SourceId, Watch, WorkerId,
         job::Schedule,
         scope::{AccountScope, SystemScope},
-        source::Lease,
     },
     ports::{Condition, Query, SortRange},
     run::{RunContext, RunSettings, Turns, due, places::Places},
@@ -118,47 +117,19 @@ impl World {
         let ports = &self.ctx.ports;
         let source_id = SourceId::new(&*ports.clock, &*ports.random);
         Source {
-            account_id: self.scope.account_id(),
-            source_id,
-            name: source_id.to_string(),
-            integration: NAME.to_owned(),
-            manifest_digest: None,
             settings: json!({ "source": source_id }),
-            credential_id: None,
-            streams: None,
-            state: SourceState::Active,
-            head: None,
-            lease: Lease::default(),
-            retention: None,
-            lock_days: 0,
-            guard: Default::default(),
-            rate_share_percent: None,
-            upkeep_shard: None,
-            upkeep_due_ms: None,
-            watch: Default::default(),
-            created_at: ports.clock.now(),
-            updated_at: ports.clock.now(),
+            watch: Watch::default(),
+            ..Source::new(self.scope.account_id(), source_id, NAME, source_id.to_string(), ports.clock.now())
         }
     }
 
     fn job(&self, source: &Source, schedule: &Schedule) -> Job {
         let ports = &self.ctx.ports;
         let now = ports.clock.now();
+        let job_id = JobId::new(&*ports.clock, &*ports.random);
         let mut job = Job {
-            account_id: source.account_id,
-            job_id: JobId::new(&*ports.clock, &*ports.random),
-            source_id: source.source_id,
-            name: source.name.clone(),
             schedule: schedule.clone(),
-            policies: Default::default(),
-            state: JobState::Active,
-            due_shard: None,
-            next_due_ms: None,
-            due_at_ms: None,
-            open_runs: Vec::new(),
-            missed: None,
-            created_at: now,
-            updated_at: now,
+            ..Job::new(source.account_id, source.source_id, job_id, source.name.clone(), now)
         };
         due::reschedule(&mut job, now).expect("a schedule");
         job

@@ -17,11 +17,9 @@ use listbackup_connectors::{
 use listbackup_engine::{
     adapters::embedded::{EmbeddedStores, OpenMode},
     model::{
-        AccountId, Job, JobId, JobState, Run, Source, SourceId, SourceState, WorkerId,
-        job::{Policies, Schedule},
+        AccountId, Job, JobId, Run, Source, SourceId, Watch, WorkerId,
         run::Trigger,
         scope::{AccountScope, SystemScope},
-        source::Lease,
     },
     ports::{Clock, Condition, Ports, Random},
     run::{RunContext, RunSettings, Turns, order, places::Places},
@@ -29,7 +27,7 @@ use listbackup_engine::{
     store::{self, Store, key},
 };
 use rand::{RngCore, SeedableRng, rngs::StdRng};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     memory,
@@ -235,45 +233,14 @@ impl World {
 }
 
 pub fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
+    let source_id = SourceId::new(&*ports.clock, &*ports.random);
     Source {
-        account_id: scope.account_id(),
-        source_id: SourceId::new(&*ports.clock, &*ports.random),
-        name: "Scripted".to_owned(),
-        integration: scripted::NAME.to_owned(),
-        manifest_digest: None,
-        settings: json!({}),
-        credential_id: None,
-        streams: None,
-        state: SourceState::Active,
-        head: None,
-        lease: Lease::default(),
-        retention: None,
-        lock_days: 0,
-        guard: Default::default(),
-        rate_share_percent: None,
-        upkeep_shard: None,
-        upkeep_due_ms: None,
-        watch: Default::default(),
-        created_at: ports.clock.now(),
-        updated_at: ports.clock.now(),
+        watch: Watch::default(),
+        ..Source::new(scope.account_id(), source_id, scripted::NAME, "Scripted", ports.clock.now())
     }
 }
 
 pub fn job_of(ports: &Ports, source: &Source) -> Job {
-    Job {
-        account_id: source.account_id,
-        job_id: JobId::new(&*ports.clock, &*ports.random),
-        source_id: source.source_id,
-        name: "Nightly".to_owned(),
-        schedule: Schedule::Manual,
-        policies: Policies::default(),
-        state: JobState::Active,
-        due_shard: None,
-        next_due_ms: None,
-        due_at_ms: None,
-        open_runs: Vec::new(),
-        missed: None,
-        created_at: ports.clock.now(),
-        updated_at: ports.clock.now(),
-    }
+    let job_id = JobId::new(&*ports.clock, &*ports.random);
+    Job::new(source.account_id, source.source_id, job_id, "Nightly", ports.clock.now())
 }

@@ -7,8 +7,8 @@ use listbackup_engine::{
     actors::{Deliver, Drain, Engine, Roles},
     connectors::{SignIn, Spec},
     model::{
-        ActivityEvent, ActivityKind, Job, Run, RunStatus, Source, SourceId, SourceState, Watch, run::Trigger,
-        scope::AccountScope, source::Lease,
+        ActivityEvent, ActivityKind, Job, Run, RunStatus, Source, SourceId, SourceState, run::Trigger,
+        scope::AccountScope,
     },
     ports::{Condition, Query, SortRange},
     run::{
@@ -169,26 +169,13 @@ impl Wanted {
         let (settings, credential) = connect::seal_settings(&ctx.ports, scope, spec, source_id, settings).await?;
         let now = ctx.ports.clock.now();
         let source = Source {
-            account_id: scope.account_id(),
-            source_id,
-            name: self.name,
-            integration: self.integration,
             manifest_digest: self.manifest_digest,
             settings,
             credential_id: credential.as_ref().map(|credential| credential.key_id),
             streams: self.streams,
             state,
-            head: None,
-            lease: Lease::default(),
-            retention: None,
-            lock_days: 0,
-            guard: Default::default(),
             rate_share_percent: self.rate_share_percent,
-            upkeep_shard: None,
-            upkeep_due_ms: None,
-            watch: Watch::beginning(now),
-            created_at: now,
-            updated_at: now,
+            ..Source::new(scope.account_id(), source_id, self.integration, self.name, now)
         };
         let made = event_of(ctx, &source, ActivityKind::SourceCreated);
         let mut writes = vec![store::put(&source, Condition::Absent)?, event::keep(&made)?];

@@ -175,22 +175,7 @@ struct Order {
 fn new_job(state: &AppState, caller: &Caller, job_id: JobId, order: Order) -> Result<Job, Error> {
     let Order { source_id, name, schedule, policies } = order;
     let now = state.now();
-    let mut job = Job {
-        account_id: caller.account_id(),
-        job_id,
-        source_id,
-        name,
-        schedule,
-        policies,
-        state: JobState::Active,
-        due_shard: None,
-        next_due_ms: None,
-        due_at_ms: None,
-        open_runs: Vec::new(),
-        missed: None,
-        created_at: now,
-        updated_at: now,
-    };
+    let mut job = Job { schedule, policies, ..Job::new(caller.account_id(), source_id, job_id, name, now) };
     reschedule(&mut job, now)?;
     Ok(job)
 }

@@ -9,7 +9,7 @@ use actix_web::{
 use futures::TryStreamExt;
 use listbackup_engine::{
     Error, ErrorKind,
-    model::{ActivityEvent, ActivityKind, Job, ReadGuard, Source, SourceId, Watch, source::Lease},
+    model::{ActivityEvent, ActivityKind, Job, Source, SourceId, Watch},
     ports::{Condition, Key, Write},
     run::{
         event::{self, Subject},
@@ -92,27 +92,15 @@ pub async fn create(
     check_max_age(body.value.max_age_seconds)?;
     let (settings, credential, first_state) = connections::accept(&state, &caller, source_id, &body.value).await?;
     let now = state.now();
+    let NewSource { name, integration, streams, rate_share_percent, max_age_seconds, .. } = body.value;
     let mut source = Source {
-        account_id: caller.account_id(),
-        source_id,
-        name: body.value.name,
-        integration: body.value.integration,
-        manifest_digest: None,
         settings,
         credential_id: credential.as_ref().map(|credential| credential.key_id),
-        streams: body.value.streams,
+        streams,
         state: first_state,
-        head: None,
-        lease: Lease::default(),
-        retention: None,
-        lock_days: 0,
-        guard: ReadGuard::default(),
-        rate_share_percent: body.value.rate_share_percent,
-        upkeep_shard: None,
-        upkeep_due_ms: None,
-        watch: Watch { max_age_seconds: body.value.max_age_seconds, ..Watch::beginning(now) },
-        created_at: now,
-        updated_at: now,
+        rate_share_percent,
+        watch: Watch { max_age_seconds, ..Watch::beginning(now) },
+        ..Source::new(caller.account_id(), source_id, integration, name, now)
     };
     retention.apply(&mut source);
     body.value.guard.apply(&mut source);

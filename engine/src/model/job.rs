@@ -48,6 +48,32 @@ pub struct Job {
 }
 
 impl Job {
+    /// An active one of a source, which runs when asked: its schedule begins when it is set.
+    pub fn new(
+        account_id: AccountId,
+        source_id: SourceId,
+        job_id: JobId,
+        name: impl Into<String>,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            account_id,
+            job_id,
+            source_id,
+            name: name.into(),
+            schedule: Schedule::Manual,
+            policies: Policies::default(),
+            state: JobState::Active,
+            due_shard: None,
+            next_due_ms: None,
+            due_at_ms: None,
+            open_runs: Vec::new(),
+            missed: None,
+            created_at: at,
+            updated_at: at,
+        }
+    }
+
     /// The oldest due time that has no outcome. Rows from before there was jitter have it in the index only.
     pub fn pending(&self) -> Option<Timestamp> {
         self.next_due_ms?;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{AccountId, KeepRules, KeyId, ReadGuard, RunId, SnapshotId, SourceId, Watch, WorkerId};
 use crate::tables::{Row, SOURCES, TableSchema};
@@ -65,6 +65,38 @@ pub struct Source {
 }
 
 impl Source {
+    /// One without settings, secrets and snapshots, which every stream is read of, and whose freshness is looked at at once.
+    pub fn new(
+        account_id: AccountId,
+        source_id: SourceId,
+        integration: impl Into<String>,
+        name: impl Into<String>,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            account_id,
+            source_id,
+            name: name.into(),
+            integration: integration.into(),
+            manifest_digest: None,
+            settings: Value::Object(Map::new()),
+            credential_id: None,
+            streams: None,
+            state: SourceState::Active,
+            head: None,
+            lease: Lease::default(),
+            retention: None,
+            lock_days: 0,
+            guard: ReadGuard::default(),
+            rate_share_percent: None,
+            upkeep_shard: None,
+            upkeep_due_ms: None,
+            watch: Watch::beginning(at),
+            created_at: at,
+            updated_at: at,
+        }
+    }
+
     /// The part of the product's limits that is ours: above 0, at most 1.
     pub fn rate_share(&self) -> f64 {
         f64::from(self.rate_share_percent.unwrap_or(100).clamp(1, 100)) / 100.0

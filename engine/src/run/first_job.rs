@@ -6,12 +6,7 @@ use serde_json::{Map, json};
 use super::event::{self, Subject, event};
 use crate::{
     error::{ErrorKind, Result},
-    model::{
-        ActivityKind, Job, JobState, Source, SourceId,
-        id::kind,
-        job::{Policies, Schedule},
-        scope::AccountScope,
-    },
+    model::{ActivityKind, Job, Source, SourceId, id::kind, scope::AccountScope},
     ports::{Condition, Ports, Query, SortRange},
     store::{self, Store, key},
     tables::JOBS,
@@ -37,22 +32,8 @@ pub async fn find(store: &Store, scope: &AccountScope, source_id: SourceId) -> R
 /// The job for a source that has none; it runs when asked. Its id follows from the source's, so that of two who make it at
 /// once one stores it, and a rebuilt one is the same again.
 pub fn make(source: &Source, at: Timestamp) -> Job {
-    Job {
-        account_id: source.account_id,
-        job_id: source.source_id.of::<kind::Job>(),
-        source_id: source.source_id,
-        name: format!("Back up {}", source.name),
-        schedule: Schedule::Manual,
-        policies: Policies::default(),
-        state: JobState::Active,
-        due_shard: None,
-        next_due_ms: None,
-        due_at_ms: None,
-        open_runs: Vec::new(),
-        missed: None,
-        created_at: at,
-        updated_at: at,
-    }
+    let (job_id, name) = (source.source_id.of::<kind::Job>(), format!("Back up {}", source.name));
+    Job::new(source.account_id, source.source_id, job_id, name, at)
 }
 
 /// The first job of a source, stored as made at `at` by somebody when there is none; and whether it had to be.

@@ -13,10 +13,9 @@ use listbackup_engine::{
     actors::{Engine, Roles},
     adapters::embedded::{EmbeddedStores, OpenMode},
     model::{
-        AccountId, Job, JobId, JobState, Run, RunStatus, Source, SourceId, SourceState, WorkerId,
-        job::{Policies, Schedule},
+        AccountId, Job, JobId, Run, RunStatus, Source, SourceId, Watch, WorkerId,
+        job::Schedule,
         scope::{AccountScope, SystemScope},
-        source::Lease,
     },
     offload,
     ports::{Clock, Condition, Ports, Query, Random, SortRange},
@@ -205,45 +204,14 @@ impl Drop for Fleet {
 }
 
 fn source_of(ports: &Ports, scope: &AccountScope) -> Source {
+    let source_id = SourceId::new(&*ports.clock, &*ports.random);
     Source {
-        account_id: scope.account_id(),
-        source_id: SourceId::new(&*ports.clock, &*ports.random),
-        name: "Product".to_owned(),
-        integration: product::NAME.to_owned(),
-        manifest_digest: None,
-        settings: json!({}),
-        credential_id: None,
-        streams: None,
-        state: SourceState::Active,
-        head: None,
-        lease: Lease::default(),
-        retention: None,
-        lock_days: 0,
-        guard: Default::default(),
-        rate_share_percent: None,
-        upkeep_shard: None,
-        upkeep_due_ms: None,
-        watch: Default::default(),
-        created_at: ports.clock.now(),
-        updated_at: ports.clock.now(),
+        watch: Watch::default(),
+        ..Source::new(scope.account_id(), source_id, product::NAME, "Product", ports.clock.now())
     }
 }
 
 fn job_of(ports: &Ports, source: &Source, schedule: Schedule) -> Job {
-    Job {
-        account_id: source.account_id,
-        job_id: JobId::new(&*ports.clock, &*ports.random),
-        source_id: source.source_id,
-        name: "Hourly".to_owned(),
-        schedule,
-        policies: Policies::default(),
-        state: JobState::Active,
-        due_shard: None,
-        next_due_ms: None,
-        due_at_ms: None,
-        open_runs: Vec::new(),
-        missed: None,
-        created_at: ports.clock.now(),
-        updated_at: ports.clock.now(),
-    }
+    let job_id = JobId::new(&*ports.clock, &*ports.random);
+    Job { schedule, ..Job::new(source.account_id, source.source_id, job_id, "Hourly", ports.clock.now()) }
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::Result,
     model::{
-        Account, AccountId, ActivityEvent, ActivityKind, Job, ReadGuard, Run, Source, SourceId, SourceState, Watch,
+        Account, AccountId, ActivityEvent, ActivityKind, Job, Run, Source, SourceId, SourceState, Watch,
         scope::AccountScope,
         source::{Head, Lease},
     },
@@ -189,27 +189,14 @@ async fn new_source(
         true => format!("{} ({})", newest.source_name, newest.source_id),
         false => newest.source_name.clone(),
     };
+    let made_at = rows::instant(newest.source_id.instant_ms());
     let mut source = Source {
-        account_id: newest.account_id,
-        source_id: newest.source_id,
-        name,
-        integration: newest.integration.clone(),
-        manifest_digest: None,
-        settings: serde_json::json!({}),
-        credential_id: None,
-        streams: None,
         state: SourceState::NeedsAuthorisation,
         head: Some(head),
         lease: Lease { epoch, ..Lease::default() },
-        retention: None,
-        lock_days: 0,
-        guard: ReadGuard::default(),
-        rate_share_percent: None,
-        upkeep_shard: None,
-        upkeep_due_ms: None,
         watch: Watch::default(),
-        created_at: rows::instant(newest.source_id.instant_ms()),
         updated_at: newest.created_at,
+        ..Source::new(newest.account_id, newest.source_id, &newest.integration, name, made_at)
     };
     let now = ctx.ports.clock.now();
     upkeep::begin(&mut source, now);

@@ -5,27 +5,23 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    AccountId, Job, JobId, JobState, SourceId,
+    Job,
     job::{Policies, Schedule},
 };
 
 fn job(number: u128, schedule: Schedule, jitter_seconds: u32) -> Job {
     let id = |number: u128| format!("{:026}", number % 7_000_000_000_000_000_000);
+    let [account_id, source_id] = [id(1), id(2)];
     Job {
-        account_id: format!("acc_{}", id(1)).parse::<AccountId>().unwrap(),
-        job_id: format!("job_{}", id(number)).parse::<JobId>().unwrap(),
-        source_id: format!("src_{}", id(2)).parse::<SourceId>().unwrap(),
-        name: "Nightly".to_owned(),
         schedule,
         policies: Policies { jitter_seconds, ..Policies::default() },
-        state: JobState::Active,
-        due_shard: None,
-        next_due_ms: None,
-        due_at_ms: None,
-        open_runs: Vec::new(),
-        missed: None,
-        created_at: at("2026-11-22T12:34:56.789Z"),
-        updated_at: at("2026-11-22T12:34:56.789Z"),
+        ..Job::new(
+            format!("acc_{account_id}").parse().unwrap(),
+            format!("src_{source_id}").parse().unwrap(),
+            format!("job_{}", id(number)).parse().unwrap(),
+            "Nightly",
+            at("2026-11-22T12:34:56.789Z"),
+        )
     }
 }
 
