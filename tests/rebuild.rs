@@ -13,8 +13,9 @@ use std::{
 
 use listbackup_engine::{
     adapters::embedded::{EmbeddedStores, OpenMode},
-    model::{activity::only_events, scope::SystemScope},
+    model::{Counter, activity::only_events, counter::Of, scope::SystemScope},
     ports::Query,
+    store::{Store, key},
     tables::ACTIVITY,
 };
 use program::{Program, run};
@@ -137,6 +138,14 @@ async fn told(program: &Program, account_id: &str) -> BTreeMap<String, usize> {
     kinds
 }
 
+/// What is counted of the account until now.
+async fn counted(program: &Program, account_id: &str) -> Counter {
+    let stores = EmbeddedStores::open(program.data_dir(), OpenMode::Read).expect("a directory");
+    let place = key(account_id, Of::Account.now());
+    let counted = Store::new(stores.ports().tables).get(&SystemScope::of_this_process(), place).await;
+    counted.expect("a row").row
+}
+
 /// What `activity verify` says.
 async fn checked(program: &Program) -> Value {
     let mut command = tokio::process::Command::new(program::binary());
@@ -159,6 +168,8 @@ async fn every_row_that_is_made_anew_is_told_and_none_twice() {
     let checked = checked(&program).await;
     assert_eq!((&checked["sound"], &checked["accounts"][0]["pending"]), (&json!(true), &json!(0)), "{checked}");
     assert_eq!(checked["accounts"][0]["checked"], 9);
+    let counted = counted(&program, account_id).await;
+    assert_eq!((counted.sources, counted.figures.live_records), (2, 1010), "what is live is counted anew");
 }
 
 #[tokio::test]

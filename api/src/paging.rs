@@ -19,7 +19,7 @@ const LIMIT_DEFAULT: usize = 50;
 /// Most items of a page.
 pub const LIMIT_MAX: usize = 200;
 /// Rows read to fill one page of a filtered list; then the page goes out as it is, with a cursor to go on.
-const SCAN_MAX: usize = 2_000;
+const SCAN_MAX: usize = 1_000;
 /// Most of them at a time.
 const SCAN_PAGE: usize = 500;
 /// Of so many rows one is kept, or fewer: then more are read at a time.

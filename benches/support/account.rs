@@ -9,7 +9,7 @@ use listbackup_engine::{
     model::{
         ActivityKind, EventId, Id, Job, Run, RunId, RunStatus, Source, Watch,
         id::IdKind,
-        run::{Progress, Trigger},
+        run::Trigger,
         scope::{AccountScope, SystemScope},
     },
     ports::{Condition, Ports, Write},
@@ -190,27 +190,13 @@ fn happened(number: usize, of: usize) -> (ActivityKind, Map<String, serde_json::
 
 fn run(job: &Job, run_id: RunId, at: Timestamp) -> Run {
     Run {
-        job_id: job.job_id,
-        run_id,
-        account_id: job.account_id,
-        source_id: job.source_id,
-        restore: None,
-        trigger: Trigger::Manual { by: "bench".to_owned() },
         status: RunStatus::Succeeded,
-        cancel_requested: false,
         epoch: 1,
         attempts: 1,
-        progress: Progress::default(),
-        checkpoints: Default::default(),
-        snapshot_id: None,
         snapshot_records: Some(120),
-        error: None,
-        created_at: at,
         started_at: Some(at),
         finished_at: Some(at + SignedDuration::from_secs(1)),
         last_event_ms: at.as_millisecond(),
-        live_shard: None,
-        lease_expires_ms: None,
-        waiting_job_id: None,
+        ..Run::new(job, run_id, Trigger::Manual { by: "bench".to_owned() }, at)
     }
 }

@@ -147,6 +147,7 @@ pub static RUNS: TableSchema = TableSchema {
     sort: Some(text("runId")),
     indexes: &[
         index("by-account", text("accountId"), Some(text("runId"))),
+        index("by-source", text("sourceId"), Some(text("runId"))),
         index("by-id", text("runId"), None),
         index("live", text("liveShard"), Some(number("leaseExpiresMs"))),
         index("waiting", text("waitingJobId"), Some(text("runId"))),
@@ -173,6 +174,7 @@ pub static ACTIVITY: TableSchema = TableSchema {
     sort: Some(number("timestamp")),
     indexes: &[
         index("by-account", text("accountId"), Some(text("eventId"))),
+        index("by-source", text("sourceId"), Some(text("eventId"))),
         index("chain", text("accountId"), Some(number("sequence"))),
         index("outbox", text("outboxShard"), Some(text("eventId"))),
     ],

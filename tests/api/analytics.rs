@@ -1,39 +1,10 @@
 //! What analytics tells is what runs did, and nobody else's.
 
 use jiff::Timestamp;
-use listbackup_engine::{
-    model::{AccountId, ActivityKind, Role, SourceId},
-    run::{
-        event::{self, Subject},
-        relay::Relay,
-    },
-};
+use listbackup_engine::model::{AccountId, ActivityKind, Role, SourceId};
 use serde_json::{Value, json};
 
 use crate::kit::{App, Person, client::Caller};
-
-/// Tells the end of a run, as a worker does, so many days ago.
-async fn ended(
-    app: &App,
-    account_id: AccountId,
-    source_id: SourceId,
-    (kind, days_ago): (ActivityKind, i64),
-    told: Value,
-) {
-    let Value::Object(mut details) = told else { panic!("details are an object") };
-    details.entry("integration").or_insert(json!("keap"));
-    let timestamp = app.ports.clock.now().as_millisecond() - days_ago * 86_400_000;
-    let mut random = [0; 10];
-    app.ports.random.fill(&mut random);
-    let id = listbackup_engine::model::EventId::derived(timestamp, random);
-    let told = event::with_id(id, account_id, kind, event::SYSTEM, Subject::source(source_id), details);
-    let scope = app.system.account(account_id);
-    app.store.transact(&scope, vec![event::keep(&told).unwrap()]).await.unwrap();
-}
-
-async fn settled(app: &App) {
-    Relay::default().look(&app.ports, &app.system).await.unwrap();
-}
 
 /// A source with some ends of runs: two today, one ten days and one forty days ago, and a restore.
 async fn at_work(app: &App, person: &Person) -> SourceId {
@@ -45,14 +16,14 @@ async fn at_work(app: &App, person: &Person) -> SourceId {
         })
     };
     use ActivityKind::{RunFailed, RunPartial, RunSucceeded};
-    ended(app, person.account_id, source, (RunSucceeded, 40), figures(10, 1000)).await;
-    settled(app).await;
-    ended(app, person.account_id, source, (RunSucceeded, 10), figures(30, 2000)).await;
-    settled(app).await;
-    ended(app, person.account_id, source, (RunPartial, 0), figures(35, 2500)).await;
-    ended(app, person.account_id, source, (RunFailed, 0), json!({ "requests": 1 })).await;
-    ended(app, person.account_id, source, (RunSucceeded, 0), json!({ "restore": {}, "requests": 4 })).await;
-    settled(app).await;
+    app.ended(person.account_id, source, (RunSucceeded, 40), figures(10, 1000)).await;
+    app.settled().await;
+    app.ended(person.account_id, source, (RunSucceeded, 10), figures(30, 2000)).await;
+    app.settled().await;
+    app.ended(person.account_id, source, (RunPartial, 0), figures(35, 2500)).await;
+    app.ended(person.account_id, source, (RunFailed, 0), json!({ "requests": 1 })).await;
+    app.ended(person.account_id, source, (RunSucceeded, 0), json!({ "restore": {}, "requests": 4 })).await;
+    app.settled().await;
     source
 }
 
@@ -162,8 +133,8 @@ async fn a_subtree_is_the_sum_of_what_the_caller_may_read() {
     let ada = app.person("ada").await;
     let source = at_work(&app, &ada).await;
     let child = below(&ada, "Client").await;
-    ended(&app, child, source, (ActivityKind::RunSucceeded, 0), json!({ "liveRecords": 5, "liveBytes": 50 })).await;
-    settled(&app).await;
+    app.ended(child, source, (ActivityKind::RunSucceeded, 0), json!({ "liveRecords": 5, "liveBytes": 50 })).await;
+    app.settled().await;
 
     let subtree = |caller: Caller| async move {
         let overview = caller.get("/analytics/overview?subtree=true").await.expect(200).clone();

@@ -1,11 +1,7 @@
 //! What plans limit is refused where it is made, with what is used and how to raise it; also when many try at once.
 
 use futures::future::join_all;
-use listbackup_engine::{
-    model::{Role, RunStatus, SnapshotId, Source, source::Head},
-    ports::Condition,
-    store::{key, put},
-};
+use listbackup_engine::model::{ActivityKind, Role, RunStatus};
 use serde_json::{Value, json};
 
 use crate::{
@@ -43,6 +39,7 @@ async fn of_twenty_sources_at_once_as_many_are_made_as_the_plan_allows() {
     ada.caller.post("/sources", &new_source("More")).await.expect(402);
     shop.subscribed(&ada.caller, "team").await;
     ada.caller.post("/sources", &new_source("More")).await.expect(201);
+    shop.app.settled().await;
     let usage = ada.caller.get("/billing/usage").await;
     assert_eq!((&usage.expect(200)["sources"], &usage.body["plan"]["name"]), (&3.into(), &"team".into()));
     shop.app.stop().await;
@@ -107,17 +104,10 @@ async fn backups_stop_while_the_newest_snapshots_take_more_than_the_plan_has() {
     let ada = shop.app.person("ada").await;
     shop.subscribed(&ada.caller, "team").await;
     let (source_id, job) = shop.job(&ada).await;
-    for (stored_bytes, status) in [(999, 202), (1000, 402)] {
-        let (app, place) = (&shop.app, key(ada.account_id, source_id));
-        let mut found = app.store.get::<Source>(&app.system, place).await.unwrap();
-        found.row.head = Some(Head {
-            snapshot_id: SnapshotId::new(&*app.ports.clock, &*app.ports.random),
-            manifest_digest: String::new(),
-            committed_at: app.ports.clock.now(),
-            stored_bytes: Some(stored_bytes),
-        });
-        let write = put(&found.row, Condition::Version(found.version)).unwrap();
-        app.store.transact(&app.system, vec![write]).await.unwrap();
+    for (live_bytes, status) in [(999, 202), (1000, 402)] {
+        let figures = json!({ "liveRecords": 1, "liveBytes": live_bytes });
+        shop.app.ended(ada.account_id, source_id, (ActivityKind::RunSucceeded, 0), figures).await;
+        shop.app.settled().await;
         ada.caller.post(&format!("{job}/run"), &json!({})).await.expect(status);
     }
     assert_eq!(ada.caller.get("/billing/usage").await.expect(200)["storage_bytes"], 1000);

@@ -2,6 +2,7 @@
 
 use listbackup_engine::{
     billing::Plans,
+    model::SourceId,
     ports::{Query, SortRange},
     tables::BILLING,
 };
@@ -45,7 +46,8 @@ async fn without_plans_nothing_is_limited_counted_or_written() {
     for number in 0..3 {
         ada.caller.post("/sources", &new_source(&format!("Shop {number}"))).await.expect(201);
     }
-    let source_id = app.source(&ada, "Other").await;
+    let other = ada.caller.post("/sources", &new_source("Other")).await;
+    let source_id: SourceId = other.expect(201)["id"].as_str().unwrap().parse().unwrap();
     let job = app.job(&ada, source_id).await;
     ada.caller.post(&format!("/jobs/{}/run", job["id"].as_str().unwrap()), &json!({})).await.expect(202);
     let invited = json!({ "email": "bob@example.com", "role": "viewer" });
@@ -60,6 +62,7 @@ async fn without_plans_nothing_is_limited_counted_or_written() {
         after: None,
     };
     assert!(app.store.page(&app.system, query).await.unwrap().items.is_empty());
+    app.settled().await;
     let usage = ada.caller.get("/billing/usage").await;
     assert_eq!((&usage.expect(200)["sources"], &usage.body["members"]), (&4.into(), &2.into()));
     assert_eq!(usage.body["runs_this_month"], Value::Null);

@@ -40,6 +40,7 @@ async fn a_parent_pays_for_its_children_and_they_share_its_plan() {
     }
     let refused = in_north.post("/sources", &new_source("One more")).await;
     assert!(refused.expect(402)["detail"].as_str().unwrap().contains(&root), "{}", refused.text);
+    shop.app.settled().await;
     assert_eq!(in_north.get("/billing/usage").await.expect(200)["sources"], 4);
     shop.app.stop().await;
 }
@@ -70,6 +71,7 @@ async fn a_child_is_told_who_pays_and_may_have_a_subscription_of_its_own() {
         in_cellar.post("/sources", &new_source(&format!("Shop {number}"))).await.expect(201);
     }
     in_cellar.post("/sources", &new_source("Fifth")).await.expect(402);
+    shop.app.settled().await;
     assert_eq!(ada.caller.get("/billing/usage").await.expect(200)["sources"], 0);
     for name in ["One", "Two"] {
         ada.caller.post("/sources", &new_source(name)).await.expect(201);

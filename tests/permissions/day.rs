@@ -300,10 +300,14 @@ impl Day {
 
     /// What happened, and how the system is.
     pub async fn looks_around(&mut self) {
-        for route in ["/activity", "/activity/chain", "/activity/verify"] {
+        for route in ["/activity/chain", "/activity/verify"] {
             self.api.get(route, &[], "").await;
         }
-        self.api.get("/activity", &[], &format!("?source_id={}", self.source)).await;
+        let happened = self.api.get("/activity", &[], "?kind=run").await;
+        for subject in ["source_id", "job_id", "run_id"] {
+            let of = text(&happened["items"][0][subject]);
+            self.api.get("/activity", &[], &format!("?{subject}={of}")).await;
+        }
         self.api.begin("/activity/stream", &[]).await;
         for route in ["/analytics/overview", "/analytics/runs", "/analytics/storage"] {
             self.api.get(route, &[], "?subtree=true").await;

@@ -7,8 +7,9 @@ use actix_web::{
 use jiff::Timestamp;
 use listbackup_engine::{
     Error, ErrorKind,
-    model::{ActivityEvent, EventId, JobId, RunId, SourceId},
+    model::{ActivityEvent, EventId, Job, JobId, Run, RunId, SourceId},
     ports::{Item, Query, SortRange},
+    store::key,
     tables::ACTIVITY,
 };
 use serde::{Deserialize, Serialize};
@@ -130,11 +131,11 @@ pub async fn list(state: Data<AppState>, caller: Caller, params: Params<Activity
     let wanted = Wanted { kind, source_id, job_id, run_id, actor, from, to };
     let bound = |instant: Option<Timestamp>| instant.map(|at| first_id_of(at.as_millisecond()).to_string());
     let from = bound(wanted.from).unwrap_or_else(|| first_id_of(0).to_string());
-    let query = Query {
-        sort: SortRange::Between(Some(from), bound(wanted.to)),
-        descending: true,
-        ..page.query(&ACTIVITY, Some("by-account"), &caller.account_id())
+    let all = match wanted.source(&state, &caller).await? {
+        Some(source_id) => page.query(&ACTIVITY, Some("by-source"), &source_id),
+        None => page.query(&ACTIVITY, Some("by-account"), &caller.account_id()),
     };
+    let query = Query { sort: SortRange::Between(Some(from), bound(wanted.to)), descending: true, ..all };
     let keep = |item| Ok(Some(EventView::of(decode(item)?)).filter(|view| wanted.takes(view)));
     Ok(Json(filtered(&state, caller.scope(), query, keep).await?))
 }
@@ -188,6 +189,20 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The source that all of it is about; `None` where it may be about several, or about what is not there any more.
+    async fn source(&self, state: &AppState, caller: &Caller) -> Result<Option<SourceId>, Error> {
+        if self.source_id.is_some() {
+            return Ok(self.source_id);
+        }
+        if let Some(run_id) = self.run_id {
+            let run = state.store.find_by::<Run>(caller.scope(), "by-id", run_id).await?;
+            return Ok(run.map(|run| run.row.source_id));
+        }
+        let Some(job_id) = self.job_id else { return Ok(None) };
+        let job = state.store.find::<Job>(caller.scope(), key(caller.account_id(), job_id)).await?;
+        Ok(job.map(|job| job.row.source_id))
+    }
+
     /// True for what it takes by anything but time.
     pub fn takes(&self, event: &EventView) -> bool {
         let kind_fits = |kind: &String| event.kind == *kind || event.kind.split('.').next() == Some(kind);

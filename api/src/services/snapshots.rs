@@ -138,14 +138,13 @@ pub struct SnapshotParams {
 #[utoipa::path(get, path = "/data/snapshots", params(SnapshotParams), responses(
     (status = 200, description = "A page of snapshots.", body = Page<SnapshotView>)))]
 pub async fn list(state: Data<AppState>, caller: Caller, params: Params<SnapshotParams>) -> Answer<Page<SnapshotView>> {
-    let wanted = params.0.source_id;
     let page = PageParams::of(params.0.limit, params.0.cursor);
-    let query = Query { descending: true, ..page.query(&RUNS, Some("by-account"), &caller.account_id()) };
-    let keep = |item| {
-        let run = decode(item)?;
-        let is_wanted = wanted.is_none_or(|source_id| run.source_id == source_id);
-        Ok(is_wanted.then(|| SnapshotView::of(&run)).flatten())
+    let all = match params.0.source_id {
+        Some(source_id) => page.query(&RUNS, Some("by-source"), &source_id),
+        None => page.query(&RUNS, Some("by-account"), &caller.account_id()),
     };
+    let query = Query { descending: true, ..all };
+    let keep = |item| Ok(SnapshotView::of(&decode(item)?));
     let mut page = filtered(&state, caller.scope(), query, keep).await?;
     let sources = page.items.iter().map(|snapshot| snapshot.source_id).collect();
     let marks = marks::of_sources(&state, &caller, sources).await?;

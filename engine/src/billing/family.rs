@@ -1,15 +1,16 @@
-//! What an account and all that it pays for use, counted from the rows themselves.
+//! What an account and all that it pays for use. What limits hold back is counted from the rows themselves.
 
 use std::collections::BTreeSet;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 
 use super::payer::Payer;
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
-        Account, AccountId, Source,
+        Account, AccountId, Counter,
         billing::{LateMember, PayingAccount},
+        counter::Of,
         scope::SystemScope,
     },
     ports::{Query, SortRange},
@@ -80,19 +81,18 @@ impl<'a> Family<'a> {
         Ok(found)
     }
 
-    /// Sources, and the bytes that their newest snapshots take.
+    /// Sources, and the bytes that their newest snapshots take, as they are counted with what happens: seconds behind it, and
+    /// however many sources there are, one row an account is read.
     ///
     /// # Errors
-    /// `Retry` when the store cannot be reached; `Corrupt` for a source that is none.
+    /// `Retry` when the store cannot be reached.
     pub async fn stored(&self) -> Result<(u64, u64)> {
         let (mut sources, mut bytes) = (0, 0_u64);
         for account_id in &self.accounts {
-            let query = rows(&SOURCES, None, account_id, SortRange::All);
-            let mut found = std::pin::pin!(self.store.sound_rows::<Source>(self.system, query));
-            while let Some(source) = found.next().await {
-                sources += 1;
-                bytes = bytes.saturating_add(source?.head.and_then(|head| head.stored_bytes).unwrap_or(0));
-            }
+            let place = key(account_id, Of::Account.now());
+            let Some(counted) = self.store.find::<Counter>(self.system, place).await? else { continue };
+            sources += counted.row.sources;
+            bytes = bytes.saturating_add(counted.row.figures.live_bytes);
         }
         Ok((sources, bytes))
     }

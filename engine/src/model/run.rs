@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use listbackup_connectors::FailedItem;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, JobId, RestoreFigures, RunId, RunRestore, SnapshotId, SourceId};
+use super::{AccountId, Job, JobId, RestoreFigures, RunId, RunRestore, SnapshotId, SourceId};
 use crate::tables::{RUNS, Row, TableSchema};
 
 /// A run.
@@ -71,6 +71,36 @@ pub struct Run {
     /// Its job, in a backup that somebody ordered and nobody has begun: the schedule's overlap policy counts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_job_id: Option<JobId>,
+}
+
+impl Run {
+    /// A backup that a job is to make; it is nobody's affair yet.
+    pub fn new(job: &Job, run_id: RunId, trigger: Trigger, at: Timestamp) -> Self {
+        Self {
+            job_id: job.job_id,
+            run_id,
+            account_id: job.account_id,
+            source_id: job.source_id,
+            restore: None,
+            trigger,
+            status: RunStatus::Queued,
+            cancel_requested: false,
+            epoch: 0,
+            attempts: 0,
+            progress: Progress::default(),
+            checkpoints: BTreeMap::new(),
+            snapshot_id: None,
+            snapshot_records: None,
+            error: None,
+            created_at: at,
+            started_at: None,
+            finished_at: None,
+            last_event_ms: 0,
+            live_shard: None,
+            lease_expires_ms: None,
+            waiting_job_id: None,
+        }
+    }
 }
 
 /// What made a run.

@@ -182,28 +182,9 @@ pub(super) fn new_run(ports: &Ports, job: &Job, trigger: Trigger, idempotency: O
         (Trigger::Manual { .. }, None) => RunId::new(&*ports.clock, &*ports.random),
     };
     Run {
-        job_id: job.job_id,
-        run_id,
-        account_id: job.account_id,
-        source_id: job.source_id,
-        restore: None,
-        trigger,
-        status: RunStatus::Queued,
-        cancel_requested: false,
-        epoch: 0,
-        attempts: 0,
-        progress: Default::default(),
-        checkpoints: Default::default(),
-        snapshot_id: None,
-        snapshot_records: None,
-        error: None,
-        created_at: now,
-        started_at: None,
-        finished_at: None,
-        last_event_ms: 0,
         live_shard: Some(LIVE_SHARD.to_owned()),
         lease_expires_ms: Some((now + LOOK_AFTER).as_millisecond()),
-        waiting_job_id: None,
+        ..Run::new(job, run_id, trigger, now)
     }
 }
 

@@ -20,12 +20,16 @@ use listbackup_engine::{
     adapters::embedded::{EmbeddedStores, OpenMode},
     billing::{Plans, stripe::StripeSettings},
     model::{
-        AccountId, Membership, Role, Source, SourceId, UserId, Watch, WorkerId, scope::SystemScope,
-        user::MembershipStatus,
+        AccountId, ActivityKind, EventId, Membership, Role, Source, SourceId, UserId, Watch, WorkerId,
+        scope::SystemScope, user::MembershipStatus,
     },
     ports::{Condition, Identity, Ports},
     run::{
-        RunContext, RunSettings, Turns, oauth_apps::PlatformApps, own_integrations::Loaded, places::Places,
+        RunContext, RunSettings, Turns,
+        event::{self, Subject},
+        oauth_apps::PlatformApps,
+        own_integrations::Loaded,
+        places::Places,
         relay::Relay,
     },
     snapshot::{SnapshotStore, StoreSettings},
@@ -121,6 +125,30 @@ impl App {
             async move { Relay::ringing(bell).run(&ports, &system).await }
         });
         Self { store, ports, system, downloads, ctx, stores, server, relay, _directory: directory }
+    }
+
+    /// Tells the end of a run, as a worker does, so many days ago.
+    pub async fn ended(
+        &self,
+        account_id: AccountId,
+        source_id: SourceId,
+        (kind, days_ago): (ActivityKind, i64),
+        told: Value,
+    ) {
+        let Value::Object(mut details) = told else { panic!("details are an object") };
+        details.entry("integration").or_insert(json!("keap"));
+        let timestamp = self.ports.clock.now().as_millisecond() - days_ago * 86_400_000;
+        let mut random = [0; 10];
+        self.ports.random.fill(&mut random);
+        let id = EventId::derived(timestamp, random);
+        let told = event::with_id(id, account_id, kind, event::SYSTEM, Subject::source(source_id), details);
+        let scope = self.system.account(account_id);
+        self.store.transact(&scope, vec![event::keep(&told).unwrap()]).await.unwrap();
+    }
+
+    /// Waits until what happened is counted.
+    pub async fn settled(&self) {
+        Relay::default().look(&self.ports, &self.system).await.unwrap();
     }
 
     /// Puts another key in the place of the one that signs access tokens.

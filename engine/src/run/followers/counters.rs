@@ -76,7 +76,7 @@ impl Sums<'_> {
             _ if known.is_removed && event.kind != ActivityKind::SourceRebuilt => Standing::default(),
             ActivityKind::SourceCreated | ActivityKind::SourceRebuilt => {
                 known.is_removed = false;
-                there
+                Standing { live: ended::live(event), ..there }
             }
             ActivityKind::SourceStale => Standing { is_stale: Some(true), ..there },
             ActivityKind::SourceFresh => Standing { is_stale: Some(false), ..there },

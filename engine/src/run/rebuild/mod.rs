@@ -100,9 +100,15 @@ async fn write(ctx: &RunContext, scope: &AccountScope, row: Write, told: Activit
     Ok(())
 }
 
-fn source_event(ctx: &RunContext, source: &Source) -> ActivityEvent {
-    let head = source.head.as_ref().map(|head| head.snapshot_id);
-    let details = Map::from_iter([("name".to_owned(), json!(source.name)), ("head".to_owned(), json!(head))]);
+fn source_event(ctx: &RunContext, source: &Source, newest: &Manifest) -> ActivityEvent {
+    let told = [
+        ("name", json!(source.name)),
+        ("head", json!(newest.snapshot_id)),
+        ("integration", json!(source.integration)),
+        ("liveRecords", json!(newest.totals.records)),
+        ("liveBytes", json!(newest.totals.stored_bytes)),
+    ];
+    let details = told.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
     let subject = Subject::source(source.source_id);
     event(&ctx.ports, source.account_id, ActivityKind::SourceRebuilt, rows::ACTOR, subject, details)
 }
@@ -142,7 +148,7 @@ async fn source_row(
     let place = key(newest.account_id, newest.source_id);
     let Some(Versioned { row: mut source, version }) = ctx.store.find::<Source>(scope, place).await? else {
         let source = new_source(ctx, scope, newest, head, survey.epoch).await?;
-        write(ctx, scope, store::put(&source, Condition::Absent)?, source_event(ctx, &source)).await?;
+        write(ctx, scope, store::put(&source, Condition::Absent)?, source_event(ctx, &source, newest)).await?;
         tally.count(true);
         return Ok(source);
     };
@@ -172,7 +178,7 @@ async fn source_row(
     source.head = Some(head);
     source.lease.epoch = source.lease.epoch.max(survey.epoch);
     upkeep::begin(&mut source, ctx.ports.clock.now());
-    write(ctx, scope, store::put(&source, Condition::Version(version))?, source_event(ctx, &source)).await?;
+    write(ctx, scope, store::put(&source, Condition::Version(version))?, source_event(ctx, &source, newest)).await?;
     Ok(source)
 }
 

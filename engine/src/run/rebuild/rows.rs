@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{
     model::{
         Job, Run, RunStatus,
-        run::{Progress, RunError, StreamProgress, StreamState, Trigger},
+        run::{RunError, StreamProgress, StreamState, Trigger},
     },
     snapshot::{Manifest, SnapshotStatus},
 };
@@ -23,29 +23,12 @@ pub(super) fn instant(instant_ms: i64) -> Timestamp {
 /// The run that made a snapshot. What changed in it and what it read is not known any more.
 pub(super) fn run(job: &Job, manifest: &Manifest) -> Run {
     let created_at = instant(manifest.run_id.instant_ms());
+    let trigger = Trigger::Manual { by: ACTOR.to_owned() };
     let mut run = Run {
-        job_id: job.job_id,
-        run_id: manifest.run_id,
-        account_id: manifest.account_id,
-        source_id: manifest.source_id,
-        restore: None,
-        trigger: Trigger::Manual { by: ACTOR.to_owned() },
         status: RunStatus::Running,
-        cancel_requested: false,
         epoch: manifest.epoch,
         attempts: 1,
-        progress: Progress::default(),
-        checkpoints: std::collections::BTreeMap::new(),
-        snapshot_id: None,
-        snapshot_records: None,
-        error: None,
-        created_at,
-        started_at: None,
-        finished_at: None,
-        last_event_ms: 0,
-        live_shard: None,
-        lease_expires_ms: None,
-        waiting_job_id: None,
+        ..Run::new(job, manifest.run_id, trigger, created_at)
     };
     run.started_at =
         manifest.streams.values().map(|stream| stream.window.started_at).max().map(|at| at.max(created_at));
