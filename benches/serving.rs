@@ -111,6 +111,8 @@ async fn start(data_dir: &Path) -> io::Result<(Program, String, Duration)> {
     let began = Instant::now();
     let mut command = Command::new(target.join("release/listbackup"));
     command.arg("up").arg("--data-dir").arg(data_dir).args(["--listen", "127.0.0.1:0"]);
+    // Whoever signs in says from which network.
+    command.args(["--trust-proxy", "127.0.0.1"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
     let program = Program(child);

@@ -11,6 +11,7 @@ pub mod changes;
 pub mod check;
 pub mod cli;
 pub mod closed;
+pub mod compression;
 pub mod config;
 pub mod csv;
 pub mod demo;

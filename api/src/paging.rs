@@ -118,12 +118,10 @@ pub async fn filtered<T>(
     loop {
         let page = state.ports.tables.query(scope, query.clone()).await?;
         let read = page.items.len();
-        let kept: Vec<T> =
-            page.items.into_iter().filter_map(|item| keep(item).transpose()).collect::<Result<_, _>>()?;
-        let missing = wanted - items.len();
-        if kept.len() > missing {
-            // A cursor stands at the end of what was read: so this much is read, and no more.
-            query.limit = missing;
+        let (kept, full_after) = kept(page.items, wanted - items.len(), &keep)?;
+        if let Some(rows) = full_after {
+            // A cursor stands at the end of what was read: so this is read once more, up to there.
+            query.limit = rows;
             continue;
         }
         let is_sparse = kept.len() < read / SPARSE;
@@ -135,4 +133,22 @@ pub async fn filtered<T>(
         let limit = if is_sparse { (query.limit * 2).min(SCAN_PAGE) } else { wanted - items.len() };
         query = Query { after: page.next, limit, ..query };
     }
+}
+
+/// What is kept of some rows where there is room for so many; and after how many rows it is full, where more of them would be kept.
+fn kept<T>(
+    rows: Vec<Item>,
+    room: usize,
+    keep: impl Fn(Item) -> EngineResult<Option<T>>,
+) -> EngineResult<(Vec<T>, Option<usize>)> {
+    let (mut kept, mut last) = (Vec::new(), 0);
+    for (place, row) in rows.into_iter().enumerate() {
+        let Some(found) = keep(row)? else { continue };
+        if kept.len() == room {
+            return Ok((kept, Some(last)));
+        }
+        kept.push(found);
+        last = place + 1;
+    }
+    Ok((kept, None))
 }

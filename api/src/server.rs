@@ -19,7 +19,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     body::BODY_BYTES_MAX,
-    gate,
+    compression, gate,
     key_scopes::KeyScope,
     openapi::document,
     problem::Problem,
@@ -113,8 +113,17 @@ impl RunningServer {
 pub fn serve(state: AppState, listener: TcpListener) -> io::Result<RunningServer> {
     let address = listener.local_addr()?;
     let shared = state.clone();
-    let server = HttpServer::new(move || App::new().wrap(Compress::default()).configure(configure(shared.clone())))
+    let app = move || {
+        App::new()
+            .wrap(from_fn(compression::spare_small))
+            .wrap(Compress::default())
+            .wrap(from_fn(compression::unmark))
+            .configure(configure(shared.clone()))
+    };
+    let server = HttpServer::new(app)
         .client_request_timeout(HEADERS_TIMEOUT)
+        // An answer's head and body may leave apart: with Nagle's algorithm the second waits 40 ms for whoever acknowledges late.
+        .tcp_nodelay(true)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals()
         .listen(listener)?

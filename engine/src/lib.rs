@@ -29,7 +29,7 @@ pub mod token;
 
 /// What threads meet in; a test puts the same of a model checker in its place.
 mod sync {
-    pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError};
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 }
 
 pub use error::{Error, ErrorKind, Result};

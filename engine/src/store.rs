@@ -206,6 +206,50 @@ impl Store {
         self.items(scope.into(), query).map(|item| row(item?)).try_collect().await
     }
 
+    /// The first page of each of several queries, in the order of these.
+    ///
+    /// # Errors
+    /// Those of [`Store::query`].
+    pub async fn page_of_each<R: Row>(
+        &self,
+        scope: impl Into<Scope<'_>> + Send,
+        queries: Vec<Query>,
+    ) -> Result<Vec<Vec<R>>> {
+        let pages = self.pages(scope.into(), R::TABLE, queries).await?;
+        pages.into_iter().map(|page| page.items.into_iter().map(row).collect()).collect()
+    }
+
+    /// [`Store::all`] of each of several queries, in the order of these.
+    ///
+    /// # Errors
+    /// Those of [`Store::query`].
+    pub async fn all_of_each<R: Row>(
+        &self,
+        scope: impl Into<Scope<'_>> + Send,
+        queries: Vec<Query>,
+    ) -> Result<Vec<Vec<R>>> {
+        let scope = scope.into();
+        let pages = self.pages(scope, R::TABLE, queries.clone()).await?;
+        let mut found = Vec::with_capacity(pages.len());
+        for (page, query) in pages.into_iter().zip(queries) {
+            let mut rows = page.items.into_iter().map(row).collect::<Result<Vec<R>>>()?;
+            if page.next.is_some() {
+                rows.extend(self.all::<R>(scope, Query { after: page.next, ..query }).await?);
+            }
+            found.push(rows);
+        }
+        Ok(found)
+    }
+
+    async fn pages(&self, scope: Scope<'_>, table: &'static TableSchema, queries: Vec<Query>) -> Result<Vec<ItemPage>> {
+        let pages = self.0.queries(scope, queries).await?;
+        invariants::held(|| {
+            let mut items = pages.iter().flat_map(|page| &page.items);
+            items.try_for_each(|item| invariants::own_row(scope, table, &item.body))
+        });
+        Ok(pages)
+    }
+
     /// [`Store::rows`] as they are stored, where a table has nouns of several kinds ([`row`] makes one of them).
     ///
     /// # Errors

@@ -11,22 +11,29 @@ use std::sync::{
 use batches::Batches;
 use loom::thread;
 
-/// Items that may be taken at a time.
+/// Items that may be taken at a time, and that a batch has room for.
 const MAX: usize = 1;
 
 /// What it notes by itself is no place where threads change: that would only multiply the orders.
 #[derive(Clone)]
 struct Group {
     waiting: Arc<Batches<u32>>,
-    /// True while somebody commits.
-    is_committing: Arc<AtomicBool>,
+    /// True while somebody has a batch under way.
+    is_leading: Arc<AtomicBool>,
+    is_flushing: Arc<AtomicBool>,
     committed: Arc<Mutex<Vec<u32>>>,
+    durable: Arc<Mutex<Vec<u32>>>,
 }
 
 impl Group {
     fn new() -> Self {
-        let (waiting, is_committing) = (Arc::new(Batches::new()), Arc::new(AtomicBool::new(false)));
-        Self { waiting, is_committing, committed: Arc::new(Mutex::new(Vec::new())) }
+        Self {
+            waiting: Arc::new(Batches::new()),
+            is_leading: Arc::default(),
+            is_flushing: Arc::default(),
+            committed: Arc::default(),
+            durable: Arc::default(),
+        }
     }
 
     fn push(&self, item: u32) {
@@ -35,16 +42,36 @@ impl Group {
         }
     }
 
+    /// As `commits.rs` does: a flush goes on beside the next batch where somebody waits.
     fn lead(&self) {
+        let mut flushes = Vec::new();
         loop {
-            assert!(!self.is_committing.swap(true, Ordering::SeqCst), "two lead at once");
-            let batch = self.waiting.take(MAX);
-            self.committed.lock().unwrap().extend(batch);
-            self.is_committing.store(false, Ordering::SeqCst);
+            assert!(!self.is_leading.swap(true, Ordering::SeqCst), "two lead at once");
+            let mut batch = self.waiting.take(MAX);
+            while self.waiting.has_more(batch.len() < MAX) {
+                batch.extend(self.waiting.take(MAX - batch.len()));
+            }
+            self.committed.lock().unwrap().extend(&batch);
+            self.is_leading.store(false, Ordering::SeqCst);
+            let others_wait = self.waiting.flush_begins();
+            assert!(!self.is_flushing.swap(true, Ordering::SeqCst), "two flush at once");
+            if others_wait {
+                let group = self.clone();
+                flushes.push(thread::spawn(move || group.flush(batch)));
+                continue;
+            }
+            self.flush(batch);
             if !self.waiting.lead_on() {
-                return;
+                break;
             }
         }
+        flushes.into_iter().for_each(|flush| flush.join().unwrap());
+    }
+
+    fn flush(&self, batch: Vec<u32>) {
+        self.durable.lock().unwrap().extend(batch);
+        self.is_flushing.store(false, Ordering::SeqCst);
+        self.waiting.flush_ended();
     }
 
     fn committed(&self) -> Vec<u32> {
@@ -55,16 +82,18 @@ impl Group {
 }
 
 #[test]
-fn every_write_is_committed_once_by_one_leader_at_a_time_in_whatever_order_threads_meet() {
+fn every_write_is_committed_and_flushed_once_by_one_leader_at_a_time_in_whatever_order_threads_meet() {
     loom::model(|| {
         let group = Group::new();
-        let others = [1, 2].map(|item| {
+        let other = {
             let group = group.clone();
-            thread::spawn(move || group.push(item))
-        });
+            thread::spawn(move || group.push(1))
+        };
+        group.push(2);
         group.push(3);
-        others.into_iter().for_each(|other| other.join().unwrap());
+        other.join().unwrap();
         assert_eq!(group.committed(), [1, 2, 3]);
+        assert_eq!(*group.durable.lock().unwrap(), *group.committed.lock().unwrap(), "in the order of the log");
     });
 }
 

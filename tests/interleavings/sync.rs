@@ -9,7 +9,7 @@ use std::{
 pub use std::sync::PoisonError;
 
 use loom::sync::Notify;
-pub use loom::sync::{Mutex, MutexGuard};
+pub use loom::sync::{Condvar, Mutex, MutexGuard};
 
 /// Waits for a future, as a thread of the model.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -8,7 +8,7 @@ use actix_web::{
 use jiff::{Timestamp, civil::Date};
 use listbackup_engine::{
     Result as EngineResult,
-    model::{AccountId, Source, SourceId, SourceState, counter::Of, scope::AccountScope},
+    model::{AccountId, Job, Source, SourceId, SourceState, counter::Of, scope::AccountScope},
     run::{
         counted::Counted,
         freshness::{self, Gaps, Lack, State},
@@ -128,8 +128,8 @@ pub async fn list(
     };
     let mut gaps = Gaps::default();
     let mut items = Vec::with_capacity(rows.len());
-    for (scope, source) in &rows {
-        items.push(figures(&state, scope, source, &mut gaps, days).await?);
+    for of_account in rows.chunk_by(|(one, _), (next, _)| one.account_id() == next.account_id()) {
+        items.extend(figures_of_account(&state, of_account, &mut gaps, days).await?);
     }
     let page = Page { items, next_cursor };
     let mut answer = csv::answer(&request, &page, &page.items)?;
@@ -139,18 +139,24 @@ pub async fn list(
     Ok(answer)
 }
 
-async fn figures(
+async fn figures_of_account(
     state: &AppState,
-    scope: &AccountScope,
-    source: &Source,
+    rows: &[(AccountScope, Source)],
     gaps: &mut Gaps,
     (first, last): (Date, Date),
-) -> EngineResult<SourceFigures> {
-    let counted = Counted::read(&state.store, scope, Of::Source(source.source_id), first, last).await?;
-    let total = counted.total();
-    let jobs = watch::jobs_of(&state.store, scope, source.source_id).await?;
+) -> EngineResult<Vec<SourceFigures>> {
+    let Some((scope, _)) = rows.first() else { return Ok(Vec::new()) };
+    let each: Vec<Of<'_>> = rows.iter().map(|(_, source)| Of::Source(source.source_id)).collect();
+    let counted = Counted::read_each(&state.store, scope, &each, first, last).await?;
+    let jobs = watch::jobs_of_each(&state.store, scope, rows.iter().map(|(_, source)| source.source_id)).await?;
     let now = state.now();
-    let age = freshness::max_age(source, &jobs, gaps, now);
+    let each = rows.iter().zip(counted).zip(jobs);
+    Ok(each.map(|(((_, source), counted), jobs)| figures(source, &counted, &jobs, gaps, now)).collect())
+}
+
+fn figures(source: &Source, counted: &Counted, jobs: &[Job], gaps: &mut Gaps, now: Timestamp) -> SourceFigures {
+    let total = counted.total();
+    let age = freshness::max_age(source, jobs, gaps, now);
     let fresh = freshness::freshness(source, age, now);
     let complete = freshness::completeness(source);
     let failed = complete.reasons.iter().filter(|reason| reason.what == Lack::StreamFailed);
@@ -159,7 +165,7 @@ async fn figures(
         Some(_) if complete.good_streams == complete.streams => "complete",
         Some(_) => "partial",
     };
-    Ok(SourceFigures {
+    SourceFigures {
         source_id: source.source_id,
         account_id: source.account_id,
         name: source.name.clone(),
@@ -176,5 +182,5 @@ async fn figures(
         records_growth: growth(total.live_records, counted.live_before.0),
         bytes_growth: growth(total.live_bytes, counted.live_before.1),
         figures: FiguresView::of(&total),
-    })
+    }
 }

@@ -3,8 +3,7 @@
 use actix_web::web::{Data, Json, Path};
 use jiff::Timestamp;
 use listbackup_engine::{
-    Result as EngineResult,
-    model::{Source, SourceId, SourceState},
+    model::{Job, Source, SourceId, SourceState},
     run::{
         freshness::{self, AgeFrom, Completeness, Freshness, Gaps, Lack, Reason, State},
         watch,
@@ -110,11 +109,11 @@ pub struct LackView {
 pub async fn list(state: Data<AppState>, caller: Caller, params: Params<PageParams>) -> Answer<Page<HealthView>> {
     let query = params.0.query(&SOURCES, None, &caller.account_id());
     let found = state.store.query::<Source>(caller.scope(), query).await?;
-    let mut gaps = Gaps::default();
-    let mut items = Vec::with_capacity(found.rows.len());
-    for source in found.rows {
-        items.push(health(&state, &caller, &source.row, &mut gaps).await?);
-    }
+    let sources = found.rows.iter().map(|source| source.row.source_id);
+    let jobs = watch::jobs_of_each(&state.store, caller.scope(), sources).await?;
+    let (mut gaps, now) = (Gaps::default(), state.now());
+    let each = found.rows.iter().zip(jobs);
+    let items = each.map(|(source, jobs)| health(&source.row, &jobs, &mut gaps, now)).collect();
     Ok(Json(Page { items, next_cursor: found.next }))
 }
 
@@ -123,20 +122,19 @@ pub async fn list(state: Data<AppState>, caller: Caller, params: Params<PagePara
     responses((status = 200, description = "Its freshness and completeness.", body = HealthView)))]
 pub async fn read(state: Data<AppState>, caller: Caller, id: Path<SourceId>) -> Answer<HealthView> {
     let source = find(&state, &caller, *id).await?;
-    Ok(Json(health(&state, &caller, &source, &mut Gaps::default()).await?))
+    let jobs = watch::jobs_of(&state.store, caller.scope(), source.source_id).await?;
+    Ok(Json(health(&source, &jobs, &mut Gaps::default(), state.now())))
 }
 
-async fn health(state: &AppState, caller: &Caller, source: &Source, gaps: &mut Gaps) -> EngineResult<HealthView> {
-    let jobs = watch::jobs_of(&state.store, caller.scope(), source.source_id).await?;
-    let now = state.now();
-    let age = freshness::max_age(source, &jobs, gaps, now);
-    Ok(HealthView {
+fn health(source: &Source, jobs: &[Job], gaps: &mut Gaps, now: Timestamp) -> HealthView {
+    let age = freshness::max_age(source, jobs, gaps, now);
+    HealthView {
         source_id: source.source_id,
         name: source.name.clone(),
         state: source.state,
         freshness: FreshnessView::of(freshness::freshness(source, age, now)),
         completeness: CompletenessView::of(freshness::completeness(source)),
-    })
+    }
 }
 
 impl FreshnessView {

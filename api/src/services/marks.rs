@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::web::{Data, Json, Path};
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use listbackup_engine::{
     model::{SnapshotId, SourceId},
@@ -20,6 +21,9 @@ use crate::{
     problem::Problem,
     state::AppState,
 };
+
+/// Of a page of snapshots, the marks of so many sources are read at a time.
+const SOURCES_AT_ONCE: usize = 16;
 
 /// A pin.
 #[derive(Deserialize, ToSchema)]
@@ -159,10 +163,10 @@ pub async fn of_sources(
     caller: &Caller,
     sources: BTreeSet<SourceId>,
 ) -> Result<BTreeMap<SnapshotId, Marks>, Problem> {
-    let mut marks = BTreeMap::new();
-    for source_id in sources {
+    let of_source = |source_id| async move {
         let store = state.ctx.snapshots.source(caller.scope(), source_id).await?;
-        marks.extend(store.all_marks().await?);
-    }
-    Ok(marks)
+        store.all_marks().await
+    };
+    let marks: Vec<_> = stream::iter(sources).map(of_source).buffered(SOURCES_AT_ONCE).try_collect().await?;
+    Ok(marks.into_iter().flatten().collect())
 }

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value};
 
 use crate::{error::Result, model::scope::Scope, tables::TableSchema};
+
+/// Of several queries so many are under way at a time where the store takes one by one.
+const QUERIES_AT_ONCE: usize = 16;
 
 /// A row as stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -158,6 +162,14 @@ pub trait Tables: Send + Sync {
     /// # Errors
     /// `Invalid` for a cursor that is not from this query.
     async fn query(&self, scope: Scope<'_>, query: Query) -> Result<ItemPage>;
+
+    /// The pages of several queries, in the order of these: for whoever needs a few rows of each of many things.
+    ///
+    /// # Errors
+    /// Those of [`Tables::query`].
+    async fn queries(&self, scope: Scope<'_>, queries: Vec<Query>) -> Result<Vec<ItemPage>> {
+        stream::iter(queries).map(|query| self.query(scope, query)).buffered(QUERIES_AT_ONCE).try_collect().await
+    }
 
     /// How long whoever has to be sure waits for indexes: a row that is not in one so long after it was committed is taken for one that
     /// is not there. Zero where indexes know all that was committed.

@@ -30,13 +30,33 @@ impl Counted {
     /// # Errors
     /// `Retry` when the store cannot be reached.
     pub async fn read(store: &Store, scope: &AccountScope, of: Of<'_>, first: Date, last: Date) -> Result<Self> {
+        Ok(Self::read_each(store, scope, &[of], first, last).await?.pop().unwrap_or_default())
+    }
+
+    /// The same of several, in the order of these.
+    ///
+    /// # Errors
+    /// `Retry` when the store cannot be reached.
+    pub async fn read_each(
+        store: &Store,
+        scope: &AccountScope,
+        each: &[Of<'_>],
+        first: Date,
+        last: Date,
+    ) -> Result<Vec<Self>> {
         let query = |sort: SortRange, descending: bool, limit: usize| {
             let partition = scope.account_id().to_string();
             Query { table: &COUNTERS, index: None, partition, sort, descending, limit, after: None }
         };
-        let before = store.query::<Counter>(scope, query(of.before(first), true, 1)).await?.rows.pop();
-        let mut live = before.map(|row| (row.row.figures.live_records, row.row.figures.live_bytes)).unwrap_or_default();
-        let rows: Vec<Counter> = store.all(scope, query(of.days(first, last), false, PAGE)).await?;
+        let before: Vec<_> = each.iter().map(|of| query(of.before(first), true, 1)).collect();
+        let before = store.page_of_each::<Counter>(scope, before).await?;
+        let days = each.iter().map(|of| query(of.days(first, last), false, PAGE)).collect();
+        let days = store.all_of_each::<Counter>(scope, days).await?;
+        Ok(before.iter().zip(days).map(|(before, days)| Self::of(before.first(), days, first, last)).collect())
+    }
+
+    fn of(before: Option<&Counter>, rows: Vec<Counter>, first: Date, last: Date) -> Self {
+        let mut live = before.map(|row| (row.figures.live_records, row.figures.live_bytes)).unwrap_or_default();
         let mut known: BTreeMap<Date, Figures> =
             rows.into_iter().filter_map(|row| Some((row.day()?, row.figures))).collect();
         let live_before = live;
@@ -50,7 +70,7 @@ impl Counted {
             live = (figures.live_records, figures.live_bytes);
             (day, figures)
         });
-        Ok(Self { days: days.collect(), live_before })
+        Self { days: days.collect(), live_before }
     }
 
     /// Adds what was counted elsewhere over the same days.

@@ -97,7 +97,23 @@ pub async fn show_stale(ctx: &RunContext) -> Result<()> {
 /// # Errors
 /// `Retry` when the store cannot be reached.
 pub async fn jobs_of(store: &Store, scope: &AccountScope, source_id: SourceId) -> Result<Vec<Job>> {
-    let query = Query {
+    store.all(scope, by_source(source_id)).await
+}
+
+/// The jobs of each of some sources, in the order of these.
+///
+/// # Errors
+/// `Retry` when the store cannot be reached.
+pub async fn jobs_of_each(
+    store: &Store,
+    scope: &AccountScope,
+    sources: impl Iterator<Item = SourceId>,
+) -> Result<Vec<Vec<Job>>> {
+    store.all_of_each(scope, sources.map(by_source).collect()).await
+}
+
+fn by_source(source_id: SourceId) -> Query {
+    Query {
         table: &JOBS,
         index: Some("by-source"),
         partition: source_id.to_string(),
@@ -105,8 +121,7 @@ pub async fn jobs_of(store: &Store, scope: &AccountScope, source_id: SourceId) -
         descending: false,
         limit: JOBS_PAGE,
         after: None,
-    };
-    store.all(scope, query).await
+    }
 }
 
 /// Sources of a shard that are due at an instant, or all of them.

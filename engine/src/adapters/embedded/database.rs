@@ -1,12 +1,4 @@
-//! The one SQLite database: one writer with group commit, readers beside it.
-//!
-//! A write is a closure over the connection. Whoever finds no writer at work becomes its leader on a blocking thread:
-//! it takes all closures that wait, runs each in a savepoint of its own within one transaction, commits once, and only
-//! then answers them all; meanwhile the next ones gather. So many concurrent writes share one flush of the disk, each
-//! keeps its own all-or-nothing, and an answer means durable. A closure that fails undoes itself alone.
-//!
-//! The leader runs on tokio's blocking pool, not on a thread of its own, because tokio's paused clock stands still
-//! while a blocking task works: simulated time does not run ahead of the disk.
+//! The one SQLite database: one writer with group commit ([`super::commits`]), readers beside it.
 
 use std::{
     fs::OpenOptions,
@@ -19,16 +11,21 @@ use std::{
 use rusqlite::{Connection, OpenFlags, config::DbConfig, ffi};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{OpenMode, batches::Batches, files, lock::DirectoryLock};
+use super::{
+    OpenMode,
+    commits::{Answer, Commits, Write},
+    files,
+    lock::DirectoryLock,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Name of the database in the data directory.
 pub(super) const FILE_NAME: &str = "listbackup.db";
+/// Name of its write-ahead log, which SQLite gives.
+const LOG_NAME: &str = "listbackup.db-wal";
 
 /// Layout of the database; a newer one is refused.
 const LAYOUT_VERSION: i64 = 1;
-/// At most this many writes share a transaction, so that the first of them need not wait for ever.
-const MAX_BATCH: usize = 512;
 /// Concurrent readers, and their connections kept open.
 const MAX_READERS: usize = 4;
 /// How long a reading process waits for the short locks that SQLite takes at checkpoints and at opening.
@@ -41,7 +38,7 @@ const STATEMENTS: usize = 256;
 /// True when there is no database, or nothing in it: what was committed is in the file or in its log.
 pub(super) fn is_lost(data_dir: &Path) -> bool {
     let is_empty = |name: &str| std::fs::metadata(data_dir.join(name)).map_or(true, |file| file.len() == 0);
-    is_empty(FILE_NAME) && is_empty(&format!("{FILE_NAME}-wal"))
+    is_empty(FILE_NAME) && is_empty(LOG_NAME)
 }
 
 /// A handle on the database; clones share it.
@@ -51,23 +48,10 @@ pub(super) struct Database(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     mode: OpenMode,
-    writer: Mutex<Option<Connection>>,
-    waiting: Batches<Write>,
     readers: Mutex<Vec<Connection>>,
     reading: Semaphore,
-    /// Released when the last handle goes, after the connections above.
-    _lock: Option<DirectoryLock>,
-}
-
-/// Runs a write; what it returns answers the caller once it is known whether the transaction was committed. With an error the whole
-/// transaction is lost.
-type Write = Box<dyn FnOnce(&Connection) -> (Answer, Result<()>) + Send>;
-type Answer = Box<dyn FnOnce(Option<&CommitFailure>) + Send>;
-
-/// Why a transaction was lost, in a form that every caller of the batch gets a copy of.
-struct CommitFailure {
-    kind: ErrorKind,
-    message: String,
+    /// Absent where nothing may be written. The last field: it holds the directory's lock, which goes after the connections above.
+    commits: Option<Arc<Commits>>,
 }
 
 impl Database {
@@ -80,18 +64,16 @@ impl Database {
         if mode == OpenMode::Read && !path.exists() {
             return Err(Error::new(ErrorKind::NotFound, "there is no ListBackup data here"));
         }
-        let writer = match mode {
-            OpenMode::Write => Some(open_writer(path)?),
+        let commits = match mode {
+            OpenMode::Write => Some(Arc::new(open_writer(path, lock)?)),
             OpenMode::Read | OpenMode::ReadAndNote => None,
         };
         let inner = Inner {
             path: path.to_owned(),
             mode,
-            writer: Mutex::new(writer),
-            waiting: Batches::new(),
             readers: Mutex::default(),
             reading: Semaphore::new(MAX_READERS),
-            _lock: lock,
+            commits,
         };
         let database = Self(Arc::new(inner));
         match database.look(layout)? {
@@ -111,16 +93,21 @@ impl Database {
         if self.0.mode == OpenMode::Read {
             return Ok(());
         }
-        let mut writer = lock(&self.0.writer);
-        let connection = writer.as_mut().ok_or_else(stopped)?;
-        let transaction = connection.transaction().map_err(failed)?;
-        work(&transaction)?;
-        if layout(&transaction)? != LAYOUT_VERSION {
-            transaction.pragma_update(None, "user_version", LAYOUT_VERSION).map_err(failed)?;
-        }
-        transaction.commit().map_err(failed)?;
-        // What savepoints keep of pages, to undo a write alone, would go to a new file with all but the smallest transactions.
-        connection.pragma_update(None, "temp_store", "memory").map_err(failed)
+        self.commits()?.alone(|connection| {
+            let transaction = connection.transaction().map_err(failed)?;
+            work(&transaction)?;
+            if layout(&transaction)? != LAYOUT_VERSION {
+                transaction.pragma_update(None, "user_version", LAYOUT_VERSION).map_err(failed)?;
+            }
+            transaction.commit().map_err(failed)?;
+            // What savepoints keep of pages, to undo a write alone, would go to a new file with all but the smallest transactions.
+            connection.pragma_update(None, "temp_store", "memory").map_err(failed)
+        })
+    }
+
+    fn commits(&self) -> Result<&Arc<Commits>> {
+        self.0.mode.check_writable()?;
+        self.0.commits.as_ref().ok_or_else(stopped)
     }
 
     /// Reads before the stores are used; blocks.
@@ -154,7 +141,7 @@ impl Database {
         &self,
         work: impl FnOnce(&Connection) -> Result<Result<T>> + Send + 'static,
     ) -> Result<T> {
-        self.0.mode.check_writable()?;
+        let commits = self.commits()?;
         let (sender, answer) = oneshot::channel();
         let write: Write = Box::new(move |connection| {
             let (outcome, transaction) = match work(connection) {
@@ -170,12 +157,12 @@ impl Database {
             });
             (answer, transaction)
         });
-        self.enqueue(write);
+        commits.add(write);
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    /// Runs `work`, one statement that finds one row by its key, on a connection that cannot write. It sees all that was committed
-    /// before. It runs on the caller's thread: waking another one and coming back takes longer than the few microseconds that
+    /// Runs `work`, one statement that finds one row by its key, or few, on a connection that cannot write. It sees all that was
+    /// committed before. It runs on the caller's thread: waking another one and coming back takes longer than the few microseconds that
     /// a row takes, even where a page of the file must come from the disk.
     ///
     /// # Errors
@@ -205,90 +192,25 @@ impl Database {
     /// # Errors
     /// `Exhausted` without space for a copy; `Retry` while another process reads.
     pub(super) fn scrub(&self) -> Result<()> {
-        self.0.mode.check_writable()?;
+        let commits = self.commits()?;
         // A reader of this process would hold the log as well.
         lock(&self.0.readers).clear();
-        let mut writer = lock(&self.0.writer);
-        let connection = writer.as_mut().ok_or_else(stopped)?;
-        // Its copy is as large as the database.
-        connection.pragma_update(None, "temp_store", "file").map_err(failed)?;
-        let copied = connection.execute_batch("VACUUM").map_err(failed);
-        connection.pragma_update(None, "temp_store", "memory").map_err(failed)?;
-        copied?;
-        let is_busy: i64 =
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)?;
+        let is_busy: i64 = commits.alone(|connection| {
+            // Its copy is as large as the database.
+            connection.pragma_update(None, "temp_store", "file").map_err(failed)?;
+            let copied = connection.execute_batch("VACUUM").map_err(failed);
+            connection.pragma_update(None, "temp_store", "memory").map_err(failed)?;
+            copied?;
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)
+        })?;
         if is_busy == 0 {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Retry, "another process reads the database; end it and run this again"))
     }
-
-    fn enqueue(&self, write: Write) {
-        if self.0.waiting.push(write) {
-            // A runtime that is shutting down drops the leader right here.
-            let leader = Leader(Some(self.0.clone()));
-            tokio::task::spawn_blocking(move || leader.run());
-        }
-    }
-}
-
-/// Whoever holds this runs all writes. Dropped early (its runtime ends, or a write panics), it fails those that wait, so that
-/// nobody waits for ever and the next write finds a new leader.
-struct Leader(Option<Arc<Inner>>);
-
-impl Leader {
-    fn run(mut self) {
-        while let Some(inner) = &self.0 {
-            let answers = inner.commit_batch(inner.waiting.take(MAX_BATCH));
-            if inner.waiting.lead_on() {
-                answers();
-                continue;
-            }
-            // The handle goes before the answers: a caller that drops the last other one finds the directory unlocked.
-            self.0 = None;
-            answers();
-        }
-    }
-}
-
-impl Drop for Leader {
-    fn drop(&mut self) {
-        if let Some(inner) = &self.0 {
-            inner.waiting.abandon();
-        }
-    }
 }
 
 impl Inner {
-    /// Runs and commits a batch; the result answers its callers.
-    fn commit_batch(&self, batch: Vec<Write>) -> impl FnOnce() + use<> {
-        let mut answers = Vec::with_capacity(batch.len());
-        let failure = self
-            .run_batch(batch, &mut answers)
-            .err()
-            .map(|error| CommitFailure { kind: error.kind(), message: error.to_string() });
-        move || answers.into_iter().for_each(|answer| answer(failure.as_ref()))
-    }
-
-    fn run_batch(&self, batch: Vec<Write>, answers: &mut Vec<Answer>) -> Result<()> {
-        let mut writer = lock(&self.writer);
-        let connection = writer.as_mut().ok_or_else(stopped)?;
-        let transaction = connection.transaction().map_err(failed)?;
-        for write in batch {
-            let (answer, outcome) = write(&transaction);
-            answers.push(answer);
-            outcome?;
-            // A full disk can end the whole transaction: then nothing of the batch is left to commit.
-            if transaction.is_autocommit() {
-                return Err(Error::new(
-                    ErrorKind::Exhausted,
-                    "the database gave up a transaction, most likely for want of space; free some and try again",
-                ));
-            }
-        }
-        transaction.commit().map_err(failed)
-    }
-
     fn reader(&self) -> Result<Connection> {
         let idle = lock(&self.readers).pop();
         idle.map_or_else(|| open_reader(&self.path), Ok)
@@ -319,7 +241,7 @@ fn in_savepoint<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Re
     }
 }
 
-fn open_writer(path: &Path) -> Result<Connection> {
+fn open_writer(path: &Path, lock: Option<DirectoryLock>) -> Result<Commits> {
     // SQLite would make it readable to others; its companions take over this file's mode.
     OpenOptions::new()
         .write(true)
@@ -332,11 +254,13 @@ fn open_writer(path: &Path) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
     prepare(&connection)?;
     connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
-    // Not NORMAL: in WAL mode that would flush at checkpoints only, and a power cut could take back commits that were
-    // answered. FULL flushes the log at every commit; group commit makes that affordable.
-    connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
+    // Flushes where order matters, at checkpoints and when the log begins anew, and not at every commit: that is done here, beside the
+    // next batch, and before anybody has an answer.
+    connection.pragma_update(None, "synchronous", "normal").map_err(failed)?;
     connection.pragma_update(None, "journal_size_limit", JOURNAL_LIMIT_BYTES).map_err(failed)?;
-    Ok(connection)
+    // The first look makes the log where there is none.
+    layout(&connection)?;
+    Commits::new(connection, &path.with_file_name(LOG_NAME), lock)
 }
 
 fn open_reader(path: &Path) -> Result<Connection> {
@@ -376,11 +300,11 @@ pub(super) fn failed(error: rusqlite::Error) -> Error {
     Error::new(kind, message).with("reason", &error).caused_by(error)
 }
 
-fn stopped() -> Error {
+pub(super) fn stopped() -> Error {
     Error::new(ErrorKind::Retry, "the database was closed while this was under way; its effect is unknown")
 }
 
 /// A poisoned lock guards plain queues and connections, whose state is checked anew each time.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

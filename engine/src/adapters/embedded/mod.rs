@@ -15,6 +15,7 @@
 
 mod batches;
 mod blobs;
+mod commits;
 mod database;
 mod events;
 mod files;

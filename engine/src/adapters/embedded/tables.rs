@@ -22,6 +22,9 @@ use crate::{
 
 pub(super) use self::{query::page, schema::set_up, writes::Writes};
 
+/// A page of so many rows is read where it is needed, as one row is: waking another thread and coming back takes as long.
+const FEW: usize = 64;
+
 /// The tables of one data directory.
 pub(super) struct EmbeddedTables {
     database: Database,
@@ -67,7 +70,20 @@ impl Tables for EmbeddedTables {
 
     async fn query(&self, scope: Scope<'_>, query: Query) -> Result<ItemPage> {
         let (reach, now_s) = (Reach::of(scope, query.table)?, self.clock.now().as_second());
+        if query.limit <= FEW {
+            return self.database.glance(|connection| page(connection, now_s, &reach, &query));
+        }
         self.database.read(move |connection| page(connection, now_s, &reach, &query)).await
+    }
+
+    async fn queries(&self, scope: Scope<'_>, queries: Vec<Query>) -> Result<Vec<ItemPage>> {
+        let now_s = self.clock.now().as_second();
+        let reaches = queries.iter().map(|query| Reach::of(scope, query.table)).collect::<Result<Vec<_>>>()?;
+        // Waking another thread for each would take longer than most of them do.
+        let pages = move |connection: &Connection| {
+            reaches.iter().zip(&queries).map(|(reach, query)| page(connection, now_s, reach, query)).collect()
+        };
+        self.database.read(pages).await
     }
 }
 

@@ -1,11 +1,15 @@
 //! Passwords: argon2id, off the async threads, a few at a time and below everything else: whoever tries many of them takes the time that
-//! nobody else wants.
+//! nobody else wants. Where many are tried, each is followed by a rest as long as itself: a core that is busy also with what nobody
+//! waits for slows its neighbours, which share its caches and its memory.
 
 use std::{sync::Arc, thread, time::Duration};
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -22,8 +26,8 @@ const SALT_BYTES: usize = 16;
 const LOWEST_PRIORITY: i32 = 19;
 /// Hashes computed at once, at most, and on half of the cores; each takes 19 MiB and a core for some 20 ms.
 const AT_ONCE_MAX: usize = 4;
-/// Those that wait, some seconds at the longest.
-const WAITING_MAX: usize = 128;
+/// Those that wait, or are under way; some seconds at the longest.
+const WAITING_MAX: usize = 64;
 /// When to come back where more would have to wait.
 const PAUSE: Duration = Duration::from_secs(5);
 /// Compared with when there is nothing to compare with, so that an unknown address costs the same. No password has it.
@@ -34,13 +38,14 @@ const NOBODY: &str =
 pub(super) struct Passwords {
     random: Arc<dyn Random>,
     waiting: Semaphore,
-    working: Semaphore,
+    working: Arc<Semaphore>,
 }
 
 impl Passwords {
     pub(super) fn new(random: Arc<dyn Random>) -> Self {
         let half = thread::available_parallelism().map_or(1, |cores| cores.get() / 2);
-        Self { random, waiting: Semaphore::new(WAITING_MAX), working: Semaphore::new(half.clamp(1, AT_ONCE_MAX)) }
+        let working = Arc::new(Semaphore::new(half.clamp(1, AT_ONCE_MAX)));
+        Self { random, waiting: Semaphore::new(WAITING_MAX), working }
     }
 
     /// The hash of a password, in PHC form with its salt and parameters.
@@ -73,8 +78,17 @@ impl Passwords {
             Error::new(ErrorKind::RateLimited, "too many people sign in at the moment; wait and try again").after(PAUSE)
         };
         let _place = self.waiting.try_acquire().map_err(crowded)?;
-        let _permit = self.working.acquire().await.map_err(|_| stopped())?;
-        tokio::task::spawn_blocking(move || below_all_else(work)).await.ok().flatten().unwrap_or_else(|| Err(stopped()))
+        let turn = self.working.clone().acquire_owned().await.map_err(|_| stopped())?;
+        let began = Instant::now();
+        let done = tokio::task::spawn_blocking(move || below_all_else(work)).await;
+        if self.waiting.available_permits() < WAITING_MAX / 2 {
+            let rest = began.elapsed();
+            tokio::spawn(async move {
+                sleep(rest).await;
+                drop(turn);
+            });
+        }
+        done.ok().flatten().unwrap_or_else(|| Err(stopped()))
     }
 }
 
