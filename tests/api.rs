@@ -16,6 +16,8 @@ mod authenticator;
 mod bodies;
 #[path = "api/comparing.rs"]
 mod comparing;
+#[path = "api/compression.rs"]
+mod compression;
 #[path = "api/connecting.rs"]
 mod connecting;
 #[path = "api/courier.rs"]

@@ -22,8 +22,6 @@ pub const LIMIT_MAX: usize = 200;
 const SCAN_MAX: usize = 1_000;
 /// Most of them at a time.
 const SCAN_PAGE: usize = 500;
-/// Of so many rows one is kept, or fewer: then more are read at a time.
-const SPARSE: usize = 4;
 
 /// Which page of a list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -124,14 +122,15 @@ pub async fn filtered<T>(
             query.limit = rows;
             continue;
         }
-        let is_sparse = kept.len() < read / SPARSE;
         items.extend(kept);
         scanned += read;
         if page.next.is_none() || items.len() == wanted || scanned >= SCAN_MAX {
             return Ok(Page { items, next_cursor: page.next });
         }
-        let limit = if is_sparse { (query.limit * 2).min(SCAN_PAGE) } else { wanted - items.len() };
-        query = Query { after: page.next, limit, ..query };
+        // As many as so far it takes to find the rest, but a tenth: what is read beyond the page is read twice.
+        let missing = wanted - items.len();
+        let likely = if items.is_empty() { query.limit * 2 } else { missing * scanned / items.len() * 9 / 10 };
+        query = Query { after: page.next, limit: likely.clamp(missing.min(SCAN_PAGE), SCAN_PAGE), ..query };
     }
 }
 
