@@ -35,7 +35,7 @@ impl Served {
     /// Starts the program, and a directory for what tools write.
     pub async fn start() -> Self {
         let program = Program::new();
-        let running = Running::up_with(&program, &["--sandbox"]);
+        let running = Running::up_with(&program, &["--sandbox", "--trust-proxy", "127.0.0.1"]);
         let document = running.api().call(Method::GET, "/system/openapi.json", None).await;
         Self { program, running, directory: tempfile::tempdir().expect("a directory"), document }
     }
