@@ -1,4 +1,5 @@
-//! What an account and all that it pays for use. What limits hold back is counted from the rows themselves.
+//! What an account and all that it pays for use. Sources and members that limits hold back are counted from the rows themselves; what
+//! storage comes to is a sum.
 
 use std::collections::BTreeSet;
 
