@@ -13,6 +13,7 @@ mod desk;
 mod destroyed;
 mod due_times;
 mod ended_accounts;
+mod families;
 mod faults;
 mod followers;
 mod freshness;

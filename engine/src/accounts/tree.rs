@@ -64,6 +64,10 @@ impl Office<'_> {
             let target = self.store.get::<Account>(self.system, key1(to)).await?;
             check_target(&account.row, &target.row)?;
             let Some(subtree) = self.subtree(&account).await? else { continue };
+            // Since it was read, the target was moved below the account.
+            if subtree.iter().any(|found| found.row.account_id == to) {
+                continue;
+            }
             let told = acting.told(self.ports, ActivityKind::AccountMoved, [("from", json!(from)), ("to", json!(to))]);
             let mut writes = moved(&account.row, &target.row, subtree)?;
             writes.push(counted(self.store.get::<Account>(self.system, key1(from)).await?, -1)?);

@@ -1,7 +1,9 @@
 //! Rows in memory.
 
+mod writes;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     ops::Bound,
     sync::{Arc, Mutex},
     time::Duration,
@@ -11,16 +13,14 @@ use async_trait::async_trait;
 use listbackup_engine::{
     Error, ErrorKind, Result,
     model::scope::Scope,
-    ports::{Clock, Condition, Item, ItemPage, Key, Query, Random, SortRange, Tables, WRITES_MAX, Write},
+    ports::{Clock, Condition, Item, ItemPage, Key, Query, Random, SortRange, Tables, Write},
     tables::{Attribute, AttributeType, Ownership, TableSchema},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::writes::Change;
 use super::lock;
-
-const ROW_BYTES_MAX: usize = 400 * 1024;
-const TRANSACTION_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// All rows.
 pub struct MemoryTables {
@@ -191,52 +191,6 @@ impl State {
     }
 }
 
-/// About its length as JSON.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Array(values) => values.iter().map(size).sum(),
-        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + size(value)).sum(),
-        _ => 5,
-    }
-}
-
-/// One write whose condition holds.
-enum Change {
-    Put(&'static TableSchema, RowKey, Map<String, Value>, u64),
-    Delete(&'static TableSchema, RowKey),
-}
-
-fn checked(state: &State, scope: Scope<'_>, write: Write, now_s: i64) -> Result<(RowKey, Option<Change>)> {
-    match write {
-        Write::Put { table, body, condition } => {
-            let (reach, key) = (reach(scope, table)?, key_in(table, &body)?);
-            let owner = body.get("accountId").and_then(Value::as_str);
-            if owner.is_none() && table.ownership == Ownership::Account {
-                return Err(bug("the row says no accountId", table));
-            }
-            if reach.as_deref().is_some_and(|own| owner != Some(own)) {
-                return Err(Error::new(ErrorKind::Denied, "the row is not this account's"));
-            }
-            if body.values().map(size).sum::<usize>() > ROW_BYTES_MAX {
-                return Err(Error::new(ErrorKind::Invalid, "the row is too large"));
-            }
-            let version = state.check(&key, condition, reach.as_ref(), now_s)? + 1;
-            Ok((key.clone(), Some(Change::Put(table, key, body, version))))
-        }
-        Write::Delete { table, key, condition } => {
-            let (reach, key) = (reach(scope, table)?, row_key(table, &key)?);
-            state.check(&key, condition, reach.as_ref(), now_s)?;
-            Ok((key.clone(), Some(Change::Delete(table, key))))
-        }
-        Write::Check { table, key, condition } => {
-            let (reach, key) = (reach(scope, table)?, row_key(table, &key)?);
-            state.check(&key, condition, reach.as_ref(), now_s)?;
-            Ok((key, None))
-        }
-    }
-}
-
 fn bounds_fit(bounds: &SortRange, sort: Option<Attribute>) -> bool {
     let kind = sort.map(|sort| sort.kind);
     match bounds {
@@ -314,25 +268,8 @@ impl Tables for MemoryTables {
     }
 
     async fn transact(&self, scope: Scope<'_>, writes: Vec<Write>) -> Result<()> {
-        if writes.len() > WRITES_MAX {
-            return Err(Error::new(ErrorKind::Bug, "too many writes"));
-        }
-        let (now_s, mut state) = (self.now_s(), lock(&self.state));
-        let (mut touched, mut changes) = (BTreeSet::new(), Vec::new());
-        for write in writes {
-            let (key, change) = checked(&state, scope, write, now_s)?;
-            if !touched.insert(key) {
-                return Err(Error::new(ErrorKind::Bug, "a transaction writes a row twice"));
-            }
-            changes.extend(change);
-        }
-        let sizes = changes.iter().map(|change| match change {
-            Change::Put(_, _, body, _) => body.values().map(size).sum(),
-            Change::Delete(..) => 0,
-        });
-        if sizes.sum::<usize>() > TRANSACTION_BYTES_MAX {
-            return Err(Error::new(ErrorKind::Invalid, "the transaction is too large"));
-        }
+        let mut state = lock(&self.state);
+        let changes = writes::checked(&state, scope, writes, self.now_s())?;
         for change in changes {
             match change {
                 Change::Put(table, key, body, version) => {
