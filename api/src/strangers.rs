@@ -1,7 +1,7 @@
 //! Callers that nobody knows yet: who registers, proves an address, signs in, asks for another password.
 //!
 //! What one network may do of that is bounded here, for all addresses and with every identity; what may be done to one address is bounded
-//! by the identity. Everybody who has a token or a key is untouched by either.
+//! by the identity. Everybody who has a token or a key is untouched by either; refresh tokens that prove to be none are counted apart.
 
 use std::{
     future::{Ready, ready},
@@ -22,12 +22,16 @@ const BURST: u32 = 100;
 /// One more after that.
 const PACE: Duration = Duration::from_millis(500);
 
-/// Requests of strangers, by network.
-pub struct Strangers(Attempts);
+/// What nobody known did, by network.
+pub struct Strangers {
+    requests: Attempts,
+    /// Shown refresh tokens that were none.
+    tokens: Attempts,
+}
 
 impl Default for Strangers {
     fn default() -> Self {
-        Self(Attempts::new(BURST, PACE))
+        Self { requests: Attempts::new(BURST, PACE), tokens: Attempts::new(BURST, PACE) }
     }
 }
 
@@ -42,15 +46,39 @@ impl FromRequest for Stranger {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(counted(request))
+        ready(counted(request, |strangers| &strangers.requests).map(|from| Self { from }))
     }
 }
 
-fn counted(request: &HttpRequest) -> Result<Stranger, Problem> {
+/// A caller with a refresh token, which is counted for their network until it has proved to be one: so nobody is signed out because
+/// neighbours try passwords, and a user pool is not asked for more than that about what anybody sends.
+pub struct Holder {
+    network: String,
+}
+
+impl Holder {
+    /// The token was good.
+    pub fn is_known(self, state: &AppState) {
+        state.strangers.tokens.give_back(&self.network);
+    }
+}
+
+impl FromRequest for Holder {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(
+            counted(request, |strangers| &strangers.tokens).map(|from| Self { network: network_of(from).to_string() }),
+        )
+    }
+}
+
+fn counted(request: &HttpRequest, among: impl Fn(&Strangers) -> &Attempts) -> Result<IpAddr, Problem> {
     let state = request.app_data::<Data<AppState>>().ok_or_else(Problem::without_state)?;
     let from = address(request, &state.settings.proxies);
-    state.strangers.0.take(&network_of(from).to_string(), state.now())?;
-    Ok(Stranger { from })
+    among(&state.strangers).take(&network_of(from).to_string(), state.now())?;
+    Ok(from)
 }
 
 /// The address that a request came from: that of the connection or, as far as proxies are to be believed, the last one in

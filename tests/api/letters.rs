@@ -41,6 +41,27 @@ async fn whoever_turns_a_second_factor_on_or_off_has_a_letter_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whose_recovery_code_was_used_has_a_letter_that_says_how_many_are_left_and_the_activity_has_it() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let (_, recovery_codes) = with_factor(&ada.caller).await;
+    let used = "A recovery code was used to sign in to ListBackup";
+    let login = |code: &str| json!({ "email": ada.email, "password": PASSWORD, "code": code });
+    app.nobody().post("/auth/login", &login("not-a-code")).await.expect(401);
+    assert_eq!(letters(&app, &ada, used), 0);
+    app.nobody().post("/auth/login", &login(&recovery_codes[0])).await.expect(200);
+    app.nobody().post("/auth/login", &login(&recovery_codes[0])).await.expect(401);
+    assert_eq!(letters(&app, &ada, used), 1);
+    let letter = app.letters_to(&ada.email).into_iter().find(|letter| letter.contains(used)).expect("the letter");
+    assert!(letter.contains("Recovery codes left: 9"), "{letter}");
+    app.settled().await;
+    let events = ada.caller.get("/activity?kind=user.signed_in").await;
+    let newest = &events.expect(200)["items"][0];
+    assert_eq!(newest["details"]["recoveryCodesLeft"], 9, "{newest}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn owners_have_a_letter_when_the_end_of_their_account_is_announced_and_called_off() {
     let app = App::start().await;
     let ada = app.person("ada").await;

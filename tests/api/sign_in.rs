@@ -87,6 +87,29 @@ async fn a_refresh_token_works_once_and_its_reuse_ends_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_network_shows_so_many_refresh_tokens_that_are_none_and_whoever_has_one_stays_signed_in_elsewhere() {
+    let app = App::start().await;
+    let ada = app.person("ada").await;
+    let thief = app.nobody().with("X-Forwarded-For", "203.0.113.9");
+    let unknown = json!({ "refresh_token": "lbr_unknown" });
+    let tries = (0..150).map(|_| thief.post("/auth/refresh", &unknown));
+    let answers = futures::future::join_all(tries).await;
+    let tried = answers.iter().filter(|answer| answer.status == 401).count();
+    assert!((100..150).contains(&tried), "{tried} were looked at: a hundred at once, and two more each second");
+    assert!(answers.iter().any(|answer| answer.status == 429 && !answer.header("retry-after").is_empty()));
+    // Signing in from there is another matter, and so are other networks.
+    let login = json!({ "email": ada.email, "password": PASSWORD });
+    let signed_in = thief.post("/auth/login", &login).await;
+    let owner = app.nobody().with("X-Forwarded-For", "203.0.113.10");
+    let mut token = signed_in.expect(200)["refresh_token"].clone();
+    for _ in 0..120 {
+        let next = owner.post("/auth/refresh", &json!({ "refresh_token": token })).await;
+        token = next.expect(200)["refresh_token"].clone();
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signing_out_ends_the_session() {
     let app = App::start().await;
     let ada = app.person("ada").await;

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use listbackup_engine::{
     letters::{
         AccountDeletion, Alert, AlertKind, DeletionStage, FactorChange, InvitationFacts, Payment, WebhookDisabled,
-        account_deletion, alert, already_registered, invitation, no_account, password_changed, payment, reset_code,
-        second_factor_changed, verification, webhook_disabled,
+        account_deletion, alert, already_registered, invitation, no_account, password_changed, payment,
+        recovery_code_used, reset_code, second_factor_changed, verification, webhook_disabled,
     },
     ports::Letter,
 };
@@ -28,6 +28,7 @@ fn all(words: &str) -> Vec<Letter> {
         password_changed(TO, words, at),
         second_factor_changed(TO, words, FactorChange::On, at),
         second_factor_changed(TO, words, FactorChange::Off, at),
+        recovery_code_used(TO, words, 9, at),
         invitation(TO, &InvitationFacts { account: words, code: CODE, expires_at: at, link }),
         webhook_disabled(TO, &WebhookDisabled { account: words, url: &url, failing_since: at, reason: words, link }),
     ];

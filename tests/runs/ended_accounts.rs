@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use listbackup_engine::{
     accounts::{Acting, Office},
-    model::{Account, AccountId, ActivityEvent, ActivityKind, RunStatus},
-    ports::{Clock, Condition, Query, SortRange},
+    model::{
+        Account, AccountId, ActivityEvent, ActivityKind, Membership, Role, RunStatus, UserId, user::MembershipStatus,
+    },
+    ports::{Clock, Condition, Query, SortRange, Write},
     run::{RunContext, account_end, retention},
     snapshot::{paths, retain::MarkKind},
     store::{self, Store, key1},
-    tables::{ACCOUNTS, ACTIVITY, FILES, JOBS, RUNS, SOURCES, TableSchema},
+    tables::{self, ACCOUNTS, ACTIVITY, Attribute, AttributeType, Ownership, TableSchema, USERS_ACCOUNTS},
 };
+use serde_json::json;
 
 use crate::{
     crash_points::rows,
@@ -59,8 +62,9 @@ impl Ending {
     }
 
     /// Rows of the account in a table.
-    async fn count(&self, table: &'static TableSchema, index: Option<&'static str>) -> usize {
+    async fn count(&self, table: &'static TableSchema) -> usize {
         let partition = self.world.scope.account_id().to_string();
+        let index = (table.partition != OWNER).then_some("by-account");
         let query =
             Query { table, index, partition, sort: SortRange::All, descending: false, limit: 1000, after: None };
         self.world.ports.tables.query((&self.world.scope).into(), query).await.expect("rows").items.len()
@@ -87,15 +91,42 @@ impl Ending {
         events.expect("events").into_iter().filter(|event| event.kind == kind).collect()
     }
 
+    /// A row in each table of accounts that a backup has none in.
+    async fn fill(&self) {
+        let (scope, now) = (&self.world.scope, self.world.ports.clock.now());
+        let account_id = scope.account_id();
+        let value = |attribute: Attribute| match (attribute.name, attribute.kind) {
+            ("accountId", _) => json!(account_id),
+            (_, AttributeType::Text) => json!("x"),
+            (_, AttributeType::Number) => json!(1),
+        };
+        let row = |table: &'static TableSchema| {
+            let keys = [Some(table.partition), table.sort].into_iter().flatten().chain([OWNER]);
+            let body = keys.map(|attribute| (attribute.name.to_owned(), value(attribute))).collect();
+            Write::Put { table, body, condition: Condition::Any }
+        };
+        let user_id = UserId::new(&*self.world.ports.clock, &*self.world.ports.random);
+        let status = MembershipStatus::Active;
+        let member = Membership { user_id, account_id, role: Role::Owner, status, created_at: now };
+        let mut writes = vec![store::put(&member, Condition::Absent).expect("a row")];
+        for table in of_accounts() {
+            if self.count(table).await == 0 && table.name != USERS_ACCOUNTS.name {
+                writes.push(row(table));
+            }
+        }
+        self.world.ports.tables.transact(scope.into(), writes).await.expect("written");
+        for table in of_accounts() {
+            assert!(self.count(table).await > 0, "{} has nothing that could be left", table.name);
+        }
+    }
+
     /// Nothing is left but the log of events and the mark.
     async fn assert_gone(&self) {
         let account_id = self.world.scope.account_id();
         assert_eq!(self.account(account_id).await, None);
         assert_eq!(self.account(self.above).await.expect("the account above").children, 0);
-        for (table, index) in
-            [(&SOURCES, None), (&JOBS, None), (&RUNS, Some("by-account")), (&FILES, Some("by-account"))]
-        {
-            assert_eq!(self.count(table, index).await, 0, "{}", table.name);
+        for table in of_accounts() {
+            assert_eq!(self.count(table).await, 0, "{}", table.name);
         }
         assert_eq!(self.objects().await, [paths::keys_destroyed(account_id)]);
         assert!(!self.told(account_id, ActivityKind::AccountKeyDestroyed).await.is_empty());
@@ -104,6 +135,13 @@ impl Ending {
         assert_eq!(above.len(), 1);
         assert_eq!(above[0].details["name"], "Shop");
     }
+}
+
+const OWNER: Attribute = Attribute { name: "accountId", kind: AttributeType::Text };
+
+/// All tables whose rows belong to accounts, but the log, which stays.
+fn of_accounts() -> impl Iterator<Item = &'static TableSchema> {
+    tables::ALL.into_iter().filter(|table| table.ownership == Ownership::Account && table.name != ACTIVITY.name)
 }
 
 /// Looks as often as the actor would, until the account is gone.
@@ -119,6 +157,7 @@ async fn carried_out(worker: &RunContext) {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_its_grace_nothing_is_left_of_an_account_but_its_log_and_the_mark_of_its_keys() {
     let ending = Ending::new(81).await;
+    ending.fill().await;
     let worker = ending.world.worker();
     ending.world.clock.advance(29 * DAY);
     assert_eq!(account_end::end_due(&worker).await.expect("a look"), 0);

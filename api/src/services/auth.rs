@@ -8,6 +8,7 @@ use actix_web::{
 use listbackup_engine::{
     Error, ErrorKind,
     accounts::roles::role_in,
+    letters::recovery_code_used,
     model::{AccountId, ActivityKind, UserId},
     ports::{Person, SignIn, SignedIn},
     run::event::{self, Subject},
@@ -17,9 +18,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use utoipa::ToSchema;
 
-use super::Answer;
+use super::{Answer, own_letters::tell};
 use crate::{
-    body::Body, caller::Caller, changes::commit, problem::Problem, schemas, state::AppState, strangers::Stranger,
+    body::Body,
+    caller::Caller,
+    changes::commit,
+    problem::Problem,
+    schemas,
+    state::AppState,
+    strangers::{Holder, Stranger},
 };
 
 /// A new person.
@@ -190,6 +197,9 @@ pub async fn login(state: Data<AppState>, stranger: Stranger, body: Body<Login>)
         }
     };
     record(&state, &signed_in, ActivityKind::UserSignedIn).await?;
+    if let Some(left) = signed_in.recovery_codes_left {
+        tell(&state, signed_in.user_id, |user, at| recovery_code_used(&user.email, &user.name, left, at)).await;
+    }
     Ok(Json(TokenPair::of(&signed_in)))
 }
 
@@ -197,9 +207,12 @@ pub async fn login(state: Data<AppState>, stranger: Stranger, body: Body<Login>)
 #[utoipa::path(post, path = "/auth/refresh", request_body = Refresh, responses(
     (status = 200, description = "A new pair.", body = TokenPair),
     (status = 401, description = "The token is unknown, used or expired.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
+    (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
-pub async fn refresh(state: Data<AppState>, body: Body<Refresh>) -> Answer<TokenPair> {
+pub async fn refresh(state: Data<AppState>, holder: Holder, body: Body<Refresh>) -> Answer<TokenPair> {
     let signed_in = state.ports.identity.refresh(&body.value.refresh_token).await.map_err(refused)?;
+    holder.is_known(&state);
     Ok(Json(TokenPair::of(&signed_in)))
 }
 
@@ -229,8 +242,10 @@ pub async fn switch(
 #[utoipa::path(post, path = "/auth/logout", request_body = Logout, responses(
     (status = 204, description = "Signed out."),
     (status = 401, description = "All sessions are to end, and the token is unknown, used or expired.",
+        body = crate::problem::ProblemDocument, content_type = "application/problem+json"),
+    (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
-pub async fn logout(state: Data<AppState>, body: Body<Logout>) -> Result<HttpResponse, Problem> {
+pub async fn logout(state: Data<AppState>, holder: Holder, body: Body<Logout>) -> Result<HttpResponse, Problem> {
     let (identity, Logout { refresh_token, everywhere }) = (&state.ports.identity, body.value);
     if everywhere {
         // A token that is good once proves the person.
@@ -241,6 +256,7 @@ pub async fn logout(state: Data<AppState>, body: Body<Logout>) -> Result<HttpRes
     } else {
         identity.sign_out(&refresh_token).await?;
     }
+    holder.is_known(&state);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -278,6 +294,7 @@ pub(super) fn taken() -> HttpResponse {
 async fn record(state: &AppState, signed_in: &SignedIn, kind: ActivityKind) -> Result<(), Problem> {
     let scope = state.system.account(signed_in.account_id);
     let actor = signed_in.user_id.to_string();
-    let told = event::event(&state.ports, signed_in.account_id, kind, &actor, Subject::default(), Map::new());
+    let left = signed_in.recovery_codes_left.map(|left| ("recoveryCodesLeft".to_owned(), left.into()));
+    let told = event::event(&state.ports, signed_in.account_id, kind, &actor, Subject::default(), Map::from_iter(left));
     Ok(commit(state, &scope, Vec::new(), told).await?)
 }

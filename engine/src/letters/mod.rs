@@ -18,7 +18,8 @@ pub use self::{
     billing::{Payment, payment},
     families::{AccountDeletion, DeletionStage, InvitationFacts, account_deletion, invitation},
     sign_in::{
-        FactorChange, already_registered, no_account, password_changed, reset_code, second_factor_changed, verification,
+        FactorChange, already_registered, no_account, password_changed, recovery_code_used, reset_code,
+        second_factor_changed, verification,
     },
     webhooks::{WebhookDisabled, webhook_disabled},
 };

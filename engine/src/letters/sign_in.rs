@@ -74,6 +74,20 @@ pub fn password_changed(to: &str, name: &str, at: Timestamp) -> Letter {
         .write()
 }
 
+/// To whose recovery code was used to sign in.
+pub fn recovery_code_used(to: &str, name: &str, codes_left: u32, at: Timestamp) -> Letter {
+    Draft::new(to, "A recovery code was used to sign in to ListBackup")
+        .say(words::greeting(name))
+        .say("Somebody signed in with your password and one of your recovery codes, in place of a code of your authenticator app.")
+        .facts([("Time", words::time(at)), ("Recovery codes left", codes_left.to_string())])
+        .say(
+            "If it was you, and your app is lost or few codes are left, turn the second factor off and on again: that makes new \
+             ones. If it was not, set a new password at once, by the code that is mailed to this address, which signs everybody \
+             out, and tell the owner of your account.",
+        )
+        .write()
+}
+
 /// To who is asked for a second factor from now on, or not any more.
 pub fn second_factor_changed(to: &str, name: &str, change: FactorChange, at: Timestamp) -> Letter {
     let (subject, what) = match change {

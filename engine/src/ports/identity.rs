@@ -24,6 +24,8 @@ pub struct SignedIn {
     /// The account that they work in. Our own access tokens name it; with those of a user pool each request must. After a refresh
     /// there, which cannot know it, their first.
     pub account_id: AccountId,
+    /// How many recovery codes are left, when one of them was used for this.
+    pub recovery_codes_left: Option<u32>,
 }
 
 /// What a right password leads to.

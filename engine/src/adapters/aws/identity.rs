@@ -119,7 +119,7 @@ impl CognitoIdentity {
         }
         let (user_id, account_id) = place?;
         let expires_in = Duration::from_secs(u64::try_from(given.expires_in).unwrap_or_default());
-        Ok(SignedIn { access_token, refresh_token, expires_in, user_id, account_id })
+        Ok(SignedIn { access_token, refresh_token, expires_in, user_id, account_id, recovery_codes_left: None })
     }
 
     async fn exchange(&self, refresh_token: &SecretString, account: Option<AccountId>) -> Result<SignedIn> {

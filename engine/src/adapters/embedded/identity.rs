@@ -138,7 +138,8 @@ impl EmbeddedIdentity {
     async fn signed_in(&self, grant: Grant, refresh_token: SecretString, now: Timestamp) -> Result<SignedIn> {
         let access_token = self.signing.access_token(&self.issuer, grant.user_id, grant.account_id, now).await?;
         let Grant { user_id, account_id } = grant;
-        Ok(SignedIn { access_token, refresh_token, expires_in: signing::ACCESS_TOKEN_LIFETIME, user_id, account_id })
+        let expires_in = signing::ACCESS_TOKEN_LIFETIME;
+        Ok(SignedIn { access_token, refresh_token, expires_in, user_id, account_id, recovery_codes_left: None })
     }
 }
 

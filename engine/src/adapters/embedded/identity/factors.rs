@@ -113,6 +113,13 @@ pub(super) fn use_recovery(connection: &Connection, user_id: UserId, hash: &str)
         .map_err(failed)
 }
 
+/// How many recovery codes are left.
+pub(super) fn recovery_codes(connection: &Connection, user_id: UserId) -> Result<u32> {
+    connection
+        .query_row("SELECT count(*) FROM recovery_codes WHERE user_id = ?1", [user_id.to_string()], |row| row.get(0))
+        .map_err(failed)
+}
+
 /// Forgets the app, its secret and the recovery codes.
 pub(super) fn remove(connection: &Connection, user_id: UserId) -> Result<()> {
     let user_id = user_id.to_string();

@@ -45,7 +45,8 @@ impl EmbeddedIdentity {
         let proof = self.proof(user_id, code).await?;
         let (token, family) = (tokens::refresh_token(&*self.random), tokens::family(&*self.random));
         let token_hash = tokens::hash(token.expose_secret());
-        let grant = self
+        let is_recovery = matches!(proof, Proof::Recovery { .. });
+        let (grant, left) = self
             .use_up(user_id, proof, move |connection| {
                 // Another answer, another password or signing out everywhere may have ended it meanwhile.
                 let grant = challenges::find(connection, &hash, now)?.ok_or_else(no_question)?;
@@ -53,10 +54,11 @@ impl EmbeddedIdentity {
                 people::account_to_work_in(connection, now.as_second(), user_id, Some(account_id))?;
                 challenges::end(connection, &hash)?;
                 refresh::begin(connection, &family, &token_hash, &grant, now)?;
-                Ok(grant)
+                let left = is_recovery.then(|| factors::recovery_codes(connection, user_id)).transpose()?;
+                Ok((grant, left))
             })
             .await?;
-        self.signed_in(grant, token, now).await
+        Ok(SignedIn { recovery_codes_left: left, ..self.signed_in(grant, token, now).await? })
     }
 
     pub(super) async fn make_factor(&self, user_id: UserId) -> Result<NewFactor> {
