@@ -17,6 +17,8 @@ mod credentials;
 mod day;
 #[path = "permissions/deployed.rs"]
 mod deployed;
+#[path = "permissions/ended.rs"]
+mod ended;
 #[path = "permissions/family.rs"]
 mod family;
 #[path = "permissions/granted.rs"]
@@ -71,6 +73,7 @@ async fn a_fleet_that_deploy_sh_made_from_nothing_works_with_the_rights_of_its_r
     let marks = day.back_up().await;
     day.people().await;
     day.family().await;
+    let leaving = day.leaves().await;
     day.alerts().await;
     day.sources().await;
     day.integration().await;
@@ -81,6 +84,7 @@ async fn a_fleet_that_deploy_sh_made_from_nothing_works_with_the_rights_of_its_r
     day.pays(&stripe).await;
     day.looks_around().await;
     day.retention_was_there().await;
+    day.has_left(&leaving).await;
     day.ends().await;
     let record = deployed.record();
     record.quiet().await;

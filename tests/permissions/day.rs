@@ -33,7 +33,7 @@ pub struct Day {
     product: Running,
     pub account: String,
     /// The tables, for what only time brings otherwise.
-    ports: Ports,
+    pub ports: Ports,
     pub endpoint_url: String,
     source: String,
     snapshots: Vec<String>,
@@ -373,7 +373,8 @@ pub fn ids(page: &Value) -> Vec<String> {
     page["items"].as_array().expect("a page").iter().map(|item| text(&item["id"]).to_owned()).collect()
 }
 
-fn by_key(url: &str) -> Value {
+/// Settings of a source of the product.
+pub fn by_key(url: &str) -> Value {
     json!({ "base_url": url, "credentials": { "auth_type": "api_key", "api_key": "sandbox-key" } })
 }
 

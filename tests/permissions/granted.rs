@@ -6,8 +6,6 @@ use listbackup::state::Service;
 
 use crate::{WORKING, record::Request, template::rights_of};
 
-const ENDED: &str = "an account that was deleted: its grace is longer than this day";
-
 /// Rights that this day does not use: role (`*` for all), start of the action, end of the resource, and why the right is needed.
 const UNUSED: &[(&str, &str, &str, &str)] = &[
     ("*", "logs:", "", "the metrics agent beside the program asks for these"),
@@ -25,20 +23,6 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
     ("worker", "sqs:SendMessage", "-jobs", "only runs that last longer than a queue keeps a message hidden"),
     ("indexer", "sqs:SendMessage", "-data", "only a snapshot that is not committed when its message comes"),
     ("worker", "dynamodb:UpdateItem", "-api-keys", "a product that gives new tokens"),
-    ("worker", "dynamodb:DeleteItem", "", ENDED),
-    ("worker", "dynamodb:UpdateItem", "-accounts", ENDED),
-    ("worker", "dynamodb:UpdateItem", "-jobs", ENDED),
-    ("worker", "dynamodb:BatchGetItem", "-accounts", ENDED),
-    ("worker", "dynamodb:BatchGetItem", "-files", ENDED),
-    ("worker", "dynamodb:BatchGetItem", "-api-keys", ENDED),
-    ("worker", "dynamodb:Query", "-jobs", ENDED),
-    ("worker", "dynamodb:Query", "-runs/index/by-account", ENDED),
-    ("worker", "dynamodb:Query", "-files/index/by-account", ENDED),
-    ("worker", "dynamodb:Query", "-counters", ENDED),
-    ("worker", "dynamodb:Query", "-webhooks", ENDED),
-    ("worker", "dynamodb:Query", "-integrations", ENDED),
-    ("worker", "dynamodb:Query", "-billing", ENDED),
-    ("worker", "dynamodb:Query", "-api-keys/index/by-account", ENDED),
     ("accounts", "s3:DeleteObject", "/keys/*", "in a bucket without versions"),
     ("accounts", "s3:GetObjectRetention", "", "in a bucket with object lock"),
     ("accounts", "dynamodb:Query", "-accounts/index/by-parent", "an account with accounts below it"),
