@@ -2,7 +2,7 @@
 
 use listbackup_engine::{
     model::{Account, AccountId, scope::SystemScope},
-    ports::{Clock, Condition},
+    ports::Condition,
     store::{Store, key1, put},
 };
 use serde_json::{Value, json};
