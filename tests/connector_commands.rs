@@ -6,7 +6,13 @@ mod program;
 #[path = "support/running.rs"]
 mod running;
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use program::binary;
 use running::sandbox;
@@ -130,11 +136,14 @@ async fn hostile_product() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move {
+        // Over all connections: no page is named twice.
+        let numbers = Arc::new(AtomicU64::new(0));
         while let Ok((mut peer, _)) = listener.accept().await {
+            let numbers = numbers.clone();
             tokio::spawn(async move {
-                let (mut asked, mut number) = (vec![0; 8192], 0_u64);
+                let mut asked = vec![0; 8192];
                 while peer.read(&mut asked).await.is_ok_and(|read| read > 0) {
-                    number += 1;
+                    let number = numbers.fetch_add(1, Ordering::Relaxed);
                     if asked.starts_with(b"GET /huge") {
                         peer.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"data\": [\"").await?;
                         for _ in 0..1 << 14 {

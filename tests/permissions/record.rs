@@ -1,9 +1,13 @@
 //! What the stand-in wrote down, and which rights AWS asks for each request.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
 
 use crate::needs::needs;
 
@@ -53,27 +57,36 @@ impl Record {
         let text = fs::read_to_string(&self.path).expect("the stand-in writes the file");
         // The last line may be under way.
         let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        let all =
-            whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
-        all.filter(|request: &Request| request.by.starts_with("role-")).collect()
+        whole.lines().filter_map(of_the_fleet).collect()
     }
 
     /// Returns once the worker has polled in vain, begun after everything that is written now: nothing is under way any more.
     /// The number of requests until then.
     pub async fn quiet(&self) -> usize {
         let now_ms = self.requests().last().map_or(0, |request| request.ended_ms);
+        let is_quiet =
+            |request: &Request| request.by == "role-worker" && request.begun_ms > now_ms && request.is_empty_poll();
+        let mut tail = Command::new("tail");
+        tail.args(["-n", "+1", "-F"]).arg(&self.path).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut tail = tail.spawn().expect("tail is there");
+        let mut lines = BufReader::new(tail.stdout.take().expect("a pipe")).lines();
         let waits = async {
-            loop {
-                let all = self.requests();
-                let is_quiet = |request: &Request| {
-                    request.by == "role-worker" && request.begun_ms > now_ms && request.is_empty_poll()
-                };
-                if let Some(place) = all.iter().position(is_quiet) {
-                    return place + 1;
+            let mut count = 0;
+            while let Some(line) = lines.next_line().await.expect("text") {
+                let Some(request) = of_the_fleet(&line) else { continue };
+                count += 1;
+                if is_quiet(&request) {
+                    return count;
                 }
-                tokio::time::sleep(Duration::from_millis(200)).await;
             }
+            panic!("tail has ended");
         };
         tokio::time::timeout(Duration::from_secs(120), waits).await.expect("the worker polls")
     }
+}
+
+/// A line of the file, if one of the fleet's processes asked.
+fn of_the_fleet(line: &str) -> Option<Request> {
+    let request: Request = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    request.by.starts_with("role-").then_some(request)
 }
