@@ -2,7 +2,7 @@
 
 use crate::kit::{Site, assert_one_chain, refreshes};
 
-/// Less than anything here takes: a token of which this is told is renewed before it is used.
+/// Less than a backup takes to begin: a token of which this is told is renewed before it is used.
 const NO_TIME_SECONDS: f64 = 0.001;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,6 +63,7 @@ async fn each_refresh_token_is_used_once_however_often_tokens_are_renewed() {
     }
     let requests = site.provider.token_requests().await;
     let refreshes = refreshes(requests.clone());
-    assert!(refreshes.len() >= 3 * 8, "every stream of every backup needed a new token: {}", refreshes.len());
+    // Streams that ask in the same instant share one.
+    assert!(refreshes.len() > 3, "a backup needs more than one new token: {}", refreshes.len());
     assert_one_chain(requests[0].new_refresh_token.as_deref().unwrap(), &refreshes);
 }
