@@ -23,10 +23,10 @@ mod out;
 #[path = "restore/product.rs"]
 mod product;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use program::Program;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use running::Running;
 use serde_json::{Value, json};
 
@@ -46,14 +46,21 @@ impl Place {
         Self { sandbox: running::sandbox(contacts, rate_limit), program: Program::new() }
     }
 
-    /// A request to the product that must succeed.
+    /// A request to the product that must succeed, sent when the product's limit lets it.
     async fn call(&self, method: Method, path: &str, body: Value) -> Value {
         let url = format!("{}{path}", self.sandbox.url());
         let request = reqwest::Client::new().request(method, url).header("X-Api-Key", "sandbox-key").json(&body);
-        let answer = request.send().await.expect("the sandbox answers");
-        let (status, text) = (answer.status(), answer.text().await.expect("a whole answer"));
-        assert!(status.is_success(), "{path}: {status}: {text}");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
+        loop {
+            let answer = request.try_clone().expect("a body in memory").send().await.expect("the sandbox answers");
+            let wait = answer.headers().get("retry-after").and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+            let (status, text) = (answer.status(), answer.text().await.expect("a whole answer"));
+            if let Some(wait) = wait.filter(|_| status == StatusCode::TOO_MANY_REQUESTS) {
+                tokio::time::sleep(Duration::from_secs(wait)).await;
+                continue;
+            }
+            assert!(status.is_success(), "{path}: {status}: {text}");
+            return serde_json::from_str(&text).unwrap_or(Value::Null);
+        }
     }
 
     async fn patch(&self, path: &str, body: Value) {
