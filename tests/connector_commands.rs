@@ -136,8 +136,8 @@ async fn hostile_product() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move {
-        // Over all connections: no page is named twice.
-        let numbers = Arc::new(AtomicU64::new(0));
+        // Over all connections: no page is named twice, and none is 0, which names nothing.
+        let numbers = Arc::new(AtomicU64::new(1));
         while let Ok((mut peer, _)) = listener.accept().await {
             let numbers = numbers.clone();
             tokio::spawn(async move {
