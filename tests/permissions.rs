@@ -39,6 +39,8 @@ mod stored;
 #[path = "deploy/template.rs"]
 #[allow(dead_code, reason = "each test binary uses a part of the kit")]
 mod template;
+#[path = "permissions/time.rs"]
+mod time;
 
 use std::collections::BTreeMap;
 

@@ -11,6 +11,7 @@ use std::{
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
 use listbackup_engine::{
+    Error, ErrorKind,
     attempts::{Attempts, network_of},
     connectors::http::Network,
 };
@@ -57,9 +58,12 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// The token was good.
-    pub fn is_known(self, state: &AppState) {
-        state.strangers.tokens.give_back(&self.network);
+    /// What came of the token. Only one that was refused stays counted: a store that cannot be reached says nothing of it.
+    pub fn judged<T>(self, state: &AppState, outcome: Result<T, Error>) -> Result<T, Error> {
+        if outcome.as_ref().err().is_none_or(|error| error.kind() != ErrorKind::Denied) {
+            state.strangers.tokens.give_back(&self.network);
+        }
+        outcome
     }
 }
 

@@ -7,9 +7,9 @@ use listbackup_engine::{
         aws,
         embedded::{SystemClock, SystemRandom},
     },
-    model::{Job, Source, scope::SystemScope},
-    ports::{Condition, Ports},
-    store::{Store, key, put},
+    model::{AccountId, Job, JobId, Source, SourceId},
+    ports::Ports,
+    store::key,
 };
 use serde_json::{Value, json};
 
@@ -235,14 +235,10 @@ impl Day {
     /// The time of a job comes.
     async fn fires(&mut self, job: &str) {
         let before = self.api.get("/jobs/{id}/runs", &[job], "").await["items"].as_array().map_or(0, Vec::len);
-        let (store, system) = (Store::new(self.ports.tables.clone()), SystemScope::of_this_process());
-        let account: listbackup_engine::model::AccountId = self.account.parse().expect("an id");
-        let id: listbackup_engine::model::JobId = job.parse().expect("an id");
-        let mut found = store.get::<Job>(&system, key(account, id)).await.expect("the job");
-        let due_ms = self.ports.clock.now().as_millisecond() - 1000;
-        (found.row.due_at_ms, found.row.next_due_ms) = (Some(due_ms), Some(due_ms));
-        let write = put(&found.row, Condition::Version(found.version)).expect("a write");
-        store.transact(&system, vec![write]).await.expect("written");
+        let id: JobId = job.parse().expect("an id");
+        let due_ms = Some(self.ports.clock.now().as_millisecond() - 1000);
+        let due = |row: &mut Job| (row.due_at_ms, row.next_due_ms) = (due_ms, due_ms);
+        self.altered(key(self.account_id(), id), due).await;
         let fires = async {
             loop {
                 let runs = self.api.get("/jobs/{id}/runs", &[job], "").await;
@@ -279,13 +275,13 @@ impl Day {
         let source = self.source.clone();
         let rules = json!({ "retention": { "last": 1 } });
         self.api.call("PATCH", "/sources/{id}", &[&source], rules).await;
-        let (store, system) = (Store::new(self.ports.tables.clone()), SystemScope::of_this_process());
-        let account: listbackup_engine::model::AccountId = self.account.parse().expect("an id");
-        let id: listbackup_engine::model::SourceId = source.parse().expect("an id");
-        let mut found = store.get::<Source>(&system, key(account, id)).await.expect("the source");
-        found.row.upkeep_due_ms = Some(self.ports.clock.now().as_millisecond() - 1000);
-        let write = put(&found.row, Condition::Version(found.version)).expect("a write");
-        store.transact(&system, vec![write]).await.expect("written");
+        let id: SourceId = source.parse().expect("an id");
+        let due_ms = self.ports.clock.now().as_millisecond() - 1000;
+        self.altered(key(self.account_id(), id), |row: &mut Source| row.upkeep_due_ms = Some(due_ms)).await;
+    }
+
+    fn account_id(&self) -> AccountId {
+        self.account.parse().expect("an id")
     }
 
     /// Returns once retention, which looks each minute, has let go of all but one snapshot.

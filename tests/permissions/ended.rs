@@ -1,9 +1,8 @@
 //! The end of an account.
 
 use listbackup_engine::{
-    model::{Account, AccountId, scope::SystemScope},
-    ports::Condition,
-    store::{Store, key1, put},
+    model::{Account, AccountId},
+    store::key1,
 };
 use serde_json::{Value, json};
 
@@ -49,14 +48,13 @@ impl Day {
     }
 
     async fn grace_is_over(&self, account: &str) {
-        let (store, system) = (Store::new(self.ports.tables.clone()), SystemScope::of_this_process());
         let account: AccountId = account.parse().expect("an id");
-        let mut found = store.get::<Account>(&system, key1(account)).await.expect("the account");
         let now = self.ports.clock.now();
-        found.row.ending.as_mut().expect("an end").ends_at = now;
-        found.row.ends_ms = Some(now.as_millisecond());
-        let write = put(&found.row, Condition::Version(found.version)).expect("a write");
-        store.transact(&system, vec![write]).await.expect("written");
+        let over = |row: &mut Account| {
+            row.ending.as_mut().expect("an end").ends_at = now;
+            row.ends_ms = Some(now.as_millisecond());
+        };
+        self.altered(key1(account), over).await;
     }
 
     /// Returns once the account, which is looked at each minute, is gone.

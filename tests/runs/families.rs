@@ -102,7 +102,7 @@ async fn moves_and_new_accounts_keep_one_tree_whoever_comes_first() {
         // Each under the next one, in a circle, while each gets another account below it.
         let moves = (0..size).map(|at| moved(office, &world.system, accounts[at], accounts[(at + 1) % size]));
         let added = accounts.iter().map(|above| added(office, &world, *above));
-        let (moved, ()) = tokio::join!(join_all(moves), async { drop(join_all(added).await) });
+        let (moved, _) = tokio::join!(join_all(moves), join_all(added));
         for error in moved.iter().filter_map(|moved| moved.as_ref().err()) {
             let kind = error.kind();
             assert!(matches!(kind, ErrorKind::Invalid | ErrorKind::Conflict), "seed {seed}: {error:?}");

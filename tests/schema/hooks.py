@@ -21,7 +21,7 @@ NOBODY = "acc_00000000000000000000000000"
 
 def signed_in():
     person = {"email": os.environ["LISTBACKUP_EMAIL"], "password": os.environ["LISTBACKUP_PASSWORD"]}
-    # What is drawn soon uses up what one network may try.
+    # Apart from all that is drawn.
     network = {"X-Forwarded-For": "192.0.2.1"}
     answer = requests.post(f"{URL}/auth/login", json=person, headers=network, timeout=60)
     answer.raise_for_status()

@@ -211,8 +211,8 @@ pub async fn login(state: Data<AppState>, stranger: Stranger, body: Body<Login>)
     (status = 429, description = "Too many attempts; `Retry-After` says when to come back.",
         body = crate::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn refresh(state: Data<AppState>, holder: Holder, body: Body<Refresh>) -> Answer<TokenPair> {
-    let signed_in = state.ports.identity.refresh(&body.value.refresh_token).await.map_err(refused)?;
-    holder.is_known(&state);
+    let refreshed = state.ports.identity.refresh(&body.value.refresh_token).await;
+    let signed_in = holder.judged(&state, refreshed).map_err(refused)?;
     Ok(Json(TokenPair::of(&signed_in)))
 }
 
@@ -249,14 +249,13 @@ pub async fn logout(state: Data<AppState>, holder: Holder, body: Body<Logout>) -
     let (identity, Logout { refresh_token, everywhere }) = (&state.ports.identity, body.value);
     if everywhere {
         // A token that is good once proves the person.
-        let proved = identity.refresh(&refresh_token).await.map_err(refused)?;
+        let proved = holder.judged(&state, identity.refresh(&refresh_token).await).map_err(refused)?;
         let person = Person { user_id: proved.user_id, access_token: &proved.access_token };
         identity.sign_out_everywhere(person).await?;
         record(&state, &proved, ActivityKind::UserSignedOut).await?;
     } else {
-        identity.sign_out(&refresh_token).await?;
+        holder.judged(&state, identity.sign_out(&refresh_token).await)?;
     }
-    holder.is_known(&state);
     Ok(HttpResponse::NoContent().finish())
 }
 

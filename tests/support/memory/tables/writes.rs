@@ -21,7 +21,7 @@ pub(super) enum Change {
     Delete(&'static TableSchema, RowKey),
 }
 
-/// All of it, if every condition holds. As in the real ones, what is wrong is found before any condition is looked at.
+/// All of it, if every condition holds. As in the real ones, that a row is written twice is found before any condition is looked at.
 pub(super) fn checked(state: &State, scope: Scope<'_>, writes: Vec<Write>, now_s: i64) -> Result<Vec<Change>> {
     if writes.len() > WRITES_MAX {
         return Err(Error::new(ErrorKind::Bug, "too many writes"));
